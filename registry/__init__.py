@@ -1,0 +1,13 @@
+"""A service registry that speaks the ServiceComb v4 API, event-sourced on Redis Streams.
+
+The event log is the only truth; a view is the fold of the log; every answer is a plain function of a view.
+
+Layers, each importing only those before it:
+`domain` (pure) < `store` (log and leases: one port, two adapters) < `projection` (the projector) <
+`usecases` (one function per operation) < `http_api` (translate, nothing else) < `running` (processes) < `cli`.
+
+Reading order: domain/events, domain/fold, domain/find, store/port, projection/projector, usecases/instances,
+usecases/expiry, http_api/routes, running/replica.
+"""
+
+__version__ = "0.1.0"

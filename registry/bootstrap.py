@@ -1,0 +1,73 @@
+"""bootstrap: the only place where the layers meet."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from registry import __version__
+from registry.http_api.api import Api
+from registry.http_api.app import create_app
+from registry.projection.projector import Projector
+from registry.settings import Settings
+from registry.store.port import Store
+from registry.store.redis_store import RedisLimits, RedisStore
+from registry.usecases.discovery import Discovery
+from registry.usecases.expiry import Expiry
+from registry.usecases.heartbeats import Heartbeats
+from registry.usecases.instances import Instances
+from registry.usecases.microservices import Microservices
+from registry.usecases.self_registration import SelfRegistration
+from registry.usecases.writes import Clock, Writes
+
+#: A replica that has not heard from the store for so long (seconds) should not be sent requests.
+SILENT_MAX_S = 5.0
+
+
+@dataclass(slots=True)
+class Replica:
+    """One replica's parts, wired but not running."""
+
+    name: str
+    store: Store
+    projector: Projector
+    expiry: Expiry
+    registration: SelfRegistration
+    api: Api
+    app: ASGIApp
+    stopping: bool = False
+
+    def not_ready(self) -> str:
+        """Why this replica should not be sent requests; "" when it should."""
+        stats = self.projector.stats()
+        if self.stopping:
+            return "stopping"
+        if not stats.live:
+            return "the log is still being replayed"
+        if stats.silent_s > SILENT_MAX_S:
+            return f"the store has not answered for {stats.silent_s:.0f} seconds"
+        return ""
+
+
+def redis_store(settings: Settings) -> RedisStore:
+    limits = RedisLimits(prefix=settings.redis_prefix, timeout_s=settings.redis_timeout_s)
+    return RedisStore(settings.redis_url, limits)
+
+
+def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock | None = None) -> Replica:
+    """Wire one replica. Nothing runs yet."""
+    clock = clock or Clock()
+    name = secrets.token_hex(6)
+    projector = Projector(store, name)
+    writes = Writes(store, projector, clock)
+    heartbeats = Heartbeats(store, projector)
+    instances = Instances(writes, heartbeats, lambda: uuid.uuid4().hex)
+    microservices = Microservices(writes)
+    expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms)
+    registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)
+    api = Api(Discovery(projector), heartbeats, instances, microservices, lambda: replica.not_ready())
+    replica = Replica(name, store, projector, expiry, registration, api, create_app(api))
+    return replica

@@ -1,0 +1,102 @@
+"""The command line: `registry serve`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+import uvloop
+
+from registry import __version__, logconfig
+from registry.bootstrap import Replica
+from registry.running.private_redis import CannotStart, PrivateRedis
+from registry.running.replica import listening_socket, run_replica
+from registry.running.workers import Workers
+from registry.settings import BadSetting, Settings, read_settings, variable
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code. What the user can mend is said in one sentence."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        flags = {f.name: getattr(parsed, f.name, None) for f in fields(Settings)}
+        settings = read_settings(os.environ, flags)
+        logconfig.configure(settings.log_level, f"pid-{os.getpid()}")
+        if parsed.command == "worker":
+            return _worker(settings, parsed.fd)
+        return _serve(settings)
+    except (BadSetting, CannotStart) as exc:
+        print(f"registry: {exc}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="registry", description="A service registry that speaks the ServiceComb v4 API."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the registry")
+    for setting in fields(Settings):
+        meta = setting.metadata
+        default = f", default {setting.default}" if setting.default != "" else ""
+        serve.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            metavar=meta["unit"].upper().split(":")[0],
+            help=f"{meta['help']} [{variable(setting.name)}{default}]",
+        )
+    worker = commands.add_parser("worker", help=argparse.SUPPRESS)
+    worker.add_argument("--fd", type=int, required=True)
+    return parser
+
+
+def _serve(settings: Settings) -> int:
+    # Before the port is known to be free nothing else is started.
+    with listening_socket(settings.host, settings.port, share=False) as probe:
+        settings = replace(settings, port=probe.getsockname()[1])
+        if settings.workers == 1:
+            return _with_redis(settings, lambda chosen: _run(chosen, probe))
+    return _with_redis(settings, lambda chosen: Workers(chosen, chosen.redis_url).run())
+
+
+def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
+    """Run with the Redis that was named, else with a private one around it."""
+    if settings.redis_url:
+        return run(settings)
+    private = PrivateRedis(settings.data_dir)
+    # A stop that arrives while Redis starts or stops must not leave it behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        private.start()
+        return run(replace(settings, redis_url=private.url))
+    finally:
+        private.stop()
+
+
+def _run(settings: Settings, bound: socket.socket) -> int:
+    def started(replica: Replica) -> None:
+        logger.info(
+            "registry %s listens on http://%s:%d",
+            __version__,
+            settings.host,
+            bound.getsockname()[1],
+            extra={"action": "listening", "name": replica.name},
+        )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_replica(settings, bound, started))
+    return 0
+
+
+def _worker(settings: Settings, fd: int) -> int:
+    """One worker: the socket is the one that its parent has bound."""
+    return _run(settings, socket.socket(fileno=fd))

@@ -1,0 +1,72 @@
+"""RegistryError: what a client is told when its request cannot be met, one class per ServiceComb code in use."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class RegistryError(Exception):
+    """A failure with a ServiceComb code. HTTP status = code // 1000 (servicecomb-v4.md 1.4)."""
+
+    code: ClassVar[int] = 500003
+    message: ClassVar[str] = "Internal server error"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def body(self) -> bytes:
+        """The error as compact JSON; `errorCode` is a string, because old clients search the text for it."""
+        return msgspec.json.encode(ErrorBody(str(self.code), self.message, self.detail))
+
+
+class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """The wire form of an error."""
+
+    error_code: str
+    error_message: str
+    detail: str = ""
+
+
+class InvalidParams(RegistryError):
+    code = 400001
+    message = "Invalid parameter(s)"
+
+
+class ServiceAlreadyExists(RegistryError):
+    code = 400010
+    message = "Micro-service already exists"
+
+
+class ServiceNotExists(RegistryError):
+    code = 400012
+    message = "Micro-service does not exist"
+
+
+class DeployedInstance(RegistryError):
+    code = 400013
+    message = "Micro-service has deployed instance(s)"
+
+
+class SchemaNotExists(RegistryError):
+    code = 400016
+    message = "Schema does not exist"
+
+
+class InstanceNotExists(RegistryError):
+    code = 400017
+    message = "Instance does not exist"
+
+
+class ServiceVersionNotExists(RegistryError):
+    code = 400026
+    message = "Micro-service version does not exist"
+
+
+class StoreUnavailable(RegistryError):
+    """The event store did not answer, or refused: our failure, never the client's."""
+
+    code = 500011
+    message = "The registry's store is unavailable"

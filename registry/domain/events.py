@@ -1,0 +1,102 @@
+"""Event: the facts of which a tenant's log consists.
+
+A tagged union of frozen structs, written as MessagePack maps. Evolution is additive only: a new field has a default,
+a field is never renamed, retyped or reused, and a new event type reaches every reader before any writer. An unknown
+tag is an error, never a skip: a replica that cannot understand the log must stop rather than answer from half of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain.model import Instance, Microservice
+
+
+class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every event carries.
+
+    `replica` and `number` name the event: the replica that wrote it and a count within that replica's life.
+    """
+
+    #: Wall clock of the writing replica, Unix milliseconds.
+    at_ms: int
+    replica: str
+    number: int
+    #: Who asked: the client's address, or `registry` when a replica acted by itself.
+    actor: str = ""
+
+
+class ServiceRegistered(Recorded, frozen=True, tag="service-registered"):
+    """`chosen`: the client named the service id itself."""
+
+    service: Microservice
+    chosen: bool = False
+
+
+class ServiceUnregistered(Recorded, frozen=True, tag="service-unregistered"):
+    """`force`: also with instances."""
+
+    service_id: str
+    force: bool = False
+
+
+class ServicePropertiesSet(Recorded, frozen=True, tag="service-properties-set"):
+    service_id: str
+    properties: dict[str, str] = {}
+
+
+class InstanceRegistered(Recorded, frozen=True, tag="instance-registered"):
+    """`instance` without version and timestamps. `chosen`: the client named the instance id itself."""
+
+    instance: Instance
+    chosen: bool = False
+
+
+class InstanceUnregistered(Recorded, frozen=True, tag="instance-unregistered"):
+    service_id: str
+    instance_id: str
+
+
+class InstanceStatusSet(Recorded, frozen=True, tag="instance-status-set"):
+    service_id: str
+    instance_id: str
+    status: str
+
+
+class InstancePropertiesSet(Recorded, frozen=True, tag="instance-properties-set"):
+    service_id: str
+    instance_id: str
+    properties: dict[str, str] = {}
+
+
+class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
+    """The lease lapsed. It concerns only the registration made at `registered` (`epoch-sequence`).
+
+    Evidence, by the deciding replica's clock (Unix ms): the last renewal and the deadline that passed.
+    """
+
+    service_id: str
+    instance_id: str
+    registered: str
+    last_beat_ms: int = 0
+    deadline_ms: int = 0
+
+
+Event = (
+    ServiceRegistered
+    | ServiceUnregistered
+    | ServicePropertiesSet
+    | InstanceRegistered
+    | InstanceUnregistered
+    | InstanceStatusSet
+    | InstancePropertiesSet
+    | InstanceExpired
+)
+
+EVENT_TYPES: Final = Event.__args__
+
+encode_event = msgspec.msgpack.Encoder().encode
+decode_event = msgspec.msgpack.Decoder(Event).decode

@@ -1,0 +1,46 @@
+"""Position: where an event stands in its tenant's log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Position(NamedTuple):
+    """The place of one event in one tenant's log, totally ordered.
+
+    `epoch` is the history: the Redis time (ms) at which it began. `sequence` counts the events of that history from
+    1 without gaps, so that a reader can tell "nothing new" from "something missing". A log that lost its tail goes
+    on under a later epoch, so every new position is greater than every lost one (decisions/0001).
+    """
+
+    epoch: int
+    sequence: int
+
+    def text(self) -> str:
+        """Write the position as Redis does a stream id, `epoch-sequence`."""
+        return f"{self.epoch}-{self.sequence}"
+
+    def next(self) -> Position:
+        """The position directly after this one in the same history."""
+        return Position(self.epoch, self.sequence + 1)
+
+
+#: Before the first event of any history.
+ORIGIN = Position(0, 0)
+
+
+def parse_position(text: str | bytes) -> Position:
+    """Read `epoch-sequence`.
+
+    Raises:
+        ValueError: the text is not two unsigned decimal numbers joined by one hyphen, each below 2**64.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("ascii")
+    epoch, hyphen, sequence = text.partition("-")
+    if not (hyphen and text.isascii() and epoch.isdigit() and sequence.isdigit() and len(text) <= 41):
+        raise ValueError(f"not a log position: {text[:64]!r}")
+    position = Position(int(epoch), int(sequence))
+    if position.epoch >= 1 << 64 or position.sequence >= 1 << 64:
+        raise ValueError(f"log position out of range: {text!r}")
+    return position

@@ -1,0 +1,127 @@
+"""RegistryView: one tenant's registry at one position, indexed for the reads.
+
+Rows are frozen and replaced; only `domain.fold` changes the indexes. What is derived from them for an answer (bytes,
+revs) is kept beside them and dropped by the fold when a member changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from registry.domain.model import Microservice
+from registry.domain.position import ORIGIN, Position
+from registry.domain.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The owner of one separate registry: `X-Domain-Name` and the `{project}` of the path."""
+
+    domain: str
+    project: str
+
+    def __str__(self) -> str:
+        return f"{self.domain}/{self.project}"
+
+
+DEFAULT_TENANT = Tenant("default", "default")
+
+
+class Answer(Struct, frozen=True):
+    """Instances as a client is sent them. `body` is `{"instances":[…]}`, or `{}` when there are none."""
+
+    rev: str
+    body: bytes
+    count: int
+
+    def array(self) -> bytes:
+        """The JSON list alone; empty when there are no instances."""
+        return self.body[len(b'{"instances":') : -1] if self.count else b""
+
+
+class InstanceRow(Struct, frozen=True):
+    """One instance. `body` is its wire form, `digest` that of its content."""
+
+    service_id: str
+    instance_id: str
+    body: bytes
+    digest: bytes
+    ttl_ms: int
+    #: Where it was (last) registered; an `InstanceExpired` about another registration is void.
+    registered: Position
+    #: The endpoints as a set, or b"" when there are none.
+    endpoints_key: bytes
+
+
+@dataclass(slots=True, eq=False)
+class ServiceRow:
+    """One microservice (a version) with its instances."""
+
+    service: Microservice
+    body: bytes
+    version: Version
+    group: ServiceGroup
+    instances: dict[str, InstanceRow] = field(default_factory=dict)
+    #: endpoints_key -> ids of the instances that have these endpoints, eldest first.
+    by_endpoints: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    #: The prepared list answer; None after a change.
+    answer: Answer | None = None
+
+    @property
+    def service_id(self) -> str:
+        return self.service.service_id
+
+    def named_version(self) -> tuple[str, Version]:
+        return self.service.version, self.version
+
+
+@dataclass(slots=True, eq=False)
+class ServiceGroup:
+    """All versions of one microservice name: what a consumer finds."""
+
+    environment: str
+    app_id: str
+    service_name: str
+    services: dict[str, ServiceRow] = field(default_factory=dict)
+    #: Prepared answers by what was asked of this group; emptied on every change of a member.
+    answers: dict[tuple[str, tuple[str, ...], bool], Answer] = field(default_factory=dict)
+
+
+GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
+VersionKey = tuple[str, str, str, str]  # the same and a version
+
+
+@dataclass(slots=True, eq=False)
+class RegistryView:
+    """One tenant's registry, as of `position`."""
+
+    tenant: Tenant
+    position: Position = ORIGIN
+    #: `position` as text, ready for a header.
+    position_text: bytes = ORIGIN.text().encode()
+    services: dict[str, ServiceRow] = field(default_factory=dict)
+    groups: dict[GroupKey, ServiceGroup] = field(default_factory=dict)
+    #: Name key -> service id, and the same by alias.
+    ids: dict[VersionKey, str] = field(default_factory=dict)
+    alias_ids: dict[VersionKey, str] = field(default_factory=dict)
+    #: environment, app, alias -> ids of the services that have the alias.
+    aliases: dict[GroupKey, dict[str, None]] = field(default_factory=dict)
+    instance_count: int = 0
+    #: Moves with every change of any row; answers that span services are valid for one value of it.
+    changes: int = 0
+
+    def holder(self, service: Microservice) -> str | None:
+        """The id under which this microservice's name, or else its alias, is registered in its version."""
+        where = service.environment, service.app_id
+        holder = self.ids.get((*where, service.service_name, service.version))
+        if holder is None and service.alias:
+            holder = self.alias_ids.get((*where, service.alias, service.version))
+        return holder
+
+    def instance(self, service_id: str, instance_id: str) -> InstanceRow | None:
+        """The instance, if this service has it."""
+        row = self.services.get(service_id)
+        return row.instances.get(instance_id) if row is not None else None

@@ -1,0 +1,29 @@
+"""Api: the use cases that the handlers call, and what is ready to be said of this replica."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from registry.domain.find import FindQuery
+from registry.http_api.queries import BatchQueries, Memo
+from registry.http_api.reply import Compressor
+from registry.usecases.discovery import Discovery
+from registry.usecases.heartbeats import Heartbeats
+from registry.usecases.instances import Instances
+from registry.usecases.microservices import Microservices
+
+
+@dataclass(slots=True)
+class Api:
+    """Everything behind the HTTP face of one replica."""
+
+    discovery: Discovery
+    heartbeats: Heartbeats
+    instances: Instances
+    microservices: Microservices
+    #: "" when this replica may be sent requests, else the reason why not.
+    not_ready: Callable[[], str]
+    compressor: Compressor = field(default_factory=Compressor)
+    finds: Memo[FindQuery] = field(default_factory=Memo)
+    batches: Memo[BatchQueries] = field(default_factory=Memo)

@@ -1,0 +1,140 @@
+"""The ASGI application: one door through which every request passes, then the route table."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from registry.domain.errors import InvalidParams, RegistryError
+from registry.http_api import discovery, instances, reply
+from registry.http_api.api import Api
+from registry.http_api.call import Call, ClientGone
+from registry.http_api.reply import Reply
+from registry.http_api.routes import ROUTES, Handler
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of path and query from which on a request is refused (servicecomb-v4.md 1.2).
+URI_MAX_BYTES: Final = 2048
+
+
+def create_app(api: Api) -> ASGIApp:
+    """The application over the use cases. It starts nothing."""
+    by_path: dict[str, dict[str, Handler]] = defaultdict(dict)
+    for route in ROUTES:
+        by_path[route.path][route.method] = route.handler
+    routes = [Route(path, _Resource(api, handlers), include_in_schema=False) for path, handlers in by_path.items()]
+    starlette = Starlette(routes=routes)
+    starlette.router.redirect_slashes = False
+    starlette.router.default = _not_found
+    return _Door(api, starlette)
+
+
+class _Door:
+    """Refuses what no route may see, answers the hot routes itself, and hands everything else to the table.
+
+    The hot routes have their place here because going through the table costs as much as answering them.
+    """
+
+    def __init__(self, api: Api, table: ASGIApp) -> None:
+        self._api = api
+        self._table = table
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._table(scope, receive, send)
+            return
+        refusal = _refusal(scope)
+        if refusal is not None:
+            await send_reply(send, refusal)
+            return
+        hot = _hot_route(scope)
+        if hot is not None:
+            await send_reply(send, await answer(self._api, hot[0], scope, receive, hot[1]))
+            return
+        await self._table(scope, receive, send)
+
+
+def _hot_route(scope: Scope) -> tuple[Handler, dict[str, str]] | None:
+    """The handler and path parameters of the routes that clients call all the time."""
+    parts = scope["path"].split("/")
+    if len(parts) < 5 or parts[0] or parts[1] != "v4" or parts[3] != "registry" or not parts[2]:
+        return None
+    method = scope["method"]
+    if len(parts) == 5 and parts[4] == "instances" and method == "GET":
+        return discovery.find, {"project": parts[2]}
+    if len(parts) == 9 and parts[8] == "heartbeat" and method == "PUT" and parts[4] == "microservices":
+        if parts[6] == "instances" and parts[5] and parts[7]:
+            return instances.heartbeat, {"project": parts[2], "service_id": parts[5], "instance_id": parts[7]}
+    elif len(parts) == 6 and parts[5] == "action" and parts[4] == "instances" and method == "POST":
+        return discovery.batch_find, {"project": parts[2]}
+    return None
+
+
+class _Resource:
+    """One path of the table with its methods."""
+
+    def __init__(self, api: Api, handlers: dict[str, Handler]) -> None:
+        self._api = api
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            allow = (b"Allow", ", ".join(sorted(self._handlers)).encode())
+            await send_reply(send, reply.text(405, "Method Not Allowed\n", allow))
+            return
+        await send_reply(send, await answer(self._api, handler, scope, receive, scope["path_params"]))
+
+
+async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, path: dict[str, str]) -> Reply:
+    """Call the handler; whatever happens comes back in the API's shape, and our failures as ours."""
+    try:
+        call = Call(scope, receive, path)
+        wanted = call.wanted_position
+        if wanted is not None:
+            await api.discovery.await_position(call.tenant, wanted)
+        return await handler(api, call)
+    except ClientGone:
+        return reply.empty()
+    except RegistryError as error:
+        return reply.error(error)
+    except Exception:
+        logger.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "request_failed"})
+        return reply.error(RegistryError("the registry failed; its log says why"))
+
+
+def _refusal(scope: Scope) -> Reply | None:
+    """What is refused before routing, in plain text (servicecomb-v4.md 1.2).
+
+    A query that ends in `+` is let through: one of the documented examples asks for `version=0+` just so.
+    """
+    query: bytes = scope["query_string"]
+    raw_path: bytes = scope.get("raw_path") or b""
+    if len(raw_path) + len(query) + 1 >= URI_MAX_BYTES:
+        return reply.text(400, f"the request URI has {URI_MAX_BYTES} bytes or more\n")
+    if b"//" in query or (query or raw_path).endswith((b";", b"&", b"?", b"@")):
+        return reply.text(400, "the request URI is malformed\n")
+    try:
+        raw_path.decode("ascii")
+    except UnicodeDecodeError:
+        return reply.error(InvalidParams("the path is not percent-encoded"))
+    return None
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    await send_reply(send, reply.text(404, "404 page not found\n", (b"X-Content-Type-Options", b"nosniff")))
+
+
+async def send_reply(send: Send, answer: Reply) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})

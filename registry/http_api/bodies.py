@@ -1,0 +1,127 @@
+"""Bodies: JSON requests into commands, strict where clients are wrong and lenient where they differ.
+
+Unknown members are ignored, null is absence, and member names match in any letter case, as the reference's decoder
+does. A member given twice is refused: which of the two was meant is not ours to guess.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from registry.domain.errors import InvalidParams
+
+T = TypeVar("T")
+
+#: Nesting beyond this is no request of any client.
+DEPTH_MAX: Final = 32
+
+
+def decode(body: bytes, type_: type[T]) -> T:
+    """Decode a request body.
+
+    Raises:
+        InvalidParams: with the path of the bad value (`$.instance.hostName`) in its detail.
+    """
+    hashable: Any = type_
+    try:
+        value: T = _decoder(hashable).decode(body)
+        tree = json.loads(body, object_pairs_hook=_Members)
+        odd = _check(tree, "$", _names(hashable), 0)
+        return msgspec.convert(_normalise(tree, inspect.type_info(type_)), type_) if odd else value
+    except UnicodeDecodeError as exc:
+        raise InvalidParams(f"the body is not UTF-8: {exc.reason} at byte {exc.start} - at `$`") from exc
+    except (msgspec.DecodeError, ValueError) as exc:
+        reason = str(exc)
+        raise InvalidParams(reason if "`$" in reason else f"{reason} - at `$`") from exc
+    except RecursionError as exc:
+        raise InvalidParams("the body is nested too deeply - at `$`") from exc
+
+
+class _Members(list[tuple[str, Any]]):
+    """The members of a JSON object as they stand in the text, repetitions included."""
+
+
+def _check(value: Any, path: str, names: frozenset[str], depth: int) -> bool:
+    """Refuse repeated members; return whether some member is a known name in another letter case."""
+    if depth > DEPTH_MAX:
+        raise InvalidParams(f"the body is nested deeper than {DEPTH_MAX} levels - at `{path[:200]}`")
+    odd = False
+    if isinstance(value, _Members):
+        seen = set()
+        for key, member in value:
+            if key in seen:
+                raise InvalidParams(f"member {key[:64]!r} is given twice - at `{path}.{key[:64]}`")
+            seen.add(key)
+            odd |= key not in names and key.lower() in names
+            if isinstance(member, list):
+                odd |= _check(member, f"{path}.{key}", names, depth + 1)
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            if isinstance(element, list):
+                odd |= _check(element, f"{path}[{index}]", names, depth + 1)
+    return odd
+
+
+@cache
+def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+@cache
+def _names(type_: Any) -> frozenset[str]:
+    """The member names known anywhere in a type: as they are written, and in lower case."""
+    found: set[str] = set()
+    _collect(inspect.type_info(type_), found)
+    return frozenset(found | {name.lower() for name in found})
+
+
+def _collect(info: inspect.Type, found: set[str]) -> None:
+    match info:
+        case inspect.StructType(fields=fields):
+            for member in fields:
+                found.add(member.encode_name)
+                _collect(member.type, found)
+        case inspect.UnionType(types=types):
+            for inner in types:
+                _collect(inner, found)
+        case inspect.ListType(item_type=item):
+            _collect(item, found)
+        case inspect.DictType(value_type=item):
+            _collect(item, found)
+
+
+def _normalise(value: Any, info: inspect.Type) -> Any:
+    """The tree as plain dicts, struct members renamed to the case of the type; map keys are data and stay."""
+    match info:
+        case inspect.UnionType(types=types):
+            structured = [t for t in types if isinstance(t, inspect.StructType | inspect.ListType | inspect.DictType)]
+            return _normalise(value, structured[0]) if structured else _plain(value)
+        case inspect.StructType(fields=fields) if isinstance(value, _Members):
+            by_lower = {member.encode_name.lower(): member for member in fields}
+            result: dict[str, Any] = {}
+            for key, element in value:
+                member = by_lower.get(key.lower())
+                if member is None:
+                    continue
+                if member.encode_name in result:
+                    raise InvalidParams(f"member {key[:64]!r} is given twice in different letter case - at `$`")
+                result[member.encode_name] = _normalise(element, member.type)
+            return result
+        case inspect.ListType(item_type=item) if isinstance(value, list) and not isinstance(value, _Members):
+            return [_normalise(element, item) for element in value]
+        case inspect.DictType(value_type=item) if isinstance(value, _Members):
+            return {key: _normalise(element, item) for key, element in value}
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Members):
+        return {key: _plain(element) for key, element in value}
+    if isinstance(value, list):
+        return [_plain(element) for element in value]
+    return value

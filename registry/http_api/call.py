@@ -1,0 +1,193 @@
+"""Call: what every handler needs of a request - tenant, path, query, headers and body - read once, with limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import Receive, Scope
+
+from registry.domain.commands import ID_MAX, INSTANCE_ID, NO_SPACE, TAG
+from registry.domain.errors import InvalidParams
+from registry.domain.position import Position, parse_position
+from registry.domain.view import Tenant
+from registry.http_api import bodies
+
+T = TypeVar("T")
+
+#: Bytes of a tenant's domain or project. The API sets no limit; a key of Redis should have one.
+TENANT_NAME_MAX: Final = 256
+BODY_MAX_BYTES: Final = 2 * 1024 * 1024
+INSTANCE_BODY_MAX_BYTES: Final = 5120
+PROPERTIES_BODY_MAX_BYTES: Final = 3072
+TRUE: Final = ("1", "true")
+FALSE: Final = ("", "0", "false")
+
+_SERVICE_ID = re.compile(NO_SPACE)
+_INSTANCE_ID = re.compile(INSTANCE_ID)
+_TAG = re.compile(TAG)
+
+
+class Call:
+    """One request. Everything is read lazily and complains as `InvalidParams` with the place of the bad value."""
+
+    __slots__ = ("_headers", "_query", "_receive", "path", "scope", "tenant")
+
+    def __init__(self, scope: Scope, receive: Receive, path: Mapping[str, str]) -> None:
+        self.scope = scope
+        self.path = path
+        self._receive = receive
+        self._headers: dict[bytes, bytes] | None = None
+        self._query: dict[str, str] | None = None
+        self.tenant = self._read_tenant()
+
+    # -- headers -------------------------------------------------------------------------------------------------------
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header (name in lower case), b"" when absent. One that is given twice is refused."""
+        if self._headers is None:
+            self._headers = {}
+            for key, value in self.scope["headers"]:
+                if key in self._headers and key in _SINGLE:
+                    raise InvalidParams(f"header {key.decode('latin-1')} is given twice")
+                self._headers[key] = value
+        return self._headers.get(name, b"")
+
+    def _read_tenant(self) -> Tenant:
+        project = self.path.get("project", "default")
+        domain = _text(self.header(b"x-domain-name"), "header X-Domain-Name") or "default"
+        for name in (domain, project):
+            if len(name.encode("utf-8", "surrogatepass")) > TENANT_NAME_MAX:
+                raise InvalidParams(f"a domain or project has at most {TENANT_NAME_MAX} bytes")
+        return Tenant(domain, project)
+
+    @property
+    def consumer_id(self) -> str:
+        """`X-ConsumerId`, or as one page calls it `X-consumer_id` (D5); blank means no consumer."""
+        raw = self.header(b"x-consumerid") or self.header(b"x-consumer_id")
+        consumer_id = _text(raw, "header X-ConsumerId").strip()
+        if len(consumer_id) > ID_MAX or not _SERVICE_ID.search(consumer_id):
+            raise InvalidParams(f"header X-ConsumerId: at most {ID_MAX} characters, no white space")
+        return consumer_id
+
+    @property
+    def wanted_position(self) -> Position | None:
+        """The position that the client has seen and wants this answer to include."""
+        raw = self.header(b"x-registry-position")
+        if not raw:
+            return None
+        try:
+            return parse_position(raw)
+        except ValueError as exc:
+            raise InvalidParams(f"header X-Registry-Position: {exc}") from exc
+
+    @property
+    def accepts_gzip(self) -> bool:
+        return b"gzip" in self.header(b"accept-encoding")
+
+    @property
+    def actor(self) -> str:
+        """The client's address."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    # -- path and query ------------------------------------------------------------------------------------------------
+
+    @property
+    def service_id(self) -> str:
+        service_id = self.path["service_id"]
+        if len(service_id) > ID_MAX or not _SERVICE_ID.search(service_id):
+            raise InvalidParams(f"serviceId: 1 to {ID_MAX} characters, no white space - at the path")
+        return service_id
+
+    @property
+    def instance_id(self) -> str:
+        instance_id = self.path["instance_id"]
+        if len(instance_id) > ID_MAX or not _INSTANCE_ID.search(instance_id):
+            raise InvalidParams(f"instanceId: 1 to {ID_MAX} of A-Z a-z 0-9 _ . - - at the path")
+        return instance_id
+
+    def query(self, name: str) -> str:
+        """The value of a query parameter, "" when absent. One that is given twice is refused."""
+        if self._query is None:
+            self._query = parse_query(self.scope["query_string"])
+        return self._query.get(name, "")
+
+    def flag(self, name: str) -> bool:
+        """A boolean parameter: `1`, `true` (any case) or `0`, `false`, blank."""
+        value = self.query(name).strip().lower()
+        if value not in TRUE + FALSE:
+            raise InvalidParams(f"{value[:32]!r} is neither 1, true, 0 nor false - at query parameter `{name}`")
+        return value in TRUE
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return parse_tags(self.query("tags"))
+
+    # -- body ----------------------------------------------------------------------------------------------------------
+
+    async def body(self, most: int = BODY_MAX_BYTES) -> bytes:
+        """The whole body, at most `most` bytes."""
+        chunks: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > most:
+                raise InvalidParams(f"the body is larger than {most} bytes - at `$`")
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def decode(self, type_: type[T], most: int = BODY_MAX_BYTES) -> T:
+        return bodies.decode(await self.body(most), type_)
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete. Nobody is left to be answered."""
+
+
+#: Headers of which a second value would leave open whose request it is.
+_SINGLE: Final = frozenset({b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"})
+#: Parameters that may be repeated.
+_REPEATABLE: Final = frozenset({"property"})
+
+
+def parse_query(raw: bytes) -> dict[str, str]:
+    """Query parameters, percent-decoded; `+` is a space. A parameter given twice with different values is refused."""
+    found: dict[str, str] = {}
+    for pair in raw.split(b"&"):
+        if not pair:
+            continue
+        key, _, value = pair.partition(b"=")
+        name = _unquote(key, "a query parameter's name")
+        decoded = _unquote(value, f"query parameter `{name[:64]}`")
+        if found.setdefault(name, decoded) != decoded and name not in _REPEATABLE:
+            raise InvalidParams(f"given twice with different values - at query parameter `{name[:64]}`")
+    return found
+
+
+def parse_tags(value: str) -> tuple[str, ...]:
+    """A comma list of tag keys."""
+    tags = tuple(tag for tag in value.split(",") if tag)
+    for tag in tags:
+        if not _TAG.search(tag):
+            raise InvalidParams(f"tag {tag[:64]!r}: a letter, then up to 63 of A-Z a-z 0-9 _ . - - at `tags`")
+    return tags
+
+
+def _unquote(raw: bytes, where: str) -> str:
+    return _text(unquote_to_bytes(raw.replace(b"+", b" ")), where)
+
+
+def _text(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise InvalidParams(f"{where} is not UTF-8") from exc

@@ -1,0 +1,93 @@
+"""Endpoints that consumers poll: find, batch find, and instances by service id.
+
+The functions ending in `_now` answer from the view without waiting, or return None when the caller has to catch up;
+the front door calls them directly for the hot routes.
+"""
+
+from __future__ import annotations
+
+from registry.domain.errors import InvalidParams
+from registry.domain.find import BatchResult, FindQuery, InstanceQuery, encode_batch
+from registry.domain.view import Answer, Tenant
+from registry.http_api import queries, reply
+from registry.http_api.api import Api
+from registry.http_api.call import Call
+from registry.http_api.queries import BatchQueries
+from registry.http_api.reply import Reply
+
+
+def find_query(api: Api, call: Call) -> FindQuery:
+    key = (call.scope["query_string"], call.consumer_id)
+    query = api.finds.get(key)
+    if query is None:
+        query = queries.find_query(*key)
+        api.finds.put(key, query)
+    return query
+
+
+async def find(api: Api, call: Call) -> Reply:
+    """`GET instances`."""
+    query = find_query(api, call)
+    answer = api.discovery.find_now(call.tenant, query)
+    if answer is None:
+        answer = await api.discovery.find(call.tenant, query)
+    return answer_reply(api, call, answer, query.rev)
+
+
+def answer_reply(api: Api, call: Call, answer: Answer, rev: str) -> Reply:
+    """304 when the client holds exactly this answer, else the whole of it."""
+    position = reply.position(api.discovery.position_text(call.tenant))
+    if rev and rev == answer.rev:
+        return reply.not_modified(reply.revision(answer.rev), position)
+    whole = reply.json(answer.body, reply.revision(answer.rev), position)
+    return api.compressor.compress(whole, answer.rev) if call.accepts_gzip else whole
+
+
+async def batch_find(api: Api, call: Call) -> Reply:
+    """`POST instances/action?type=query`."""
+    body = await call.body()
+    if call.query("type") != "query":
+        raise InvalidParams("only `query` is supported - at query parameter `type`")
+    key = (body, call.consumer_id)
+    asked = api.batches.get(key)
+    if asked is None:
+        asked = queries.batch_queries(*key)
+        api.batches.put(key, asked)
+    results = api.discovery.batch_now(call.tenant, asked.services, asked.instances)
+    if results is None:
+        results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
+    whole = batch_reply(api, call.tenant, asked, results)
+    return api.compressor.compress(whole) if call.accepts_gzip else whole
+
+
+def batch_reply(api: Api, tenant: Tenant, asked: BatchQueries, results: list[BatchResult]) -> Reply:
+    services, instances = results
+    members = []
+    if asked.services:
+        members.append(b'"services":' + encode_batch(services))
+    if asked.instances:
+        members.append(b'"instances":' + encode_batch(instances))
+    body = b"{" + b",".join(members) + b"}"
+    return reply.json(body, reply.position(api.discovery.position_text(tenant)))
+
+
+async def list_instances(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}/instances`."""
+    return await _instances(api, call, "")
+
+
+async def get_instance(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}/instances/{instanceId}`."""
+    return await _instances(api, call, call.instance_id)
+
+
+async def _instances(api: Api, call: Call, instance_id: str) -> Reply:
+    rev = "" if call.flag("noCache") else call.query("rev")
+    query = InstanceQuery(call.service_id, instance_id, call.tags, call.consumer_id, rev)
+    answer = api.discovery.instances_now(call.tenant, query)
+    if answer is None:
+        answer = await api.discovery.instances(call.tenant, query)
+    if instance_id:
+        one = Answer(answer.rev, b'{"instance":' + answer.array()[1:-1] + b"}", 1)
+        return answer_reply(api, call, one, rev)
+    return answer_reply(api, call, answer, rev)

@@ -1,0 +1,69 @@
+"""Endpoints of instances: register, unregister, heartbeat, status, properties."""
+
+from __future__ import annotations
+
+import msgspec
+
+from registry.domain.commands import HeartbeatSet, RegisterInstance, SetProperties
+from registry.domain.errors import InvalidParams
+from registry.http_api import reply
+from registry.http_api.api import Api
+from registry.http_api.call import INSTANCE_BODY_MAX_BYTES, PROPERTIES_BODY_MAX_BYTES, Call
+from registry.http_api.reply import Reply
+from registry.store.port import LeaseName
+
+#: Elements of one heartbeat set.
+HEARTBEAT_SET_MAX = 10_000
+
+
+async def register(api: Api, call: Call) -> Reply:
+    """`POST microservices/{serviceId}/instances`."""
+    command = await call.decode(RegisterInstance, INSTANCE_BODY_MAX_BYTES)
+    instance_id = await api.instances.register(call.tenant, call.service_id, command.instance, call.actor)
+    return reply.json(b'{"instanceId":"%s"}' % instance_id.encode(), _position(api, call))
+
+
+async def unregister(api: Api, call: Call) -> Reply:
+    """`DELETE microservices/{serviceId}/instances/{instanceId}`."""
+    await api.instances.unregister(call.tenant, call.service_id, call.instance_id, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def heartbeat(api: Api, call: Call) -> Reply:
+    """`PUT microservices/{serviceId}/instances/{instanceId}/heartbeat`. A body is ignored."""
+    await api.heartbeats.beat(call.tenant, call.service_id, call.instance_id)
+    return reply.empty(_position(api, call))
+
+
+async def heartbeat_set(api: Api, call: Call) -> Reply:
+    """`PUT heartbeats`: 200 even when all fail, with the reason beside each that did."""
+    command = await call.decode(HeartbeatSet)
+    if not command.instances:
+        raise InvalidParams("instances must hold at least one element - at `$.instances`")
+    if len(command.instances) > HEARTBEAT_SET_MAX:
+        raise InvalidParams(f"instances has more than {HEARTBEAT_SET_MAX} elements - at `$.instances`")
+    names = [LeaseName(element.service_id or "", element.instance_id or "") for element in command.instances]
+    reasons = await api.heartbeats.beat_many(call.tenant, names)
+    elements = [
+        {"serviceId": name.service_id, "instanceId": name.instance_id, **({"errMessage": reason} if reason else {})}
+        for name, reason in reasons.items()
+    ]
+    return reply.json(msgspec.json.encode({"instances": elements}), _position(api, call))
+
+
+async def set_status(api: Api, call: Call) -> Reply:
+    """`PUT microservices/{serviceId}/instances/{instanceId}/status?value=`."""
+    status = call.query("value")
+    await api.instances.set_status(call.tenant, call.service_id, call.instance_id, status, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def set_properties(api: Api, call: Call) -> Reply:
+    """`PUT microservices/{serviceId}/instances/{instanceId}/properties`: replaces them all."""
+    command = await call.decode(SetProperties, PROPERTIES_BODY_MAX_BYTES)
+    await api.instances.set_properties(call.tenant, call.service_id, call.instance_id, command.properties, call.actor)
+    return reply.empty(_position(api, call))
+
+
+def _position(api: Api, call: Call) -> reply.Header:
+    return reply.position(api.discovery.position_text(call.tenant))

@@ -1,0 +1,79 @@
+"""Endpoints of microservices: register, get, list, existence, properties, unregister."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from registry.domain.commands import SCHEMA_ID, RegisterService, SetProperties
+from registry.domain.errors import InvalidParams, SchemaNotExists
+from registry.domain.version import parse_rule
+from registry.http_api import reply
+from registry.http_api.api import Api
+from registry.http_api.call import PROPERTIES_BODY_MAX_BYTES, Call
+from registry.http_api.queries import check_provider
+from registry.http_api.reply import Reply
+
+_SCHEMA_ID = re.compile(SCHEMA_ID)
+
+
+async def register(api: Api, call: Call) -> Reply:
+    """`POST microservices`."""
+    command = await call.decode(RegisterService)
+    service_id = await api.microservices.register(call.tenant, command.service, call.actor)
+    return _service_id(api, call, service_id)
+
+
+async def get(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}`."""
+    return reply.json(await api.discovery.service(call.tenant, call.service_id), _position(api, call))
+
+
+async def list_all(api: Api, call: Call) -> Reply:
+    """`GET microservices`."""
+    body = await api.discovery.services(call.tenant, call.flag("withShared"))
+    whole = reply.json(body, _position(api, call))
+    return api.compressor.compress(whole) if call.accepts_gzip else whole
+
+
+async def exists(api: Api, call: Call) -> Reply:
+    """`GET existence?type=microservice|schema`."""
+    kind = call.query("type")
+    if kind == "schema":
+        return await _schema_exists(api, call)
+    if kind != "microservice":
+        raise InvalidParams(f"{kind[:32]!r} is neither microservice nor schema - at query parameter `type`")
+    app_id, name, environment = call.query("appId"), call.query("serviceName"), call.query("env")
+    check_provider(app_id, name, environment)
+    rule = parse_rule(call.query("version"))
+    return _service_id(api, call, await api.discovery.exists(call.tenant, environment, app_id, name, rule))
+
+
+async def _schema_exists(api: Api, call: Call) -> Reply:
+    service_id, schema_id = call.query("serviceId"), call.query("schemaId")
+    if not service_id or not _SCHEMA_ID.search(schema_id):
+        raise InvalidParams("both are needed - at query parameters `serviceId` and `schemaId`")
+    await api.discovery.service(call.tenant, service_id)
+    raise SchemaNotExists(f"schema {schema_id[:160]} of service {service_id}")
+
+
+async def set_properties(api: Api, call: Call) -> Reply:
+    """`PUT microservices/{serviceId}/properties`: replaces them all."""
+    command = await call.decode(SetProperties, PROPERTIES_BODY_MAX_BYTES)
+    await api.microservices.set_properties(call.tenant, call.service_id, command.properties, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def unregister(api: Api, call: Call) -> Reply:
+    """`DELETE microservices/{serviceId}?force=`."""
+    await api.microservices.unregister(call.tenant, call.service_id, call.flag("force"), call.actor)
+    return reply.empty(_position(api, call))
+
+
+def _service_id(api: Api, call: Call, service_id: str) -> Reply:
+    return reply.json(msgspec.json.encode({"serviceId": service_id}), _position(api, call))
+
+
+def _position(api: Api, call: Call) -> reply.Header:
+    return reply.position(api.discovery.position_text(call.tenant))

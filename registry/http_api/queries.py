@@ -1,0 +1,127 @@
+"""Queries: find and batch-find requests into domain queries.
+
+Clients repeat their polls byte for byte, so what a request text meant is remembered, within limits.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from registry.domain.commands import (
+    APP_ID_MAX,
+    ENVIRONMENT,
+    FIND_NAME,
+    FIND_NAME_MAX,
+    NAME,
+    BatchFind,
+    FindInstanceBody,
+    FindServiceBody,
+)
+from registry.domain.errors import InvalidParams
+from registry.domain.find import ANY_SERVICE, FindQuery, InstanceQuery
+from registry.domain.version import parse_rule
+from registry.http_api import bodies
+from registry.http_api.call import FALSE, TRUE, parse_query, parse_tags
+
+T = TypeVar("T")
+
+#: Requests remembered, and their bytes altogether.
+MEMO_MAX: Final = 10_000
+MEMO_MAX_BYTES: Final = 16 * 1024 * 1024
+
+_APP_ID = re.compile(NAME)
+_FIND_NAME = re.compile(FIND_NAME)
+_ENVIRONMENT = re.compile(ENVIRONMENT)
+
+
+class Memo(Generic[T]):
+    """A bounded memory from request bytes to what they meant. Full, it forgets everything and begins anew."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[bytes, str], T] = {}
+        self._bytes = 0
+
+    def get(self, key: tuple[bytes, str]) -> T | None:
+        return self._kept.get(key)
+
+    def put(self, key: tuple[bytes, str], value: T) -> None:
+        self._bytes += len(key[0])
+        if len(self._kept) >= MEMO_MAX or self._bytes > MEMO_MAX_BYTES:
+            self._kept.clear()
+            self._bytes = len(key[0])
+        self._kept[key] = value
+
+
+def find_query(raw: bytes, consumer_id: str) -> FindQuery:
+    """The query of `GET instances`. With `noCache` the client's rev is ignored, so it is never told 304 (D15)."""
+    parameters = parse_query(raw)
+    app_id = parameters.get("appId", "")
+    name = parameters.get("serviceName", "")
+    environment = parameters.get("env", "")
+    check_provider(app_id, name, environment)
+    no_cache = parameters.get("noCache", "").strip().lower()
+    if no_cache not in TRUE + FALSE:
+        raise InvalidParams("neither 1, true, 0 nor false - at query parameter `noCache`")
+    return FindQuery(
+        app_id,
+        name,
+        parse_rule(parameters.get("version", "")),
+        environment,
+        parse_tags(parameters.get("tags", "")),
+        consumer_id,
+        "" if no_cache in TRUE else parameters.get("rev", ""),
+    )
+
+
+def check_provider(app_id: str, name: str, environment: str) -> None:
+    """The rules of find and existence for what names a provider (servicecomb-v4.md 3.2, 3.6)."""
+    if not app_id or len(app_id) > APP_ID_MAX or not _APP_ID.search(app_id):
+        raise InvalidParams(f"1 to {APP_ID_MAX} of A-Z a-z 0-9 _ . -, alphanumeric ends - at query parameter `appId`")
+    if not name or len(name) > FIND_NAME_MAX or not _FIND_NAME.search(name):
+        raise InvalidParams(
+            f"1 to {FIND_NAME_MAX} of A-Z a-z 0-9 _ . - :, alphanumeric ends - at query parameter `serviceName`"
+        )
+    if not _ENVIRONMENT.search(environment):
+        raise InvalidParams("development, testing, acceptance, production or blank - at query parameter `env`")
+
+
+class BatchQueries(Struct, frozen=True):
+    """The two lists of a batch find, each to be answered on its own."""
+
+    services: tuple[FindQuery, ...]
+    instances: tuple[InstanceQuery, ...]
+
+
+def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:
+    """The queries of `POST instances/action?type=query`. One bad element refuses the whole request."""
+    request = bodies.decode(body, BatchFind)
+    if not request.services and not request.instances:
+        raise InvalidParams("services or instances must hold at least one element - at `$`")
+    return BatchQueries(
+        tuple(_service_query(item, index, consumer_id) for index, item in enumerate(request.services or [])),
+        tuple(_instance_query(item, index, consumer_id) for index, item in enumerate(request.instances or [])),
+    )
+
+
+def _service_query(item: FindServiceBody, index: int, consumer_id: str) -> FindQuery:
+    where = f"$.services[{index}].service"
+    key = item.service
+    if key is None or not key.service_name:
+        raise InvalidParams(f"serviceName is missing - at `{where}`")
+    if not key.app_id and key.service_name != ANY_SERVICE:
+        raise InvalidParams(f"appId is missing - at `{where}.appId`")
+    try:
+        rule = parse_rule(key.version or "")
+    except InvalidParams as exc:
+        raise InvalidParams(f"{exc.detail} - at `{where}.version`") from exc
+    return FindQuery(key.app_id or "", key.service_name, rule, key.environment or "", (), consumer_id, item.rev or "")
+
+
+def _instance_query(item: FindInstanceBody, index: int, consumer_id: str) -> InstanceQuery:
+    key = item.instance
+    if key is None or not key.service_id or not key.instance_id:
+        raise InvalidParams(f"serviceId and instanceId are needed - at `$.instances[{index}].instance`")
+    return InstanceQuery(key.service_id, key.instance_id, (), consumer_id, item.rev or "")

@@ -1,0 +1,97 @@
+"""Reply: an HTTP answer as values, headers in the exact case in which they are documented.
+
+Java clients look `X-Resource-Revision` up case-sensitively (clients.md 0.8), so names are never lower-cased on the way.
+"""
+
+from __future__ import annotations
+
+import gzip
+from typing import Final
+
+from msgspec import Struct
+
+from registry import __version__
+from registry.domain.errors import RegistryError
+
+Header = tuple[bytes, bytes]
+
+#: Bodies from this size on are compressed for clients that ask for it (servicecomb-v4.md 1.3).
+GZIP_MIN_BYTES: Final = 1400
+GZIP_LEVEL: Final = 4
+#: Compressed answers kept, by rev: so many bytes at most.
+GZIP_KEPT_MAX_BYTES: Final = 32 * 1024 * 1024
+
+SERVER: Final[Header] = (b"Server", f"SERVICECENTER/{__version__}".encode())
+VARY: Final[tuple[Header, ...]] = ((b"Vary", b"Accept-Encoding"), (b"Vary", b"Origin"))
+_JSON: Final[Header] = (b"Content-Type", b"application/json; charset=UTF-8")
+_TEXT: Final[Header] = (b"Content-Type", b"text/plain; charset=UTF-8")
+_COMMON: Final[list[Header]] = [SERVER, *VARY]
+_JSON_HEAD: Final[list[Header]] = [*_COMMON, _JSON]
+_EMPTY_HEAD: Final[list[Header]] = [*_COMMON, _TEXT, (b"Content-Length", b"0")]
+
+
+class Reply(Struct, frozen=True):
+    status: int
+    headers: list[Header]
+    body: bytes = b""
+
+
+def json(body: bytes, *headers: Header, status: int = 200) -> Reply:
+    return Reply(status, [*_JSON_HEAD, (b"Content-Length", b"%d" % len(body)), *headers], body)
+
+
+def empty(*headers: Header) -> Reply:
+    """Success without content: no body at all, because old Go clients leak a connection for any byte (D16)."""
+    return Reply(200, [*_EMPTY_HEAD, *headers])
+
+
+def not_modified(*headers: Header) -> Reply:
+    return Reply(304, [*_COMMON, *headers])
+
+
+def text(status: int, line: str, *headers: Header) -> Reply:
+    """Plain text, for what is refused before it reaches the API."""
+    body = line.encode()
+    return Reply(status, [*_COMMON, _TEXT, (b"Content-Length", b"%d" % len(body)), *headers], body)
+
+
+def error(error: RegistryError, *headers: Header) -> Reply:
+    """The error in the API's shape. HTTP status = code // 1000."""
+    return json(error.body(), *headers, status=error.code // 1000)
+
+
+def revision(rev: str) -> Header:
+    return (b"X-Resource-Revision", rev.encode())
+
+
+def position(text: bytes) -> Header:
+    return (b"X-Registry-Position", text)
+
+
+class Compressor:
+    """Gzip for large bodies; what has a rev is compressed once per content."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+        self._kept_bytes = 0
+
+    def compress(self, reply: Reply, rev: str = "") -> Reply:
+        """The same reply compressed, or as it is when it is too small to gain."""
+        if len(reply.body) < GZIP_MIN_BYTES:
+            return reply
+        body = self._kept.get(rev) if rev else None
+        if body is None:
+            body = gzip.compress(reply.body, GZIP_LEVEL, mtime=0)
+            if rev:
+                self._keep(rev, body)
+        headers = [header for header in reply.headers if header[0] != b"Content-Length"]
+        headers += [(b"Content-Encoding", b"gzip"), (b"Content-Length", b"%d" % len(body))]
+        return Reply(reply.status, headers, body)
+
+    def _keep(self, rev: str, body: bytes) -> None:
+        if self._kept_bytes + len(body) > GZIP_KEPT_MAX_BYTES:
+            self._kept.clear()
+            self._kept_bytes = 0
+        if len(body) <= GZIP_KEPT_MAX_BYTES:
+            self._kept[rev] = body
+            self._kept_bytes += len(body)

@@ -1,0 +1,1 @@
+"""The projection: one task per replica that keeps every tenant's view current."""

@@ -1,0 +1,298 @@
+"""Projector: follows the logs of all tenants and keeps their views.
+
+It is the only writer of views. Its own replica's writes are applied as soon as they are appended, when nothing of
+another replica came between; everything else arrives by reading. Both ways lead through `_apply`, which is idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from registry.domain.errors import StoreUnavailable
+from registry.domain.events import Event, decode_event
+from registry.domain.fold import Outcome, apply
+from registry.domain.position import ORIGIN, Position
+from registry.domain.view import RegistryView, Tenant
+from registry.store.port import HistoryChanged, Store, Tail
+
+logger = logging.getLogger(__name__)
+
+#: How long one read waits for news, ms. Also the longest time after which a lost connection is noticed.
+READ_BLOCK_MS: Final = 1000
+#: Events applied before other tasks get a turn.
+APPLY_BATCH_MAX: Final = 500
+#: Seconds between attempts to reach a store that is away.
+RETRY_FIRST_S: Final = 0.05
+RETRY_MAX_S: Final = 1.0
+
+Listener = Callable[[Tenant, Position, Event, Outcome], None]
+
+
+class LogDamaged(Exception):
+    """The log cannot be replayed: events are missing, or of a kind this version does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectorStats:
+    """What the projector says of itself. `silent_s`: seconds since the store last answered it."""
+
+    tenants: int
+    applied: int
+    refused: int
+    rebuilt: int
+    silent_s: float
+    live: bool
+
+
+class Projector:
+    """The views of one replica and the waiting for them.
+
+    Args:
+        store: the log.
+        replica: the name under which this replica's own events are recorded.
+    """
+
+    def __init__(self, store: Store, replica: str) -> None:
+        self.replica = replica
+        self._store = store
+        self._views: dict[Tenant, RegistryView] = {}
+        self._tenants_after = ""
+        self._listeners: list[Listener] = []
+        #: Own events under way, by their number, and who waits for what applying them comes to.
+        self._expected: dict[int, asyncio.Future[Outcome]] = {}
+        self._waiters: dict[Tenant, list[tuple[Position, int, asyncio.Future[None]]]] = {}
+        self._tickets = count()
+        self._catch_ups: dict[Tenant, asyncio.Task[None]] = {}
+        self._next_catch_ups: dict[Tenant, asyncio.Task[None]] = {}
+        self._rebuilds: dict[Tenant, asyncio.Task[None]] = {}
+        self._applied = 0
+        self._refused = 0
+        self._rebuilt = 0
+        self._last_contact = time.monotonic()
+        #: Set once the views have reached the tail of the logs.
+        self.live = False
+
+    # -- views ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def tenants(self) -> Sequence[Tenant]:
+        """The tenants that exist."""
+        return list(self._views)
+
+    def view(self, tenant: Tenant) -> RegistryView:
+        """The tenant's view; an empty one, which is not kept, for a tenant that does not exist."""
+        return self._views.get(tenant) or RegistryView(tenant)
+
+    def knows(self, tenant: Tenant) -> bool:
+        return tenant in self._views
+
+    def follow(self, tenant: Tenant) -> None:
+        """Keep a view of this tenant from now on."""
+        if tenant not in self._views:
+            self._views[tenant] = RegistryView(tenant)
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with every event applied, right after it became visible in the view."""
+        self._listeners.append(listener)
+
+    def stats(self) -> ProjectorStats:
+        silent_s = time.monotonic() - self._last_contact
+        return ProjectorStats(len(self._views), self._applied, self._refused, self._rebuilt, silent_s, self.live)
+
+    # -- following the log ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Replay every log to its tail. Raises StoreUnavailable or LogDamaged."""
+        while True:
+            tail = await self._read(0)
+            if not tail.events and not tail.tenants:
+                break
+            await self._absorb(tail)
+        self.live = True
+
+    async def run(self) -> None:
+        """Follow the logs until cancelled; a store that is away is asked again. Raises LogDamaged."""
+        retry_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self._absorb(await self._read(READ_BLOCK_MS))
+                retry_s = RETRY_FIRST_S
+            except StoreUnavailable as error:
+                logger.warning("the log cannot be read: %s", error.detail, extra={"action": "read_failed"})
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_MAX_S)
+
+    async def _read(self, block_ms: int) -> Tail:
+        after = {tenant: view.position for tenant, view in self._views.items()}
+        tail = await self._store.read(after, self._tenants_after, block_ms)
+        self._last_contact = time.monotonic()
+        return tail
+
+    async def _absorb(self, tail: Tail) -> None:
+        for tenant in tail.tenants:
+            self.follow(tenant)
+        self._tenants_after = tail.tenants_after
+        for tenant, entries in tail.events.items():
+            for start in range(0, len(entries), APPLY_BATCH_MAX):
+                if start:
+                    await asyncio.sleep(0)
+                try:
+                    self._absorb_batch(self._views[tenant], entries[start : start + APPLY_BATCH_MAX])
+                except HistoryChanged as change:
+                    await self.rebuild(tenant, change.detail)
+                    break
+
+    def _absorb_batch(self, view: RegistryView, entries: Sequence[tuple[Position, bytes]]) -> None:
+        for position, payload in entries:
+            if position <= view.position:
+                continue
+            if not _follows(view.position, position):
+                raise HistoryChanged(f"{view.position.text()} is followed by {position.text()}")
+            try:
+                event = decode_event(payload)
+            except ValueError as exc:
+                raise LogDamaged(f"{view.tenant}: event {position.text()} cannot be read: {exc}") from exc
+            self._apply(view, position, event)
+        self._wake(view.tenant, view.position)
+
+    def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
+        outcome = apply(view, position, event)
+        self._applied += 1
+        if outcome.error is not None:
+            self._refused += 1
+        if event.replica == self.replica:
+            waiting = self._expected.pop(event.number, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(outcome)
+        for listener in self._listeners:
+            listener(view.tenant, position, event, outcome)
+
+    async def rebuild(self, tenant: Tenant, reason: str) -> None:
+        """Replay a log that contradicts its view. The old view is answered from until the new one is complete."""
+        task = self._rebuilds.get(tenant)
+        if task is None:
+            logger.error("the log of %s changed, replaying it: %s", tenant, reason, extra={"action": "log_changed"})
+            task = self._rebuilds[tenant] = asyncio.create_task(self._rebuild(tenant))
+            task.add_done_callback(lambda _: self._rebuilds.pop(tenant))
+        await asyncio.shield(task)
+
+    async def _rebuild(self, tenant: Tenant) -> None:
+        view = RegistryView(tenant)
+        while entries := (await self._store.read({tenant: view.position}, self._tenants_after, 0)).events.get(tenant):
+            if view.position == ORIGIN and not _follows(ORIGIN, entries[0][0]):
+                raise LogDamaged(f"the log of {tenant} begins at {entries[0][0].text()}, not at its first event")
+            self._absorb_batch(view, entries)
+            await asyncio.sleep(0)
+        self._views[tenant] = view
+        self._rebuilt += 1
+
+    # -- own writes ----------------------------------------------------------------------------------------------------
+
+    def expect(self, number: int) -> asyncio.Future[Outcome]:
+        """A future of what applying this replica's event of that number will come to."""
+        future = self._expected[number] = asyncio.get_running_loop().create_future()
+        return future
+
+    def forget(self, number: int) -> None:
+        """Nobody waits for that event any more."""
+        self._expected.pop(number, None)
+
+    def offer(self, tenant: Tenant, appended: Iterable[tuple[Position, Event]]) -> None:
+        """Apply own events just appended. Where others came between, reading will bring them all in order."""
+        view = self._views[tenant]
+        for position, event in appended:
+            if position > view.position:
+                if not _follows(view.position, position):
+                    return
+                self._apply(view, position, event)
+        self._wake(tenant, view.position)
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    async def wait_for(self, tenant: Tenant, position: Position, timeout_s: float) -> bool:
+        """Wait until the view includes `position`. False when that took longer than `timeout_s`."""
+        if self.view(tenant).position >= position:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters.setdefault(tenant, []), (position, next(self._tickets), future))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except TimeoutError:
+            return False
+        return True
+
+    def _wake(self, tenant: Tenant, position: Position) -> None:
+        waiters = self._waiters.get(tenant)
+        while waiters and waiters[0][0] <= position:
+            future = heapq.heappop(waiters)[2]
+            if not future.done():
+                future.set_result(None)
+
+    async def catch_up(self, tenant: Tenant) -> None:
+        """Wait until the view includes every event that was in the log when this was called.
+
+        Callers that arrive while one catch-up is under way share the next one.
+
+        Raises:
+            StoreUnavailable: the log could not be read; the view is as it was.
+        """
+        task = self._next_catch_ups.get(tenant)
+        if task is None:
+            task = asyncio.create_task(self._catch_up_in_turn(tenant, self._catch_ups.get(tenant)))
+            task.add_done_callback(_retrieve)
+            self._next_catch_ups[tenant] = task
+        await asyncio.shield(task)
+
+    async def _catch_up_in_turn(self, tenant: Tenant, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        task = self._next_catch_ups.pop(tenant)
+        self._catch_ups[tenant] = task
+        try:
+            await self._catch_up(tenant)
+        finally:
+            if self._catch_ups.get(tenant) is task:
+                del self._catch_ups[tenant]
+
+    async def _catch_up(self, tenant: Tenant) -> None:
+        head = await self._store.head(tenant)
+        self._last_contact = time.monotonic()
+        if head == ORIGIN and not self.knows(tenant):
+            return
+        self.follow(tenant)
+        await self.check(tenant, head)
+        while self._views[tenant].position < head:
+            view = self._views[tenant]
+            tail = await self._store.read({tenant: view.position}, self._tenants_after, 0)
+            if not tail.events and self._views[tenant].position < head:
+                raise StoreUnavailable(f"the log of {tenant} ends before its head {head.text()}")
+            await self._absorb(tail)
+
+    async def check(self, tenant: Tenant, head: Position) -> None:
+        """Replay the log if `head`, its newest position, shows that it is not the one the view was built from."""
+        position = self.view(tenant).position
+        if position.epoch and head.epoch != position.epoch:
+            await self.rebuild(tenant, f"it was at {position.text()}, its newest event is now {head.text()}")
+        elif head < position and (await self._store.head(tenant)) < position:
+            # Asked twice: an own write may have been applied after `head` was read.
+            await self.rebuild(tenant, f"it was at {position.text()}, its newest event is now {head.text()}")
+
+
+def _follows(position: Position, after: Position) -> bool:
+    if position == ORIGIN:
+        return after.sequence == 1
+    return after == position.next()
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Look at the result even when every caller has given up waiting for it."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,165 @@
+"""Run one replica: the HTTP server and the loops side by side. The first to fail stops them all.
+
+A replica that has lost its projector must not go on answering from a view that nobody updates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import uvicorn
+
+from registry.bootstrap import Replica, build_replica, redis_store
+from registry.domain.errors import StoreUnavailable
+from registry.http_api.protocol import RegistryProtocol
+from registry.running.private_redis import CannotStart
+from registry.settings import Settings
+from registry.store.redis_store import StoreRefused
+
+logger = logging.getLogger(__name__)
+
+#: Connections that may wait to be accepted.
+BACKLOG: Final = 4096
+
+
+def listening_socket(host: str, port: int, share: bool) -> socket.socket:
+    """A bound socket. With `share`, workers bind the same port and the kernel spreads connections over them.
+
+    Raises:
+        CannotStart: the port is in use or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as exc:
+        bound.close()
+        raise CannotStart(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+    bound.setblocking(False)
+    return bound
+
+
+def advertised(settings: Settings, bound: socket.socket) -> str:
+    """HOST:PORT under which clients reach the replica."""
+    if settings.advertise:
+        return settings.advertise
+    host, port = settings.host, bound.getsockname()[1]
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def run_replica(settings: Settings, bound: socket.socket, started: Callable[[Replica], None]) -> None:
+    """Run until SIGINT or SIGTERM, or until a part fails, which is raised.
+
+    Raises:
+        CannotStart: Redis cannot be reached or relied on.
+    """
+    store = redis_store(settings)
+    replica = build_replica(settings, store, advertised(settings, bound))
+    try:
+        await _open(settings, replica)
+        server = _server(settings, replica, bound)
+        await _run_parts(replica, server, bound, started)
+    finally:
+        await store.close()
+
+
+async def _open(settings: Settings, replica: Replica) -> None:
+    """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
+    try:
+        await replica.store.open()
+        await replica.projector.start()
+        await replica.expiry.pulse()
+    except StoreUnavailable as exc:
+        raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
+    except StoreRefused as exc:
+        raise CannotStart(str(exc)) from exc
+
+
+def _server(settings: Settings, replica: Replica, bound: socket.socket) -> uvicorn.Server:
+    config = uvicorn.Config(
+        replica.app,
+        http=RegistryProtocol,
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.stop_timeout_s,
+        backlog=BACKLOG,
+    )
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the replica, which has more than a server to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def _run_parts(
+    replica: Replica, server: uvicorn.Server, bound: socket.socket, started: Callable[[Replica], None]
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    try:
+        await replica.registration.register()
+    except StoreUnavailable as exc:
+        raise CannotStart(f"Redis cannot be written: {exc.detail}") from exc
+    parts = [
+        _part("server", server.serve(sockets=[bound])),
+        _part("projector", replica.projector.run()),
+        _part("expiry", replica.expiry.run()),
+        _part("notifications", replica.expiry.follow_notifications()),
+        _part("registration", replica.registration.run()),
+    ]
+    announcing = _part("announcement", _announce(replica, server, started))
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
+    announcing.cancel()
+    if stopping not in done:
+        failed = next(iter(done))
+        logger.error("%s ended, the replica stops", failed.get_name(), extra={"action": "part_ended"})
+    await _stop(replica, server, parts)
+    stopping.cancel()
+    for task in done - {stopping}:
+        task.result()
+
+
+def _part(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=name)
+
+
+async def _announce(replica: Replica, server: uvicorn.Server, started: Callable[[Replica], None]) -> None:
+    while not server.started:
+        await asyncio.sleep(0.005)
+    started(replica)
+
+
+async def _stop(replica: Replica, server: uvicorn.Server, parts: list[asyncio.Task[None]]) -> None:
+    """First not ready, then out of the registry, then the requests under way, then the loops."""
+    replica.stopping = True
+    serving, *loops = parts
+    if all(not task.done() for task in loops):
+        await replica.registration.leave()
+    server.should_exit = True
+    with contextlib.suppress(Exception):
+        await asyncio.shield(serving)
+    for task in loops:
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)

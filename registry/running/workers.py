@@ -1,0 +1,96 @@
+"""Workers: several replicas, each a process of its own, on one port.
+
+The kernel spreads new connections over the workers' sockets. A worker that dies is started again; its socket is kept
+open here meanwhile, so connections wait for it instead of being refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Final
+
+from registry.running.replica import BACKLOG, listening_socket
+from registry.settings import Settings, variable
+
+logger = logging.getLogger(__name__)
+
+#: A worker that ends sooner than this after its start (seconds) is failing, not unlucky.
+STABLE_AFTER_S: Final = 5.0
+FAILURES_MAX: Final = 3
+POLL_S: Final = 0.1
+
+
+class Workers:
+    """The worker processes of one `registry serve`."""
+
+    def __init__(self, settings: Settings, redis_url: str) -> None:
+        # Taken exclusively first: sharing a port would hide that somebody else listens on it.
+        probe = listening_socket(settings.host, settings.port, share=False)
+        port = probe.getsockname()[1]
+        probe.close()
+        self.port = port
+        self._environment = os.environ | {variable("redis_url"): redis_url, variable("port"): str(port)}
+        for name in ("host", "advertise", "redis_prefix", "log_level", "outage_after_ms", "keep_alive_s"):
+            self._environment[variable(name)] = str(getattr(settings, name))
+        self._sockets = []
+        for _ in range(settings.workers):
+            bound = listening_socket(settings.host, port, share=True)
+            bound.listen(BACKLOG)
+            self._sockets.append(bound)
+        self._processes: list[subprocess.Popen[bytes] | None] = [None] * settings.workers
+        self._started_s = [0.0] * settings.workers
+        self._failures = 0
+        self._stopping = False
+
+    def run(self) -> int:
+        """Run until SIGINT or SIGTERM. Returns the exit code: that of a worker that keeps failing, else 0."""
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._stop)
+        for index, bound in enumerate(self._sockets):
+            self._start(index, bound)
+        code = 0
+        while not self._stopping:
+            time.sleep(POLL_S)
+            code = self._restart_dead()
+            if code:
+                break
+        self._end_all()
+        return code
+
+    def _start(self, index: int, bound: socket.socket) -> None:
+        command = [sys.executable, "-m", "registry", "worker", "--fd", str(bound.fileno())]
+        self._processes[index] = subprocess.Popen(
+            command, env=self._environment, pass_fds=(bound.fileno(),), start_new_session=True
+        )
+        self._started_s[index] = time.monotonic()
+
+    def _restart_dead(self) -> int:
+        for index, process in enumerate(self._processes):
+            if process is None or process.poll() is None or self._stopping:
+                continue
+            code = process.returncode
+            logger.error("worker %d ended with code %d", index, code, extra={"action": "worker_ended"})
+            lived_s = time.monotonic() - self._started_s[index]
+            self._failures = self._failures + 1 if lived_s < STABLE_AFTER_S else 0
+            if self._failures >= FAILURES_MAX:
+                return code if code > 0 else 1
+            self._start(index, self._sockets[index])
+        return 0
+
+    def _stop(self, signum: int, frame: object) -> None:
+        self._stopping = True
+
+    def _end_all(self) -> None:
+        running = [process for process in self._processes if process is not None and process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait()
+        for bound in self._sockets:
+            bound.close()

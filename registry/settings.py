@@ -1,0 +1,119 @@
+"""Settings: everything that can be set, each with its variable, default and unit. Read once, passed down as values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+PREFIX: Final = "REGISTRY_"
+
+
+class BadSetting(Exception):
+    """A setting cannot be used; the message names it and says what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one `registry serve` runs with. The table in README.md is checked against this class by a test."""
+
+    host: str = field(default="127.0.0.1", metadata={"unit": "address", "help": "address to listen on"})
+    port: int = field(default=30100, metadata={"unit": "port", "help": "port to listen on", "min": 0, "max": 65535})
+    workers: int = field(
+        default=1, metadata={"unit": "processes", "help": "replicas that share the port", "min": 1, "max": 64}
+    )
+    redis_url: str = field(
+        default="",
+        repr=False,
+        metadata={"unit": "URL", "help": "redis://, rediss:// or unix:// of the store; blank: a private Redis"},
+    )
+    data_dir: str = field(
+        default="./data", metadata={"unit": "folder", "help": "where the private Redis keeps its data"}
+    )
+    advertise: str = field(
+        default="",
+        metadata={"unit": "HOST:PORT", "help": "where clients reach this replica; blank: the listening address"},
+    )
+    redis_prefix: str = field(
+        default="registry:", metadata={"unit": "text", "help": "what every key in Redis begins with"}
+    )
+    redis_timeout_s: float = field(
+        default=5.0, metadata={"unit": "seconds", "help": "until Redis counts as not answering", "min": 0.1, "max": 60}
+    )
+    outage_after_ms: int = field(
+        default=5000,
+        metadata={
+            "unit": "milliseconds",
+            "help": "a longer silence of all replicas is an outage: leases start anew after it",
+            "min": 1000,
+            "max": 3_600_000,
+        },
+    )
+    keep_alive_s: int = field(
+        default=90,
+        metadata={"unit": "seconds", "help": "an idle client connection is kept so long", "min": 1, "max": 3600},
+    )
+    stop_timeout_s: int = field(
+        default=10,
+        metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},
+    )
+    log_level: str = field(default="info", metadata={"unit": "level", "help": "debug, info, warning or error"})
+
+    def listen_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from flags, else environment variables, else defaults.
+
+    Raises:
+        BadSetting: a value is of the wrong form or out of range, or `REGISTRY_…` names no setting.
+    """
+    known = {variable(f.name) for f in fields(Settings)}
+    for name in environment:
+        if name.startswith(PREFIX) and name not in known:
+            raise BadSetting(f"{name} is no setting of the registry; README.md lists them")
+    values: dict[str, Any] = {}
+    for setting in fields(Settings):
+        given = (flags or {}).get(setting.name)
+        source = f"--{setting.name.replace('_', '-')}"
+        if given is None:
+            given, source = environment.get(variable(setting.name)), variable(setting.name)
+        if given is not None and given != "":
+            values[setting.name] = _convert(source, str(given), type(setting.default), setting.metadata)
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _convert(source: str, text: str, type_: type, metadata: Mapping[str, Any]) -> Any:
+    if type_ is str:
+        return text
+    try:
+        value = type_(text)
+    except ValueError as exc:
+        raise BadSetting(f"{source} is {text!r}, it must be a number of {metadata['unit']}") from exc
+    if not metadata["min"] <= value <= metadata["max"]:
+        raise BadSetting(
+            f"{source} is {text}, it must be from {metadata['min']} to {metadata['max']} ({metadata['unit']})"
+        )
+    return value
+
+
+def _check(settings: Settings) -> None:
+    if settings.redis_url and urlsplit(settings.redis_url).scheme not in ("redis", "rediss", "unix"):
+        raise BadSetting("REGISTRY_REDIS_URL must begin with redis://, rediss:// or unix://")
+    if settings.advertise and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.\-]+):\d{1,5}", settings.advertise):
+        raise BadSetting(f"REGISTRY_ADVERTISE is {settings.advertise!r}, it must be HOST:PORT")
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise BadSetting(f"REGISTRY_LOG_LEVEL is {settings.log_level!r}, it must be debug, info, warning or error")
+    if not settings.redis_url and Path(settings.data_dir).is_file():
+        raise BadSetting(f"the data folder {settings.data_dir} is a file")

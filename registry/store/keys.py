@@ -1,0 +1,64 @@
+"""Keys: the names under which the store's data stands in Redis.
+
+All keys of a tenant carry the hash tag `{domain/project}`, so that one script touches one slot of a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from registry.domain.view import Tenant
+from registry.store.port import LeaseName
+
+
+class Keys:
+    """The key names below one prefix, so that several registries can share one Redis."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.tenants = f"{prefix}{{tenants}}"
+        self.tenants_stream = f"{prefix}{{tenants}}:log"
+
+    def tag(self, tenant: Tenant) -> str:
+        return f"{self.prefix}{{{encode_name(tenant.domain)}/{encode_name(tenant.project)}}}"
+
+    def events(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:events"
+
+    def head(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:head"
+
+    def beats(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:beats"
+
+    def pulse(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:pulse"
+
+    def lease_prefix(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:lease:"
+
+    def lapse_prefix(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:lapse:"
+
+    def parse_lease(self, key: str) -> tuple[Tenant, LeaseName] | None:
+        """The tenant and instance of a lease key; None for any other key."""
+        tag, lease, name = key.partition("}:lease:")
+        service_id, slash, instance_id = name.rpartition("/")
+        if not (tag.startswith(self.prefix + "{") and lease and slash):
+            return None
+        domain, _, project = tag.removeprefix(self.prefix + "{").partition("/")
+        return Tenant(decode_name(domain), decode_name(project)), LeaseName(service_id, instance_id)
+
+
+def lease_name(service_id: str, instance_id: str) -> str:
+    """The part of a lease's key behind its prefix; an instance id holds no slash."""
+    return f"{service_id}/{instance_id}"
+
+
+def encode_name(name: str) -> str:
+    """A domain or project as part of a key: percent-encoded, so that no brace or slash of it is read as ours."""
+    return quote(name, safe="")
+
+
+def decode_name(name: str) -> str:
+    return unquote(name)

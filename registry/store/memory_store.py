@@ -1,0 +1,179 @@
+"""The store in memory, for tests and simulation: many replicas over one `MemoryServer`, time by an injected clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from registry.domain.position import ORIGIN, Position
+from registry.domain.view import Tenant
+from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Tail, Write
+
+
+@dataclass(slots=True)
+class _TenantData:
+    head: Position = ORIGIN
+    events: list[tuple[Position, bytes]] = field(default_factory=list)
+    #: Deadline of each lease, ms; a lapsed one stays until it is looked at, as in Redis.
+    leases: dict[LeaseName, int] = field(default_factory=dict)
+    lapses: dict[LeaseName, tuple[str, int]] = field(default_factory=dict)
+    beats: list[tuple[str, tuple[Lease, ...]]] = field(default_factory=list)
+    pulse: int | None = None
+
+
+class MemoryServer:
+    """What all replicas share: the data, and the clock (Unix ms) by which leases lapse."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self.clock_ms = clock_ms
+        self.tenants: list[Tenant] = []
+        self.data: dict[Tenant, _TenantData] = {}
+        self.appended = asyncio.Event()
+
+    def of(self, tenant: Tenant) -> _TenantData:
+        return self.data.setdefault(tenant, _TenantData())
+
+    def wake(self) -> None:
+        """Wake every reader; each then waits on the next event object."""
+        self.appended.set()
+        self.appended = asyncio.Event()
+
+
+class MemoryStore:
+    """One replica's connection to a `MemoryServer`. Keeps the promises of `store.port`, proven by tests/contract."""
+
+    def __init__(self, server: MemoryServer, read_max: int = 2000, lapse_memory_ms: int = 60_000) -> None:
+        self._server = server
+        self._read_max = read_max
+        self._lapse_memory_ms = lapse_memory_ms
+
+    async def open(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        if tenant not in self._server.tenants:
+            self._server.tenants.append(tenant)
+            self._server.wake()
+
+    async def head(self, tenant: Tenant) -> Position:
+        return self._server.of(tenant).head
+
+    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
+        appended = self._server.appended
+        tail = self._read_now(after, tenants_after)
+        if block_ms and not (tail.events or tail.tenants):
+            try:
+                async with asyncio.timeout(block_ms / 1000):
+                    await appended.wait()
+            except TimeoutError:
+                return tail
+            return self._read_now(after, tenants_after)
+        return tail
+
+    def _read_now(self, after: Mapping[Tenant, Position], tenants_after: str) -> Tail:
+        events: dict[Tenant, Sequence[tuple[Position, bytes]]] = {}
+        for tenant, position in after.items():
+            new = [entry for entry in self._server.of(tenant).events if entry[0] > position][: self._read_max]
+            if new:
+                events[tenant] = new
+        tenants = self._server.tenants[int(tenants_after or "0") :]
+        return Tail(events, tenants, str(len(self._server.tenants)))
+
+    async def commit(self, tenant: Tenant, epoch: int, writes: Sequence[Write]) -> list[Position | None]:
+        data = self._server.of(tenant)
+        now = self._server.clock_ms()
+        if epoch != data.head.epoch:
+            raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
+        before = data.head
+        head = data.head if epoch else Position(now, 0)
+        positions: list[Position | None] = []
+        for write in writes:
+            if write.payload is None:
+                positions.append(None)
+            else:
+                head = head.next()
+                data.events.append((head, write.payload))
+                positions.append(head)
+            for grant in write.grants:
+                data.leases[LeaseName(grant.service_id, grant.instance_id)] = now + grant.ttl_ms
+            for drop in write.drops:
+                data.leases.pop(drop, None)
+        if head.sequence != before.sequence:
+            data.head = head
+            self._server.wake()
+        return positions
+
+    def _alive(self, data: _TenantData, name: LeaseName) -> bool:
+        deadline = data.leases.get(name)
+        return deadline is not None and deadline > self._server.clock_ms()
+
+    async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
+        data = self._server.of(tenant)
+        now = self._server.clock_ms()
+        missing = []
+        for index, lease in enumerate(leases):
+            name = LeaseName(lease.service_id, lease.instance_id)
+            if self._alive(data, name):
+                data.leases[name] = now + lease.ttl_ms
+            else:
+                missing.append(index)
+        data.beats.append((replica, tuple(leases)))
+        return missing
+
+    async def revive(self, tenant: Tenant, at: Position, leases: Sequence[Lease]) -> bool:
+        if self._server.of(tenant).head != at:
+            return False
+        await self.rearm(tenant, leases)
+        return True
+
+    async def rearm(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
+        data = self._server.of(tenant)
+        now = self._server.clock_ms()
+        for lease in leases:
+            data.leases[LeaseName(lease.service_id, lease.instance_id)] = now + lease.ttl_ms
+
+    async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
+        data = self._server.of(tenant)
+        now = self._server.clock_ms()
+        return [data.leases[name] - now if self._alive(data, name) else -1 for name in names]
+
+    async def expire(
+        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int
+    ) -> list[Position | None]:
+        data = self._server.of(tenant)
+        if epoch != data.head.epoch:
+            raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
+        now = self._server.clock_ms()
+        silence = now - (data.pulse or 0)
+        if abs(silence) > outage_after_ms:
+            raise OutageSuspected(f"no replica could write for {silence} ms")
+        appended: list[Position | None] = []
+        for proposal in proposals:
+            remembered, until = data.lapses.get(proposal.name, ("", 0))
+            if self._alive(data, proposal.name) or (remembered == proposal.registered and until > now):
+                appended.append(None)
+                continue
+            data.head = data.head.next()
+            data.events.append((data.head, proposal.payload))
+            data.lapses[proposal.name] = (proposal.registered, now + self._lapse_memory_ms)
+            appended.append(data.head)
+        if any(appended):
+            self._server.wake()
+        return appended
+
+    async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
+        data = self._server.of(tenant)
+        now = self._server.clock_ms()
+        silence = now - (now if data.pulse is None else data.pulse)
+        if resume or abs(silence) <= outage_after_ms:
+            data.pulse = now
+        return Pulse(silence, data.head)
+
+    async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
+        """No prompts: the sweep alone must do."""
+        return
+        yield

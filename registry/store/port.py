@@ -1,0 +1,128 @@
+"""Store: what the log and the leases promise. Proven alike for both adapters by tests/contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from registry.domain.errors import StoreUnavailable
+from registry.domain.position import Position
+from registry.domain.view import Tenant
+
+
+class LeaseName(NamedTuple):
+    """An instance id is unique within its service only, so a lease is named by both."""
+
+    service_id: str
+    instance_id: str
+
+
+class Lease(NamedTuple):
+    """A lease to grant or renew; `ttl_ms` from now."""
+
+    service_id: str
+    instance_id: str
+    ttl_ms: int
+
+
+class Write(NamedTuple):
+    """One event to append (None: none), and the leases to grant and to drop with it."""
+
+    payload: bytes | None
+    grants: tuple[Lease, ...] = ()
+    drops: tuple[LeaseName, ...] = ()
+
+
+class Proposal(NamedTuple):
+    """An `InstanceExpired` to append if the lease is really gone. `registered` names the registration it concerns."""
+
+    name: LeaseName
+    registered: str
+    payload: bytes
+
+
+class Tail(NamedTuple):
+    """What `read` found: per tenant its next events in order, and tenants seen for the first time."""
+
+    events: Mapping[Tenant, Sequence[tuple[Position, bytes]]]
+    tenants: Sequence[Tenant]
+    #: Where to go on with the list of tenants.
+    tenants_after: str
+
+
+class Pulse(NamedTuple):
+    """For how long no replica could write (ms, 0 for a tenant's first pulse), and the log's newest position."""
+
+    silence_ms: int
+    head: Position
+
+
+class HistoryChanged(StoreUnavailable):
+    """The log is not the one this replica has followed: other epoch, or its tail is gone."""
+
+
+class OutageSuspected(StoreUnavailable):
+    """No replica could write for longer than allowed: nobody may be expired before leases have been re-armed."""
+
+
+class Store(Protocol):
+    """Every method raises StoreUnavailable when the store does not answer within its time limit.
+
+    A `commit` that raised may still have happened; everything else is safe to repeat.
+    """
+
+    async def open(self) -> None:
+        """Connect and check that the store can be relied on (version, eviction policy)."""
+
+    async def close(self) -> None: ...
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        """Announce the tenant to every reader. Repetition is harmless."""
+
+    async def head(self, tenant: Tenant) -> Position:
+        """The position of the tenant's newest event, ORIGIN when there is none."""
+
+    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
+        """Events after the given positions, at most `read_max` per tenant; waits up to `block_ms` for the first."""
+
+    async def commit(self, tenant: Tenant, epoch: int, writes: Sequence[Write]) -> list[Position | None]:
+        """Append the events in order, without gaps, and change their leases: all or nothing.
+
+        Args:
+            epoch: that of the history the caller has followed; 0 when it knows of none.
+
+        Raises:
+            HistoryChanged: the log's epoch is another one. Nothing was done.
+        """
+
+    async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
+        """Renew leases and record the batch as evidence. Returns the indexes that have no lease; none is created."""
+
+    async def revive(self, tenant: Tenant, at: Position, leases: Sequence[Lease]) -> bool:
+        """Grant leases again that lapsed, if the log's newest event is still the one at `at`. Else do nothing."""
+
+    async def expire(
+        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int
+    ) -> list[Position | None]:
+        """Append the proposals whose lease is gone and which no other replica has appended; None for the others.
+
+        Raises:
+            OutageSuspected: the last pulse is older than `outage_after_ms`. Nothing was done.
+            HistoryChanged: as for commit.
+        """
+
+    async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
+        """Milliseconds left of each lease, -1 where there is none."""
+
+    async def rearm(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
+        """Give each of these instances a lease of its full length from now, whether it has one or not."""
+
+    async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
+        """Record that a replica can write, and say for how long none could.
+
+        After a gap longer than `outage_after_ms` nothing is recorded unless `resume` is set, which the replica sets
+        once it has re-armed the leases.
+        """
+
+    def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
+        """Prompts that a lease may have lapsed. At most once, perhaps never: never rely on them."""

@@ -1,0 +1,283 @@
+"""The store on Redis: streams for the logs, TTL keys for the leases, Lua scripts for what must be atomic."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+
+from registry.domain.errors import StoreUnavailable
+from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.view import Tenant
+from registry.store.keys import Keys, decode_name, encode_name, lease_name
+from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Tail, Write
+
+logger = logging.getLogger(__name__)
+
+REDIS_OLDEST: Final = (6, 2)
+SCRIPTS: Final = ("beat", "commit", "expire", "pulse", "rearm", "remaining", "revive", "tenant")
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class StoreRefused(Exception):
+    """This Redis cannot be relied on; the message says why, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisLimits:
+    """Every limit of the adapter, with its unit."""
+
+    #: Keys are below this prefix.
+    prefix: str = "registry:"
+    #: Events per tenant and read.
+    read_max: int = 2000
+    #: Seconds until a command counts as unanswered.
+    timeout_s: float = 5.0
+    #: Heartbeat batches kept as evidence, per tenant.
+    beats_max: int = 10_000
+    #: How long an expiry is remembered so that no second replica appends it, in ms.
+    lapse_memory_ms: int = 60_000
+    connections_max: int = 64
+
+
+class RedisStore:
+    """Store over one Redis server, Sentinel-less and without a cluster."""
+
+    def __init__(self, url: str, limits: RedisLimits | None = None) -> None:
+        self._limits = limits or RedisLimits()
+        self._keys = Keys(self._limits.prefix)
+        self._tenant_keys = cache(_TenantKeys.of)
+        common: dict[str, Any] = {
+            "socket_connect_timeout": self._limits.timeout_s,
+            # A commit that failed may have happened: never send it twice behind our back.
+            "retry": Retry(NoBackoff(), 0),
+            "max_connections": self._limits.connections_max,
+            "decode_responses": False,
+        }
+        self._redis = Redis.from_url(url, socket_timeout=self._limits.timeout_s, **common)
+        # The reader and the notifications wait on purpose; their calls bring their own time limits.
+        self._waiting = Redis.from_url(url, socket_timeout=None, **common)
+        self._database = int(self._redis.connection_pool.connection_kwargs.get("db") or 0)
+        self._scripts: dict[str, bytes] = {name: _script_text(name) for name in SCRIPTS}
+        self._hashes: dict[str, str] = {}
+
+    # -- opening and closing -------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, load the scripts, refuse a Redis that would lose data by design.
+
+        Raises:
+            StoreUnavailable: no answer.
+            StoreRefused: older than 6.2, or it may evict keys.
+        """
+        server = await self._ask(self._redis.info("server"))
+        version = tuple(int(part) for part in str(server["redis_version"]).split(".")[:2])
+        if version < REDIS_OLDEST:
+            raise StoreRefused(f"Redis {server['redis_version']} is too old: the registry needs 6.2 or newer")
+        memory = await self._ask(self._redis.info("memory"))
+        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        if policy != "noeviction":
+            raise StoreRefused(
+                f"Redis may evict the registry's data: its maxmemory-policy is {policy}, it must be noeviction"
+            )
+        await self._load_scripts()
+
+    async def close(self) -> None:
+        for client in (self._redis, self._waiting):
+            with contextlib.suppress(RedisError, OSError):
+                await client.aclose()
+
+    async def _load_scripts(self) -> None:
+        for name, text in self._scripts.items():
+            self._hashes[name] = await self._ask(self._redis.script_load(text))
+
+    async def _ask(self, call: Awaitable[Any] | Any) -> Any:
+        try:
+            return await call
+        except (RedisError, OSError, TimeoutError) as exc:
+            if isinstance(exc, ResponseError) and not isinstance(exc, BusyLoadingError):
+                raise _meaning(exc) from exc
+            raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
+
+    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        try:
+            return await self._redis.evalsha(self._hashes[script], len(keys), *keys, *arguments)
+        except (NoScriptError, KeyError):
+            # Redis forgot its scripts: it was restarted or flushed. A script that was not found did nothing.
+            await self._load_scripts()
+            return await self._ask(self._redis.evalsha(self._hashes[script], len(keys), *keys, *arguments))
+        except (RedisError, OSError, TimeoutError) as exc:
+            if isinstance(exc, ResponseError) and not isinstance(exc, BusyLoadingError):
+                raise _meaning(exc) from exc
+            raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
+
+    # -- the log -------------------------------------------------------------------------------------------------------
+
+    async def add_tenant(self, tenant: Tenant) -> None:
+        names = (encode_name(tenant.domain), encode_name(tenant.project))
+        await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), names)
+
+    async def head(self, tenant: Tenant) -> Position:
+        text = await self._ask(self._redis.get(self._names(tenant).head))
+        return parse_position(text) if text else ORIGIN
+
+    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
+        streams: dict[Any, Any] = {self._keys.tenants_stream: tenants_after or "0-0"}
+        by_key: dict[bytes, Tenant] = {}
+        for tenant, position in after.items():
+            stream = self._names(tenant).events
+            streams[stream] = position.text()
+            by_key[stream.encode()] = tenant
+        try:
+            async with asyncio.timeout(block_ms / 1000 + self._limits.timeout_s):
+                reply = await self._waiting.xread(streams, count=self._limits.read_max, block=block_ms or None)
+        except (RedisError, OSError, TimeoutError) as exc:
+            raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
+        events: dict[Tenant, Sequence[tuple[Position, bytes]]] = {}
+        tenants: list[Tenant] = []
+        for key, entries in _stream_entries(reply):
+            if key in by_key:
+                events[by_key[key]] = [(parse_position(entry_id), fields[b"e"]) for entry_id, fields in entries]
+                continue
+            for entry_id, fields in entries:
+                tenants.append(Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode())))
+                tenants_after = entry_id.decode()
+        return Tail(events, tenants, tenants_after)
+
+    async def commit(self, tenant: Tenant, epoch: int, writes: Sequence[Write]) -> list[Position | None]:
+        names = self._names(tenant)
+        arguments: list[Any] = [epoch]
+        for write in writes:
+            arguments += (write.payload or b"", len(write.grants) + len(write.drops))
+            for grant in write.grants:
+                arguments += (lease_name(grant.service_id, grant.instance_id), grant.ttl_ms)
+            for drop in write.drops:
+                arguments += (lease_name(*drop), 0)
+        position = parse_position(await self._run("commit", (names.events, names.head, names.leases), arguments))
+        positions: list[Position | None] = []
+        for write in writes:
+            if write.payload is None:
+                positions.append(None)
+            else:
+                position = position.next()
+                positions.append(position)
+        return positions
+
+    # -- the leases ----------------------------------------------------------------------------------------------------
+
+    async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
+        names = self._names(tenant)
+        arguments = (_pack_leases(leases), self._limits.beats_max, replica)
+        missing: list[int] = await self._run("beat", (names.beats, names.leases), arguments)
+        return missing
+
+    async def revive(self, tenant: Tenant, at: Position, leases: Sequence[Lease]) -> bool:
+        names = self._names(tenant)
+        return bool(await self._run("revive", (names.head, names.leases), (at.text(), _pack_leases(leases))))
+
+    async def rearm(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
+        await self._run("rearm", (self._names(tenant).leases,), (_pack_leases(leases),))
+
+    async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
+        packed = _pack([lease_name(*name) for name in names])
+        left: list[int] = await self._run("remaining", (self._names(tenant).leases,), (packed,))
+        return [max(ms, -1) for ms in left]
+
+    async def expire(
+        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int
+    ) -> list[Position | None]:
+        names = self._names(tenant)
+        arguments: list[Any] = [epoch, outage_after_ms, self._limits.lapse_memory_ms]
+        for proposal in proposals:
+            arguments += (lease_name(*proposal.name), proposal.registered, proposal.payload)
+        keys = (names.events, names.head, names.leases, names.pulse, names.lapses)
+        appended: list[int] = await self._run("expire", keys, arguments)
+        return [Position(epoch, sequence) if sequence else None for sequence in appended]
+
+    async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
+        names = self._names(tenant)
+        silence, head = await self._run("pulse", (names.pulse, names.head), (outage_after_ms, int(resume)))
+        return Pulse(silence, parse_position(head))
+
+    async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
+        async with self._waiting.pubsub() as subscription:
+            try:
+                await subscription.subscribe(f"__keyevent@{self._database}__:expired")
+                async for message in subscription.listen():
+                    if message["type"] == "message":
+                        lease = self._keys.parse_lease(message["data"].decode("utf-8", "replace"))
+                        if lease is not None:
+                            yield lease
+            except (RedisError, OSError) as exc:
+                raise StoreUnavailable(f"Redis ended the notifications: {exc}") from exc
+
+    def _names(self, tenant: Tenant) -> _TenantKeys:
+        return self._tenant_keys(self._keys, tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class _TenantKeys:
+    events: str
+    head: str
+    beats: str
+    pulse: str
+    leases: str
+    lapses: str
+
+    @staticmethod
+    def of(keys: Keys, tenant: Tenant) -> _TenantKeys:
+        return _TenantKeys(
+            keys.events(tenant),
+            keys.head(tenant),
+            keys.beats(tenant),
+            keys.pulse(tenant),
+            keys.lease_prefix(tenant),
+            keys.lapse_prefix(tenant),
+        )
+
+
+def _script_text(name: str) -> bytes:
+    return files("registry.store").joinpath("scripts", f"{name}.lua").read_bytes()
+
+
+def _pack_leases(leases: Sequence[Lease]) -> bytes:
+    flat: list[str | int] = []
+    for service_id, instance_id, ttl_ms in leases:
+        flat += (f"{service_id}/{instance_id}", ttl_ms)
+    return _pack(flat)
+
+
+def _stream_entries(reply: Any) -> list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
+    """XREAD's reply as (key, entries) pairs, whether it came by RESP2 (pairs) or RESP3 (a map of lists of lists)."""
+    if not reply:
+        return []
+    if isinstance(reply, dict):
+        return [(key, [entry for chunk in chunks for entry in chunk]) for key, chunks in reply.items()]
+    return [(key, entries) for key, entries in reply]
+
+
+def _meaning(exc: ResponseError) -> StoreUnavailable:
+    """What a refusal of Redis or of a script means. Scripts begin their own with a word in capitals."""
+    text = str(exc)
+    if text.startswith("EPOCH"):
+        return HistoryChanged(f"the log is not the one followed so far; its newest event is {text.partition(' ')[2]}")
+    if text.startswith("OUTAGE"):
+        return OutageSuspected(text.partition(" ")[2])
+    return StoreUnavailable(f"Redis refused: {text}")

@@ -1,0 +1,29 @@
+-- Append InstanceExpired for the instances whose lease is really gone, once per registration over all replicas.
+-- KEYS: events, head, lease prefix, pulse, lapse prefix
+-- ARGV: epoch, longest silence in ms, how long a lapse is remembered in ms, then per proposal: name, registered, payload
+-- Returns per proposal the sequence of its event or 0; the error EPOCH or OUTAGE when nothing was done.
+local head = redis.call('GET', KEYS[2]) or '0-0'
+local epoch, sequence = string.match(head, '^(%d+)-(%d+)$')
+if epoch ~= ARGV[1] then
+  return redis.error_reply('EPOCH ' .. head)
+end
+local now = redis.call('TIME')
+local silence = now[1] * 1000 + math.floor(now[2] / 1000) - (tonumber(redis.call('GET', KEYS[4])) or 0)
+if silence > tonumber(ARGV[2]) or silence < -tonumber(ARGV[2]) then
+  return redis.error_reply('OUTAGE no replica could write for ' .. string.format('%.0f', silence) .. ' ms')
+end
+sequence = tonumber(sequence)
+local appended = {}
+for i = 4, #ARGV, 3 do
+  local n = (i - 1) / 3
+  appended[n] = 0
+  local lapse = KEYS[5] .. ARGV[i]
+  if redis.call('EXISTS', KEYS[3] .. ARGV[i]) == 0 and redis.call('GET', lapse) ~= ARGV[i + 1] then
+    sequence = sequence + 1
+    redis.call('XADD', KEYS[1], epoch .. '-' .. string.format('%.0f', sequence), 'e', ARGV[i + 2])
+    redis.call('SET', lapse, ARGV[i + 1], 'PX', ARGV[3])
+    appended[n] = sequence
+  end
+end
+redis.call('SET', KEYS[2], epoch .. '-' .. string.format('%.0f', sequence))
+return appended

@@ -1,0 +1,167 @@
+"""Discovery: finds around `domain.find`, with the rule that a replica catches up before it contradicts a client.
+
+Agreeing ("not modified", or a first list) needs nothing but the view. "Changed" and "does not exist" contradict what
+the client holds, perhaps from a replica that is ahead: then the log's tail is read first, and the answer made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from msgspec import structs
+
+from registry.domain import find as domain_find
+from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
+from registry.domain.find import BatchResult, FindQuery, InstanceQuery
+from registry.domain.position import Position
+from registry.domain.version import VersionRule
+from registry.domain.view import DEFAULT_TENANT, Answer, RegistryView, Tenant
+from registry.projection.projector import Projector
+
+#: The registry's own microservice.
+OWN_APP_ID: Final = "default"
+OWN_SERVICE_NAME: Final = "SERVICECENTER"
+OWN_ENVIRONMENT: Final = "production"
+#: Seconds a request waits for the position that it asks for.
+POSITION_TIMEOUT_S: Final = 5.0
+
+A = TypeVar("A")
+
+
+class Discovery:
+    """Reads. The methods ending in `_now` never wait: None means that the caller has to catch up first."""
+
+    def __init__(self, projector: Projector, shared: frozenset[str] = frozenset({OWN_SERVICE_NAME})) -> None:
+        self._projector = projector
+        #: Names in app `default` of the default tenant that consumers of every tenant and environment find.
+        self.shared = shared
+
+    # -- one microservice name -----------------------------------------------------------------------------------------
+
+    def find_now(self, tenant: Tenant, query: FindQuery) -> Answer | None:
+        view, query = self._target(tenant, query)
+        try:
+            answer = domain_find.find(view, query)
+        except InvalidParams:
+            raise
+        except RegistryError:
+            return None
+        return None if query.rev and query.rev != answer.rev else answer
+
+    async def find(self, tenant: Tenant, query: FindQuery) -> Answer:
+        answer = self.find_now(tenant, query)
+        if answer is None:
+            await self._catch_up(self._target(tenant, query)[0].tenant)
+            answer = domain_find.find(*self._target(tenant, query))
+        return answer
+
+    def _target(self, tenant: Tenant, query: FindQuery) -> tuple[RegistryView, FindQuery]:
+        """Shared microservices stand in the default tenant, in the registry's environment, for everyone to see."""
+        if self._is_shared(query):
+            shared = structs.replace(query, environment=OWN_ENVIRONMENT, consumer_id="")
+            return self._projector.view(DEFAULT_TENANT), shared
+        return self._projector.view(tenant), query
+
+    def _is_shared(self, query: FindQuery | InstanceQuery) -> bool:
+        return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
+
+    # -- many at once --------------------------------------------------------------------------------------------------
+
+    def batch_now(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult] | None:
+        """As `batch`, or None when the answer would contradict the client."""
+        results = self._batch(tenant, lists)
+        for queries, result in zip(lists, results, strict=True):
+            if result.failed or any(queries[index].rev for index, _ in result.updated):
+                return None
+        return results
+
+    async def batch(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult]:
+        """Answer lists of queries, all at one position."""
+        results = self.batch_now(tenant, *lists)
+        if results is None:
+            await self._catch_up(tenant)
+            if tenant != DEFAULT_TENANT and any(self._is_shared(query) for queries in lists for query in queries):
+                await self._catch_up(DEFAULT_TENANT)
+            results = self._batch(tenant, lists)
+        return results
+
+    def _batch(self, tenant: Tenant, lists: Sequence[Sequence[FindQuery | InstanceQuery]]) -> list[BatchResult]:
+        view = self._projector.view(tenant)
+
+        def answer(query: FindQuery | InstanceQuery) -> Answer:
+            if isinstance(query, FindQuery):
+                return domain_find.find(*self._target(tenant, query))
+            return domain_find.get_instance(view, query)
+
+        return [domain_find.batch_find(queries, answer) for queries in lists]
+
+    # -- by service id -------------------------------------------------------------------------------------------------
+
+    def instances_now(self, tenant: Tenant, query: InstanceQuery) -> Answer | None:
+        """One instance, or all of a service when the query names none."""
+        try:
+            answer = self._instances(tenant, query)
+        except RegistryError:
+            return None
+        return None if query.rev and query.rev != answer.rev else answer
+
+    async def instances(self, tenant: Tenant, query: InstanceQuery) -> Answer:
+        answer = self.instances_now(tenant, query)
+        if answer is None:
+            await self._catch_up(tenant)
+            answer = self._instances(tenant, query)
+        return answer
+
+    def _instances(self, tenant: Tenant, query: InstanceQuery) -> Answer:
+        view = self._projector.view(tenant)
+        return domain_find.get_instance(view, query) if query.instance_id else domain_find.list_instances(view, query)
+
+    # -- microservices -------------------------------------------------------------------------------------------------
+
+    async def service(self, tenant: Tenant, service_id: str) -> bytes:
+        """The microservice as JSON."""
+        return await self.read(tenant, lambda view: domain_find.service(view, service_id))
+
+    async def services(self, tenant: Tenant, with_shared: bool) -> bytes:
+        """All microservices as JSON; the shared ones stand in the default tenant and are hidden unless asked for."""
+        hidden = self.shared if tenant == DEFAULT_TENANT and not with_shared else frozenset[str]()
+        return domain_find.list_services(self._projector.view(tenant), hidden)
+
+    async def exists(self, tenant: Tenant, environment: str, app_id: str, service_name: str, rule: VersionRule) -> str:
+        return await self.read(tenant, lambda view: domain_find.exists(view, environment, app_id, service_name, rule))
+
+    async def read(self, tenant: Tenant, question: Callable[[RegistryView], A]) -> A:
+        """Answer from the view; before refusing, catch up and answer again."""
+        try:
+            return question(self._projector.view(tenant))
+        except InvalidParams:
+            raise
+        except RegistryError:
+            await self._catch_up(tenant)
+            return question(self._projector.view(tenant))
+
+    # -- positions -----------------------------------------------------------------------------------------------------
+
+    def position_text(self, tenant: Tenant) -> bytes:
+        """The position that answers are made at, for the position header."""
+        return self._projector.view(tenant).position_text
+
+    async def await_position(self, tenant: Tenant, position: Position) -> None:
+        """Wait until this replica has applied what the client has seen elsewhere.
+
+        Raises:
+            StoreUnavailable: that took too long; the client may try another replica.
+        """
+        if self._projector.view(tenant).position >= position:
+            return
+        if not self._projector.knows(tenant):
+            await self._catch_up(tenant)
+        if not await self._projector.wait_for(tenant, position, POSITION_TIMEOUT_S):
+            raise StoreUnavailable(f"this replica has not reached position {position.text()}")
+
+    async def _catch_up(self, tenant: Tenant) -> None:
+        # When the store is away the view is the best there is: reads go on.
+        with contextlib.suppress(StoreUnavailable):
+            await self._projector.catch_up(tenant)

@@ -1,0 +1,83 @@
+"""Group: many callers' items handed over together, as few flushes as the waiting allows.
+
+While a flush is under way items gather; what has gathered leaves with the next one. So concurrency raises the size of
+a batch, not the number of round trips.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from registry.domain.errors import StoreUnavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Group(Generic[T, R]):
+    """Batches items for `flush`, which returns one result per item in order, or raises for all of them.
+
+    Args:
+        batch_max: items per flush.
+        flights_max: flushes under way at once.
+        waiting_max: items that may wait; one more is refused with StoreUnavailable.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        batch_max: int,
+        flights_max: int,
+        waiting_max: int,
+    ) -> None:
+        self._flush = flush
+        self._batch_max = batch_max
+        self._flights_max = flights_max
+        self._waiting_max = waiting_max
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._flights: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    def put(self, item: T) -> asyncio.Future[R]:
+        """Hand over one item; the future brings its result."""
+        if len(self._waiting) >= self._waiting_max:
+            raise StoreUnavailable(f"{self._waiting_max} requests are waiting for the store already")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._waiting.append((item, future))
+        if not self._scheduled and len(self._flights) < self._flights_max:
+            # At the end of this turn of the loop, when every request that has arrived is in.
+            self._scheduled = True
+            loop.call_soon(self._depart)
+        return future
+
+    def _depart(self) -> None:
+        self._scheduled = False
+        while self._waiting and len(self._flights) < self._flights_max:
+            size = min(len(self._waiting), self._batch_max)
+            batch = [self._waiting.popleft() for _ in range(size)]
+            task = asyncio.get_running_loop().create_task(self._fly(batch))
+            self._flights.add(task)
+            task.add_done_callback(self._land)
+
+    def _land(self, task: asyncio.Task[None]) -> None:
+        self._flights.discard(task)
+        self._depart()
+
+    async def _fly(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except BaseException as exc:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(exc if isinstance(exc, Exception) else StoreUnavailable("stopping"))
+                    future.exception()  # looked at: its caller may be gone
+            if not isinstance(exc, Exception):
+                raise
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)

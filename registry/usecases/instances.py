@@ -1,0 +1,91 @@
+"""Instances: register, unregister, set status and properties."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from registry.domain import decide
+from registry.domain.commands import InstanceBody
+from registry.domain.decide import Known
+from registry.domain.errors import InstanceNotExists, StoreUnavailable
+from registry.domain.events import InstanceRegistered
+from registry.domain.view import Tenant
+from registry.store.port import Lease, LeaseName
+from registry.usecases.heartbeats import Heartbeats
+from registry.usecases.writes import Writes
+
+#: A registration that equals what is there becomes a heartbeat; if the instance goes at that moment, decide again.
+REGISTER_TRIES_MAX: Final = 3
+
+
+class Instances:
+    """Writes about instances. Each method returns when the change is visible in this replica's view."""
+
+    def __init__(self, writes: Writes, heartbeats: Heartbeats, new_id: Callable[[], str]) -> None:
+        self._writes = writes
+        self._heartbeats = heartbeats
+        self._new_id = new_id
+
+    async def register(self, tenant: Tenant, service_id: str, body: InstanceBody | None, actor: str) -> str:
+        """Register an instance or renew what is registered (D1, D2). Returns its id.
+
+        Raises:
+            InvalidParams, ServiceNotExists, StoreUnavailable.
+        """
+        for _ in range(REGISTER_TRIES_MAX):
+            decision = await self._decide_registration(tenant, service_id, body, actor)
+            if not isinstance(decision, Known):
+                return await self._commit_registration(tenant, decision)
+            with contextlib.suppress(InstanceNotExists):
+                await self._heartbeats.beat(tenant, service_id, decision.id)
+                return decision.id
+        raise StoreUnavailable(f"service {service_id} changes faster than an instance of it can be registered")
+
+    async def _decide_registration(
+        self, tenant: Tenant, service_id: str, body: InstanceBody | None, actor: str
+    ) -> InstanceRegistered | Known:
+        new_id = self._new_id()
+        return await self._writes.decide(
+            tenant,
+            lambda view: decide.register_instance(view, service_id, body, new_id, self._writes.stamp(actor)),
+        )
+
+    async def _commit_registration(self, tenant: Tenant, event: InstanceRegistered) -> str:
+        instance = event.instance
+        ttl_ms = instance.health_check.ttl_ms()
+        granted = Lease(instance.service_id, instance.instance_id, ttl_ms)
+        outcome = await self._writes.commit(tenant, event, grants=(granted,))
+        if outcome.id != instance.instance_id:
+            # The fold merged it into another instance: that one's lease is renewed, the unused one dropped.
+            unused = LeaseName(instance.service_id, instance.instance_id)
+            await self._writes.change_leases(tenant, (Lease(instance.service_id, outcome.id, ttl_ms),), (unused,))
+        return outcome.id
+
+    async def unregister(self, tenant: Tenant, service_id: str, instance_id: str, actor: str) -> None:
+        event = await self._writes.decide(
+            tenant,
+            lambda view: decide.unregister_instance(view, service_id, instance_id, self._writes.stamp(actor)),
+        )
+        await self._writes.commit(tenant, event, drops=(LeaseName(service_id, instance_id),))
+
+    async def set_status(self, tenant: Tenant, service_id: str, instance_id: str, status: str, actor: str) -> None:
+        event = await self._writes.decide(
+            tenant,
+            lambda view: decide.set_instance_status(view, service_id, instance_id, status, self._writes.stamp(actor)),
+        )
+        if not isinstance(event, Known):
+            await self._writes.commit(tenant, event)
+
+    async def set_properties(
+        self, tenant: Tenant, service_id: str, instance_id: str, properties: dict[str, str | None] | None, actor: str
+    ) -> None:
+        event = await self._writes.decide(
+            tenant,
+            lambda view: decide.set_instance_properties(
+                view, service_id, instance_id, properties, self._writes.stamp(actor)
+            ),
+        )
+        if not isinstance(event, Known):
+            await self._writes.commit(tenant, event)

@@ -1,0 +1,90 @@
+"""SelfRegistration: the registry is an instance of its own microservice, `SERVICECENTER`.
+
+Clients learn the addresses of the replicas from it (clients.md 0.19).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import Final
+
+from registry.domain.commands import InstanceBody, MicroserviceBody
+from registry.domain.errors import InstanceNotExists, RegistryError
+from registry.domain.view import DEFAULT_TENANT
+from registry.usecases.discovery import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME
+from registry.usecases.heartbeats import Heartbeats
+from registry.usecases.instances import Instances
+from registry.usecases.microservices import Microservices
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between own heartbeats; the lease is the usual 30 x (3 + 1) s.
+BEAT_EVERY_S: Final = 30.0
+RETRY_S: Final = 1.0
+ACTOR: Final = "registry"
+
+
+class SelfRegistration:
+    """Keeps this replica registered under the address at which clients reach it.
+
+    Replicas that share an address (workers on one port) are one instance: same endpoint, same id (D2).
+    """
+
+    def __init__(
+        self,
+        microservices: Microservices,
+        instances: Instances,
+        heartbeats: Heartbeats,
+        advertise: str,
+        version: str,
+    ) -> None:
+        self._microservices = microservices
+        self._instances = instances
+        self._heartbeats = heartbeats
+        self._endpoint = f"rest://{advertise}/"
+        self._version = version
+        self.service_id = ""
+        self.instance_id = ""
+
+    async def register(self) -> None:
+        service = MicroserviceBody(
+            service_name=OWN_SERVICE_NAME,
+            alias=OWN_SERVICE_NAME,
+            app_id=OWN_APP_ID,
+            version=self._version,
+            environment=OWN_ENVIRONMENT,
+            level="BACK",
+            properties={"allowCrossApp": "true"},
+        )
+        self.service_id = await self._microservices.register(DEFAULT_TENANT, service, ACTOR)
+        self._microservices.own_service_id = self.service_id
+        instance = InstanceBody(host_name=socket.gethostname()[:64] or "localhost", endpoints=[self._endpoint])
+        self.instance_id = await self._instances.register(DEFAULT_TENANT, self.service_id, instance, ACTOR)
+
+    async def run(self) -> None:
+        """Stay registered until cancelled."""
+        pause_s = BEAT_EVERY_S if self.instance_id else 0.0
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = BEAT_EVERY_S
+            try:
+                if self.instance_id:
+                    await self._heartbeats.beat(DEFAULT_TENANT, self.service_id, self.instance_id)
+                else:
+                    await self.register()
+            except InstanceNotExists:
+                self.instance_id = ""
+                pause_s = 0.0
+            except RegistryError as error:
+                logger.warning("own registration: %s", error.detail, extra={"action": "self_registration_failed"})
+                pause_s = RETRY_S
+
+    async def leave(self) -> None:
+        """Unregister; when that cannot be done now, the lease will lapse."""
+        if self.instance_id:
+            with contextlib.suppress(RegistryError):
+                await self._instances.unregister(DEFAULT_TENANT, self.service_id, self.instance_id, ACTOR)
+            self.instance_id = ""

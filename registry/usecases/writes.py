@@ -1,0 +1,134 @@
+"""Writes: from a decision on the view to its outcome in the log.
+
+A write is decided on the view, appended together with everything else that waits, applied in log order, and answered
+with what applying it came to. A decision that would contradict the client is made again after catching up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, NamedTuple, TypeVar
+
+from registry.domain.decide import Stamp
+from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
+from registry.domain.events import Event, encode_event
+from registry.domain.fold import Outcome
+from registry.domain.position import Position
+from registry.domain.view import RegistryView, Tenant
+from registry.projection.projector import Projector
+from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
+from registry.usecases.grouping import Group
+
+D = TypeVar("D")
+
+#: Seconds an appended event may take to be applied here before the client is told that we cannot say.
+OUTCOME_TIMEOUT_S: Final = 10.0
+BATCH_MAX: Final = 256
+WAITING_MAX: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time comes from: the wall (Unix ms) and a clock that never jumps (ms)."""
+
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    steady_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000
+
+
+class _Pending(NamedTuple):
+    event: Event | None
+    write: Write
+
+
+class Writes:
+    """The one way in which this replica appends to the logs."""
+
+    def __init__(self, store: Store, projector: Projector, clock: Clock) -> None:
+        self._store = store
+        self._projector = projector
+        self._clock = clock
+        self._numbers = count(1)
+        self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
+
+    def stamp(self, actor: str) -> Stamp:
+        """Who and when, for one new event."""
+        return Stamp(self._clock.wall_ms(), self._projector.replica, next(self._numbers), actor)
+
+    async def decide(self, tenant: Tenant, decision: Callable[[RegistryView], D]) -> D:
+        """Decide on the current view. Before it refuses the client, catch up with the log and decide again."""
+        try:
+            return decision(self._projector.view(tenant))
+        except InvalidParams:
+            raise
+        except RegistryError:
+            with contextlib.suppress(StoreUnavailable):
+                await self._projector.catch_up(tenant)
+            return decision(self._projector.view(tenant))
+
+    async def commit(
+        self,
+        tenant: Tenant,
+        event: Event,
+        grants: tuple[Lease, ...] = (),
+        drops: tuple[LeaseName, ...] = (),
+    ) -> Outcome:
+        """Append the event with its leases; return what applying it came to.
+
+        Raises:
+            RegistryError: the fold refused the event: another write won.
+            StoreUnavailable: it is not known to be appended.
+        """
+        applied = self._projector.expect(event.number)
+        try:
+            await self._group(tenant).put(_Pending(event, Write(encode_event(event), grants, drops)))
+            async with asyncio.timeout(OUTCOME_TIMEOUT_S):
+                outcome = await applied
+        except TimeoutError as exc:
+            raise StoreUnavailable("the event was appended, but this replica has not read it back in time") from exc
+        finally:
+            self._projector.forget(event.number)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    async def change_leases(self, tenant: Tenant, grants: tuple[Lease, ...], drops: tuple[LeaseName, ...] = ()) -> None:
+        """Grant and drop leases without an event."""
+        await self._group(tenant).put(_Pending(None, Write(None, grants, drops)))
+
+    def _group(self, tenant: Tenant) -> Group[_Pending, Position | None]:
+        group = self._groups.get(tenant)
+        if group is None:
+
+            async def flush(batch: Sequence[_Pending]) -> Sequence[Position | None]:
+                return await self._append(tenant, batch)
+
+            group = self._groups[tenant] = Group(flush, BATCH_MAX, 2, WAITING_MAX)
+        return group
+
+    async def _append(self, tenant: Tenant, batch: Sequence[_Pending]) -> Sequence[Position | None]:
+        if not self._projector.knows(tenant):
+            await self._projector.catch_up(tenant)
+            await self._store.add_tenant(tenant)
+            self._projector.follow(tenant)
+        writes = [pending.write for pending in batch]
+        try:
+            positions = await self._store.commit(tenant, self._epoch(tenant), writes)
+        except HistoryChanged:
+            # Nothing was done. This replica has not seen the newest history yet; with it, once more.
+            await self._projector.catch_up(tenant)
+            positions = await self._store.commit(tenant, self._epoch(tenant), writes)
+        appended = [
+            (position, pending.event)
+            for position, pending in zip(positions, batch, strict=True)
+            if position is not None and pending.event is not None
+        ]
+        self._projector.offer(tenant, appended)
+        return positions
+
+    def _epoch(self, tenant: Tenant) -> int:
+        return self._projector.view(tenant).position.epoch
