@@ -15,7 +15,6 @@ from dataclasses import fields, replace
 import uvloop
 
 from registry import __version__, logconfig
-from registry.bootstrap import Replica
 from registry.running.private_redis import CannotStart, PrivateRedis
 from registry.running.replica import listening_socket, run_replica
 from registry.running.workers import Workers
@@ -83,13 +82,13 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
 
 
 def _run(settings: Settings, bound: socket.socket) -> int:
-    def started(replica: Replica) -> None:
+    def started() -> None:
         logger.info(
             "registry %s listens on http://%s:%d",
             __version__,
             settings.host,
             bound.getsockname()[1],
-            extra={"action": "listening", "name": replica.name},
+            extra={"action": "listening"},
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,8 +1,8 @@
 """fold: how an event changes a view. Every state change there is stands here.
 
 `apply` is a function of (view, position, event): no clock, no randomness, no settings. It is idempotent by position,
-and refuses an event only for structural reasons, in which case the view is left as it was and the outcome holds what
-the losing client of the race is told. Replaying a log therefore gives every replica the same view and the same refusals.
+and refuses an event only for structural reasons: then the view is left as it was, and the outcome holds what the
+losing client of the race is told. So replaying a log gives every replica the same view and the same refusals.
 """
 
 from __future__ import annotations

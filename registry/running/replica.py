@@ -58,7 +58,7 @@ def advertised(settings: Settings, bound: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def run_replica(settings: Settings, bound: socket.socket, started: Callable[[Replica], None]) -> None:
+async def run_replica(settings: Settings, bound: socket.socket, started: Callable[[], None]) -> None:
     """Run until SIGINT or SIGTERM, or until a part fails, which is raised.
 
     Raises:
@@ -68,8 +68,8 @@ async def run_replica(settings: Settings, bound: socket.socket, started: Callabl
     replica = build_replica(settings, store, advertised(settings, bound))
     try:
         await _open(settings, replica)
-        server = _server(settings, replica, bound)
-        await _run_parts(replica, server, bound, started)
+        server = _server(settings, replica, started)
+        await _run_parts(replica, server, bound)
     finally:
         await store.close()
 
@@ -86,7 +86,7 @@ async def _open(settings: Settings, replica: Replica) -> None:
         raise CannotStart(str(exc)) from exc
 
 
-def _server(settings: Settings, replica: Replica, bound: socket.socket) -> uvicorn.Server:
+def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:
     config = uvicorn.Config(
         replica.app,
         http=RegistryProtocol,
@@ -99,20 +99,26 @@ def _server(settings: Settings, replica: Replica, bound: socket.socket) -> uvico
         timeout_graceful_shutdown=settings.stop_timeout_s,
         backlog=BACKLOG,
     )
-    return _Server(config)
+    return _Server(config, started)
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the replica, which has more than a server to stop."""
+    """Leaves signals to the replica, which has more than a server to stop, and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
 
 
-async def _run_parts(
-    replica: Replica, server: uvicorn.Server, bound: socket.socket, started: Callable[[Replica], None]
-) -> None:
+async def _run_parts(replica: Replica, server: uvicorn.Server, bound: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -128,10 +134,8 @@ async def _run_parts(
         _part("notifications", replica.expiry.follow_notifications()),
         _part("registration", replica.registration.run()),
     ]
-    announcing = _part("announcement", _announce(replica, server, started))
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
-    announcing.cancel()
     if stopping not in done:
         failed = next(iter(done))
         logger.error("%s ended, the replica stops", failed.get_name(), extra={"action": "part_ended"})
@@ -143,12 +147,6 @@ async def _run_parts(
 
 def _part(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
-
-
-async def _announce(replica: Replica, server: uvicorn.Server, started: Callable[[Replica], None]) -> None:
-    while not server.started:
-        await asyncio.sleep(0.005)
-    started(replica)
 
 
 async def _stop(replica: Replica, server: uvicorn.Server, parts: list[asyncio.Task[None]]) -> None:
