@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-import uuid
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp
@@ -64,7 +64,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     projector = Projector(store, name)
     writes = Writes(store, projector, clock)
     heartbeats = Heartbeats(store, projector)
-    instances = Instances(writes, heartbeats, lambda: uuid.uuid4().hex)
+    instances = Instances(writes, heartbeats, lambda: os.urandom(16).hex())
     microservices = Microservices(writes)
     expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms)
     registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final, assert_never
 
+import msgspec
 from msgspec import Struct, structs
 
 from registry.domain.errors import (
     DeployedInstance,
     InstanceNotExists,
+    InvalidParams,
     RegistryError,
     ServiceAlreadyExists,
     ServiceNotExists,
@@ -115,11 +117,7 @@ def endpoints_key(endpoints: list[str]) -> bytes:
     """The endpoints as a set, in 16 bytes; b"" for none. Order and repetition do not matter (D2)."""
     if not endpoints:
         return b""
-    digest = blake2b(digest_size=16)
-    for endpoint in sorted(set(endpoints)):
-        encoded = endpoint.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(encoded) + encoded)
-    return digest.digest()
+    return blake2b(msgspec.msgpack.encode(sorted(set(endpoints))), digest_size=16).digest()
 
 
 def _register_instance(view: RegistryView, position: Position, event: InstanceRegistered) -> Outcome:
@@ -240,10 +238,15 @@ def _register_service(view: RegistryView, event: ServiceRegistered) -> Outcome:
     if service.service_id in view.services:
         other = view.services[service.service_id].service
         return Outcome(error=ServiceAlreadyExists(f"service id {service.service_id} belongs to {_named(other)}"))
+    try:
+        version = parse_version(service.version)
+    except InvalidParams as error:
+        # No command lets it through; but the fold answers for every log, and a replica must not stop for ever.
+        return Outcome(error=error)
     now = seconds(event.at_ms)
     service = structs.replace(service, timestamp=now, mod_timestamp=now)
     group = view.groups.setdefault(key[:3], ServiceGroup(*key[:3]))
-    row = ServiceRow(service, encode_microservice(service), parse_version(service.version), group)
+    row = ServiceRow(service, encode_microservice(service), version, group)
     view.services[service.service_id] = row
     view.ids[key] = service.service_id
     group.services[service.service_id] = row

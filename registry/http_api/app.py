@@ -6,8 +6,7 @@ import logging
 from collections import defaultdict
 from typing import Final
 
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry.domain.errors import InvalidParams, RegistryError
@@ -29,10 +28,7 @@ def create_app(api: Api) -> ASGIApp:
     for route in ROUTES:
         by_path[route.path][route.method] = route.handler
     routes = [Route(path, _Resource(api, handlers), include_in_schema=False) for path, handlers in by_path.items()]
-    starlette = Starlette(routes=routes)
-    starlette.router.redirect_slashes = False
-    starlette.router.default = _not_found
-    return _Door(api, starlette)
+    return _Door(api, Router(routes, redirect_slashes=False, default=_not_found))
 
 
 class _Door:
@@ -65,14 +61,18 @@ def _hot_route(scope: Scope) -> tuple[Handler, dict[str, str]] | None:
     parts = scope["path"].split("/")
     if len(parts) < 5 or parts[0] or parts[1] != "v4" or parts[3] != "registry" or not parts[2]:
         return None
-    method = scope["method"]
-    if len(parts) == 5 and parts[4] == "instances" and method == "GET":
-        return discovery.find, {"project": parts[2]}
-    if len(parts) == 9 and parts[8] == "heartbeat" and method == "PUT" and parts[4] == "microservices":
-        if parts[6] == "instances" and parts[5] and parts[7]:
-            return instances.heartbeat, {"project": parts[2], "service_id": parts[5], "instance_id": parts[7]}
-    elif len(parts) == 6 and parts[5] == "action" and parts[4] == "instances" and method == "POST":
-        return discovery.batch_find, {"project": parts[2]}
+    project, method = parts[2], scope["method"]
+    match parts[4:]:
+        case ["instances"] if method == "GET":
+            return discovery.find, {"project": project}
+        case ["instances", "action"] if method == "POST":
+            return discovery.batch_find, {"project": project}
+        case ["microservices", service_id, "instances", instance_id, "heartbeat"] if method == "PUT":
+            if service_id and instance_id:
+                path = {"project": project, "service_id": service_id, "instance_id": instance_id}
+                return instances.heartbeat, path
+        case ["microservices", service_id, "instances"] if method == "POST" and service_id:
+            return instances.register, {"project": project, "service_id": service_id}
     return None
 
 

@@ -30,7 +30,7 @@ def decode(body: bytes, type_: type[T]) -> T:
     hashable: Any = type_
     try:
         value: T = _decoder(hashable).decode(body)
-        tree = json.loads(body, object_pairs_hook=_Members)
+        tree = _members_of(body.decode())
         odd = _check(tree, "$", _names(hashable), 0)
         return msgspec.convert(_normalise(tree, inspect.type_info(type_)), type_) if odd else value
     except UnicodeDecodeError as exc:
@@ -44,6 +44,9 @@ def decode(body: bytes, type_: type[T]) -> T:
 
 class _Members(list[tuple[str, Any]]):
     """The members of a JSON object as they stand in the text, repetitions included."""
+
+
+_members_of = json.JSONDecoder(object_pairs_hook=_Members).decode
 
 
 def _check(value: Any, path: str, names: frozenset[str], depth: int) -> bool:

@@ -95,6 +95,8 @@ def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -
         access_log=False,
         log_config=None,
         server_header=False,
+        # Whoever wants the client's address from a proxy's header would have to trust every client.
+        proxy_headers=False,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.stop_timeout_s,
         backlog=BACKLOG,
