@@ -1,0 +1,1 @@
+"""Load harness: requests per second of the registry, beside a bare uvicorn app on the same machine."""

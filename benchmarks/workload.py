@@ -1,0 +1,75 @@
+"""The data of the scenes: seeded, and the same in every time zone and on every machine."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any, Final
+
+from benchmarks.wire import Request
+
+BASE: Final = "/v4/default/registry"
+SEED: Final = 20261121
+#: Every service of a run starts with this, so that a run against somebody's registry touches nothing else.
+PREFIX: Final = "bench-"
+#: Interval × (times + 1): an hour of lease, so that nothing expires between its set-up and the end of its scene.
+HEALTH_CHECK: Final = {"mode": "push", "interval": 30, "times": 119}
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def create_service(name: str) -> Request:
+    """Register a service whose id is its name."""
+    service = {"serviceId": name, "appId": "default", "serviceName": name, "version": "1.0.0", "level": "BACK"}
+    return Request("POST", f"{BASE}/microservices", _dumps({"service": service}))
+
+
+def delete_service(name: str) -> Request:
+    """Take a service away together with its instances."""
+    return Request("DELETE", f"{BASE}/microservices/{name}?force=1")
+
+
+def instance_body(service: str, number: int, instance_id: str | None = None) -> dict[str, Any]:
+    """Instance `number` of a service: two endpoints, two properties, a data centre; about 450 bytes in a find."""
+    chance = random.Random(f"{SEED}:{service}:{number}")
+    address = ".".join(["10", *(str(chance.randrange(100, 250)) for _ in range(3))])
+    body: dict[str, Any] = {
+        "hostName": f"host-{number:06d}",
+        "endpoints": [f"rest://{address}:8080/{number:010d}", f"highway://{address}:7070/{number:010d}"],
+        "properties": {"zone": chance.choice(("red", "tan", "sky")), "build": f"{chance.getrandbits(32):08x}"},
+        "healthCheck": HEALTH_CHECK,
+        "dataCenterInfo": {"name": "beijing", "region": "beijing", "availableZone": "az1"},
+    }
+    return body if instance_id is None else body | {"instanceId": instance_id}
+
+
+def register_instance(service: str, body: dict[str, Any]) -> Request:
+    """Register an instance of a service."""
+    return Request("POST", f"{BASE}/microservices/{service}/instances", _dumps({"instance": body}))
+
+
+def list_instances(service: str) -> Request:
+    """All instances of a service, to count them."""
+    return Request("GET", f"{BASE}/microservices/{service}/instances")
+
+
+def heartbeat(service: str, instance_id: str) -> Request:
+    """Renew one lease. PUT without content, sent with `Content-Length: 0` as clients do."""
+    return Request("PUT", f"{BASE}/microservices/{service}/instances/{instance_id}/heartbeat", "")
+
+
+def find(service: str, rev: str = "") -> Request:
+    """Find the instances of a service; `rev` is what an earlier answer carried."""
+    query = f"appId=default&serviceName={service}&version=0%2B" + (f"&rev={rev}" if rev else "")
+    return Request("GET", f"{BASE}/instances?{query}")
+
+
+def batch_find(revs: dict[str, str]) -> Request:
+    """Ask for many services at once, each with the rev that is known of it."""
+    services = [
+        {"service": {"appId": "default", "serviceName": name, "version": "0+"}, "rev": rev}
+        for name, rev in revs.items()
+    ]
+    return Request("POST", f"{BASE}/instances/action?type=query", _dumps({"services": services}))

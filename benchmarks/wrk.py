@@ -1,0 +1,161 @@
+"""Drive one server with wrk: the lua scripts it runs, and what it counted.
+
+wrk is a closed loop: every connection sends its next request when the last one is answered. Its latencies are therefore
+those of a server that is kept saturated by that many connections, not those at a given rate.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.wire import Address, Request
+
+#: Digits in a request's body that a numbered script replaces by 1, 2, 3, ... of the same width.
+NUMBER: Final = "0" * 10
+REPLY_TIMEOUT_S: Final = 5
+
+_MARK: Final = "BENCH "
+#: wrk tells its totals to `done`, exactly and once; the text it prints beside that is rounded. `response`, which would
+#: see every single reply, costs so much that it would slow wrk down below the server.
+_DONE: Final = f"""
+function done(summary, latency)
+  local e = summary.errors
+  print(string.format('{_MARK}{{"requests":%d,"bytes":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"max_us":%d,' ..
+    '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}}',
+    summary.requests, summary.bytes, summary.duration,
+    latency:percentile(50), latency:percentile(99), latency.max,
+    e.connect, e.read, e.write, e.status, e.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What wrk counted in one run."""
+
+    requests: int
+    bytes: int
+    duration_us: int
+    p50_us: int
+    p99_us: int
+    max_us: int
+    connect: int
+    read: int
+    write: int
+    status: int
+    """Replies with a status of 400 or above: wrk's `Non-2xx or 3xx responses`, to which a 304 does not belong."""
+    timeout: int
+    wrk_cpu_us: int
+    """What wrk itself used: near `duration_us`, wrk was the limit and not the server."""
+
+    @property
+    def per_second(self) -> float:
+        """Requests answered per second."""
+        return self.requests * 1e6 / self.duration_us
+
+    @property
+    def bytes_per_reply(self) -> float:
+        """Mean size of a reply with its head."""
+        return self.bytes / self.requests
+
+    def problem(self) -> str | None:
+        """What went wrong during the load, in words."""
+        if self.requests == 0:
+            return "no request was answered"
+        errors = {"replies that were neither 2xx nor 3xx": self.status, "replies later than 5 s": self.timeout}
+        errors |= {f"socket errors ({kind})": getattr(self, kind) for kind in ("connect", "read", "write")}
+        found = [f"{count} {what}" for what, count in errors.items() if count]
+        return f"{', '.join(found)} beside {self.requests} requests" if found else None
+
+
+def same_request(request: Request) -> str:
+    """A script that repeats one request; it has no `request` function, so wrk renders it once and runs no lua then."""
+    headers = "".join(f"wrk.headers[ {_quoted(name)} ] = {_quoted(value)}\n" for name, value in request.headers.items())
+    body = "nil" if request.body is None else _quoted(request.body)
+    return f"""
+wrk.method, wrk.path, wrk.body = {_quoted(request.method)}, {_quoted(request.path)}, {body}
+{headers}{_DONE}"""
+
+
+def one_of_many(requests: Sequence[Request]) -> str:
+    """A script that goes round a list of requests, all rendered before the load."""
+    lines = "\n".join(f"  many[#many + 1] = wrk.format({_arguments(request)})" for request in requests)
+    return f"""
+local many, number = {{}}, 0
+function init()
+{lines}
+end
+function request()
+  number = number % #many + 1
+  return many[number]
+end
+{_DONE}"""
+
+
+def numbered_request(request: Request) -> str:
+    """A script in which every request differs from all before it in the digits of `NUMBER`, wherever they stand."""
+    assert request.body is not None
+    assert NUMBER in request.body
+    return f"""
+local parts, number = {{}}, 0
+function init()
+  local text, from = wrk.format({_arguments(request)}), 1
+  while true do
+    local at = text:find("{NUMBER}", from, true)
+    if not at then break end
+    parts[#parts + 1] = text:sub(from, at - 1)
+    from = at + {len(NUMBER)}
+  end
+  parts[#parts + 1] = text:sub(from)
+end
+function request()
+  number = number + 1
+  return table.concat(parts, string.format("%0{len(NUMBER)}d", number))
+end
+{_DONE}"""
+
+
+def run(address: Address, script: Path, connections: int, seconds: int) -> Counted:
+    """Load a server for some seconds from one wrk thread."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"--timeout={REPLY_TIMEOUT_S}s"]
+    before_us = _children_us()
+    done = subprocess.run(
+        [*command, "-s", str(script), address.url], capture_output=True, text=True, check=False, timeout=seconds + 60
+    )
+    used_us = _children_us() - before_us
+    for line in done.stdout.splitlines():
+        if line.startswith(_MARK):
+            return Counted(**json.loads(line.removeprefix(_MARK)), wrk_cpu_us=used_us)
+    raise BenchmarkError(f"wrk could not run against {address.url}: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+def require() -> None:
+    """Say how to get wrk where it is missing."""
+    if shutil.which("wrk") is None:
+        raise BenchmarkError("wrk is not on the PATH; install it (Debian and Ubuntu: apt-get install wrk).")
+
+
+def _children_us() -> int:
+    """Processor time of the children that have ended: between two readings around one child, that child's."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return int((usage.ru_utime + usage.ru_stime) * 1e6)
+
+
+def _arguments(request: Request) -> str:
+    headers = "".join(f"[ {_quoted(name)} ] = {_quoted(value)}," for name, value in request.headers.items())
+    body = "nil" if request.body is None else _quoted(request.body)
+    return f"{_quoted(request.method)}, {_quoted(request.path)}, {{{headers}}}, {body}"
+
+
+def _quoted(text: str) -> str:
+    """A lua long string. Between square brackets it needs a space on each side, or lua reads their end into it."""
+    assert "]=]" not in text
+    return f"[=[{text}]=]"
