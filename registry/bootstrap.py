@@ -19,6 +19,7 @@ from registry.usecases.discovery import Discovery
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
+from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.self_registration import SelfRegistration
 from registry.usecases.writes import Clock, Writes
@@ -52,6 +53,11 @@ class Replica:
         return ""
 
 
+def new_id() -> str:
+    """A generated id: 32 lower-case hex (D19)."""
+    return os.urandom(16).hex()
+
+
 def redis_store(settings: Settings) -> RedisStore:
     limits = RedisLimits(prefix=settings.redis_prefix, timeout_s=settings.redis_timeout_s)
     return RedisStore(settings.redis_url, limits)
@@ -64,10 +70,11 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     projector = Projector(store, name)
     writes = Writes(store, projector, clock)
     heartbeats = Heartbeats(store, projector)
-    instances = Instances(writes, heartbeats, lambda: os.urandom(16).hex())
+    instances = Instances(writes, heartbeats, new_id)
+    metadata = Metadata(writes, new_id)
     microservices = Microservices(writes)
     expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms)
     registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)
-    api = Api(Discovery(projector), heartbeats, instances, microservices, lambda: replica.not_ready())
+    api = Api(Discovery(projector), heartbeats, instances, microservices, metadata, lambda: replica.not_ready())
     replica = Replica(name, store, projector, expiry, registration, api, create_app(api))
     return replica

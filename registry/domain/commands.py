@@ -6,7 +6,7 @@ value by itself. Every member may be null, which means absent: java clients writ
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
@@ -42,6 +42,9 @@ SERVICE_NAME_MAX: Final = 128
 #: app (160) + ":" + name (128).
 FIND_NAME_MAX: Final = 289
 SCHEMAS_MAX: Final = 100
+TAGS_MAX: Final = 100
+#: Instances in one `POST microservices`.
+INLINE_INSTANCES_MAX: Final = 100
 
 AppId = Annotated[str, Meta(max_length=APP_ID_MAX, pattern=NAME)]
 FindName = Annotated[str, Meta(max_length=FIND_NAME_MAX, pattern=FIND_NAME)]
@@ -181,15 +184,100 @@ class MicroserviceBody(Struct, rename="camel"):
 
 
 class RegisterService(Struct):
-    """Body of `POST microservices`."""
+    """Body of `POST microservices`. `rules` of old clients is ignored."""
 
     service: MicroserviceBody | None = None
+    tags: Annotated[dict[TagKey, TagKey], Meta(max_length=TAGS_MAX)] | None = None
+    instances: Annotated[list[InstanceBody], Meta(max_length=INLINE_INSTANCES_MAX)] | None = None
 
 
 class SetProperties(Struct):
     """Body of both `PUT …/properties`; what is missing is cleared."""
 
     properties: dict[str, Text] | None = None
+
+
+SchemaIdText = Annotated[str, Meta(min_length=1, max_length=160, pattern=SCHEMA_ID)]
+Summary = Annotated[str, Meta(max_length=128, pattern=r"^[a-zA-Z0-9]*\Z")]
+
+
+class SetTags(Struct):
+    """Body of `POST …/tags`: the whole set."""
+
+    tags: Annotated[dict[TagKey, TagKey], Meta(max_length=TAGS_MAX)] | None = None
+
+
+class SchemaBody(Struct, rename="camel"):
+    schema_id: SchemaIdText | None = None
+    schema: Annotated[str, Meta(min_length=1)] | None = None
+    summary: Summary | None = None
+
+
+class PutSchema(SchemaBody):
+    """Body of `PUT …/schemas/{schemaId}`; the path's id wins."""
+
+
+class ReplaceSchemas(Struct):
+    """Body of `POST …/schemas`: all of them, each complete."""
+
+    schemas: Annotated[list[SchemaBody], Meta(min_length=1, max_length=SCHEMAS_MAX)] | None = None
+
+
+class DeleteServices(Struct, rename="camel"):
+    """Body of `DELETE microservices`."""
+
+    service_ids: (
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=ID_MAX, pattern=NO_SPACE)]], Meta(min_length=1)]
+        | None
+    ) = None
+    force: bool | None = None
+
+
+class Matches(Struct):
+    properties: dict[str, Text] | None = None
+
+
+class SetStatuses(Struct):
+    """Body of `PUT instances/status`: the instances whose properties hold all of these pairs."""
+
+    matches: Matches | None = None
+    status: Annotated[str, Meta(pattern=STATUS)] | None = None
+
+
+class ConsumerBody(Struct, rename="camel"):
+    app_id: AppId | None = None
+    service_name: Annotated[str, Meta(max_length=SERVICE_NAME_MAX, pattern=NAME)] | None = None
+    version: Annotated[str, Meta(max_length=VERSION_MAX, pattern=rf"^(?:{VERSION_PATTERN})?\Z")] | None = None
+    environment: Environment | None = None
+
+
+class ProviderBody(Struct, rename="camel"):
+    """`version` is a rule by its syntax and means all versions."""
+
+    app_id: AppId | None = None
+    service_name: Annotated[str, Meta(max_length=SERVICE_NAME_MAX, pattern=NAME)] | None = None
+    version: Text = None
+    environment: Environment | None = None
+
+
+class DependencyBody(Struct):
+    consumer: ConsumerBody | None = None
+    providers: list[ProviderBody] | None = None
+
+
+class ChangeDependencies(Struct):
+    """Body of `POST dependencies` and `PUT dependencies`."""
+
+    dependencies: Annotated[list[DependencyBody], Meta(min_length=1, max_length=100)] | None = None
+
+
+class PolicyBody(Struct, rename="camel"):
+    """A traffic policy; id, kind and times are the registry's to set."""
+
+    name: Annotated[str, Meta(max_length=128)] | None = None
+    status: Annotated[str, Meta(max_length=32)] | None = None
+    selector: dict[str, Text] | None = None
+    spec: dict[str, Any] | None = None
 
 
 class HeartbeatElement(Struct, rename="camel"):

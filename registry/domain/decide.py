@@ -18,9 +18,11 @@ from registry.domain.commands import (
     to_properties,
 )
 from registry.domain.errors import (
+    DependedOnConsumer,
     DeployedInstance,
     InstanceNotExists,
     InvalidParams,
+    NotEnoughQuota,
     ServiceAlreadyExists,
     ServiceNotExists,
 )
@@ -54,6 +56,24 @@ class Known:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How much a tenant may hold, and a service. A setting, so it is checked before appending and never in the fold."""
+
+    services: int = 50_000
+    instances: int = 150_000
+    schemas: int = 100
+    tags: int = 100
+
+
+def quota_or_refuse(what: str, used: int, limit: int, variable: str) -> None:
+    """Refuse one more; say which quota, how much of it is used, and what helps (D11: never for what exists)."""
+    if used >= limit:
+        raise NotEnoughQuota(
+            f"{what} quota: {used} of {limit} in use; unregister what is not needed, or raise {variable}"
+        )
+
+
 def service_or_refuse(view: RegistryView, service_id: str) -> ServiceRow:
     row = view.services.get(service_id)
     if row is None:
@@ -75,7 +95,9 @@ def generated_service_id(tenant: Tenant, environment: str, app_id: str, name: st
     return sha1(key.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
-def register_service(view: RegistryView, body: MicroserviceBody | None, stamp: Stamp) -> ServiceRegistered | Known:
+def register_service(
+    view: RegistryView, body: MicroserviceBody | None, quotas: Quotas, stamp: Stamp
+) -> ServiceRegistered | Known:
     """Register a microservice, or answer with the id under which its key is known (servicecomb-v4.md 3.2)."""
     if body is None:
         raise InvalidParams("service is missing - at `$.service`")
@@ -91,16 +113,21 @@ def register_service(view: RegistryView, body: MicroserviceBody | None, stamp: S
         service = structs.replace(service, service_id=generated_service_id(view.tenant, *key))
     elif service.service_id in view.services:
         raise ServiceAlreadyExists(f"service id {service.service_id} belongs to another microservice")
+    quota_or_refuse("service", len(view.services), quotas.services, "QUOTA_SERVICE")
     return ServiceRegistered(service=service, chosen=chosen, **stamp._asdict())
 
 
 def unregister_service(
     view: RegistryView, service_id: str, force: bool, own_service_id: str, stamp: Stamp
 ) -> ServiceUnregistered:
+    """Unregister a microservice; without `force` only when no other consumes it and it has no instance."""
     if service_id == own_service_id:
         raise InvalidParams("the registry's own service cannot be deleted")
     row = service_or_refuse(view, service_id)
-    if row.instances and not force:
+    consumers = [id for id in view.consumers.get(row.group.key, ()) if id != service_id]
+    if not force and consumers:
+        raise DependedOnConsumer(f"service {service_id} is consumed by {', '.join(consumers[:5])}")
+    if not force and row.instances:
         raise DeployedInstance(f"service {service_id} has {len(row.instances)} instance(s); force=1 deletes them too")
     return ServiceUnregistered(service_id=service_id, force=force, **stamp._asdict())
 
@@ -116,7 +143,7 @@ def set_service_properties(
 
 
 def register_instance(
-    view: RegistryView, service_id: str, body: InstanceBody | None, new_id: str, stamp: Stamp
+    view: RegistryView, service_id: str, body: InstanceBody | None, new_id: str, quotas: Quotas, stamp: Stamp
 ) -> InstanceRegistered | Known:
     """Register an instance (D1, D2).
 
@@ -133,6 +160,8 @@ def register_instance(
     content = structs.replace(content, instance_id=instance_id or new_id, service_id=service_id)
     if before is not None and _same_content(decode_instance(before.body), content):
         return Known(instance_id)
+    if before is None:
+        quota_or_refuse("instance", view.instance_count, quotas.instances, "QUOTA_INSTANCE")
     return InstanceRegistered(instance=content, chosen=chosen, **stamp._asdict())
 
 

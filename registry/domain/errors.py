@@ -35,6 +35,13 @@ class InvalidParams(RegistryError):
     message = "Invalid parameter(s)"
 
 
+class PolicyNotExists(RegistryError):
+    """The API has no code of its own for a missing traffic policy; unlike bad input it depends on the view."""
+
+    code = 400001
+    message = "Traffic policy does not exist"
+
+
 class ServiceAlreadyExists(RegistryError):
     code = 400010
     message = "Micro-service already exists"
@@ -60,9 +67,29 @@ class InstanceNotExists(RegistryError):
     message = "Instance does not exist"
 
 
+class TagNotExists(RegistryError):
+    code = 400018
+    message = "Tag does not exist"
+
+
+class DependedOnConsumer(RegistryError):
+    code = 400023
+    message = "Micro-service is depended on by consumer(s)"
+
+
 class ServiceVersionNotExists(RegistryError):
     code = 400026
     message = "Micro-service version does not exist"
+
+
+class NotEnoughQuota(RegistryError):
+    code = 400100
+    message = "Quota is not enough"
+
+
+class Forbidden(RegistryError):
+    code = 403001
+    message = "Forbidden"
 
 
 class StoreUnavailable(RegistryError):

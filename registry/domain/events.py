@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from registry.domain.model import Instance, Microservice
+from registry.domain.model import Instance, Microservice, Policy, Schema
 
 
 class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,6 +85,67 @@ class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
     deadline_ms: int = 0
 
 
+class TagsReplaced(Recorded, frozen=True, tag="tags-replaced"):
+    service_id: str
+    tags: dict[str, str] = {}
+
+
+class TagSet(Recorded, frozen=True, tag="tag-set"):
+    """A new value for a tag that the service has."""
+
+    service_id: str
+    key: str
+    value: str
+
+
+class TagsDeleted(Recorded, frozen=True, tag="tags-deleted"):
+    """All of the keys, or none when one is missing."""
+
+    service_id: str
+    keys: list[str]
+
+
+class SchemaPut(Recorded, frozen=True, tag="schema-put"):
+    service_id: str
+    schema_id: str
+    schema: str
+    summary: str = ""
+
+
+class SchemasReplaced(Recorded, frozen=True, tag="schemas-replaced"):
+    service_id: str
+    schemas: list[Schema] = []
+
+
+class SchemaDeleted(Recorded, frozen=True, tag="schema-deleted"):
+    """Its content goes; the id stays among those the service declares."""
+
+    service_id: str
+    schema_id: str
+
+
+class DependenciesAdded(Recorded, frozen=True, tag="dependencies-added"):
+    """The consumer has found these providers: (environment, app id, service name or `*`)."""
+
+    consumer_id: str
+    providers: list[tuple[str, str, str]]
+
+
+class DependenciesReplaced(Recorded, frozen=True, tag="dependencies-replaced"):
+    consumer_id: str
+    providers: list[tuple[str, str, str]] = []
+
+
+class PolicySaved(Recorded, frozen=True, tag="policy-saved"):
+    """A traffic policy, new or changed."""
+
+    policy: Policy
+
+
+class PolicyDeleted(Recorded, frozen=True, tag="policy-deleted"):
+    policy_id: str
+
+
 Event = (
     ServiceRegistered
     | ServiceUnregistered
@@ -94,6 +155,16 @@ Event = (
     | InstanceStatusSet
     | InstancePropertiesSet
     | InstanceExpired
+    | TagsReplaced
+    | TagSet
+    | TagsDeleted
+    | SchemaPut
+    | SchemasReplaced
+    | SchemaDeleted
+    | DependenciesAdded
+    | DependenciesReplaced
+    | PolicySaved
+    | PolicyDeleted
 )
 
 EVENT_TYPES: Final = Event.__args__

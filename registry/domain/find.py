@@ -23,7 +23,7 @@ from registry.domain.errors import (
 from registry.domain.model import Microservice
 from registry.domain.rev import rev
 from registry.domain.version import ALL_VERSIONS, VersionRule, select
-from registry.domain.view import Answer, InstanceRow, RegistryView, ServiceGroup, ServiceRow
+from registry.domain.view import Answer, GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow
 
 ANY_SERVICE: Final = "*"
 #: Prepared answers kept per microservice name: version rules and tags are the client's words, so they are bounded.
@@ -110,6 +110,25 @@ def _find_any(view: RegistryView, query: FindQuery, environment: str, consumer: 
     rows.sort(key=lambda row: row.service_id)
     visible = (row for row in rows if _has_tags(row, query.tags) and _may_see(consumer, row))
     return _answer(("find", str(view.tenant), environment, query.app_id, ANY_SERVICE), visible)
+
+
+def unrecorded(view: RegistryView, query: FindQuery) -> list[GroupKey]:
+    """What this find of a consumer's has answered and its dependencies do not hold yet (servicecomb-v4.md 3.12).
+
+    A provider counts when at least one version of it may be seen, with instances or without.
+    """
+    consumer = service_or_refuse(view, query.consumer_id).service
+    known = view.providers.get(query.consumer_id, {})
+    key = (consumer.environment, query.app_id, query.service_name)
+    if key in known:
+        return []
+    if query.service_name == ANY_SERVICE:
+        return [key]
+    group = view.groups.get(key)
+    ids = view.aliases.get(key, {})
+    rows = list(group.services.values()) if group else [view.services[id] for id in ids]
+    visible = (row for row in rows if _may_see(consumer, row) and _has_tags(row, query.tags))
+    return [found for found in dict.fromkeys(row.group.key for row in visible) if found not in known]
 
 
 def _choose(rows: Iterable[ServiceRow], query: FindQuery) -> list[ServiceRow]:

@@ -18,24 +18,38 @@ from registry.domain.errors import (
     DeployedInstance,
     InstanceNotExists,
     InvalidParams,
+    PolicyNotExists,
     RegistryError,
+    SchemaNotExists,
     ServiceAlreadyExists,
     ServiceNotExists,
+    TagNotExists,
 )
 from registry.domain.events import (
+    DependenciesAdded,
+    DependenciesReplaced,
     Event,
     InstanceExpired,
     InstancePropertiesSet,
     InstanceRegistered,
     InstanceStatusSet,
     InstanceUnregistered,
+    PolicyDeleted,
+    PolicySaved,
+    SchemaDeleted,
+    SchemaPut,
+    SchemasReplaced,
     ServicePropertiesSet,
     ServiceRegistered,
     ServiceUnregistered,
+    TagsDeleted,
+    TagSet,
+    TagsReplaced,
 )
 from registry.domain.model import (
     Instance,
     Microservice,
+    Schema,
     decode_instance,
     encode_instance,
     encode_microservice,
@@ -44,7 +58,7 @@ from registry.domain.model import (
 from registry.domain.position import Position
 from registry.domain.rev import content_digest
 from registry.domain.version import parse_version
-from registry.domain.view import InstanceRow, RegistryView, ServiceGroup, ServiceRow
+from registry.domain.view import GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow
 
 CREATE: Final = "CREATE"
 UPDATE: Final = "UPDATE"
@@ -107,6 +121,17 @@ def _change(view: RegistryView, position: Position, event: Event) -> Outcome:
             return _unregister_service(view, event)
         case ServicePropertiesSet():
             return _set_service_properties(view, event)
+        case TagsReplaced() | TagSet() | TagsDeleted():
+            return _change_tags(view, event)
+        case SchemaPut() | SchemasReplaced() | SchemaDeleted():
+            return _change_schemas(view, event)
+        case DependenciesAdded() | DependenciesReplaced():
+            return _change_dependencies(view, event)
+        case PolicySaved():
+            view.policies[event.policy.id] = event.policy
+            return Outcome(event.policy.id)
+        case PolicyDeleted():
+            return _delete_policy(view, event)
     assert_never(event)
 
 
@@ -275,7 +300,9 @@ def _unregister_service(view: RegistryView, event: ServiceUnregistered) -> Outco
     group = row.group
     del group.services[service.service_id]
     if not group.services:
-        del view.groups[group.environment, group.app_id, group.service_name]
+        del view.groups[group.key]
+        _forget_provider(view, group.key)
+    _forget_consumer(view, service.service_id)
     view.instance_count -= len(row.instances)
     _drop_answers(row)
     return Outcome(service.service_id, tuple(Change(DELETE, service, gone) for gone in row.instances.values()))
@@ -290,6 +317,82 @@ def _set_service_properties(view: RegistryView, event: ServicePropertiesSet) -> 
     # allowCrossApp decides who may see the instances.
     _drop_answers(row)
     return Outcome(event.service_id)
+
+
+def _change_tags(view: RegistryView, event: TagsReplaced | TagSet | TagsDeleted) -> Outcome:
+    row = view.services.get(event.service_id)
+    if row is None:
+        return Outcome(error=ServiceNotExists(f"service {event.service_id}"))
+    match event:
+        case TagsReplaced():
+            needed, after = [], dict(event.tags)
+        case TagSet():
+            needed, after = [event.key], row.tags | {event.key: event.value}
+        case TagsDeleted():
+            needed, after = event.keys, {key: row.tags[key] for key in row.tags if key not in event.keys}
+    missing = [key for key in needed if key not in row.tags]
+    if missing:
+        return Outcome(error=TagNotExists(f"service {event.service_id} has no tag {', '.join(missing)}"))
+    row.tags = after
+    _drop_answers(row)
+    return Outcome(event.service_id)
+
+
+def _change_schemas(view: RegistryView, event: SchemaPut | SchemasReplaced | SchemaDeleted) -> Outcome:
+    row = view.services.get(event.service_id)
+    if row is None:
+        return Outcome(error=ServiceNotExists(f"service {event.service_id}"))
+    declared = row.service.schemas
+    match event:
+        case SchemaPut():
+            row.schemas[event.schema_id] = Schema(event.schema_id, event.summary, event.schema)
+            if event.schema_id not in declared:
+                declared = [*declared, event.schema_id]
+        case SchemasReplaced():
+            row.schemas = {schema.schema_id: schema for schema in event.schemas}
+            declared = [schema.schema_id for schema in event.schemas]
+        case SchemaDeleted():
+            if row.schemas.pop(event.schema_id, None) is None:
+                return Outcome(error=SchemaNotExists(f"schema {event.schema_id} of service {event.service_id}"))
+    if declared != row.service.schemas:
+        # The service's modTimestamp is not touched by schemas (servicecomb-v4.md 3.4).
+        row.service = structs.replace(row.service, schemas=declared)
+        row.body = encode_microservice(row.service)
+    return Outcome(event.service_id)
+
+
+# -- dependencies and policies -----------------------------------------------------------------------------------------
+
+
+def _change_dependencies(view: RegistryView, event: DependenciesAdded | DependenciesReplaced) -> Outcome:
+    if event.consumer_id not in view.services:
+        return Outcome(error=ServiceNotExists(f"consumer {event.consumer_id}"))
+    if isinstance(event, DependenciesReplaced):
+        _forget_consumer(view, event.consumer_id)
+    for provider in event.providers:
+        view.providers.setdefault(event.consumer_id, {})[provider] = None
+        view.consumers.setdefault(provider, {})[event.consumer_id] = None
+    return Outcome(event.consumer_id)
+
+
+def _forget_consumer(view: RegistryView, consumer_id: str) -> None:
+    for provider in view.providers.pop(consumer_id, {}):
+        del view.consumers[provider][consumer_id]
+        if not view.consumers[provider]:
+            del view.consumers[provider]
+
+
+def _forget_provider(view: RegistryView, provider: GroupKey) -> None:
+    for consumer_id in view.consumers.pop(provider, {}):
+        del view.providers[consumer_id][provider]
+        if not view.providers[consumer_id]:
+            del view.providers[consumer_id]
+
+
+def _delete_policy(view: RegistryView, event: PolicyDeleted) -> Outcome:
+    if view.policies.pop(event.policy_id, None) is None:
+        return Outcome(error=PolicyNotExists(f"policy {event.policy_id} does not exist"))
+    return Outcome(event.policy_id)
 
 
 def _named(service: Microservice) -> str:

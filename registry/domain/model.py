@@ -6,7 +6,7 @@ clients expect: java clients fail on null, and no client needs an empty member.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
@@ -107,6 +107,27 @@ class Microservice(Struct, frozen=True, omit_defaults=True, rename="camel"):
     def allows_cross_app(self) -> bool:
         """Whether consumers of other applications may see its instances."""
         return self.properties.get("allowCrossApp", "").strip().lower() == "true"
+
+
+class Schema(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One interface contract of a microservice. Without `schema` it is declared only."""
+
+    schema_id: str = ""
+    summary: str = ""
+    schema: str = ""
+
+
+class Policy(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A traffic policy (servicecomb-v4.md 3.14). `creatTime` is the API's spelling; times are Unix seconds."""
+
+    name: str = ""
+    id: str = ""
+    status: str = ""
+    creat_time: int = 0
+    update_time: int = 0
+    selector: dict[str, str] = field(default_factory=dict)
+    kind: str = ""
+    spec: dict[str, Any] = field(default_factory=dict)
 
 
 encode_instance = msgspec.json.Encoder().encode

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from registry.domain.model import Microservice
+from registry.domain.model import Microservice, Policy, Schema
 from registry.domain.position import ORIGIN, Position
 from registry.domain.version import Version
+
+GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
+VersionKey = tuple[str, str, str, str]  # the same and a version
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class ServiceRow:
     #: endpoints_key -> ids of the instances that have these endpoints, eldest first.
     by_endpoints: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    #: Schemas that have content; those only declared stand in `service.schemas`.
+    schemas: dict[str, Schema] = field(default_factory=dict)
     #: The prepared list answer; None after a change.
     answer: Answer | None = None
 
@@ -89,9 +94,9 @@ class ServiceGroup:
     #: Prepared answers by what was asked of this group; emptied on every change of a member.
     answers: dict[tuple[str, tuple[str, ...], bool], Answer] = field(default_factory=dict)
 
-
-GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
-VersionKey = tuple[str, str, str, str]  # the same and a version
+    @property
+    def key(self) -> GroupKey:
+        return self.environment, self.app_id, self.service_name
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +114,10 @@ class RegistryView:
     alias_ids: dict[VersionKey, str] = field(default_factory=dict)
     #: environment, app, alias -> ids of the services that have the alias.
     aliases: dict[GroupKey, dict[str, None]] = field(default_factory=dict)
+    #: consumer id -> what it has found, and the same the other way round. A provider's name may be `*`.
+    providers: dict[str, dict[GroupKey, None]] = field(default_factory=dict)
+    consumers: dict[GroupKey, dict[str, None]] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
     instance_count: int = 0
     #: Moves with every change of any row; answers that span services are valid for one value of it.
     changes: int = 0

@@ -11,6 +11,7 @@ from registry.http_api.reply import Compressor
 from registry.usecases.discovery import Discovery
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
+from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 
 
@@ -22,6 +23,7 @@ class Api:
     heartbeats: Heartbeats
     instances: Instances
     microservices: Microservices
+    metadata: Metadata
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
     compressor: Compressor = field(default_factory=Compressor)

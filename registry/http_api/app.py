@@ -14,7 +14,7 @@ from registry.http_api import discovery, instances, reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
 from registry.http_api.reply import Reply
-from registry.http_api.routes import ROUTES, Handler
+from registry.http_api.routes import ROUTES, V3_ROUTES, Handler
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ URI_MAX_BYTES: Final = 2048
 def create_app(api: Api) -> ASGIApp:
     """The application over the use cases. It starts nothing."""
     by_path: dict[str, dict[str, Handler]] = defaultdict(dict)
-    for route in ROUTES:
+    for route in (*ROUTES, *V3_ROUTES):
         by_path[route.path][route.method] = route.handler
     routes = [Route(path, _Resource(api, handlers), include_in_schema=False) for path, handlers in by_path.items()]
     return _Door(api, Router(routes, redirect_slashes=False, default=_not_found))

@@ -57,7 +57,10 @@ class Call:
 
     def _read_tenant(self) -> Tenant:
         project = self.path.get("project", "default")
-        domain = _text(self.header(b"x-domain-name"), "header X-Domain-Name") or "default"
+        raw = self.header(b"x-domain-name")
+        if self.scope["path"].startswith("/registry/v3/"):
+            raw = self.header(b"x-tenant-name") or raw
+        domain = _text(raw, "header X-Domain-Name") or "default"
         for name in (domain, project):
             if len(name.encode("utf-8", "surrogatepass")) > TENANT_NAME_MAX:
                 raise InvalidParams(f"a domain or project has at most {TENANT_NAME_MAX} bytes")
@@ -154,7 +157,9 @@ class ClientGone(Exception):
 
 
 #: Headers of which a second value would leave open whose request it is.
-_SINGLE: Final = frozenset({b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"})
+_SINGLE: Final = frozenset(
+    {b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"}
+)
 #: Parameters that may be repeated.
 _REPEATABLE: Final = frozenset({"property"})
 

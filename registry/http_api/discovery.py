@@ -6,6 +6,8 @@ the front door calls them directly for the hot routes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from registry.domain.errors import InvalidParams
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery, encode_batch
 from registry.domain.view import Answer, Tenant
@@ -31,7 +33,16 @@ async def find(api: Api, call: Call) -> Reply:
     answer = api.discovery.find_now(call.tenant, query)
     if answer is None:
         answer = await api.discovery.find(call.tenant, query)
+    if query.consumer_id:
+        await _record(api, call, (query,))
     return answer_reply(api, call, answer, query.rev)
+
+
+async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> None:
+    """A consumer depends on what it finds; recorded before it is answered, so that its watchers miss nothing."""
+    found = api.discovery.unrecorded(call.tenant, queries)
+    if found:
+        await api.metadata.add_found(call.tenant, queries[0].consumer_id, found, call.actor)
 
 
 def answer_reply(api: Api, call: Call, answer: Answer, rev: str) -> Reply:
@@ -56,6 +67,8 @@ async def batch_find(api: Api, call: Call) -> Reply:
     results = api.discovery.batch_now(call.tenant, asked.services, asked.instances)
     if results is None:
         results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
+    if asked.services and asked.services[0].consumer_id:
+        await _record(api, call, asked.services)
     whole = batch_reply(api, call.tenant, asked, results)
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from registry.domain.commands import HeartbeatSet, RegisterInstance, SetProperties
+from registry.domain.commands import HeartbeatSet, RegisterInstance, SetProperties, SetStatuses, to_properties
 from registry.domain.errors import InvalidParams
 from registry.http_api import reply
 from registry.http_api.api import Api
@@ -55,6 +55,16 @@ async def set_status(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/instances/{instanceId}/status?value=`."""
     status = call.query("value")
     await api.instances.set_status(call.tenant, call.service_id, call.instance_id, status, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def set_statuses(api: Api, call: Call) -> Reply:
+    """`PUT instances/status`: of every instance whose properties hold all of the given pairs."""
+    command = await call.decode(SetStatuses)
+    if not command.status:
+        raise InvalidParams("status is missing - at `$.status`")
+    pairs = to_properties(command.matches.properties if command.matches else None)
+    await api.instances.set_statuses(call.tenant, pairs, command.status, call.actor)
     return reply.empty(_position(api, call))
 
 

@@ -6,8 +6,8 @@ import re
 
 import msgspec
 
-from registry.domain.commands import SCHEMA_ID, RegisterService, SetProperties
-from registry.domain.errors import InvalidParams, SchemaNotExists
+from registry.domain.commands import SCHEMA_ID, DeleteServices, RegisterService, SetProperties
+from registry.domain.errors import InvalidParams, RegistryError
 from registry.domain.version import parse_rule
 from registry.http_api import reply
 from registry.http_api.api import Api
@@ -22,7 +22,42 @@ async def register(api: Api, call: Call) -> Reply:
     """`POST microservices`."""
     command = await call.decode(RegisterService)
     service_id = await api.microservices.register(call.tenant, command.service, call.actor)
+    failures = await _add_parts(api, call, service_id, command)
+    if failures:
+        raise InvalidParams(f"service {service_id} is registered, but: {'; '.join(failures)}")
     return _service_id(api, call, service_id)
+
+
+async def _add_parts(api: Api, call: Call, service_id: str, command: RegisterService) -> list[str]:
+    """The tags and instances that came with the microservice; what failed, in words."""
+    failures = []
+    try:
+        if command.tags:
+            await api.metadata.replace_tags(call.tenant, service_id, command.tags, call.actor)
+    except RegistryError as error:
+        failures.append(f"tags: {error.detail}")
+    for index, instance in enumerate(command.instances or []):
+        try:
+            await api.instances.register(call.tenant, service_id, instance, call.actor)
+        except RegistryError as error:
+            failures.append(f"instances[{index}]: {error.detail}")
+    return failures
+
+
+async def delete_many(api: Api, call: Call) -> Reply:
+    """`DELETE microservices`: 200 even when all fail, with the reason beside each that did."""
+    command = await call.decode(DeleteServices)
+    if not command.service_ids:
+        raise InvalidParams("serviceIds must hold at least one element - at `$.serviceIds`")
+    services = []
+    for service_id in dict.fromkeys(command.service_ids):
+        element = {"serviceId": service_id}
+        try:
+            await api.microservices.unregister(call.tenant, service_id, bool(command.force), call.actor)
+        except RegistryError as error:
+            element["errMessage"] = f"{error.message}({error.detail})"
+        services.append(element)
+    return reply.json(msgspec.json.encode({"services": services}), _position(api, call))
 
 
 async def get(api: Api, call: Call) -> Reply:
@@ -52,10 +87,11 @@ async def exists(api: Api, call: Call) -> Reply:
 
 async def _schema_exists(api: Api, call: Call) -> Reply:
     service_id, schema_id = call.query("serviceId"), call.query("schemaId")
-    if not service_id or not _SCHEMA_ID.search(schema_id):
+    if not service_id or not schema_id or len(schema_id) > 160 or not _SCHEMA_ID.search(schema_id):
         raise InvalidParams("both are needed - at query parameters `serviceId` and `schemaId`")
-    await api.discovery.service(call.tenant, service_id)
-    raise SchemaNotExists(f"schema {schema_id[:160]} of service {service_id}")
+    schema = await api.discovery.schema(call.tenant, service_id, schema_id)
+    body = msgspec.json.encode({"serviceId": service_id, "schemaId": schema_id})
+    return reply.json(body, reply.schema_summary(schema.summary), _position(api, call))
 
 
 async def set_properties(api: Api, call: Call) -> Reply:

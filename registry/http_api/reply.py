@@ -64,6 +64,10 @@ def revision(rev: str) -> Header:
     return (b"X-Resource-Revision", rev.encode())
 
 
+def schema_summary(summary: str) -> Header:
+    return (b"X-Schema-Summary", summary.encode())
+
+
 def position(text: bytes) -> Header:
     return (b"X-Registry-Position", text)
 

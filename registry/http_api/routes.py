@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-from registry.http_api import discovery, health, instances, microservices
+from registry.http_api import discovery, governance, health, instances, metadata, microservices
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
@@ -33,10 +33,20 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("GET", f"{_R}/health/readiness", health.readiness),
     ApiRoute("POST", f"{_R}/microservices", microservices.register),
     ApiRoute("GET", f"{_R}/microservices", microservices.list_all),
+    ApiRoute("DELETE", f"{_R}/microservices", microservices.delete_many),
     ApiRoute("GET", _SERVICE, microservices.get),
     ApiRoute("DELETE", _SERVICE, microservices.unregister),
     ApiRoute("PUT", f"{_SERVICE}/properties", microservices.set_properties),
     ApiRoute("GET", f"{_R}/existence", microservices.exists),
+    ApiRoute("POST", f"{_SERVICE}/tags", metadata.replace_tags),
+    ApiRoute("GET", f"{_SERVICE}/tags", metadata.get_tags),
+    ApiRoute("PUT", f"{_SERVICE}/tags/{{key}}", metadata.set_tag),
+    ApiRoute("DELETE", f"{_SERVICE}/tags/{{key}}", metadata.delete_tags),
+    ApiRoute("POST", f"{_SERVICE}/schemas", metadata.replace_schemas),
+    ApiRoute("GET", f"{_SERVICE}/schemas", metadata.list_schemas),
+    ApiRoute("PUT", f"{_SERVICE}/schemas/{{schema_id}}", metadata.put_schema),
+    ApiRoute("GET", f"{_SERVICE}/schemas/{{schema_id}}", metadata.get_schema),
+    ApiRoute("DELETE", f"{_SERVICE}/schemas/{{schema_id}}", metadata.delete_schema),
     ApiRoute("POST", f"{_SERVICE}/instances", instances.register),
     ApiRoute("GET", f"{_SERVICE}/instances", discovery.list_instances),
     ApiRoute("GET", _INSTANCE, discovery.get_instance),
@@ -47,4 +57,37 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("PUT", f"{_INSTANCE}/status", instances.set_status),
     ApiRoute("PUT", f"{_INSTANCE}/heartbeat", instances.heartbeat),
     ApiRoute("PUT", f"{_R}/heartbeats", instances.heartbeat_set),
+    ApiRoute("PUT", f"{_R}/instances/status", instances.set_statuses),
+    ApiRoute("GET", f"{_SERVICE}/providers", metadata.providers),
+    ApiRoute("GET", f"{_SERVICE}/consumers", metadata.consumers),
+    ApiRoute("POST", f"{_R}/dependencies", metadata.add_dependencies),
+    ApiRoute("PUT", f"{_R}/dependencies", metadata.replace_dependencies),
+    ApiRoute("POST", "/v1/{project}/gov/{kind}", governance.create),
+    ApiRoute("GET", "/v1/{project}/gov/{kind}", governance.list_all),
+    ApiRoute("GET", "/v1/{project}/gov/{kind}/{id}", governance.get),
+    ApiRoute("PUT", "/v1/{project}/gov/{kind}/{id}", governance.change),
+    ApiRoute("DELETE", "/v1/{project}/gov/{kind}/{id}", governance.delete),
 )
+
+#: What the third version of the API never had.
+_NOT_IN_V3: Final = (
+    "/version",
+    "/health",
+    "/health/readiness",
+    "/instances/action",
+    "/instances/status",
+    "/dependencies",
+)
+
+
+def _v3_routes() -> tuple[ApiRoute, ...]:
+    """`/registry/v3/X` for `/v4/default/registry/X` (servicecomb-v4.md 8): same handlers, same bodies."""
+    found = []
+    for route in ROUTES:
+        rest = route.path.removeprefix(_R)
+        if rest != route.path and rest not in _NOT_IN_V3:
+            found.append(route._replace(path=f"/registry/v3{rest}"))
+    return tuple(found)
+
+
+V3_ROUTES: Final[Sequence[ApiRoute]] = _v3_routes()

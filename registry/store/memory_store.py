@@ -88,6 +88,7 @@ class MemoryStore:
         now = self._server.clock_ms()
         if epoch != data.head.epoch:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
+        assert all(write.payload != b"" for write in writes), "an event has at least one byte"
         before = data.head
         head = data.head if epoch else Position(now, 0)
         positions: list[Position | None] = []
@@ -154,7 +155,8 @@ class MemoryStore:
         appended: list[Position | None] = []
         for proposal in proposals:
             remembered, until = data.lapses.get(proposal.name, ("", 0))
-            if self._alive(data, proposal.name) or (remembered == proposal.registered and until > now):
+            known = remembered == proposal.registered and until > now
+            if data.head == ORIGIN or known or self._alive(data, proposal.name):
                 appended.append(None)
                 continue
             data.head = data.head.next()

@@ -26,7 +26,7 @@ class Lease(NamedTuple):
 
 
 class Write(NamedTuple):
-    """One event to append (None: none), and the leases to grant and to drop with it."""
+    """One event to append (None: none; never empty), and the leases to grant and to drop with it."""
 
     payload: bytes | None
     grants: tuple[Lease, ...] = ()

@@ -165,6 +165,7 @@ class RedisStore:
         names = self._names(tenant)
         arguments: list[Any] = [epoch]
         for write in writes:
+            assert write.payload != b"", "an event has at least one byte"
             arguments += (write.payload or b"", len(write.grants) + len(write.drops))
             for grant in write.grants:
                 arguments += (lease_name(grant.service_id, grant.instance_id), grant.ttl_ms)

@@ -13,11 +13,14 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from registry.domain import find as domain_find
+from registry.domain import metadata
+from registry.domain.decide import service_or_refuse
 from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery
+from registry.domain.model import Schema
 from registry.domain.position import Position
 from registry.domain.version import VersionRule
-from registry.domain.view import DEFAULT_TENANT, Answer, RegistryView, Tenant
+from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, RegistryView, Tenant
 from registry.projection.projector import Projector
 
 #: The registry's own microservice.
@@ -63,6 +66,15 @@ class Discovery:
             shared = structs.replace(query, environment=OWN_ENVIRONMENT, consumer_id="")
             return self._projector.view(DEFAULT_TENANT), shared
         return self._projector.view(tenant), query
+
+    def unrecorded(self, tenant: Tenant, queries: Sequence[FindQuery]) -> list[GroupKey]:
+        """What these finds of one consumer's have answered and its dependencies do not hold yet."""
+        if not queries or not queries[0].consumer_id:
+            return []
+        view = self._projector.view(tenant)
+        if queries[0].consumer_id not in view.services:
+            return []
+        return [key for query in queries if not self._is_shared(query) for key in domain_find.unrecorded(view, query)]
 
     def _is_shared(self, query: FindQuery | InstanceQuery) -> bool:
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
@@ -128,6 +140,15 @@ class Discovery:
         """All microservices as JSON; the shared ones stand in the default tenant and are hidden unless asked for."""
         hidden = self.shared if tenant == DEFAULT_TENANT and not with_shared else frozenset[str]()
         return domain_find.list_services(self._projector.view(tenant), hidden)
+
+    async def tags(self, tenant: Tenant, service_id: str) -> dict[str, str]:
+        return await self.read(tenant, lambda view: service_or_refuse(view, service_id).tags)
+
+    async def schema(self, tenant: Tenant, service_id: str, schema_id: str) -> Schema:
+        return await self.read(tenant, lambda view: metadata.schema_or_refuse(view, service_id, schema_id))
+
+    async def schemas(self, tenant: Tenant, service_id: str, with_schema: bool) -> list[Schema]:
+        return await self.read(tenant, lambda view: metadata.list_schemas(view, service_id, with_schema))
 
     async def exists(self, tenant: Tenant, environment: str, app_id: str, service_name: str, rule: VersionRule) -> str:
         return await self.read(tenant, lambda view: domain_find.exists(view, environment, app_id, service_name, rule))

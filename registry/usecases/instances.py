@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Final
@@ -11,6 +12,7 @@ from registry.domain.commands import InstanceBody
 from registry.domain.decide import Known
 from registry.domain.errors import InstanceNotExists, StoreUnavailable
 from registry.domain.events import InstanceRegistered
+from registry.domain.model import decode_instance
 from registry.domain.view import Tenant
 from registry.store.port import Lease, LeaseName
 from registry.usecases.heartbeats import Heartbeats
@@ -18,6 +20,8 @@ from registry.usecases.writes import Writes
 
 #: A registration that equals what is there becomes a heartbeat; if the instance goes at that moment, decide again.
 REGISTER_TRIES_MAX: Final = 3
+#: Status changes of one bulk request under way at once.
+STATUSES_AT_ONCE: Final = 500
 
 
 class Instances:
@@ -49,7 +53,9 @@ class Instances:
         new_id = self._new_id()
         return await self._writes.decide(
             tenant,
-            lambda view: decide.register_instance(view, service_id, body, new_id, self._writes.stamp(actor)),
+            lambda view: decide.register_instance(
+                view, service_id, body, new_id, self._writes.quotas, self._writes.stamp(actor)
+            ),
         )
 
     async def _commit_registration(self, tenant: Tenant, event: InstanceRegistered) -> str:
@@ -89,3 +95,21 @@ class Instances:
         )
         if not isinstance(event, Known):
             await self._writes.commit(tenant, event)
+
+    async def set_statuses(self, tenant: Tenant, properties: dict[str, str], status: str, actor: str) -> int:
+        """Set the status of every instance whose properties hold all of these pairs. Returns how many there are."""
+        names = [
+            LeaseName(row.service_id, row.instance_id)
+            for row in self._writes.rows(tenant)
+            if properties.items() <= decode_instance(row.body).properties.items()
+        ]
+        for start in range(0, len(names), STATUSES_AT_ONCE):
+            some = names[start : start + STATUSES_AT_ONCE]
+            results = await asyncio.gather(
+                *(self.set_status(tenant, *name, status, actor) for name in some), return_exceptions=True
+            )
+            for result in results:
+                # One that left meanwhile has no status any more.
+                if isinstance(result, BaseException) and not isinstance(result, InstanceNotExists):
+                    raise result
+        return len(names)

@@ -20,7 +20,7 @@ class Microservices:
     async def register(self, tenant: Tenant, body: MicroserviceBody | None, actor: str) -> str:
         """Register a microservice, or find it registered. Returns its id."""
         decision = await self._writes.decide(
-            tenant, lambda view: decide.register_service(view, body, self._writes.stamp(actor))
+            tenant, lambda view: decide.register_service(view, body, self._writes.quotas, self._writes.stamp(actor))
         )
         if isinstance(decision, Known):
             return decision.id

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final, NamedTuple, TypeVar
 
-from registry.domain.decide import Stamp
+from registry.domain.decide import Quotas, Stamp
 from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.events import Event, encode_event
 from registry.domain.fold import Outcome
 from registry.domain.position import Position
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.view import InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
 from registry.usecases.grouping import Group
@@ -48,7 +48,8 @@ class _Pending(NamedTuple):
 class Writes:
     """The one way in which this replica appends to the logs."""
 
-    def __init__(self, store: Store, projector: Projector, clock: Clock) -> None:
+    def __init__(self, store: Store, projector: Projector, clock: Clock, quotas: Quotas | None = None) -> None:
+        self.quotas = quotas or Quotas()
         self._store = store
         self._projector = projector
         self._clock = clock
@@ -58,6 +59,11 @@ class Writes:
     def stamp(self, actor: str) -> Stamp:
         """Who and when, for one new event."""
         return Stamp(self._clock.wall_ms(), self._projector.replica, next(self._numbers), actor)
+
+    def rows(self, tenant: Tenant) -> list[InstanceRow]:
+        """All instances of the tenant, as this replica holds them now."""
+        view = self._projector.view(tenant)
+        return [row for service in view.services.values() for row in service.instances.values()]
 
     async def decide(self, tenant: Tenant, decision: Callable[[RegistryView], D]) -> D:
         """Decide on the current view. Before it refuses the client, catch up with the log and decide again."""

@@ -1,7 +1,8 @@
 -- Append InstanceExpired for the instances whose lease is really gone, once per registration over all replicas.
 -- KEYS: events, head, lease prefix, pulse, lapse prefix
 -- ARGV: epoch, longest silence in ms, how long a lapse is remembered in ms, then per proposal: name, registered, payload
--- Returns per proposal the sequence of its event or 0; the error EPOCH or OUTAGE when nothing was done.
+-- Returns per proposal the sequence of its event or 0; the error EPOCH or OUTAGE when nothing was done. A log that has
+-- not begun (epoch 0) has nobody to expire, and is not begun by asking.
 local head = redis.call('GET', KEYS[2]) or '0-0'
 local epoch, sequence = string.match(head, '^(%d+)-(%d+)$')
 if epoch ~= ARGV[1] then
@@ -18,12 +19,14 @@ for i = 4, #ARGV, 3 do
   local n = (i - 1) / 3
   appended[n] = 0
   local lapse = KEYS[5] .. ARGV[i]
-  if redis.call('EXISTS', KEYS[3] .. ARGV[i]) == 0 and redis.call('GET', lapse) ~= ARGV[i + 1] then
+  if epoch ~= '0' and redis.call('EXISTS', KEYS[3] .. ARGV[i]) == 0 and redis.call('GET', lapse) ~= ARGV[i + 1] then
     sequence = sequence + 1
     redis.call('XADD', KEYS[1], epoch .. '-' .. string.format('%.0f', sequence), 'e', ARGV[i + 2])
     redis.call('SET', lapse, ARGV[i + 1], 'PX', ARGV[3])
     appended[n] = sequence
   end
 end
-redis.call('SET', KEYS[2], epoch .. '-' .. string.format('%.0f', sequence))
+if epoch ~= '0' then
+  redis.call('SET', KEYS[2], epoch .. '-' .. string.format('%.0f', sequence))
+end
 return appended

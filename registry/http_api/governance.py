@@ -1,0 +1,75 @@
+"""Endpoints of traffic governance: policies, kept as events of the tenant (servicecomb-v4.md 3.14)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from registry.domain import metadata
+from registry.domain.commands import PolicyBody
+from registry.domain.errors import InvalidParams
+from registry.domain.model import Policy
+from registry.http_api import reply
+from registry.http_api.api import Api
+from registry.http_api.call import Call
+from registry.http_api.reply import Reply
+
+
+async def create(api: Api, call: Call) -> Reply:
+    """`POST /v1/{project}/gov/{kind}`."""
+    command = await call.decode(PolicyBody)
+    policy_id = await api.metadata.save_policy(call.tenant, call.path["kind"], "", command, call.actor)
+    return reply.json(msgspec.json.encode({"id": policy_id}), _position(api, call))
+
+
+async def change(api: Api, call: Call) -> Reply:
+    """`PUT /v1/{project}/gov/{kind}/{id}`."""
+    command = await call.decode(PolicyBody)
+    await api.metadata.save_policy(call.tenant, call.path["kind"], call.path["id"], command, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def get(api: Api, call: Call) -> Reply:
+    """`GET /v1/{project}/gov/{kind}/{id}`."""
+    kind, policy_id = call.path["kind"], call.path["id"]
+    policy = await api.discovery.read(call.tenant, lambda view: metadata.policy_or_refuse(view, kind, policy_id))
+    return _pretty(api, call, policy)
+
+
+async def list_all(api: Api, call: Call) -> Reply:
+    """`GET /v1/{project}/gov/{kind}`; `display` groups all policies by the match group whose name they bear."""
+    kind = call.path["kind"]
+    app, environment = call.query("app"), call.query("environment") or call.query("env")
+    if kind not in (*metadata.POLICY_KINDS, "display"):
+        raise InvalidParams(f"kind {kind[:64]!r}: one of {', '.join(metadata.POLICY_KINDS)} or display - at the path")
+    wanted = "" if kind == "display" else kind
+    policies = await api.discovery.read(
+        call.tenant, lambda view: metadata.list_policies(view, wanted, app, environment)
+    )
+    return _pretty(api, call, _display(policies) if kind == "display" else policies)
+
+
+def _display(policies: list[Policy]) -> list[dict[str, Any]]:
+    return [
+        {
+            "policies": [p for p in policies if p.kind != metadata.MATCH_GROUP and p.name == group.name],
+            "matchGroup": group,
+        }
+        for group in policies
+        if group.kind == metadata.MATCH_GROUP
+    ]
+
+
+async def delete(api: Api, call: Call) -> Reply:
+    """`DELETE /v1/{project}/gov/{kind}/{id}`; with a match group go the policies of its name."""
+    await api.metadata.delete_policy(call.tenant, call.path["kind"], call.path["id"], call.actor)
+    return reply.empty(_position(api, call))
+
+
+def _pretty(api: Api, call: Call, value: Any) -> Reply:
+    return reply.json(msgspec.json.format(msgspec.json.encode(value), indent=2), _position(api, call))
+
+
+def _position(api: Api, call: Call) -> reply.Header:
+    return reply.position(api.discovery.position_text(call.tenant))

@@ -1,0 +1,159 @@
+"""Endpoints of tags, schemas and dependencies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from registry.domain import metadata
+from registry.domain.commands import (
+    SCHEMA_ID,
+    TAG,
+    TAGS_MAX,
+    ChangeDependencies,
+    PutSchema,
+    ReplaceSchemas,
+    SetTags,
+)
+from registry.domain.errors import InvalidParams
+from registry.domain.model import Microservice
+from registry.domain.view import RegistryView
+from registry.http_api import reply
+from registry.http_api.api import Api
+from registry.http_api.call import Call
+from registry.http_api.reply import Reply
+
+_SCHEMA_ID = re.compile(SCHEMA_ID)
+_TAG = re.compile(TAG)
+
+#: On answers of the deprecated dependency writes.
+DEPRECATED = (b"Deprecation", b'version="v4"')
+
+# -- tags --------------------------------------------------------------------------------------------------------------
+
+
+async def replace_tags(api: Api, call: Call) -> Reply:
+    """`POST microservices/{serviceId}/tags`: replaces the whole set."""
+    command = await call.decode(SetTags)
+    await api.metadata.replace_tags(call.tenant, call.service_id, command.tags or {}, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def set_tag(api: Api, call: Call) -> Reply:
+    """`PUT microservices/{serviceId}/tags/{key}?value=`."""
+    key, value = _tag(call.path["key"], "the path"), _tag(call.query("value"), "query parameter `value`")
+    await api.metadata.set_tag(call.tenant, call.service_id, key, value, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def get_tags(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}/tags`."""
+    tags = await api.discovery.tags(call.tenant, call.service_id)
+    return reply.json(msgspec.json.encode({"tags": tags} if tags else {}), _position(api, call))
+
+
+async def delete_tags(api: Api, call: Call) -> Reply:
+    """`DELETE microservices/{serviceId}/tags/{key1,key2}`: all or none."""
+    keys = [_tag(key, "the path") for key in call.path["key"].split(",")]
+    if len(keys) > TAGS_MAX:
+        raise InvalidParams(f"more than {TAGS_MAX} tags - at the path")
+    await api.metadata.delete_tags(call.tenant, call.service_id, keys, call.actor)
+    return reply.empty(_position(api, call))
+
+
+def _tag(text: str, where: str) -> str:
+    if not _TAG.search(text):
+        raise InvalidParams(f"tag {text[:64]!r}: a letter, then up to 63 of A-Z a-z 0-9 _ . - - at {where}")
+    return text
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------------
+
+
+async def put_schema(api: Api, call: Call) -> Reply:
+    """`PUT microservices/{serviceId}/schemas/{schemaId}`."""
+    command = await call.decode(PutSchema)
+    await api.metadata.put_schema(call.tenant, call.service_id, _schema_id(call), command, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def replace_schemas(api: Api, call: Call) -> Reply:
+    """`POST microservices/{serviceId}/schemas`."""
+    command = await call.decode(ReplaceSchemas)
+    await api.metadata.replace_schemas(call.tenant, call.service_id, command.schemas, call.actor)
+    return reply.empty(_position(api, call))
+
+
+async def get_schema(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}/schemas/{schemaId}`: the content; the summary stands in a header."""
+    schema = await api.discovery.schema(call.tenant, call.service_id, _schema_id(call))
+    body = msgspec.json.encode({"schema": schema.schema})
+    whole = reply.json(body, reply.schema_summary(schema.summary), _position(api, call))
+    return api.compressor.compress(whole) if call.accepts_gzip else whole
+
+
+async def list_schemas(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}/schemas?withSchema=`."""
+    with_schema = call.flag("withSchema")
+    schemas = await api.discovery.schemas(call.tenant, call.service_id, with_schema)
+    whole = reply.json(msgspec.json.encode({"schemas": schemas} if schemas else {}), _position(api, call))
+    return api.compressor.compress(whole) if call.accepts_gzip else whole
+
+
+async def delete_schema(api: Api, call: Call) -> Reply:
+    """`DELETE microservices/{serviceId}/schemas/{schemaId}`."""
+    await api.metadata.delete_schema(call.tenant, call.service_id, _schema_id(call), call.actor)
+    return reply.empty(_position(api, call))
+
+
+def _schema_id(call: Call) -> str:
+    schema_id = call.path["schema_id"]
+    if len(schema_id) > 160 or not _SCHEMA_ID.search(schema_id):
+        raise InvalidParams("schemaId: 1 to 160 of A-Z a-z 0-9 _ . -, alphanumeric ends - at the path")
+    return schema_id
+
+
+# -- dependencies ------------------------------------------------------------------------------------------------------
+
+
+async def providers(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}/providers`."""
+    return await _related(api, call, "providers", metadata.providers_of)
+
+
+async def consumers(api: Api, call: Call) -> Reply:
+    """`GET microservices/{serviceId}/consumers`."""
+    return await _related(api, call, "consumers", metadata.consumers_of)
+
+
+async def _related(
+    api: Api, call: Call, member: str, question: Callable[[RegistryView, str, bool], list[Microservice]]
+) -> Reply:
+    """`sameDomain` holds by construction: dependencies never leave their tenant."""
+    service_id, no_self = call.service_id, call.query("noSelf") == "1"
+    services = await api.discovery.read(call.tenant, lambda view: question(view, service_id, no_self))
+    return reply.json(msgspec.json.encode({member: services} if services else {}), _position(api, call))
+
+
+async def add_dependencies(api: Api, call: Call) -> Reply:
+    """`POST dependencies`, deprecated: finds record dependencies by themselves."""
+    return await _change_dependencies(api, call, replace=False)
+
+
+async def replace_dependencies(api: Api, call: Call) -> Reply:
+    """`PUT dependencies`, deprecated; empty providers clear."""
+    return await _change_dependencies(api, call, replace=True)
+
+
+async def _change_dependencies(api: Api, call: Call, replace: bool) -> Reply:
+    command = await call.decode(ChangeDependencies)
+    if not command.dependencies:
+        raise InvalidParams("dependencies must hold at least one element - at `$.dependencies`")
+    await api.metadata.change_dependencies(call.tenant, command.dependencies, replace, call.actor)
+    return reply.empty(DEPRECATED, _position(api, call))
+
+
+def _position(api: Api, call: Call) -> reply.Header:
+    return reply.position(api.discovery.position_text(call.tenant))

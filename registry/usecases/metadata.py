@@ -1,0 +1,100 @@
+"""Metadata: writes about tags, schemas, dependencies and traffic policies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from registry.domain import metadata
+from registry.domain.commands import DependencyBody, PolicyBody, SchemaBody
+from registry.domain.decide import Known, Stamp
+from registry.domain.errors import PolicyNotExists, RegistryError
+from registry.domain.events import DependenciesAdded, DependenciesReplaced, Event, PolicyDeleted
+from registry.domain.view import GroupKey, RegistryView, Tenant
+from registry.usecases.writes import Writes
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Metadata:
+    """Each method returns when the change is visible in this replica's view."""
+
+    def __init__(self, writes: Writes, new_id: Callable[[], str]) -> None:
+        self._writes = writes
+        self._new_id = new_id
+
+    async def replace_tags(self, tenant: Tenant, service_id: str, tags: dict[str, str], actor: str) -> None:
+        quotas = self._writes.quotas
+        await self._change(tenant, actor, lambda v, s: metadata.replace_tags(v, service_id, tags, quotas, s))
+
+    async def set_tag(self, tenant: Tenant, service_id: str, key: str, value: str, actor: str) -> None:
+        await self._change(tenant, actor, lambda v, s: metadata.set_tag(v, service_id, key, value, s))
+
+    async def delete_tags(self, tenant: Tenant, service_id: str, keys: Sequence[str], actor: str) -> None:
+        await self._change(tenant, actor, lambda v, s: metadata.delete_tags(v, service_id, keys, s))
+
+    async def put_schema(self, tenant: Tenant, service_id: str, schema_id: str, body: SchemaBody, actor: str) -> None:
+        quotas = self._writes.quotas
+        await self._change(tenant, actor, lambda v, s: metadata.put_schema(v, service_id, schema_id, body, quotas, s))
+
+    async def replace_schemas(
+        self, tenant: Tenant, service_id: str, bodies: Sequence[SchemaBody] | None, actor: str
+    ) -> None:
+        quotas = self._writes.quotas
+        await self._change(tenant, actor, lambda v, s: metadata.replace_schemas(v, service_id, bodies, quotas, s))
+
+    async def delete_schema(self, tenant: Tenant, service_id: str, schema_id: str, actor: str) -> None:
+        await self._change(tenant, actor, lambda v, s: metadata.delete_schema(v, service_id, schema_id, s))
+
+    async def add_found(self, tenant: Tenant, consumer_id: str, found: Sequence[GroupKey], actor: str) -> None:
+        """Record what a consumer has found, before it is answered: its watchers then miss no change.
+
+        A find is not refused because this cannot be recorded; the next one will try again.
+        """
+        try:
+            await self._change(tenant, actor, lambda v, s: metadata.add_found(v, consumer_id, found, s))
+        except RegistryError as error:
+            logger.warning("dependency not recorded: %s", error.detail, extra={"action": "dependency_not_recorded"})
+
+    async def change_dependencies(
+        self, tenant: Tenant, bodies: Sequence[DependencyBody], replace: bool, actor: str
+    ) -> None:
+        """All entries are checked before the first is written."""
+
+        def decide_all(view: RegistryView) -> list[DependenciesAdded | DependenciesReplaced]:
+            return [
+                metadata.change_dependencies(view, body, index, replace, self._writes.stamp(actor))
+                for index, body in enumerate(bodies)
+            ]
+
+        events = await self._writes.decide(tenant, decide_all)
+        await asyncio.gather(*(self._writes.commit(tenant, event) for event in events))
+
+    async def save_policy(self, tenant: Tenant, kind: str, policy_id: str, body: PolicyBody, actor: str) -> str:
+        """Save a new policy (`policy_id` "") or change one. Returns its id."""
+        new_id = self._new_id()
+        event = await self._decide(
+            tenant, actor, lambda v, s: metadata.save_policy(v, kind, policy_id, body, new_id, s)
+        )
+        return (await self._writes.commit(tenant, event)).id
+
+    async def delete_policy(self, tenant: Tenant, kind: str, policy_id: str, actor: str) -> None:
+        ids = await self._writes.decide(tenant, lambda view: metadata.policies_to_delete(view, kind, policy_id))
+        for id in ids:
+            with contextlib.suppress(PolicyNotExists):  # another request deleted it meanwhile: as well
+                await self._writes.commit(tenant, PolicyDeleted(policy_id=id, **self._writes.stamp(actor)._asdict()))
+
+    async def _decide(self, tenant: Tenant, actor: str, decision: Callable[[RegistryView, Stamp], T]) -> T:
+        return await self._writes.decide(tenant, lambda view: decision(view, self._writes.stamp(actor)))
+
+    async def _change(
+        self, tenant: Tenant, actor: str, decision: Callable[[RegistryView, Stamp], Event | Known]
+    ) -> None:
+        event = await self._decide(tenant, actor, decision)
+        if not isinstance(event, Known):
+            await self._writes.commit(tenant, event)
