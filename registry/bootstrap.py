@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from registry import __version__
 from registry.http_api.api import Api
 from registry.http_api.app import create_app
+from registry.http_api.websocket import text_frame
 from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Store
@@ -22,6 +23,7 @@ from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.self_registration import SelfRegistration
+from registry.usecases.watching import Watching
 from registry.usecases.writes import Clock, Writes
 
 #: A replica that has not heard from the store for so long (seconds) should not be sent requests.
@@ -72,9 +74,12 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     heartbeats = Heartbeats(store, projector)
     instances = Instances(writes, heartbeats, new_id)
     metadata = Metadata(writes, new_id)
+    watching = Watching(projector, text_frame)
     microservices = Microservices(writes)
     expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms)
     registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)
-    api = Api(Discovery(projector), heartbeats, instances, microservices, metadata, lambda: replica.not_ready())
+    api = Api(
+        Discovery(projector), heartbeats, instances, microservices, metadata, watching, lambda: replica.not_ready()
+    )
     replica = Replica(name, store, projector, expiry, registration, api, create_app(api))
     return replica

@@ -77,11 +77,13 @@ class Outcome(Struct, frozen=True):
     """What applying an event came to.
 
     `id` is the service or instance that the event ended up concerning: another than the event names, when the fold
-    merged it into what was there. `error` is set when the event was refused.
+    merged it into what was there. `error` is set when the event was refused. `released` names the consumers whose
+    dependency on the service ended with it, and who are still to be told of its last changes.
     """
 
     id: str = ""
     changes: tuple[Change, ...] = ()
+    released: tuple[str, ...] = ()
     error: RegistryError | None = None
 
 
@@ -298,14 +300,17 @@ def _unregister_service(view: RegistryView, event: ServiceUnregistered) -> Outco
         if not view.aliases[alias_group]:
             del view.aliases[alias_group]
     group = row.group
+    released: tuple[str, ...] = ()
     del group.services[service.service_id]
     if not group.services:
         del view.groups[group.key]
+        released = tuple(view.consumers.get(group.key, ()))
         _forget_provider(view, group.key)
     _forget_consumer(view, service.service_id)
     view.instance_count -= len(row.instances)
     _drop_answers(row)
-    return Outcome(service.service_id, tuple(Change(DELETE, service, gone) for gone in row.instances.values()))
+    gone = tuple(Change(DELETE, service, instance) for instance in row.instances.values())
+    return Outcome(service.service_id, gone, released)
 
 
 def _set_service_properties(view: RegistryView, event: ServicePropertiesSet) -> Outcome:

@@ -13,6 +13,7 @@ from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
+from registry.usecases.watching import Watching
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class Api:
     instances: Instances
     microservices: Microservices
     metadata: Metadata
+    watching: Watching
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
     compressor: Compressor = field(default_factory=Compressor)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 from collections import defaultdict
 from typing import Final
+from urllib.parse import quote
 
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry.domain.errors import InvalidParams, RegistryError
@@ -14,7 +16,7 @@ from registry.http_api import discovery, instances, reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
 from registry.http_api.reply import Reply
-from registry.http_api.routes import ROUTES, V3_ROUTES, Handler
+from registry.http_api.routes import ROUTES, SOCKET_ROUTES, V3_ROUTES, Handler, SocketHandler
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,8 @@ def create_app(api: Api) -> ASGIApp:
     by_path: dict[str, dict[str, Handler]] = defaultdict(dict)
     for route in (*ROUTES, *V3_ROUTES):
         by_path[route.path][route.method] = route.handler
-    routes = [Route(path, _Resource(api, handlers), include_in_schema=False) for path, handlers in by_path.items()]
+    routes: list[BaseRoute] = [Route(path, _Resource(api, handlers)) for path, handlers in by_path.items()]
+    routes += [WebSocketRoute(path, _SocketResource(api, handler)) for path, handler in SOCKET_ROUTES.items()]
     return _Door(api, Router(routes, redirect_slashes=False, default=_not_found))
 
 
@@ -47,11 +50,11 @@ class _Door:
             return
         refusal = _refusal(scope)
         if refusal is not None:
-            await send_reply(send, refusal)
+            await send_reply(scope, send, refusal)
             return
         hot = _hot_route(scope)
         if hot is not None:
-            await send_reply(send, await answer(self._api, hot[0], scope, receive, hot[1]))
+            await send_reply(scope, send, await answer(self._api, hot[0], scope, receive, hot[1]))
             return
         await self._table(scope, receive, send)
 
@@ -87,9 +90,26 @@ class _Resource:
         handler = self._handlers.get(scope["method"])
         if handler is None:
             allow = (b"Allow", ", ".join(sorted(self._handlers)).encode())
-            await send_reply(send, reply.text(405, "Method Not Allowed\n", allow))
+            await send_reply(scope, send, reply.text(405, "Method Not Allowed\n", allow))
             return
-        await send_reply(send, await answer(self._api, handler, scope, receive, scope["path_params"]))
+        await send_reply(scope, send, await answer(self._api, handler, scope, receive, scope["path_params"]))
+
+
+class _SocketResource:
+    """One path that is reached by websocket."""
+
+    def __init__(self, api: Api, handler: SocketHandler) -> None:
+        self._api = api
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        try:
+            call = Call(scope, receive, scope["path_params"])
+        except RegistryError as error:
+            await refuse_socket(send, reply.error(error))
+            return
+        await self._handler(self._api, call, receive, send)
 
 
 async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, path: dict[str, str]) -> Reply:
@@ -114,6 +134,13 @@ def _refusal(scope: Scope) -> Reply | None:
 
     A query that ends in `+` is let through: one of the documented examples asks for `version=0+` just so.
     """
+    path: str = scope["path"]
+    if "//" in path or "/." in path:
+        clean = posixpath.normpath(path).replace("//", "/") + ("/" if path.endswith("/") and path != "/" else "")
+        if clean != path:
+            return _moved(clean, scope["query_string"])
+    if scope["method"] == "OPTIONS":
+        return reply.empty(*reply.PREFLIGHT)
     query: bytes = scope["query_string"]
     raw_path: bytes = scope.get("raw_path") or b""
     if len(raw_path) + len(query) + 1 >= URI_MAX_BYTES:
@@ -127,14 +154,32 @@ def _refusal(scope: Scope) -> Reply | None:
     return None
 
 
+def _moved(path: str, query: bytes) -> Reply:
+    """The path without empty, `.` and `..` segments, as the reference's router sends clients there."""
+    location = quote(path).encode() + (b"?" + query if query else b"")
+    return reply.text(301, "Moved Permanently\n", (b"Location", location))
+
+
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = reply.text(404, "404 page not found\n", (b"X-Content-Type-Options", b"nosniff"))
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": 1000})
-        return
-    await send_reply(send, reply.text(404, "404 page not found\n", (b"X-Content-Type-Options", b"nosniff")))
+        await refuse_socket(send, answer)
+    else:
+        await send_reply(scope, send, answer)
 
 
-async def send_reply(send: Send, answer: Reply) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+async def refuse_socket(send: Send, answer: Reply) -> None:
+    """Answer a handshake as an ordinary request."""
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body})
+
+
+async def send_reply(scope: Scope, send: Send, answer: Reply) -> None:
+    headers = answer.headers
+    for name, _ in scope["headers"]:
+        if name == b"origin":
+            headers = [*headers, reply.ANY_ORIGIN]
+            break
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -7,9 +7,16 @@ the request cycle is ours: it also joins head and body into one write.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+#: Bytes of a request's line and headers (servicecomb-v4.md 1.2: 32768 and Go's slack of 4096).
+HEAD_MAX_BYTES: Final = 32768 + 4096
+TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 35\r\nConnection: close\r\n\r\n431 Request Header Fields Too Large"
+)
 
 
 class _ExactCycle(RequestResponseCycle):
@@ -56,6 +63,41 @@ class _ExactCycle(RequestResponseCycle):
 
 class RegistryProtocol(HttpToolsProtocol):
     """Given to uvicorn as `http=`."""
+
+    _head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        # A longer URI is refused by the application, with its words; this bounds what is kept of one.
+        if self._count(len(url)):
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._count(len(name) + len(value) + 4):
+            super().on_header(name, value)
+
+    def _count(self, size: int) -> bool:
+        """Count the bytes of a request's head; too many end the connection."""
+        before, self._head_bytes = self._head_bytes, self._head_bytes + size
+        if before <= HEAD_MAX_BYTES < self._head_bytes:
+            self.transport.write(TOO_LARGE)
+            self.transport.close()
+        return self._head_bytes <= HEAD_MAX_BYTES
+
+    def on_headers_complete(self) -> None:
+        if self._head_bytes <= HEAD_MAX_BYTES:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._head_bytes <= HEAD_MAX_BYTES:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._head_bytes <= HEAD_MAX_BYTES:
+            super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # The cycle is made deep inside uvicorn's header callback; it has no state yet that the class would change.

@@ -23,6 +23,12 @@ GZIP_KEPT_MAX_BYTES: Final = 32 * 1024 * 1024
 
 SERVER: Final[Header] = (b"Server", f"SERVICECENTER/{__version__}".encode())
 VARY: Final[tuple[Header, ...]] = ((b"Vary", b"Accept-Encoding"), (b"Vary", b"Origin"))
+#: On every answer to a browser's request from another origin, and on its preflight (servicecomb-v4.md 1.3).
+ANY_ORIGIN: Final[Header] = (b"Access-Control-Allow-Origin", b"*")
+PREFLIGHT: Final[tuple[Header, ...]] = (
+    (b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE, UPDATE"),
+    (b"Access-Control-Allow-Headers", b"Origin, Accept, Content-Type, X-Domain-Name, X-ConsumerId"),
+)
 _JSON: Final[Header] = (b"Content-Type", b"application/json; charset=UTF-8")
 _TEXT: Final[Header] = (b"Content-Type", b"text/plain; charset=UTF-8")
 _COMMON: Final[list[Header]] = [SERVER, *VARY]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from registry.http_api import discovery, governance, health, instances, metadata, microservices
+from starlette.types import Receive, Send
+
+from registry.http_api import discovery, governance, health, instances, metadata, microservices, watch
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
@@ -56,8 +58,10 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("PUT", f"{_INSTANCE}/properties", instances.set_properties),
     ApiRoute("PUT", f"{_INSTANCE}/status", instances.set_status),
     ApiRoute("PUT", f"{_INSTANCE}/heartbeat", instances.heartbeat),
+    ApiRoute("GET", f"{_INSTANCE}/heartbeat", watch.upgrade_required),
     ApiRoute("PUT", f"{_R}/heartbeats", instances.heartbeat_set),
     ApiRoute("PUT", f"{_R}/instances/status", instances.set_statuses),
+    ApiRoute("GET", f"{_SERVICE}/watcher", watch.upgrade_required),
     ApiRoute("GET", f"{_SERVICE}/providers", metadata.providers),
     ApiRoute("GET", f"{_SERVICE}/consumers", metadata.consumers),
     ApiRoute("POST", f"{_R}/dependencies", metadata.add_dependencies),
@@ -68,6 +72,15 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("PUT", "/v1/{project}/gov/{kind}/{id}", governance.change),
     ApiRoute("DELETE", "/v1/{project}/gov/{kind}/{id}", governance.delete),
 )
+
+SocketHandler = Callable[[Api, Call, Receive, Send], Awaitable[None]]
+
+#: The paths that are reached by websocket.
+SOCKET_ROUTES: Final[Mapping[str, SocketHandler]] = {
+    f"{_SERVICE}/watcher": watch.watch,
+    f"{_INSTANCE}/heartbeat": watch.heartbeat,
+    "/registry/v3/microservices/{service_id}/watcher": watch.watch,
+}
 
 #: What the third version of the API never had.
 _NOT_IN_V3: Final = (

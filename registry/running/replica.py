@@ -18,6 +18,7 @@ import uvicorn
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
 from registry.http_api.protocol import RegistryProtocol
+from registry.http_api.websocket import MESSAGE_MAX_BYTES, PING_EVERY_S, PONG_WITHIN_S, RegistrySocket
 from registry.running.private_redis import CannotStart
 from registry.settings import Settings
 from registry.store.redis_store import StoreRefused
@@ -90,6 +91,11 @@ def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -
     config = uvicorn.Config(
         replica.app,
         http=RegistryProtocol,
+        ws=RegistrySocket,
+        ws_max_size=MESSAGE_MAX_BYTES,
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PONG_WITHIN_S,
+        ws_per_message_deflate=False,
         loop="none",
         lifespan="off",
         access_log=False,

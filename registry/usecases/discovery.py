@@ -56,7 +56,7 @@ class Discovery:
     async def find(self, tenant: Tenant, query: FindQuery) -> Answer:
         answer = self.find_now(tenant, query)
         if answer is None:
-            await self._catch_up(self._target(tenant, query)[0].tenant)
+            await self.catch_up(self._target(tenant, query)[0].tenant)
             answer = domain_find.find(*self._target(tenant, query))
         return answer
 
@@ -93,9 +93,9 @@ class Discovery:
         """Answer lists of queries, all at one position."""
         results = self.batch_now(tenant, *lists)
         if results is None:
-            await self._catch_up(tenant)
+            await self.catch_up(tenant)
             if tenant != DEFAULT_TENANT and any(self._is_shared(query) for queries in lists for query in queries):
-                await self._catch_up(DEFAULT_TENANT)
+                await self.catch_up(DEFAULT_TENANT)
             results = self._batch(tenant, lists)
         return results
 
@@ -122,7 +122,7 @@ class Discovery:
     async def instances(self, tenant: Tenant, query: InstanceQuery) -> Answer:
         answer = self.instances_now(tenant, query)
         if answer is None:
-            await self._catch_up(tenant)
+            await self.catch_up(tenant)
             answer = self._instances(tenant, query)
         return answer
 
@@ -160,7 +160,7 @@ class Discovery:
         except InvalidParams:
             raise
         except RegistryError:
-            await self._catch_up(tenant)
+            await self.catch_up(tenant)
             return question(self._projector.view(tenant))
 
     # -- positions -----------------------------------------------------------------------------------------------------
@@ -178,11 +178,12 @@ class Discovery:
         if self._projector.view(tenant).position >= position:
             return
         if not self._projector.knows(tenant):
-            await self._catch_up(tenant)
+            await self.catch_up(tenant)
         if not await self._projector.wait_for(tenant, position, POSITION_TIMEOUT_S):
             raise StoreUnavailable(f"this replica has not reached position {position.text()}")
 
-    async def _catch_up(self, tenant: Tenant) -> None:
+    async def catch_up(self, tenant: Tenant) -> None:
+        """Bring the view to the log's tail, if the store answers."""
         # When the store is away the view is the best there is: reads go on.
         with contextlib.suppress(StoreUnavailable):
             await self._projector.catch_up(tenant)

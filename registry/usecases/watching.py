@@ -1,0 +1,119 @@
+"""Watching: consumers are told of every change to what they have found, in the order of the log.
+
+An event is handed over after the view holds the change, so whoever pulls upon it sees it (D13). Events reach the
+watchers of every replica, because each replica follows the same log. Handing over never waits: a watcher that cannot
+take an event is dropped by its `deliver`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from registry.domain.errors import StoreUnavailable
+from registry.domain.events import Event, ServiceUnregistered
+from registry.domain.fold import Change, Outcome
+from registry.domain.metadata import watching
+from registry.domain.model import ServiceKey
+from registry.domain.position import Position
+from registry.domain.view import Tenant
+from registry.projection.projector import Projector
+
+#: Watchers of one replica; one more is refused.
+WATCHERS_MAX: Final = 50_000
+#: Deliveries in one turn of the loop, so that a large fan-out holds up no request for long.
+DELIVERIES_PER_TURN: Final = 200
+
+
+class Watcher(Protocol):
+    """One socket of a consumer."""
+
+    def deliver(self, frame: bytes) -> None:
+        """Take one event, framed for the wire, without waiting."""
+
+    def drop(self) -> None:
+        """End the connection without a farewell, so that the client comes back and pulls."""
+
+
+class Watching:
+    """The watchers of one replica.
+
+    Args:
+        frame: how an event's JSON becomes what is written to each socket; done once per event.
+    """
+
+    def __init__(self, projector: Projector, frame: Callable[[bytes], bytes]) -> None:
+        self._projector = projector
+        self._frame = frame
+        self._watchers: dict[tuple[Tenant, str], dict[Watcher, None]] = defaultdict(dict)
+        self._pending: deque[tuple[bytes, deque[Watcher]]] = deque()
+        self._count = 0
+        projector.listen(self._note)
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def add(self, tenant: Tenant, consumer_id: str, watcher: Watcher) -> None:
+        """From now on deliver to this watcher what concerns the consumer."""
+        if self._count >= WATCHERS_MAX:
+            raise StoreUnavailable(f"this replica has {WATCHERS_MAX} watchers already")
+        self._watchers[tenant, consumer_id][watcher] = None
+        self._count += 1
+
+    def remove(self, tenant: Tenant, consumer_id: str, watcher: Watcher) -> None:
+        watchers = self._watchers.get((tenant, consumer_id), {})
+        if watcher in watchers:
+            del watchers[watcher]
+            self._count -= 1
+            if not watchers:
+                del self._watchers[tenant, consumer_id]
+
+    def _note(self, tenant: Tenant, position: Position, event: Event, outcome: Outcome) -> None:
+        if not self._count:
+            return
+        for change in outcome.changes:
+            watchers = self._concerned(tenant, change, outcome.released)
+            if watchers:
+                self._pending.append((self._frame(encode_change(tenant, change)), watchers))
+                if len(self._pending) == 1:
+                    self._turn()
+        if isinstance(event, ServiceUnregistered) and outcome.error is None:
+            for watcher in list(self._watchers.get((tenant, event.service_id), ())):
+                watcher.drop()
+
+    def _concerned(self, tenant: Tenant, change: Change, released: Sequence[str]) -> deque[Watcher]:
+        service = change.service
+        key = (service.environment, service.app_id, service.service_name)
+        consumers = (*watching(self._projector.view(tenant), key), *released)
+        return deque(w for consumer_id in consumers for w in self._watchers.get((tenant, consumer_id), ()))
+
+    def _turn(self) -> None:
+        """Deliver some; what is left follows in the next turns, in order."""
+        left = DELIVERIES_PER_TURN
+        while self._pending and left:
+            frame, watchers = self._pending[0]
+            while watchers and left:
+                watchers.popleft().deliver(frame)
+                left -= 1
+            if not watchers:
+                self._pending.popleft()
+        if self._pending:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+
+def encode_change(tenant: Tenant, change: Change) -> bytes:
+    """The event as clients read it (servicecomb-v4.md 3.9): the instance is complete, also in a DELETE."""
+    service = change.service
+    key = ServiceKey(
+        str(tenant), service.environment, service.app_id, service.service_name, service.alias, service.version
+    )
+    return b'{"action":"%s","key":%s,"instance":%s}' % (
+        change.action.encode(),
+        msgspec.json.encode(key),
+        change.row.body,
+    )
