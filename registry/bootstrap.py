@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from registry import __version__
+from registry.domain.decide import Quotas
 from registry.http_api.api import Api
 from registry.http_api.app import create_app
 from registry.http_api.websocket import text_frame
@@ -16,7 +17,7 @@ from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Store
 from registry.store.redis_store import RedisLimits, RedisStore
-from registry.usecases.discovery import Discovery
+from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
@@ -65,12 +66,22 @@ def redis_store(settings: Settings) -> RedisStore:
     return RedisStore(settings.redis_url, limits)
 
 
+def quotas(settings: Settings) -> Quotas:
+    return Quotas(
+        services=settings.quota_service,
+        instances=settings.quota_instance,
+        schemas=settings.quota_schema,
+        tags=settings.quota_tag,
+    )
+
+
 def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock | None = None) -> Replica:
     """Wire one replica. Nothing runs yet."""
     clock = clock or Clock()
     name = secrets.token_hex(6)
     projector = Projector(store, name)
-    writes = Writes(store, projector, clock)
+    shared = frozenset((OWN_SERVICE_NAME, *filter(None, settings.shared_services.split(","))))
+    writes = Writes(store, projector, clock, quotas(settings))
     heartbeats = Heartbeats(store, projector)
     instances = Instances(writes, heartbeats, new_id)
     metadata = Metadata(writes, new_id)
@@ -79,7 +90,13 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms)
     registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)
     api = Api(
-        Discovery(projector), heartbeats, instances, microservices, metadata, watching, lambda: replica.not_ready()
+        Discovery(projector, shared),
+        heartbeats,
+        instances,
+        microservices,
+        metadata,
+        watching,
+        lambda: replica.not_ready(),
     )
     replica = Replica(name, store, projector, expiry, registration, api, create_app(api))
     return replica

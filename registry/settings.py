@@ -60,6 +60,48 @@ class Settings:
         default=10,
         metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},
     )
+    quota_service: int = field(
+        default=50_000,
+        metadata={
+            "unit": "services",
+            "help": "service versions of one tenant",
+            "min": 1,
+            "max": 10**9,
+            "variable": "QUOTA_SERVICE",
+        },
+    )
+    quota_instance: int = field(
+        default=150_000,
+        metadata={
+            "unit": "instances",
+            "help": "instances of one tenant",
+            "min": 1,
+            "max": 10**9,
+            "variable": "QUOTA_INSTANCE",
+        },
+    )
+    quota_schema: int = field(
+        default=100,
+        metadata={
+            "unit": "schemas",
+            "help": "schemas of one service",
+            "min": 1,
+            "max": 10**6,
+            "variable": "QUOTA_SCHEMA",
+        },
+    )
+    quota_tag: int = field(
+        default=100,
+        metadata={"unit": "tags", "help": "tags of one service", "min": 1, "max": 10**6, "variable": "QUOTA_TAG"},
+    )
+    shared_services: str = field(
+        default="",
+        metadata={
+            "unit": "names",
+            "help": "services of app default in the default tenant that everyone finds, besides SERVICECENTER",
+            "variable": "CSE_SHARED_SERVICES",
+        },
+    )
     log_level: str = field(default="info", metadata={"unit": "level", "help": "debug, info, warning or error"})
 
     def listen_url(self) -> str:
@@ -67,8 +109,9 @@ class Settings:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return PREFIX + name.upper()
+    """The environment variable of a setting. Some are named as in the reference, so that deployments move over."""
+    metadata = {f.name: f.metadata for f in fields(Settings)}[name]
+    return str(metadata.get("variable", PREFIX + name.upper()))
 
 
 def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:

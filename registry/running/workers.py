@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import fields, replace
 from typing import Final
 
 from registry.running.replica import BACKLOG, listening_socket
@@ -35,9 +36,8 @@ class Workers:
         port = probe.getsockname()[1]
         probe.close()
         self.port = port
-        self._environment = os.environ | {variable("redis_url"): redis_url, variable("port"): str(port)}
-        for name in ("host", "advertise", "redis_prefix", "log_level", "outage_after_ms", "keep_alive_s"):
-            self._environment[variable(name)] = str(getattr(settings, name))
+        passed = replace(settings, port=port, redis_url=redis_url)
+        self._environment = os.environ | {variable(f.name): str(getattr(passed, f.name)) for f in fields(Settings)}
         self._sockets = []
         for _ in range(settings.workers):
             bound = listening_socket(settings.host, port, share=True)
