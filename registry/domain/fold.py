@@ -166,7 +166,7 @@ def _register_instance(view: RegistryView, position: Position, event: InstanceRe
         timestamp=decode_instance(before.body).timestamp if before else now,
         mod_timestamp=now,
     )
-    after = _instance_row(content, key, position)
+    after = _instance_row(content, key, position.text())
     _put_instance(view, row, after)
     return Outcome(instance_id, (Change(UPDATE if before else CREATE, row.service, after),))
 
@@ -186,7 +186,7 @@ def _edit_instance(
 
 def _expire_instance(view: RegistryView, event: InstanceExpired) -> Outcome:
     before = view.instance(event.service_id, event.instance_id)
-    if before is None or before.registered.text() != event.registered:
+    if before is None or before.registered != event.registered:
         # It was unregistered, expired by another replica, or registered anew: this lapse is of the past.
         return _no_instance(event.service_id, event.instance_id)
     return _remove_instance(view, event.service_id, event.instance_id)
@@ -207,7 +207,7 @@ def _no_instance(service_id: str, instance_id: str) -> Outcome:
     return Outcome(error=InstanceNotExists(f"instance {instance_id} of service {service_id}"))
 
 
-def _instance_row(content: Instance, key: bytes, registered: Position) -> InstanceRow:
+def _instance_row(content: Instance, key: bytes, registered: str) -> InstanceRow:
     body = encode_instance(content)
     return InstanceRow(
         content.service_id,

@@ -7,6 +7,7 @@ revs) is kept beside them and dropped by the fold when a member changes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -18,8 +19,7 @@ GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
 VersionKey = tuple[str, str, str, str]  # the same and a version
 
 
-@dataclass(frozen=True, slots=True)
-class Tenant:
+class Tenant(NamedTuple):
     """The owner of one separate registry: `X-Domain-Name` and the `{project}` of the path."""
 
     domain: str
@@ -32,7 +32,7 @@ class Tenant:
 DEFAULT_TENANT = Tenant("default", "default")
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """Instances as a client is sent them. `body` is `{"instances":[…]}`, or `{}` when there are none."""
 
     rev: str
@@ -44,16 +44,19 @@ class Answer(Struct, frozen=True):
         return self.body[len(b'{"instances":') : -1] if self.count else b""
 
 
-class InstanceRow(Struct, frozen=True):
-    """One instance. `body` is its wire form, `digest` that of its content."""
+class InstanceRow(Struct, frozen=True, gc=False):
+    """One instance. `body` is its wire form, `digest` that of its content.
+
+    There may be a million, so nothing in a row is a container: the garbage collector has nothing to look at.
+    """
 
     service_id: str
     instance_id: str
     body: bytes
     digest: bytes
     ttl_ms: int
-    #: Where it was (last) registered; an `InstanceExpired` about another registration is void.
-    registered: Position
+    #: Where it was (last) registered, `epoch-sequence`; an `InstanceExpired` about another registration is void.
+    registered: str
     #: The endpoints as a set, or b"" when there are none.
     endpoints_key: bytes
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 #: Bytes of a tenant's domain or project. The API sets no limit; a key of Redis should have one.
 TENANT_NAME_MAX: Final = 256
+#: Tenants whose names are not decoded anew for each request.
+TENANTS_REMEMBERED: Final = 4096
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 INSTANCE_BODY_MAX_BYTES: Final = 5120
 PROPERTIES_BODY_MAX_BYTES: Final = 3072
@@ -28,6 +31,8 @@ FALSE: Final = ("", "0", "false")
 _SERVICE_ID = re.compile(NO_SPACE)
 _INSTANCE_ID = re.compile(INSTANCE_ID)
 _TAG = re.compile(TAG)
+#: `gzip;q=0`: not this one (RFC 9110 12.4.2).
+_GZIP_REFUSED = re.compile(rb"gzip *; *q=0(?:\.0*)? *(?:,|\Z)")
 
 
 class Call:
@@ -56,20 +61,17 @@ class Call:
         return self._headers.get(name, b"")
 
     def _read_tenant(self) -> Tenant:
-        project = self.path.get("project", "default")
         raw = self.header(b"x-domain-name")
         if self.scope["path"].startswith("/registry/v3/"):
             raw = self.header(b"x-tenant-name") or raw
-        domain = _text(raw, "header X-Domain-Name") or "default"
-        for name in (domain, project):
-            if len(name.encode("utf-8", "surrogatepass")) > TENANT_NAME_MAX:
-                raise InvalidParams(f"a domain or project has at most {TENANT_NAME_MAX} bytes")
-        return Tenant(domain, project)
+        return _tenant(raw, self.path.get("project", "default"))
 
     @property
     def consumer_id(self) -> str:
         """`X-ConsumerId`, or as one page calls it `X-consumer_id` (D5); blank means no consumer."""
         raw = self.header(b"x-consumerid") or self.header(b"x-consumer_id")
+        if not raw:
+            return ""
         consumer_id = _text(raw, "header X-ConsumerId").strip()
         if len(consumer_id) > ID_MAX or not _SERVICE_ID.search(consumer_id):
             raise InvalidParams(f"header X-ConsumerId: at most {ID_MAX} characters, no white space")
@@ -88,7 +90,8 @@ class Call:
 
     @property
     def accepts_gzip(self) -> bool:
-        return b"gzip" in self.header(b"accept-encoding")
+        accepted = self.header(b"accept-encoding")
+        return b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
 
     @property
     def actor(self) -> str:
@@ -117,6 +120,10 @@ class Call:
         if self._query is None:
             self._query = parse_query(self.scope["query_string"])
         return self._query.get(name, "")
+
+    def query_all(self, name: str) -> list[str]:
+        """The values of a query parameter that may be repeated, in order."""
+        return [value for key, value in _pairs(self.scope["query_string"]) if key == name]
 
     def flag(self, name: str) -> bool:
         """A boolean parameter: `1`, `true` (any case) or `0`, `false`, blank."""
@@ -152,6 +159,15 @@ class Call:
         return bodies.decode(await self.body(most), type_)
 
 
+@lru_cache(maxsize=TENANTS_REMEMBERED)
+def _tenant(raw_domain: bytes, project: str) -> Tenant:
+    domain = _text(raw_domain, "header X-Domain-Name") or "default"
+    for name in (domain, project):
+        if len(name.encode("utf-8", "surrogatepass")) > TENANT_NAME_MAX:
+            raise InvalidParams(f"a domain or project has at most {TENANT_NAME_MAX} bytes")
+    return Tenant(domain, project)
+
+
 class ClientGone(Exception):
     """The client closed the connection before its request was complete. Nobody is left to be answered."""
 
@@ -167,15 +183,18 @@ _REPEATABLE: Final = frozenset({"property"})
 def parse_query(raw: bytes) -> dict[str, str]:
     """Query parameters, percent-decoded; `+` is a space. A parameter given twice with different values is refused."""
     found: dict[str, str] = {}
-    for pair in raw.split(b"&"):
-        if not pair:
-            continue
-        key, _, value = pair.partition(b"=")
-        name = _unquote(key, "a query parameter's name")
-        decoded = _unquote(value, f"query parameter `{name[:64]}`")
+    for name, decoded in _pairs(raw):
         if found.setdefault(name, decoded) != decoded and name not in _REPEATABLE:
             raise InvalidParams(f"given twice with different values - at query parameter `{name[:64]}`")
     return found
+
+
+def _pairs(raw: bytes) -> Iterator[tuple[str, str]]:
+    for pair in raw.split(b"&"):
+        if pair:
+            key, _, value = pair.partition(b"=")
+            name = _unquote(key, "a query parameter's name")
+            yield name, _unquote(value, f"query parameter `{name[:64]}`")
 
 
 def parse_tags(value: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -25,6 +26,8 @@ from registry.store.redis_store import StoreRefused
 
 logger = logging.getLogger(__name__)
 
+#: New containers until the youngest generation is looked at; then so many times until the next one.
+GC_THRESHOLDS: Final = (50_000, 20, 100)
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 4096
 
@@ -75,12 +78,23 @@ async def run_replica(settings: Settings, bound: socket.socket, started: Callabl
         await store.close()
 
 
+def _calm_collector() -> None:
+    """Let the garbage collector look seldom, and never at what was there before the first request.
+
+    Views hold next to nothing that it could free: rows are no containers, and go by their reference count.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 async def _open(settings: Settings, replica: Replica) -> None:
     """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
     try:
         await replica.store.open()
         await replica.projector.start()
         await replica.expiry.pulse()
+        _calm_collector()
     except StoreUnavailable as exc:
         raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
     except StoreRefused as exc:

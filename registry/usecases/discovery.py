@@ -15,7 +15,7 @@ from msgspec import structs
 from registry.domain import find as domain_find
 from registry.domain import metadata
 from registry.domain.decide import service_or_refuse
-from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
+from registry.domain.errors import InvalidParams, PositionNotReached, RegistryError, StoreUnavailable
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery
 from registry.domain.model import Schema
 from registry.domain.position import Position
@@ -138,8 +138,11 @@ class Discovery:
 
     async def services(self, tenant: Tenant, with_shared: bool) -> bytes:
         """All microservices as JSON; the shared ones stand in the default tenant and are hidden unless asked for."""
-        hidden = self.shared if tenant == DEFAULT_TENANT and not with_shared else frozenset[str]()
-        return domain_find.list_services(self._projector.view(tenant), hidden)
+        return domain_find.list_services(self._projector.view(tenant), self.hidden(tenant, with_shared))
+
+    def hidden(self, tenant: Tenant, with_shared: bool) -> frozenset[str]:
+        """The names that lists of this tenant's microservices leave out."""
+        return self.shared if tenant == DEFAULT_TENANT and not with_shared else frozenset()
 
     async def tags(self, tenant: Tenant, service_id: str) -> dict[str, str]:
         return await self.read(tenant, lambda view: service_or_refuse(view, service_id).tags)
@@ -163,6 +166,16 @@ class Discovery:
             await self.catch_up(tenant)
             return question(self._projector.view(tenant))
 
+    # -- the registry itself -------------------------------------------------------------------------------------------
+
+    def views(self) -> list[RegistryView]:
+        """The views of all tenants."""
+        return [self._projector.view(tenant) for tenant in self._projector.tenants]
+
+    async def own_instances(self) -> Answer:
+        """The replicas, as instances of `SERVICECENTER`."""
+        return await self.find(DEFAULT_TENANT, FindQuery(OWN_APP_ID, OWN_SERVICE_NAME))
+
     # -- positions -----------------------------------------------------------------------------------------------------
 
     def position_text(self, tenant: Tenant) -> bytes:
@@ -173,14 +186,14 @@ class Discovery:
         """Wait until this replica has applied what the client has seen elsewhere.
 
         Raises:
-            StoreUnavailable: that took too long; the client may try another replica.
+            PositionNotReached: that took too long; the client may try another replica.
         """
         if self._projector.view(tenant).position >= position:
             return
         if not self._projector.knows(tenant):
             await self.catch_up(tenant)
         if not await self._projector.wait_for(tenant, position, POSITION_TIMEOUT_S):
-            raise StoreUnavailable(f"this replica has not reached position {position.text()}")
+            raise PositionNotReached(f"this replica has not reached position {position.text()}")
 
     async def catch_up(self, tenant: Tenant) -> None:
         """Bring the view to the log's tail, if the store answers."""

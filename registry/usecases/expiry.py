@@ -16,7 +16,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, InstanceExpired, InstanceRegistered, encode_event
@@ -51,23 +51,20 @@ class ExpiryStats:
     latest_ms: int = 0
 
 
-class _Due(NamedTuple):
-    """An instance to ask about, and the steady time (ms) at which its lease ends as far as this replica knows."""
-
-    tenant: Tenant
-    row: InstanceRow
-    due_ms: int
+#: An instance to ask about, and the steady time (ms) at which its lease ends as far as this replica knows. A plain
+#: tuple of what is no container, so that a million of them are none of the garbage collector's business.
+_Due = tuple[InstanceRow, int]
 
 
 @dataclass(slots=True)
 class _Schedule:
-    """Instances by the slot of steady time in which their lease may lapse."""
+    """One tenant's instances by the slot of steady time in which their lease may lapse."""
 
     slots: dict[int, list[_Due]] = field(default_factory=lambda: defaultdict(list))
     reached: int = 0
 
-    def add(self, due_ms: int, tenant: Tenant, row: InstanceRow) -> None:
-        self.slots[max(due_ms // SLOT_MS + 1, self.reached)].append(_Due(tenant, row, due_ms))
+    def add(self, due_ms: int, row: InstanceRow) -> None:
+        self.slots[max(due_ms // SLOT_MS + 1, self.reached)].append((row, due_ms))
 
     def due(self, now_ms: int, most: int) -> list[_Due]:
         """Take up to `most` instances whose slot has begun."""
@@ -75,14 +72,14 @@ class _Schedule:
         last = now_ms // SLOT_MS
         if not self.reached:
             self.reached = min(self.slots, default=last)
-        while self.reached <= last:
+        while self.reached <= last and len(found) < most:
             slot = self.slots.get(self.reached)
             if slot is not None:
                 room = most - len(found)
                 found += slot[:room]
-                if len(slot) > room:
-                    del slot[:room]
-                    return found
+                del slot[:room]
+                if slot:
+                    break
                 del self.slots[self.reached]
             self.reached += 1
         return found
@@ -97,7 +94,7 @@ class Expiry:
         self._writes = writes
         self._clock = clock
         self._outage_after_ms = outage_after_ms
-        self._schedule = _Schedule()
+        self._schedules: dict[Tenant, _Schedule] = defaultdict(_Schedule)
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
         self.stats = ExpiryStats()
         projector.listen(self._note)
@@ -110,7 +107,7 @@ class Expiry:
             now = self._clock.steady_ms()
             for change in outcome.changes:
                 due = now + change.row.ttl_ms if self._projector.live else now
-                self._schedule.add(due, tenant, change.row)
+                self._schedules[tenant].add(due, change.row)
 
     def prompt(self, tenant: Tenant, name: LeaseName) -> None:
         """Look at this instance in the next tick. Prompts beyond the queue's limit are dropped: the sweep will look."""
@@ -121,16 +118,21 @@ class Expiry:
         """The instances to ask about now, as the views hold them now."""
         now = self._clock.steady_ms()
         due: dict[Tenant, dict[LeaseName, _Due]] = defaultdict(dict)
-        for tenant, row, due_ms in self._schedule.due(now, ASK_PER_TICK_MAX):
-            current = self._projector.view(tenant).instance(row.service_id, row.instance_id)
-            if current is not None and current.registered == row.registered:
-                due[tenant][LeaseName(row.service_id, row.instance_id)] = _Due(tenant, current, due_ms)
+        room = ASK_PER_TICK_MAX
+        for tenant, schedule in self._schedules.items():
+            found = schedule.due(now, room)
+            room -= len(found)
+            view = self._projector.view(tenant)
+            for row, due_ms in found:
+                current = view.instance(row.service_id, row.instance_id)
+                if current is not None and current.registered == row.registered:
+                    due[tenant][LeaseName(row.service_id, row.instance_id)] = (current, due_ms)
         while not self._prompts.empty():
             tenant, name = self._prompts.get_nowait()
             self.stats.prompted += 1
             current = self._projector.view(tenant).instance(*name)
             if current is not None:
-                due[tenant].setdefault(name, _Due(tenant, current, now))
+                due[tenant].setdefault(name, (current, now))
         return {tenant: list(rows.values()) for tenant, rows in due.items()}
 
     # -- the sweep -----------------------------------------------------------------------------------------------------
@@ -164,12 +166,12 @@ class Expiry:
 
     async def _judge(self, tenant: Tenant, asked: Sequence[_Due]) -> None:
         now = self._clock.steady_ms()
-        left = await self._store.remaining(tenant, [LeaseName(d.row.service_id, d.row.instance_id) for d in asked])
+        left = await self._store.remaining(tenant, [LeaseName(row.service_id, row.instance_id) for row, _ in asked])
         self.stats.asked += len(asked)
         lapsed = []
         for due, remaining_ms in zip(asked, left, strict=True):
             if remaining_ms >= 0:
-                self._schedule.add(now + remaining_ms, tenant, due.row)
+                self._schedules[tenant].add(now + remaining_ms, due[0])
             else:
                 lapsed.append(due)
         if lapsed:
@@ -192,13 +194,14 @@ class Expiry:
 
     def _expired(self, due: _Due) -> InstanceExpired:
         """The event with its evidence: the lease was not renewed before the deadline that this replica knew."""
+        row, due_ms = due
         stamp = self._writes.stamp(ACTOR)
-        deadline_ms = stamp.at_ms - max(self._clock.steady_ms() - due.due_ms, 0)
+        deadline_ms = stamp.at_ms - max(self._clock.steady_ms() - due_ms, 0)
         return InstanceExpired(
-            service_id=due.row.service_id,
-            instance_id=due.row.instance_id,
-            registered=due.row.registered.text(),
-            last_beat_ms=deadline_ms - due.row.ttl_ms,
+            service_id=row.service_id,
+            instance_id=row.instance_id,
+            registered=row.registered,
+            last_beat_ms=deadline_ms - row.ttl_ms,
             deadline_ms=deadline_ms,
             **stamp._asdict(),
         )
@@ -217,8 +220,8 @@ class Expiry:
 
     def _look_again(self, tenant: Tenant, rows: Iterable[_Due]) -> None:
         later = self._clock.steady_ms() + PULSE_MS
-        for due in rows:
-            self._schedule.add(later, tenant, due.row)
+        for row, _ in rows:
+            self._schedules[tenant].add(later, row)
 
     # -- outages -------------------------------------------------------------------------------------------------------
 
@@ -244,7 +247,7 @@ class Expiry:
         await self._store.pulse(tenant, self._outage_after_ms, resume=True)
         now = self._clock.steady_ms()
         for row in rows:
-            self._schedule.add(now + row.ttl_ms, tenant, row)
+            self._schedules[tenant].add(now + row.ttl_ms, row)
         self.stats.rearmed += len(rows)
         logger.warning(
             "no replica could write for %d ms: %d leases of %s start anew",

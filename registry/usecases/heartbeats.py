@@ -19,7 +19,7 @@ from registry.usecases.grouping import Group
 
 BATCH_MAX: Final = 1000
 #: Batches under way at once: with few connections the round trip is the limit, not Redis.
-FLIGHTS_MAX: Final = 4
+FLIGHTS_MAX: Final = 2
 WAITING_MAX: Final = 200_000
 #: A log that moves all the time must not keep a late heartbeat waiting for ever.
 REVIVE_TRIES_MAX: Final = 20

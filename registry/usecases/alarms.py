@@ -1,0 +1,75 @@
+"""Alarms: what went wrong lately on this replica, for whoever looks after it (servicecomb-v4.md 3.15).
+
+In memory, one alarm of each kind: its latest occurrence. Each replica has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct, structs
+
+from registry.domain.errors import PositionNotReached, RegistryError, StoreUnavailable
+
+ACTIVATED: Final = "ACTIVATED"
+CLEARED: Final = "CLEARED"
+#: The store does not answer.
+BACKEND_REFUSED: Final = "BackendConnectionRefuse"
+#: A request was answered 5xx.
+INTERNAL_ERROR: Final = "InternalError"
+#: Characters kept of a detail.
+DETAIL_MAX: Final = 500
+
+
+class Alarm(Struct, frozen=True):
+    status: str
+    id: str
+    fields: dict[str, str]
+
+
+class Alarms:
+    """Raised by answers, cleared by the store's next answer (`BackendConnectionRefuse`) or by hand (both).
+
+    Args:
+        silent_s: seconds since the store last answered this replica.
+        steady_ms: a clock that never jumps.
+    """
+
+    def __init__(self, silent_s: Callable[[], float], steady_ms: Callable[[], int]) -> None:
+        self._silent_s = silent_s
+        self._steady_ms = steady_ms
+        self._kept: dict[str, Alarm] = {}
+        self._refused_ms = 0
+
+    def observe(self, error: RegistryError) -> None:
+        """Take note of an error that a client is answered with; its own mistakes are no alarm."""
+        if error.code // 1000 < 500:
+            return
+        self._raise(INTERNAL_ERROR, error.detail or error.message)
+        if isinstance(error, StoreUnavailable) and not isinstance(error, PositionNotReached):
+            self._raise(BACKEND_REFUSED, error.detail or error.message)
+            self._refused_ms = self._steady_ms()
+
+    def refused(self) -> Alarm | None:
+        """The alarm that the store does not answer, while it is active."""
+        alarm = self._kept.get(BACKEND_REFUSED)
+        if alarm is None or alarm.status == CLEARED:
+            return None
+        if self._silent_s() * 1000 < self._steady_ms() - self._refused_ms:
+            # The projector reads all the time, so the store has been heard since: no need to be told.
+            self._kept[BACKEND_REFUSED] = structs.replace(alarm, status=CLEARED)
+            return None
+        return alarm
+
+    def current(self) -> list[Alarm]:
+        """Every alarm since the last `clear`, the eldest kind first; those that are over are marked so."""
+        self.refused()
+        return list(self._kept.values())
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._kept.clear()
+
+    def _raise(self, id: str, detail: str) -> None:
+        self._kept[id] = Alarm(ACTIVATED, id, {"detail": detail[:DETAIL_MAX]})
