@@ -17,6 +17,7 @@ from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Store
 from registry.store.redis_store import RedisLimits, RedisStore
+from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
@@ -96,6 +97,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         microservices,
         metadata,
         watching,
+        Alarms(lambda: projector.stats().silent_s, clock.steady_ms),
         lambda: replica.not_ready(),
     )
     replica = Replica(name, store, projector, expiry, registration, api, create_app(api))

@@ -35,6 +35,11 @@ class InvalidParams(RegistryError):
     message = "Invalid parameter(s)"
 
 
+class Unhealthy(RegistryError):
+    code = 400002
+    message = "Server is unhealthy"
+
+
 class PolicyNotExists(RegistryError):
     """The API has no code of its own for a missing traffic policy; unlike bad input it depends on the view."""
 
@@ -97,3 +102,7 @@ class StoreUnavailable(RegistryError):
 
     code = 500011
     message = "The registry's store is unavailable"
+
+
+class PositionNotReached(StoreUnavailable):
+    """This replica has not applied what the client has seen elsewhere; another one may have."""

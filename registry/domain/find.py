@@ -279,11 +279,12 @@ def service(view: RegistryView, service_id: str) -> bytes:
     return b'{"service":' + service_or_refuse(view, service_id).body + b"}"
 
 
+def is_shared(service: Microservice, shared: frozenset[str]) -> bool:
+    """Whether it stands in application `default` under one of these names or aliases."""
+    return service.app_id == "default" and (service.service_name in shared or service.alias in shared)
+
+
 def list_services(view: RegistryView, hidden: frozenset[str]) -> bytes:
     """All microservices as `{"services":[…]}`, `{}` when none; those of app `default` named in `hidden` left out."""
-    bodies = [
-        row.body
-        for row in view.services.values()
-        if not (row.service.app_id == "default" and (row.service.service_name in hidden or row.service.alias in hidden))
-    ]
+    bodies = [row.body for row in view.services.values() if not is_shared(row.service, hidden)]
     return b'{"services":[' + b",".join(bodies) + b"]}" if bodies else b"{}"

@@ -60,7 +60,7 @@ def parse_rule(text: str) -> VersionRule:
     """
     if "%" in text:
         text = unquote(text)
-    if text.endswith(" ") and text.strip():
+    if text.endswith(" ") and _VERSION.fullmatch(text.strip()):
         text = text.strip() + "+"
     text = text.strip()
     if not text:

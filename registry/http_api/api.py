@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from registry.domain.find import FindQuery
 from registry.http_api.queries import BatchQueries, Memo
 from registry.http_api.reply import Compressor
+from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
@@ -26,6 +27,7 @@ class Api:
     microservices: Microservices
     metadata: Metadata
     watching: Watching
+    alarms: Alarms
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
     compressor: Compressor = field(default_factory=Compressor)

@@ -123,10 +123,15 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
     except ClientGone:
         return reply.empty()
     except RegistryError as error:
-        return reply.error(error)
+        return _failed(api, error)
     except Exception:
         logger.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "request_failed"})
-        return reply.error(RegistryError("the registry failed; its log says why"))
+        return _failed(api, RegistryError("the registry failed; its log says why"))
+
+
+def _failed(api: Api, error: RegistryError) -> Reply:
+    api.alarms.observe(error)
+    return reply.error(error)
 
 
 def _refusal(scope: Scope) -> Reply | None:
@@ -143,7 +148,7 @@ def _refusal(scope: Scope) -> Reply | None:
         return reply.empty(*reply.PREFLIGHT)
     query: bytes = scope["query_string"]
     raw_path: bytes = scope.get("raw_path") or b""
-    if len(raw_path) + len(query) + 1 >= URI_MAX_BYTES:
+    if len(raw_path) + (len(query) + 1 if query else 0) >= URI_MAX_BYTES:
         return reply.text(400, f"the request URI has {URI_MAX_BYTES} bytes or more\n")
     if b"//" in query or (query or raw_path).endswith((b";", b"&", b"?", b"@")):
         return reply.text(400, "the request URI is malformed\n")

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from starlette.types import Receive, Send
 
-from registry.http_api import discovery, governance, health, instances, metadata, microservices, watch
+from registry.http_api import admin, discovery, govern, governance, health, instances, metadata, microservices, watch
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
@@ -26,6 +26,8 @@ class ApiRoute(NamedTuple):
 _R: Final = "/v4/{project}/registry"
 _SERVICE: Final = f"{_R}/microservices/{{service_id}}"
 _INSTANCE: Final = f"{_SERVICE}/instances/{{instance_id}}"
+_GOVERN: Final = "/v4/{project}/govern"
+_ADMIN: Final = "/v4/{project}/admin"
 
 ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("GET", f"{_R}/version", health.version),
@@ -66,11 +68,20 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("GET", f"{_SERVICE}/consumers", metadata.consumers),
     ApiRoute("POST", f"{_R}/dependencies", metadata.add_dependencies),
     ApiRoute("PUT", f"{_R}/dependencies", metadata.replace_dependencies),
+    ApiRoute("GET", f"{_GOVERN}/microservices", govern.list_details),
+    ApiRoute("GET", f"{_GOVERN}/microservices/{{service_id}}", govern.get_detail),
+    ApiRoute("GET", f"{_GOVERN}/statistics", govern.get_statistics),
+    ApiRoute("GET", f"{_GOVERN}/apps", govern.list_apps),
+    ApiRoute("GET", f"{_GOVERN}/relations", govern.relations),
     ApiRoute("POST", "/v1/{project}/gov/{kind}", governance.create),
     ApiRoute("GET", "/v1/{project}/gov/{kind}", governance.list_all),
     ApiRoute("GET", "/v1/{project}/gov/{kind}/{id}", governance.get),
     ApiRoute("PUT", "/v1/{project}/gov/{kind}/{id}", governance.change),
     ApiRoute("DELETE", "/v1/{project}/gov/{kind}/{id}", governance.delete),
+    ApiRoute("GET", f"{_ADMIN}/dump", admin.get_dump),
+    ApiRoute("GET", f"{_ADMIN}/clusters", admin.list_clusters),
+    ApiRoute("GET", f"{_ADMIN}/alarms", admin.list_alarms),
+    ApiRoute("DELETE", f"{_ADMIN}/alarms", admin.clear_alarms),
 )
 
 SocketHandler = Callable[[Api, Call, Receive, Send], Awaitable[None]]

@@ -1,0 +1,83 @@
+"""Endpoints of control panels and consoles (servicecomb-v4.md 3.13); traffic policies are in `governance`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from registry.domain import govern
+from registry.domain.commands import ENVIRONMENT
+from registry.domain.errors import InvalidParams
+from registry.domain.govern import ALL_PARTS, STATISTICS, DetailsQuery
+from registry.domain.rev import content_digest
+from registry.http_api import reply
+from registry.http_api.api import Api
+from registry.http_api.call import Call
+from registry.http_api.reply import Reply
+
+_ENVIRONMENT = re.compile(ENVIRONMENT)
+
+
+async def list_details(api: Api, call: Call) -> Reply:
+    """`GET govern/microservices`."""
+    query = _details_query(call)
+    hidden = _hidden(api, call)
+    return _answer(api, call, await api.discovery.read(call.tenant, lambda view: govern.details(view, query, hidden)))
+
+
+def _details_query(call: Call) -> DetailsQuery:
+    given = frozenset(filter(None, map(str.strip, call.query("options").split(","))))
+    count_only = call.query("countOnly").strip()
+    if count_only not in ("", "0", "1"):
+        raise InvalidParams(f"{count_only[:32]!r} is neither 0 nor 1 - at query parameter `countOnly`")
+    properties = (text.partition(":") for text in call.query_all("property"))
+    return DetailsQuery(
+        ALL_PARTS if "all" in given else given,
+        call.query("appId"),
+        call.query("serviceName"),
+        call.query("env"),
+        tuple((key, value) for key, _, value in properties if key),
+        count_only == "1",
+    )
+
+
+async def get_detail(api: Api, call: Call) -> Reply:
+    """`GET govern/microservices/{serviceId}`."""
+    service_id = call.service_id
+    detail = await api.discovery.read(call.tenant, lambda view: govern.detail(view, service_id))
+    return _answer(api, call, {"service": detail})
+
+
+async def get_statistics(api: Api, call: Call) -> Reply:
+    """`GET govern/statistics`."""
+    hidden = _hidden(api, call)
+    found = await api.discovery.read(call.tenant, lambda view: govern.statistics(view, hidden))
+    return _answer(api, call, {STATISTICS: found})
+
+
+async def list_apps(api: Api, call: Call) -> Reply:
+    """`GET govern/apps`."""
+    environment = call.query("env")
+    if not _ENVIRONMENT.search(environment):
+        raise InvalidParams("development, testing, acceptance, production or blank - at query parameter `env`")
+    hidden = _hidden(api, call)
+    apps = await api.discovery.read(call.tenant, lambda view: govern.apps(view, environment, hidden))
+    return _answer(api, call, {"appIds": apps} if apps else {})
+
+
+async def relations(api: Api, call: Call) -> Reply:
+    """`GET govern/relations`."""
+    hidden = _hidden(api, call)
+    return _answer(api, call, await api.discovery.read(call.tenant, lambda view: govern.relations(view, hidden)))
+
+
+def _hidden(api: Api, call: Call) -> frozenset[str]:
+    return api.discovery.hidden(call.tenant, call.flag("withShared"))
+
+
+def _answer(api: Api, call: Call, value: Any) -> Reply:
+    """Large answers are compressed once per content: consoles ask again and again for the same."""
+    whole = reply.json(msgspec.json.encode(value), reply.position(api.discovery.position_text(call.tenant)))
+    return api.compressor.compress(whole, content_digest(whole.body).hex()) if call.accepts_gzip else whole

@@ -1,0 +1,1 @@
+"""Tests: `unit` golden examples, `properties` rules over generated histories, `contract` the store's promises."""

@@ -1,0 +1,44 @@
+"""One registry for all tests of the API; each test is a tenant of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.api import Api
+from tests.support.http import Connection
+from tests.support.replica import Replica, replica
+
+
+@pytest.fixture(scope="session")
+def registry(redis_url: str) -> Iterator[Replica]:
+    """A registry process on this run's Redis."""
+    with replica("--redis-url", redis_url, "--redis-prefix", f"api-{uuid.uuid4().hex[:8]}:") as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def connection(registry: Replica) -> Iterator[Connection]:
+    """A connection that the tests share, because clients keep theirs too."""
+    with registry.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def api(connection: Connection) -> Api:
+    """A client of a tenant that no other test has."""
+    return Api(connection, f"tenant-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def default_api(connection: Connection) -> Api:
+    """A client of the default tenant, which all tests share: register nothing there."""
+    return Api(connection)
+
+
+@pytest.fixture
+def service_id(api: Api) -> str:
+    """A microservice to register instances of: shop/cart 0.0.1."""
+    return api.service()

@@ -1,0 +1,44 @@
+"""What every test may ask for: a real Redis of this run, keys of its own, and Hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.redis_server import redis_server
+
+# No deadline: a slow machine is not a wrong answer. `ci` is repeatable and looks at many more examples.
+settings.register_profile("dev", max_examples=60, stateful_step_count=30, deadline=None)
+settings.register_profile(
+    "ci",
+    max_examples=1000,
+    stateful_step_count=60,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """asyncio is what the registry runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The address of a redis-server started for this run. Shared: keep below `key_prefix`, never flush it."""
+    with redis_server() as server:
+        yield server.url
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """A key prefix that no other test has."""
+    return f"{uuid.uuid4().hex[:12]}:"

@@ -1,0 +1,206 @@
+"""Memory and Redis give equal answers to every sequence of operations.
+
+The clock of the memory store stands still and every lease is long, so that nothing here depends on how fast the test
+runs: a lease is gone when it was dropped, a pulse is old when it was made so. Lapsing by time is test_leases' part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from registry.domain.position import ORIGIN, Position
+from registry.domain.view import Tenant
+from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store, Write
+from tests.contract.worlds import MemoryWorld, RedisWorld, World
+
+T = TypeVar("T")
+
+OUTAGE_MS = 300_000
+TENANTS = [Tenant("default", "default"), Tenant("a}/{b", "ü *")]
+NAMES = [LeaseName("s", "a"), LeaseName("s", "b"), LeaseName("t/{x}", "a")]
+
+tenants = st.sampled_from(TENANTS)
+names = st.sampled_from(NAMES)
+leases = st.builds(Lease, st.just("s"), st.sampled_from(["a", "b"]), st.sampled_from([600_000, 900_000]))
+writes = st.builds(
+    Write,
+    st.none() | st.binary(min_size=1, max_size=4),
+    st.lists(leases, max_size=2).map(tuple),
+    st.lists(names, max_size=2).map(tuple),
+)
+proposals = st.builds(Proposal, names, st.sampled_from(["1-1", "1-2", ""]), st.binary(min_size=1, max_size=4))
+#: What a caller may believe of the log: what is true, that there is none, or something of the past or future.
+beliefs = st.sampled_from(["true", "true", "true", "none", "behind", "ahead"])
+
+
+class Side:
+    """One adapter with two connections, and its answers in words that both sides share."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.stores: list[Store] = []
+        #: Each tenant's epochs in the order of their beginning: they are the clock's, so each side has its own.
+        self.epochs: dict[Tenant, list[int]] = {tenant: [0] for tenant in TENANTS}
+        self.tenants_after = ""
+
+    async def open(self) -> None:
+        self.stores = [await self.world.connect(read_max=3), await self.world.connect(read_max=3)]
+
+    def plain(self, tenant: Tenant, position: Position | None) -> tuple[int, int] | None:
+        """The position with the number of its history in the place of the epoch."""
+        if position is None:
+            return None
+        epochs = self.epochs[tenant]
+        if position.epoch not in epochs:
+            assert position.epoch > max(epochs), "a history must come after every earlier one"
+            epochs.append(position.epoch)
+        return epochs.index(position.epoch), position.sequence
+
+    async def believed(self, tenant: Tenant, belief: str) -> Position:
+        head = await self.stores[0].head(tenant)
+        self.plain(tenant, head)
+        return {
+            "true": head,
+            "none": ORIGIN,
+            "behind": Position(max(head.epoch - 1, 0), head.sequence),
+            "ahead": Position(head.epoch + 1, head.sequence + 1),
+        }[belief]
+
+
+async def outcome(call: Coroutine[Any, Any, T]) -> T | str:
+    try:
+        return await call
+    except (HistoryChanged, OutageSuspected) as error:
+        return type(error).__name__
+
+
+class Differential(RuleBasedStateMachine):
+    """Runs every operation on both sides and compares the answers."""
+
+    redis_url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        memory, redis = MemoryWorld(), RedisWorld(self.redis_url, f"{uuid.uuid4().hex[:12]}:")
+        self._sides = [Side(memory), Side(redis)]
+        self._read_to: dict[Tenant, tuple[int, int]] = {}
+        self._pulsed: set[Tenant] = set()
+        for side in self._sides:
+            self._runner.run(side.open())
+
+    def teardown(self) -> None:
+        for side in self._sides:
+            self._runner.run(side.world.close())
+        self._runner.close()
+
+    def both(self, ask: Callable[[Side], Coroutine[Any, Any, T]]) -> T:
+        memory, redis = (self._runner.run(ask(side)) for side in self._sides)
+        assert memory == redis
+        return memory
+
+    @rule(tenant=tenants, belief=beliefs, by=st.integers(0, 1), writes=st.lists(writes, max_size=4))
+    def commit(self, tenant: Tenant, belief: str, by: int, writes: Sequence[Write]) -> None:
+        async def ask(side: Side) -> Any:
+            epoch = (await side.believed(tenant, belief)).epoch
+            positions = await outcome(side.stores[by].commit(tenant, epoch, writes))
+            return positions if isinstance(positions, str) else [side.plain(tenant, position) for position in positions]
+
+        self.both(ask)
+
+    @rule(tenant=tenants, by=st.integers(0, 1), leases=st.lists(leases, max_size=4))
+    def beat(self, tenant: Tenant, by: int, leases: Sequence[Lease]) -> None:
+        self.both(lambda side: side.stores[by].beat(tenant, leases, "r"))
+
+    @rule(tenant=tenants, belief=beliefs, by=st.integers(0, 1), leases=st.lists(leases, max_size=3))
+    def revive(self, tenant: Tenant, belief: str, by: int, leases: Sequence[Lease]) -> None:
+        async def ask(side: Side) -> bool:
+            return await side.stores[by].revive(tenant, await side.believed(tenant, belief), leases)
+
+        self.both(ask)
+
+    @rule(tenant=tenants, by=st.integers(0, 1), leases=st.lists(leases, max_size=3))
+    def rearm(self, tenant: Tenant, by: int, leases: Sequence[Lease]) -> None:
+        self.both(lambda side: side.stores[by].rearm(tenant, leases))
+
+    @rule(tenant=tenants, by=st.integers(0, 1), belief=beliefs, proposals=st.lists(proposals, max_size=3))
+    def expire(self, tenant: Tenant, by: int, belief: str, proposals: Sequence[Proposal]) -> None:
+        async def ask(side: Side) -> Any:
+            epoch = (await side.believed(tenant, belief)).epoch
+            positions = await outcome(side.stores[by].expire(tenant, epoch, proposals, OUTAGE_MS))
+            return positions if isinstance(positions, str) else [side.plain(tenant, position) for position in positions]
+
+        self.both(ask)
+
+    @rule(tenant=tenants, by=st.integers(0, 1), resume=st.booleans())
+    def pulse(self, tenant: Tenant, by: int, resume: bool) -> None:
+        async def ask(side: Side) -> Any:
+            pulse = await side.stores[by].pulse(tenant, OUTAGE_MS, resume)
+            return abs(pulse.silence_ms) > OUTAGE_MS, side.plain(tenant, pulse.head)
+
+        self.both(ask)
+        self._pulsed.add(tenant)
+
+    @precondition(lambda self: self._pulsed)
+    @rule(data=st.data(), ms=st.sampled_from([2 * OUTAGE_MS, -2 * OUTAGE_MS]))
+    def be_silent(self, data: st.DataObject, ms: int) -> None:
+        tenant = data.draw(st.sampled_from(sorted(self._pulsed, key=str)))
+        self.both(lambda side: side.world.move_pulse(tenant, ms))
+
+    @rule(tenant=tenants)
+    def lose_log(self, tenant: Tenant) -> None:
+        self.both(lambda side: side.world.lose_log(tenant))
+        self._pulsed.discard(tenant)
+        self._read_to.pop(tenant, None)
+
+    @rule(tenant=tenants, by=st.integers(0, 1))
+    def add_tenant(self, tenant: Tenant, by: int) -> None:
+        self.both(lambda side: side.stores[by].add_tenant(tenant))
+
+    @rule(by=st.integers(0, 1), only=st.sampled_from([TENANTS, TENANTS[:1], []]))
+    def read_on(self, by: int, only: Sequence[Tenant]) -> None:
+        async def ask(side: Side) -> Any:
+            at = {
+                tenant: Position(side.epochs[tenant][epoch], sequence)
+                for tenant, (epoch, sequence) in ((t, self._read_to.get(t, (0, 0))) for t in only)
+            }
+            tail = await side.stores[by].read(at, side.tenants_after, 0)
+            side.tenants_after = tail.tenants_after
+            events = {
+                tenant: [(side.plain(tenant, position), payload) for position, payload in found]
+                for tenant, found in tail.events.items()
+            }
+            return events, list(tail.tenants)
+
+        events, _ = self.both(ask)
+        for tenant, found in events.items():
+            self._read_to[tenant] = found[-1][0]
+
+    @rule(tenant=tenants)
+    def look(self, tenant: Tenant) -> None:
+        async def ask(side: Side) -> Any:
+            left = await side.stores[0].remaining(tenant, NAMES)
+            # A lease is long gone, or has most of its time left: which of the two lengths it was is to be equal too.
+            return [-1 if ms < 0 else 600 if ms <= 600_000 else 900 for ms in left], side.plain(
+                tenant, await side.stores[1].head(tenant)
+            )
+
+        self.both(ask)
+
+
+def test_memory_and_redis_agree_on_every_sequence_of_operations(redis_url: str) -> None:
+    """What is proven by simulation on the memory store must be true of the store that users run."""
+
+    class OnThisServer(Differential):
+        pass
+
+    OnThisServer.redis_url = redis_url
+    examples = max(settings.default.max_examples // 2, 1) if settings.default else 30
+    run_state_machine_as_test(OnThisServer, settings=settings(max_examples=examples))

@@ -1,0 +1,211 @@
+"""What only the Redis adapter can break: the keys' form, the server's settings, lost scripts, silence and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from registry.domain.errors import StoreUnavailable
+from registry.domain.position import ORIGIN, Position
+from registry.domain.view import DEFAULT_TENANT as TENANT
+from registry.domain.view import Tenant
+from registry.store.port import Lease, LeaseName, Proposal, Write
+from registry.store.redis_store import RedisLimits, RedisStore, StoreRefused
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.waiting import until
+
+LONG_MS = 600_000
+NAME = LeaseName("s", "i")
+LEASE = Lease("s", "i", LONG_MS)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def store(redis_url: str, key_prefix: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis_url, RedisLimits(prefix=key_prefix, beats_max=100))
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server that this test may pause, kill and configure."""
+    with TemporaryDirectory(prefix="rr-", dir="/tmp") as directory, redis_server(Path(directory), True) as server:
+        yield server
+
+
+async def use_everything(store: RedisStore, tenant: Tenant) -> Position:
+    """One call of each method that writes. Returns the position of the last event."""
+    await store.add_tenant(tenant)
+    (position,) = await store.commit(tenant, 0, [Write(b"e", (LEASE,))])
+    assert position is not None
+    await store.pulse(tenant, LONG_MS, False)
+    assert await store.beat(tenant, [LEASE], "r") == []
+    assert await store.revive(tenant, position, [LEASE])
+    await store.rearm(tenant, [LEASE])
+    assert await store.remaining(tenant, [NAME]) != [-1]
+    gone = Proposal(LeaseName("s", "gone"), "1-1", b"gone")
+    assert await store.expire(tenant, position.epoch, [gone], LONG_MS) == [position.next()]
+    return position.next()
+
+
+@pytest.mark.parametrize("tenant", [TENANT, Tenant("a}{b", "c/{d}"), Tenant("", "ü")])
+async def test_all_keys_of_a_tenant_lie_in_one_slot_below_the_prefix(
+    store: RedisStore, redis: Redis, key_prefix: str, tenant: Tenant
+) -> None:
+    """In a Redis Cluster a script may touch one slot only, and the prefix is what separates two registries."""
+    everything = {key async for key in redis.scan_iter()}
+    await use_everything(store, tenant)
+    keys = {key async for key in redis.scan_iter()} - everything
+    of_tenant = {key for key in keys if not key.startswith(f"{key_prefix}{{tenants}}".encode())}
+    assert all(key.startswith(key_prefix.encode()) for key in keys)
+    # A cluster hashes what stands between the first `{` and the next `}`.
+    assert len({key.partition(b"{")[2].partition(b"}")[0] for key in of_tenant}) == 1
+    assert len(of_tenant) >= 5
+
+
+async def test_two_registries_on_one_redis_do_not_see_each_other(
+    store: RedisStore, redis_url: str, key_prefix: str
+) -> None:
+    """Several registries may share one Redis, each below its prefix."""
+    await use_everything(store, TENANT)
+    other = RedisStore(redis_url, RedisLimits(prefix=key_prefix + "other:"))
+    await other.open()
+    assert await other.head(TENANT) == ORIGIN
+    assert await other.read({TENANT: ORIGIN}, "", 0) == ({}, [], "")
+    assert await other.remaining(TENANT, [NAME]) == [-1]
+    await other.close()
+
+
+async def test_heartbeats_are_kept_as_evidence_up_to_a_limit(store: RedisStore, redis: Redis, key_prefix: str) -> None:
+    """Who asks why an instance was expired is shown its last heartbeats; the stream must not grow for ever."""
+    await store.commit(TENANT, 0, [Write(b"e", (LEASE,))])
+    for number in range(400):
+        await store.beat(TENANT, [LEASE], f"r{number}")
+    (key,) = [key async for key in redis.scan_iter(match=f"{key_prefix}*:beats")]
+    kept: Any = await redis.xrange(key)
+    # Redis trims whole nodes of about a hundred entries.
+    assert 100 <= len(kept) <= 250
+    _, newest = kept[-1]
+    assert newest[b"r"] == b"r399"
+    assert msgspec.msgpack.decode(newest[b"b"]) == ["s/i", LONG_MS]
+
+
+async def test_scripts_that_redis_forgot_are_loaded_again(own_server: RedisServer) -> None:
+    """A restarted Redis knows no scripts: writes must go on without a restart of ours."""
+    store = RedisStore(own_server.url)
+    await store.open()
+    async with Redis.from_url(own_server.url) as client:
+        for number in range(2):
+            await client.script_flush()
+            await use_everything(store, Tenant("t", str(number)))
+    await store.close()
+
+
+async def test_a_server_that_comes_back_from_its_file_has_log_and_leases(own_server: RedisServer) -> None:
+    """What was acknowledged survives a crash of the private server that `registry serve` starts."""
+    store = RedisStore(own_server.url)
+    await store.open()
+    head = await use_everything(store, TENANT)
+    own_server.kill()
+    with pytest.raises(StoreUnavailable):
+        await store.head(TENANT)
+    with pytest.raises(StoreUnavailable):
+        await store.commit(TENANT, head.epoch, [Write(b"lost")])
+    with pytest.raises(StoreUnavailable):
+        await store.read({TENANT: ORIGIN}, "", 0)
+    own_server.start()
+    assert await store.head(TENANT) == head
+    assert [payload for _, payload in (await store.read({TENANT: ORIGIN}, "", 0)).events[TENANT]] == [b"e", b"gone"]
+    assert (await store.remaining(TENANT, [NAME]))[0] > LONG_MS - 60_000
+    assert await store.commit(TENANT, head.epoch, [Write(b"next")]) == [head.next()]
+    await store.close()
+
+
+async def test_a_server_that_does_not_answer_counts_as_away_after_the_time_limit(own_server: RedisServer) -> None:
+    """A request must not wait for ever on a Redis that hangs with its connections open."""
+    store = RedisStore(own_server.url, RedisLimits(timeout_s=0.05))
+    await store.open()
+    head = await use_everything(store, TENANT)
+    own_server.pause()
+    for call in (
+        lambda: store.head(TENANT),
+        lambda: store.commit(TENANT, head.epoch, [Write(b"?")]),
+        lambda: store.beat(TENANT, [LEASE], "r"),
+        lambda: store.read({TENANT: head}, "", 10),
+    ):
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailable):
+                await call()
+    own_server.resume()
+    assert await store.head(TENANT) in (head, head.next())
+    await store.close()
+
+
+async def test_no_server_is_told_as_unavailable_at_once() -> None:
+    """`open` of a registry whose Redis is not there must say so."""
+    store = RedisStore("unix:///tmp/there-is-no-such-socket")
+    with pytest.raises(StoreUnavailable):
+        await store.open()
+    await store.close()
+
+
+async def test_a_redis_that_may_evict_keys_is_refused(own_server: RedisServer) -> None:
+    """An evicted lease is a provider removed for nothing; an evicted log is everything lost."""
+    async with Redis.from_url(own_server.url) as client:
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+    store = RedisStore(own_server.url)
+    with pytest.raises(StoreRefused, match="allkeys-lru"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_log_that_is_full_refuses_the_write_as_unavailable(own_server: RedisServer) -> None:
+    """Out of memory is our failure (500011), not the client's; reads and heartbeats' answers go on."""
+    store = RedisStore(own_server.url)
+    await store.open()
+    head = await use_everything(store, TENANT)
+    async with Redis.from_url(own_server.url) as client:
+        await client.config_set("maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            await store.commit(TENANT, head.epoch, [Write(b"e")])
+        assert await store.head(TENANT) == head
+        await client.config_set("maxmemory", 0)
+    assert await store.commit(TENANT, head.epoch, [Write(b"e")]) == [head.next()]
+    await store.close()
+
+
+@pytest.mark.parametrize("tenant", [TENANT, Tenant("a}{b", "c/{d} ü")])
+async def test_a_lapse_is_prompted_where_redis_sends_notifications(own_server: RedisServer, tenant: Tenant) -> None:
+    """With notifications on, a dead provider is noticed at once instead of with the next sweep."""
+    store = RedisStore(own_server.url)
+    await store.open()
+    name = LeaseName("}:lease:/ü", "i-1")
+    async with Redis.from_url(own_server.url) as client:
+        await client.config_set("notify-keyspace-events", "Ex")
+        prompts = store.lapses()
+        prompt = asyncio.ensure_future(anext(prompts))
+
+        async def subscribed() -> bool:
+            return any(count for _, count in await client.pubsub_numsub("__keyevent@0__:expired"))
+
+        await until(subscribed, "the store to subscribe")
+        await client.set("somebody:else's", "1", px=1)
+        await store.commit(tenant, 0, [Write(None, (Lease(*name, 10),))])
+        async with asyncio.timeout(5):
+            assert await prompt == (tenant, name)
+        await prompts.aclose()  # type: ignore[attr-defined]
+    await store.close()

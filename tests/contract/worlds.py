@@ -1,0 +1,148 @@
+"""Worlds: the two adapters of `store.port` with the hands of fate - time that passes, logs that are lost."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from redis.asyncio import Redis
+
+from registry.domain.view import Tenant
+from registry.store.keys import Keys
+from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.port import LeaseName, Store
+from registry.store.redis_store import RedisLimits, RedisStore
+from tests.support.clock import ManualClock
+from tests.support.waiting import until
+
+
+class World(ABC):
+    """One shared store; every `connect` is another replica's connection to it."""
+
+    def __init__(self) -> None:
+        self._stores: list[Store] = []
+
+    async def connect(self, read_max: int = 2000, lapse_memory_ms: int = 60_000) -> Store:
+        store = self._new_store(read_max, lapse_memory_ms)
+        await store.open()
+        self._stores.append(store)
+        return store
+
+    async def close(self) -> None:
+        for store in self._stores:
+            await store.close()
+
+    @abstractmethod
+    def _new_store(self, read_max: int, lapse_memory_ms: int) -> Store: ...
+
+    @abstractmethod
+    async def now_ms(self) -> int:
+        """The store's clock."""
+
+    @abstractmethod
+    async def pass_time(self, ms: int) -> None:
+        """Return when the store's clock is `ms` further."""
+
+    @abstractmethod
+    async def let_lapse(self, tenant: Tenant, *names: LeaseName) -> None:
+        """Return when these (short) leases have lapsed."""
+
+    @abstractmethod
+    async def move_pulse(self, tenant: Tenant, ms: int) -> None:
+        """Make the last pulse `ms` older than it is; younger, even in the future, when negative."""
+
+    @abstractmethod
+    async def lose_log(self, tenant: Tenant) -> None:
+        """Lose the tenant's log as a flush or an empty backup does."""
+
+    @abstractmethod
+    async def reader_waits(self) -> None:
+        """Return when a blocking read is under way."""
+
+
+class MemoryWorld(World):
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = ManualClock()
+        self._server = MemoryServer(self._clock)
+
+    def _new_store(self, read_max: int, lapse_memory_ms: int) -> Store:
+        return MemoryStore(self._server, read_max, lapse_memory_ms)
+
+    async def now_ms(self) -> int:
+        return self._clock()
+
+    async def pass_time(self, ms: int) -> None:
+        self._clock.advance(ms)
+
+    async def let_lapse(self, tenant: Tenant, *names: LeaseName) -> None:
+        left = await self._stores[0].remaining(tenant, names)
+        self._clock.advance(max(left) + 1)
+
+    async def move_pulse(self, tenant: Tenant, ms: int) -> None:
+        data = self._server.of(tenant)
+        assert data.pulse is not None, "there was no pulse yet"
+        data.pulse -= ms
+
+    async def lose_log(self, tenant: Tenant) -> None:
+        self._server.data.pop(tenant, None)
+        # The next history begins later, as it does wherever losing a log takes any time at all.
+        self._clock.advance(1)
+
+    async def reader_waits(self) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+class RedisWorld(World):
+    def __init__(self, url: str, prefix: str) -> None:
+        super().__init__()
+        self._url = url
+        self._keys = Keys(prefix)
+        self._redis = Redis.from_url(url)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._redis.aclose()
+
+    def _new_store(self, read_max: int, lapse_memory_ms: int) -> Store:
+        limits = RedisLimits(prefix=self._keys.prefix, read_max=read_max, lapse_memory_ms=lapse_memory_ms)
+        return RedisStore(self._url, limits)
+
+    async def now_ms(self) -> int:
+        seconds, micros = await self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def pass_time(self, ms: int) -> None:
+        end = await self.now_ms() + ms
+
+        async def passed() -> bool:
+            return await self.now_ms() >= end
+
+        await until(passed, f"{ms} ms to pass")
+
+    async def let_lapse(self, tenant: Tenant, *names: LeaseName) -> None:
+        async def lapsed() -> bool:
+            return set(await self._stores[0].remaining(tenant, names)) == {-1}
+
+        await until(lapsed, f"the leases of {names} to lapse")
+
+    async def move_pulse(self, tenant: Tenant, ms: int) -> None:
+        last = await self._redis.get(self._keys.pulse(tenant))
+        assert last is not None, "there was no pulse yet"
+        await self._redis.set(self._keys.pulse(tenant), int(last) - ms)
+
+    async def lose_log(self, tenant: Tenant) -> None:
+        async for key in self._redis.scan_iter(match=_literally(self._keys.tag(tenant)) + "*"):
+            await self._redis.delete(key)
+        await self.pass_time(2)
+
+    async def reader_waits(self) -> None:
+        async def blocked() -> bool:
+            return int((await self._redis.info("clients"))["blocked_clients"]) > 0
+
+        await until(blocked, "a reader to wait")
+
+
+def _literally(text: str) -> str:
+    return "".join(f"\\{character}" if character in "*?[]\\" else character for character in text)

