@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadSetting, CannotStart) as exc:
         print(f"registry: {exc}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        # Ctrl-C before there was anything to stop in order.
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,6 +81,9 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
         private.start()
         return run(replace(settings, redis_url=private.url))
     finally:
+        # Who presses Ctrl-C again must not leave it behind either.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_IGN)
         private.stop()
 
 

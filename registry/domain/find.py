@@ -81,7 +81,7 @@ def find(view: RegistryView, query: FindQuery) -> Answer:
     answer = group.answers.get(key)
     if answer is None:
         rows = _choose(group.services.values(), query)
-        answer = _answer(_find_identity(view, group), (row for row in rows if _may_see(consumer, row)))
+        answer = _answer(_find_identity(view, group), (row for row in rows if may_see(consumer, row.service)))
         if len(group.answers) >= ANSWERS_PER_GROUP_MAX:
             group.answers.clear()
         group.answers[key] = answer
@@ -95,7 +95,7 @@ def _find_alias(view: RegistryView, query: FindQuery, environment: str, consumer
         raise ServiceNotExists(f"{query.app_id}/{query.service_name} ({where})")
     rows = _choose((view.services[id] for id in ids), query)
     identity = ("find", str(view.tenant), environment, query.app_id, query.service_name)
-    return _answer(identity, (row for row in rows if _may_see(consumer, row)))
+    return _answer(identity, (row for row in rows if may_see(consumer, row.service)))
 
 
 def _find_any(view: RegistryView, query: FindQuery, environment: str, consumer: Microservice | None) -> Answer:
@@ -108,7 +108,7 @@ def _find_any(view: RegistryView, query: FindQuery, environment: str, consumer: 
         if group.environment == environment and query.app_id in ("", group.app_id):
             rows += select(query.rule, group.services.values(), ServiceRow.named_version)
     rows.sort(key=lambda row: row.service_id)
-    visible = (row for row in rows if _has_tags(row, query.tags) and _may_see(consumer, row))
+    visible = (row for row in rows if _has_tags(row, query.tags) and may_see(consumer, row.service))
     return _answer(("find", str(view.tenant), environment, query.app_id, ANY_SERVICE), visible)
 
 
@@ -127,7 +127,7 @@ def unrecorded(view: RegistryView, query: FindQuery) -> list[GroupKey]:
     group = view.groups.get(key)
     ids = view.aliases.get(key, {})
     rows = list(group.services.values()) if group else [view.services[id] for id in ids]
-    visible = (row for row in rows if _may_see(consumer, row) and _has_tags(row, query.tags))
+    visible = (row for row in rows if may_see(consumer, row.service) and _has_tags(row, query.tags))
     return [found for found in dict.fromkeys(row.group.key for row in visible) if found not in known]
 
 
@@ -142,11 +142,10 @@ def _has_tags(row: ServiceRow, tags: Sequence[str]) -> bool:
     return all(tag in row.tags for tag in tags)
 
 
-def _may_see(consumer: Microservice | None, row: ServiceRow) -> bool:
+def may_see(consumer: Microservice | None, provider: Microservice) -> bool:
     """Whether the consumer may see the provider; without a consumer everything is seen (servicecomb-v4.md 3.6)."""
     if consumer is None:
         return True
-    provider = row.service
     same_app = consumer.app_id == provider.app_id
     return consumer.environment == provider.environment and (same_app or provider.allows_cross_app())
 
@@ -186,7 +185,7 @@ def list_instances(view: RegistryView, query: InstanceQuery) -> Answer:
         consumer = service_or_refuse(view, query.consumer_id).service if query.consumer_id else None
         if not _has_tags(row, query.tags):
             raise ServiceNotExists(f"service {query.service_id} has not all of the tags {', '.join(query.tags)}")
-        if not _may_see(consumer, row):
+        if not may_see(consumer, row.service):
             raise ServiceNotExists(f"service {query.service_id} is not visible to consumer {query.consumer_id}")
     if row.answer is None:
         row.answer = _answer(("list", str(view.tenant), query.service_id), (row,))
@@ -203,7 +202,7 @@ def get_instance(view: RegistryView, query: InstanceQuery) -> Answer:
     service = service_or_refuse(view, query.service_id)
     consumer = service_or_refuse(view, query.consumer_id).service if query.consumer_id else None
     row = instance_or_refuse(view, query.service_id, query.instance_id)
-    if not (_has_tags(service, query.tags) and _may_see(consumer, service)):
+    if not (_has_tags(service, query.tags) and may_see(consumer, service.service)):
         raise InstanceNotExists(f"instance {query.instance_id} is not visible to the consumer, or lacks a tag")
     return _instances_answer(("instance", str(view.tenant), query.service_id), [row])
 

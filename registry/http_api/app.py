@@ -16,7 +16,8 @@ from registry.http_api import discovery, instances, reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
 from registry.http_api.reply import Reply
-from registry.http_api.routes import ROUTES, SOCKET_ROUTES, V3_ROUTES, Handler, SocketHandler
+from registry.http_api.route import Handler, SocketHandler
+from registry.http_api.routes import ROUTES, SOCKET_ROUTES, V3_ROUTES
 
 logger = logging.getLogger(__name__)
 

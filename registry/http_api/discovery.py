@@ -33,16 +33,19 @@ async def find(api: Api, call: Call) -> Reply:
     answer = api.discovery.find_now(call.tenant, query)
     if answer is None:
         answer = await api.discovery.find(call.tenant, query)
-    if query.consumer_id:
-        await _record(api, call, (query,))
+    if query.consumer_id and await _record(api, call, (query,)):
+        answer = await api.discovery.find(call.tenant, query)
     return answer_reply(api, call, answer, query.rev)
 
 
-async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> None:
-    """A consumer depends on what it finds; recorded before it is answered, so that its watchers miss nothing."""
+async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> bool:
+    """A consumer depends on what it finds. When that is new, the caller answers from the view after it was recorded:
+    what changed meanwhile was told to none of the consumer's watchers, so the answer has to hold it.
+    """
     found = api.discovery.unrecorded(call.tenant, queries)
     if found:
         await api.metadata.add_found(call.tenant, queries[0].consumer_id, found, call.actor)
+    return bool(found)
 
 
 def answer_reply(api: Api, call: Call, answer: Answer, rev: str) -> Reply:
@@ -67,8 +70,8 @@ async def batch_find(api: Api, call: Call) -> Reply:
     results = api.discovery.batch_now(call.tenant, asked.services, asked.instances)
     if results is None:
         results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
-    if asked.services and asked.services[0].consumer_id:
-        await _record(api, call, asked.services)
+    if asked.services and asked.services[0].consumer_id and await _record(api, call, asked.services):
+        results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
     whole = batch_reply(api, call.tenant, asked, results)
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 

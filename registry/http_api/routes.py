@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from starlette.types import Receive, Send
-
-from registry.http_api import admin, discovery, govern, governance, health, instances, metadata, microservices, watch
+from registry.domain import commands
+from registry.domain.model import Policy
+from registry.http_api import (
+    admin,
+    answers,
+    discovery,
+    govern,
+    governance,
+    health,
+    instances,
+    metadata,
+    microservices,
+    openapi,
+    reply,
+    watch,
+)
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
-
-Handler = Callable[[Api, Call], Awaitable[Reply]]
-
-
-class ApiRoute(NamedTuple):
-    """One operation. `{name}` in the path is one segment, matched after percent-decoding."""
-
-    method: str
-    path: str
-    handler: Handler
-
+from registry.http_api.route import ApiRoute, SocketHandler
 
 _R: Final = "/v4/{project}/registry"
 _SERVICE: Final = f"{_R}/microservices/{{service_id}}"
@@ -29,62 +32,88 @@ _INSTANCE: Final = f"{_SERVICE}/instances/{{instance_id}}"
 _GOVERN: Final = "/v4/{project}/govern"
 _ADMIN: Final = "/v4/{project}/admin"
 
+_EXISTENCE: Final = ("type", "appId", "serviceName", "version", "env", "serviceId", "schemaId")
+_LIST: Final = ("tags", "rev", "noCache")
+_FIND: Final = ("appId", "serviceName", "version", "env", "tags", "rev", "noCache")
+_DETAILS: Final = ("options", "appId", "serviceName", "env", "property", "countOnly", "withShared")
+#: Policies, or with `display` match groups with their policies.
+_POLICIES: Final = list[dict[str, Any]]
+
+
+async def get_openapi(api: Api, call: Call) -> Reply:
+    """`GET /openapi.json`: this API in OpenAPI 3.1."""
+    return reply.json(OPENAPI)
+
+
 ROUTES: Final[Sequence[ApiRoute]] = (
-    ApiRoute("GET", f"{_R}/version", health.version),
-    ApiRoute("GET", "/version", health.version),
-    ApiRoute("GET", f"{_R}/health", health.health),
-    ApiRoute("GET", "/health", health.health),
+    ApiRoute("GET", f"{_R}/version", health.version, answers.VersionAnswer),
+    ApiRoute("GET", "/version", health.version, answers.VersionAnswer),
+    ApiRoute("GET", f"{_R}/health", health.health, answers.InstancesAnswer),
+    ApiRoute("GET", "/health", health.health, answers.InstancesAnswer),
     ApiRoute("GET", f"{_R}/health/readiness", health.readiness),
-    ApiRoute("POST", f"{_R}/microservices", microservices.register),
-    ApiRoute("GET", f"{_R}/microservices", microservices.list_all),
-    ApiRoute("DELETE", f"{_R}/microservices", microservices.delete_many),
-    ApiRoute("GET", _SERVICE, microservices.get),
-    ApiRoute("DELETE", _SERVICE, microservices.unregister),
-    ApiRoute("PUT", f"{_SERVICE}/properties", microservices.set_properties),
-    ApiRoute("GET", f"{_R}/existence", microservices.exists),
-    ApiRoute("POST", f"{_SERVICE}/tags", metadata.replace_tags),
-    ApiRoute("GET", f"{_SERVICE}/tags", metadata.get_tags),
-    ApiRoute("PUT", f"{_SERVICE}/tags/{{key}}", metadata.set_tag),
+    ApiRoute("POST", f"{_R}/microservices", microservices.register, answers.ServiceIdAnswer, commands.RegisterService),
+    ApiRoute("GET", f"{_R}/microservices", microservices.list_all, answers.ServicesAnswer, query=("withShared",)),
+    ApiRoute(
+        "DELETE",
+        f"{_R}/microservices",
+        microservices.delete_many,
+        answers.DeletedServicesAnswer,
+        commands.DeleteServices,
+    ),
+    ApiRoute("GET", _SERVICE, microservices.get, answers.ServiceAnswer),
+    ApiRoute("DELETE", _SERVICE, microservices.unregister, query=("force",)),
+    ApiRoute("PUT", f"{_SERVICE}/properties", microservices.set_properties, request=commands.SetProperties),
+    ApiRoute("GET", f"{_R}/existence", microservices.exists, answers.ExistenceAnswer, query=_EXISTENCE),
+    ApiRoute("POST", f"{_SERVICE}/tags", metadata.replace_tags, request=commands.SetTags),
+    ApiRoute("GET", f"{_SERVICE}/tags", metadata.get_tags, answers.TagsAnswer),
+    ApiRoute("PUT", f"{_SERVICE}/tags/{{key}}", metadata.set_tag, query=("value",)),
     ApiRoute("DELETE", f"{_SERVICE}/tags/{{key}}", metadata.delete_tags),
-    ApiRoute("POST", f"{_SERVICE}/schemas", metadata.replace_schemas),
-    ApiRoute("GET", f"{_SERVICE}/schemas", metadata.list_schemas),
-    ApiRoute("PUT", f"{_SERVICE}/schemas/{{schema_id}}", metadata.put_schema),
-    ApiRoute("GET", f"{_SERVICE}/schemas/{{schema_id}}", metadata.get_schema),
+    ApiRoute("POST", f"{_SERVICE}/schemas", metadata.replace_schemas, request=commands.ReplaceSchemas),
+    ApiRoute("GET", f"{_SERVICE}/schemas", metadata.list_schemas, answers.SchemasAnswer, query=("withSchema",)),
+    ApiRoute("PUT", f"{_SERVICE}/schemas/{{schema_id}}", metadata.put_schema, request=commands.PutSchema),
+    ApiRoute("GET", f"{_SERVICE}/schemas/{{schema_id}}", metadata.get_schema, answers.SchemaAnswer),
     ApiRoute("DELETE", f"{_SERVICE}/schemas/{{schema_id}}", metadata.delete_schema),
-    ApiRoute("POST", f"{_SERVICE}/instances", instances.register),
-    ApiRoute("GET", f"{_SERVICE}/instances", discovery.list_instances),
-    ApiRoute("GET", _INSTANCE, discovery.get_instance),
+    ApiRoute("POST", f"{_SERVICE}/instances", instances.register, answers.InstanceIdAnswer, commands.RegisterInstance),
+    ApiRoute("GET", f"{_SERVICE}/instances", discovery.list_instances, answers.InstancesAnswer, query=_LIST),
+    ApiRoute("GET", _INSTANCE, discovery.get_instance, answers.InstanceAnswer, query=_LIST),
     ApiRoute("DELETE", _INSTANCE, instances.unregister),
-    ApiRoute("GET", f"{_R}/instances", discovery.find),
-    ApiRoute("POST", f"{_R}/instances/action", discovery.batch_find),
-    ApiRoute("PUT", f"{_INSTANCE}/properties", instances.set_properties),
-    ApiRoute("PUT", f"{_INSTANCE}/status", instances.set_status),
+    ApiRoute("GET", f"{_R}/instances", discovery.find, answers.InstancesAnswer, query=_FIND),
+    ApiRoute(
+        "POST", f"{_R}/instances/action", discovery.batch_find, answers.BatchAnswer, commands.BatchFind, query=("type",)
+    ),
+    ApiRoute("PUT", f"{_INSTANCE}/properties", instances.set_properties, request=commands.SetProperties),
+    ApiRoute("PUT", f"{_INSTANCE}/status", instances.set_status, query=("value",)),
     ApiRoute("PUT", f"{_INSTANCE}/heartbeat", instances.heartbeat),
-    ApiRoute("GET", f"{_INSTANCE}/heartbeat", watch.upgrade_required),
-    ApiRoute("PUT", f"{_R}/heartbeats", instances.heartbeat_set),
-    ApiRoute("PUT", f"{_R}/instances/status", instances.set_statuses),
-    ApiRoute("GET", f"{_SERVICE}/watcher", watch.upgrade_required),
-    ApiRoute("GET", f"{_SERVICE}/providers", metadata.providers),
-    ApiRoute("GET", f"{_SERVICE}/consumers", metadata.consumers),
-    ApiRoute("POST", f"{_R}/dependencies", metadata.add_dependencies),
-    ApiRoute("PUT", f"{_R}/dependencies", metadata.replace_dependencies),
-    ApiRoute("GET", f"{_GOVERN}/microservices", govern.list_details),
-    ApiRoute("GET", f"{_GOVERN}/microservices/{{service_id}}", govern.get_detail),
-    ApiRoute("GET", f"{_GOVERN}/statistics", govern.get_statistics),
-    ApiRoute("GET", f"{_GOVERN}/apps", govern.list_apps),
-    ApiRoute("GET", f"{_GOVERN}/relations", govern.relations),
-    ApiRoute("POST", "/v1/{project}/gov/{kind}", governance.create),
-    ApiRoute("GET", "/v1/{project}/gov/{kind}", governance.list_all),
-    ApiRoute("GET", "/v1/{project}/gov/{kind}/{id}", governance.get),
-    ApiRoute("PUT", "/v1/{project}/gov/{kind}/{id}", governance.change),
+    ApiRoute("GET", f"{_INSTANCE}/heartbeat", watch.upgrade_required, text=400),
+    ApiRoute("PUT", f"{_R}/heartbeats", instances.heartbeat_set, answers.HeartbeatSetAnswer, commands.HeartbeatSet),
+    ApiRoute("PUT", f"{_R}/instances/status", instances.set_statuses, request=commands.SetStatuses),
+    ApiRoute("GET", f"{_SERVICE}/watcher", watch.upgrade_required, text=400),
+    ApiRoute(
+        "GET", f"{_SERVICE}/providers", metadata.providers, answers.ProvidersAnswer, query=("sameDomain", "noSelf")
+    ),
+    ApiRoute(
+        "GET", f"{_SERVICE}/consumers", metadata.consumers, answers.ConsumersAnswer, query=("sameDomain", "noSelf")
+    ),
+    ApiRoute("POST", f"{_R}/dependencies", metadata.add_dependencies, request=commands.ChangeDependencies),
+    ApiRoute("PUT", f"{_R}/dependencies", metadata.replace_dependencies, request=commands.ChangeDependencies),
+    ApiRoute("GET", f"{_GOVERN}/microservices", govern.list_details, answers.DetailsAnswer, query=_DETAILS),
+    ApiRoute("GET", f"{_GOVERN}/microservices/{{service_id}}", govern.get_detail, answers.DetailAnswer),
+    ApiRoute("GET", f"{_GOVERN}/statistics", govern.get_statistics, answers.StatisticsAnswer, query=("withShared",)),
+    ApiRoute("GET", f"{_GOVERN}/apps", govern.list_apps, answers.AppsAnswer, query=("env", "withShared")),
+    ApiRoute("GET", f"{_GOVERN}/relations", govern.relations, answers.RelationsAnswer, query=("withShared",)),
+    ApiRoute("POST", "/v1/{project}/gov/{kind}", governance.create, answers.PolicyIdAnswer, commands.PolicyBody),
+    ApiRoute("GET", "/v1/{project}/gov/{kind}", governance.list_all, _POLICIES, query=("app", "environment")),
+    ApiRoute("GET", "/v1/{project}/gov/{kind}/{id}", governance.get, Policy),
+    ApiRoute("PUT", "/v1/{project}/gov/{kind}/{id}", governance.change, request=commands.PolicyBody),
     ApiRoute("DELETE", "/v1/{project}/gov/{kind}/{id}", governance.delete),
-    ApiRoute("GET", f"{_ADMIN}/dump", admin.get_dump),
-    ApiRoute("GET", f"{_ADMIN}/clusters", admin.list_clusters),
-    ApiRoute("GET", f"{_ADMIN}/alarms", admin.list_alarms),
+    ApiRoute("GET", f"{_ADMIN}/dump", admin.get_dump, answers.DumpAnswer, query=("options",)),
+    ApiRoute("GET", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer),
+    ApiRoute("GET", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer),
     ApiRoute("DELETE", f"{_ADMIN}/alarms", admin.clear_alarms),
+    ApiRoute("GET", "/openapi.json", get_openapi, dict[str, Any]),
 )
 
-SocketHandler = Callable[[Api, Call, Receive, Send], Awaitable[None]]
+OPENAPI: Final = openapi.openapi(ROUTES)
 
 #: The paths that are reached by websocket.
 SOCKET_ROUTES: Final[Mapping[str, SocketHandler]] = {

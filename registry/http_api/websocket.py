@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 
 #: Seconds between pings; java clients close a watch that is silent for 60 s, so 30 is the most.
@@ -19,6 +19,8 @@ PING_EVERY_S: Final = 20.0
 PONG_WITHIN_S: Final = 60.0
 #: Bytes of a client's message. Clients have nothing to say (servicecomb-v4.md 3.9).
 MESSAGE_MAX_BYTES: Final = 64
+#: Bytes of any one frame: a ping may have so many (RFC 6455 5.5).
+FRAME_MAX_BYTES: Final = 125
 #: Bytes that may wait for a slow client.
 BUFFER_MAX_BYTES: Final = 4 * 1024 * 1024
 #: Pongs that may wait to be looked at.
@@ -55,6 +57,14 @@ class RegistrySocket(WebSocketsSansIOProtocol):
         if self.tell_pongs and self.queue.qsize() < PONGS_MAX:
             message: Any = {"type": "registry.pong"}
             self.queue.put_nowait(message)
+
+    def send_receive_event_to_app(self) -> None:
+        if sum(map(len, self.frames)) > MESSAGE_MAX_BYTES:
+            self.frames = []
+            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, f"over {MESSAGE_MAX_BYTES} bytes")
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
 
     def deliver(self, frame: bytes) -> None:
         """Write a frame without waiting. A client that reads too slowly is dropped: back again it will pull."""

@@ -77,7 +77,7 @@ class PrivateRedis:
             *("--notify-keyspace-events", "Ex", "--logfile", str(log), "--daemonize", "no"),
         ]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_die_with_parent
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent
         )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
@@ -131,7 +131,7 @@ class PrivateRedis:
         shutil.rmtree(self._socket_dir, ignore_errors=True)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: leave the terminal's process group, so that Ctrl-C reaches us first; end when our process does."""
     os.setpgrp()
     if sys.platform == "linux":

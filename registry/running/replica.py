@@ -19,7 +19,7 @@ import uvicorn
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
 from registry.http_api.protocol import RegistryProtocol
-from registry.http_api.websocket import MESSAGE_MAX_BYTES, PING_EVERY_S, PONG_WITHIN_S, RegistrySocket
+from registry.http_api.websocket import FRAME_MAX_BYTES, PING_EVERY_S, PONG_WITHIN_S, RegistrySocket
 from registry.running.private_redis import CannotStart
 from registry.settings import Settings
 from registry.store.redis_store import StoreRefused
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 4096
+#: Seconds after which a loop that has not ended is cancelled again.
+CANCEL_AGAIN_S: Final = 0.5
 
 
 def listening_socket(host: str, port: int, share: bool) -> socket.socket:
@@ -106,7 +108,7 @@ def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -
         replica.app,
         http=RegistryProtocol,
         ws=RegistrySocket,
-        ws_max_size=MESSAGE_MAX_BYTES,
+        ws_max_size=FRAME_MAX_BYTES,
         ws_ping_interval=PING_EVERY_S,
         ws_ping_timeout=PONG_WITHIN_S,
         ws_per_message_deflate=False,
@@ -180,6 +182,13 @@ async def _stop(replica: Replica, server: uvicorn.Server, parts: list[asyncio.Ta
     server.should_exit = True
     with contextlib.suppress(Exception):
         await asyncio.shield(serving)
-    for task in loops:
+    await asyncio.gather(*(_cancel(task) for task in loops))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: before Python 3.12 `asyncio.wait_for`, in redis-py, may swallow a cancellation."""
+    while not task.done():
         task.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
+        await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
+    if not task.cancelled():
+        task.exception()  # looked at: the part that failed first has been reported

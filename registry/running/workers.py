@@ -16,6 +16,7 @@ import time
 from dataclasses import fields, replace
 from typing import Final
 
+from registry.running.private_redis import die_with_parent
 from registry.running.replica import BACKLOG, listening_socket
 from registry.settings import Settings, variable
 
@@ -66,7 +67,7 @@ class Workers:
     def _start(self, index: int, bound: socket.socket) -> None:
         command = [sys.executable, "-m", "registry", "worker", "--fd", str(bound.fileno())]
         self._processes[index] = subprocess.Popen(
-            command, env=self._environment, pass_fds=(bound.fileno(),), start_new_session=True
+            command, env=self._environment, pass_fds=(bound.fileno(),), preexec_fn=die_with_parent
         )
         self._started_s[index] = time.monotonic()
 

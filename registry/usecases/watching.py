@@ -16,6 +16,7 @@ import msgspec
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, ServiceUnregistered
+from registry.domain.find import may_see
 from registry.domain.fold import Change, Outcome
 from registry.domain.metadata import watching
 from registry.domain.model import ServiceKey
@@ -87,10 +88,15 @@ class Watching:
                 watcher.drop()
 
     def _concerned(self, tenant: Tenant, change: Change, released: Sequence[str]) -> deque[Watcher]:
-        service = change.service
+        """Each socket once, of consumers that may see the provider: what find hides, no event shows."""
+        service, services = change.service, self._projector.view(tenant).services
         key = (service.environment, service.app_id, service.service_name)
-        consumers = (*watching(self._projector.view(tenant), key), *released)
-        return deque(w for consumer_id in consumers for w in self._watchers.get((tenant, consumer_id), ()))
+        concerned: deque[Watcher] = deque()
+        for consumer_id in dict.fromkeys((*watching(self._projector.view(tenant), key), *released)):
+            watchers = self._watchers.get((tenant, consumer_id))
+            if watchers and consumer_id in services and may_see(services[consumer_id].service, service):
+                concerned += watchers
+        return concerned
 
     def _turn(self) -> None:
         """Deliver some; what is left follows in the next turns, in order."""

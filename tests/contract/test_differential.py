@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -195,6 +196,7 @@ class Differential(RuleBasedStateMachine):
         self.both(ask)
 
 
+@pytest.mark.slow
 def test_memory_and_redis_agree_on_every_sequence_of_operations(redis_url: str) -> None:
     """What is proven by simulation on the memory store must be true of the store that users run."""
 

@@ -17,13 +17,21 @@ from registry.domain.find import FindQuery, InstanceQuery, find, get_instance, l
 from registry.domain.fold import apply
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
-from registry.projection.projector import Projector
+from registry.projection.projector import APPLY_BATCH_MAX, Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Tail, Write
-from tests.support.builders import EPOCH
+from tests.support.builders import EPOCH, instance, instance_registered, microservice, service_registered
 from tests.support.clock import ManualClock
 from tests.support.oracle import Oracle, assert_same, told
-from tests.support.strategies import INSTANCE_IDS, SERVICE_IDS, any_queries, find_queries, instance_queries, logs
+from tests.support.strategies import (
+    INSTANCE_IDS,
+    SERVICE_IDS,
+    any_queries,
+    comings_and_goings,
+    find_queries,
+    instance_queries,
+    logs,
+)
 
 #: Every name that the generated worlds know, asked after every step, so that a stale prepared answer is noticed.
 EVERY_NAME = [
@@ -70,7 +78,7 @@ def answer(view: RegistryView, query: FindQuery | InstanceQuery) -> Any:
     return instances
 
 
-@given(logs())
+@given(logs() | comings_and_goings)
 def test_after_every_event_the_view_holds_what_plain_dicts_would(log: list[Event]) -> None:
     """A wrong index or a stale prepared answer sends consumers to instances that are gone, or hides new ones."""
     view, oracle = RegistryView(DEFAULT_TENANT), Oracle()
@@ -170,6 +178,20 @@ def test_replay_in_any_batches_with_any_redelivery_gives_the_live_view(
     for service_id, instance_id in product(SERVICE_IDS, INSTANCE_IDS):
         query = InstanceQuery(service_id, instance_id)
         assert answer(replayed, query) == answer(live[0], query)
+
+
+async def test_a_log_of_several_batches_is_replayed_to_its_end() -> None:
+    """A replica that starts on a long log must not stop where its first batch ends."""
+    server = MemoryServer(ManualClock())
+    store = MemoryStore(server)
+    await store.add_tenant(DEFAULT_TENANT)
+    log: list[Event] = [service_registered(microservice("s1", "cart"))]
+    log += [instance_registered(instance("s1", f"i{n}")) for n in range(2 * APPLY_BATCH_MAX + 7)]
+    await store.commit(DEFAULT_TENANT, 0, [Write(encode_event(event)) for event in log])
+    projector = Projector(store, "r9")
+    await projector.start()
+    assert projector.view(DEFAULT_TENANT).instance_count == 2 * APPLY_BATCH_MAX + 7
+    assert projector.view(DEFAULT_TENANT).position.sequence == len(log)
 
 
 @given(logs())

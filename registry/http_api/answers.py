@@ -1,0 +1,197 @@
+"""Answers: the shapes of response bodies, for the OpenAPI document. Every test response is checked against them.
+
+Handlers mostly join prepared bytes, so these types describe what is sent; nothing is encoded from them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from registry.domain.errors import ErrorBody
+from registry.domain.govern import Node, Statistics
+from registry.domain.model import Instance, Microservice, Schema
+
+
+class VersionAnswer(Struct, rename="camel"):
+    version: str
+    build_tag: str
+    go_version: str
+    os: str
+    arch: str
+    api_version: Literal["3.0.0", "4.0.0"]
+
+
+class ServiceIdAnswer(Struct, rename="camel"):
+    service_id: str
+
+
+class ExistenceAnswer(Struct, rename="camel"):
+    service_id: str
+    schema_id: str = ""
+
+
+class ServiceAnswer(Struct):
+    service: Microservice
+
+
+class ServicesAnswer(Struct):
+    services: list[Microservice] = []
+
+
+class DeletedService(Struct, rename="camel"):
+    service_id: str
+    err_message: str = ""
+
+
+class DeletedServicesAnswer(Struct):
+    services: list[DeletedService]
+
+
+class TagsAnswer(Struct):
+    tags: dict[str, str] = {}
+
+
+class SchemaAnswer(Struct):
+    schema: str
+
+
+class SchemasAnswer(Struct):
+    schemas: list[Schema] = []
+
+
+class InstanceIdAnswer(Struct, rename="camel"):
+    instance_id: str
+
+
+class InstanceAnswer(Struct):
+    instance: Instance
+
+
+class InstancesAnswer(Struct):
+    instances: list[Instance] = []
+
+
+class BatchFailure(Struct):
+    indexes: list[int]
+    error: ErrorBody
+
+
+class BatchUpdate(Struct):
+    index: int
+    rev: str
+    instances: list[Instance] = []
+
+
+class BatchPart(Struct, rename="camel"):
+    """Every index of the request exactly once."""
+
+    failed: list[BatchFailure] = []
+    not_modified: list[int] = []
+    updated: list[BatchUpdate] = []
+
+
+class BatchAnswer(Struct):
+    services: BatchPart | None = None
+    instances: BatchPart | None = None
+
+
+class HeartbeatResult(Struct, rename="camel"):
+    service_id: str
+    instance_id: str
+    err_message: str = ""
+
+
+class HeartbeatSetAnswer(Struct):
+    instances: list[HeartbeatResult]
+
+
+class ProvidersAnswer(Struct):
+    providers: list[Microservice] = []
+
+
+class ConsumersAnswer(Struct):
+    consumers: list[Microservice] = []
+
+
+class ServiceDetailBody(Struct, rename="camel"):
+    micro_service: Microservice
+    instances: list[Instance] = []
+    schema_infos: list[Schema] = []
+    providers: list[Microservice] = []
+    consumers: list[Microservice] = []
+    tags: dict[str, str] = {}
+    micro_service_versions: list[str] = []
+    statics: Statistics | None = None
+
+
+class DetailsAnswer(Struct, rename="camel"):
+    all_services_detail: list[ServiceDetailBody] = []
+    statistics: Statistics | None = None
+
+
+class DetailAnswer(Struct):
+    service: ServiceDetailBody
+
+
+class StatisticsAnswer(Struct):
+    statistics: Statistics
+
+
+class AppsAnswer(Struct, rename="camel"):
+    app_ids: list[str] = []
+
+
+class RelationLine(Struct):
+    consumer: Node = field(name="from")
+    provider: Node = field(name="to")
+    type: str = ""
+    color: str = ""
+    descriptor: str = ""
+
+
+class RelationsAnswer(Struct):
+    nodes: list[Node] | None
+    lines: list[RelationLine] | None
+    circles: None
+
+
+class PolicyIdAnswer(Struct):
+    id: str
+
+
+class DumpEntry(Struct):
+    key: str
+    rev: int
+    cluster: str
+    value: Any = None
+
+
+class DumpCache(Struct, rename="camel"):
+    services: list[DumpEntry] = []
+    service_indexes: list[DumpEntry] = []
+    service_aliases: list[DumpEntry] = []
+    service_tags: list[DumpEntry] = []
+    dependency_rules: list[DumpEntry] = []
+    summaries: list[DumpEntry] = []
+    instances: list[DumpEntry] = []
+
+
+class DumpAnswer(Struct):
+    info: VersionAnswer | None = None
+    cache: DumpCache | None = None
+
+
+class ClustersAnswer(Struct):
+    clusters: dict[str, list[str]]
+
+
+class AlarmBody(Struct):
+    status: Literal["ACTIVATED", "CLEARED"]
+    id: str
+    fields: dict[str, str] = {}
+
+
+class AlarmsAnswer(Struct):
+    alarms: list[AlarmBody] = []

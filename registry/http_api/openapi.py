@@ -1,0 +1,110 @@
+"""The OpenAPI 3.1 document, generated from the route table and the types that it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from registry import __version__
+from registry.domain.errors import ErrorBody
+from registry.http_api.route import ApiRoute
+
+_REF: Final = "#/components/schemas/{name}"
+_TENANT: Final = {"$ref": "#/components/parameters/domain"}
+_POSITION: Final = {"$ref": "#/components/parameters/position"}
+_CONSUMER: Final = {"$ref": "#/components/parameters/consumer"}
+
+
+def openapi(routes: Sequence[ApiRoute]) -> bytes:
+    """The document as JSON."""
+    types = [type_ for route in routes for type_ in (route.request, route.response) if type_ is not None]
+    schemas, components = msgspec.json.schema_components([*types, ErrorBody], ref_template=_REF)
+    by_type = dict(zip([*map(_hashable, types), ErrorBody], schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Service registry, ServiceComb v4 API",
+                "version": __version__,
+                "description": "Paths below /registry/v3 answer as those below /v4/default/registry.",
+            },
+            "paths": paths,
+            "components": {"schemas": components, "parameters": _PARAMETERS},
+        }
+    )
+
+
+def _hashable(type_: Any) -> Any:
+    return type_
+
+
+def _operation(route: ApiRoute, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    lines = (route.handler.__doc__ or "").strip().splitlines()
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}{re.sub('[^A-Za-z0-9]+', '_', route.path)}".rstrip("_"),
+        "summary": " ".join(line.strip() for line in lines),
+        "parameters": _parameters(route),
+        "responses": _responses(route, schemas),
+    }
+    if route.request is not None:
+        operation["requestBody"] = {"required": True, "content": _json(schemas[route.request])}
+    return operation
+
+
+def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
+    names = re.findall(r"{(\w+)}", route.path)
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+    ]
+    found += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
+    return found + ([_TENANT, _POSITION, _CONSUMER] if "project" in names else [])
+
+
+def _responses(route: ApiRoute, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    if route.text:
+        return {str(route.text): {"description": "the reason", "content": {"text/plain": {}}}}
+    success: dict[str, Any] = {"description": "success"}
+    if route.response is not None:
+        success["content"] = _json(schemas[route.response])
+    found: dict[str, Any] = {"200": success}
+    if "rev" in route.query:
+        found["304"] = {"description": "the client holds exactly this answer"}
+    error = {"content": _json(schemas[ErrorBody])}
+    found["400"] = {"description": "refused; `errorCode` says why", **error}
+    found["403"] = {"description": "not allowed", **error}
+    found["500"] = {"description": "a failure of the registry or of its store", **error}
+    if route.path.endswith("/readiness"):
+        found["503"] = {"description": "not ready; the reason", "content": {"text/plain": {}}}
+    return found
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+_PARAMETERS: Final = {
+    "domain": {
+        "name": "X-Domain-Name",
+        "in": "header",
+        "description": "The tenant's domain; absent: default.",
+        "schema": {"type": "string"},
+    },
+    "consumer": {
+        "name": "X-ConsumerId",
+        "in": "header",
+        "description": "The service id of the consumer that asks.",
+        "schema": {"type": "string"},
+    },
+    "position": {
+        "name": "X-Registry-Position",
+        "in": "header",
+        "description": "Answer only when this replica has applied as much of the log.",
+        "schema": {"type": "string", "pattern": r"^\d+-\d+$"},
+    },
+}
