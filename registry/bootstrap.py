@@ -81,7 +81,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     clock = clock or Clock()
     name = secrets.token_hex(6)
     projector = Projector(store, name)
-    shared = frozenset((OWN_SERVICE_NAME, *filter(None, settings.shared_services.split(","))))
+    shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
     writes = Writes(store, projector, clock, quotas(settings))
     heartbeats = Heartbeats(store, projector)
     instances = Instances(writes, heartbeats, new_id)

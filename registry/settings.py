@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 PREFIX: Final = "REGISTRY_"
 
 
+SWITCH: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+
+
 class BadSetting(Exception):
     """A setting cannot be used; the message names it and says what it may be."""
 
@@ -102,6 +105,10 @@ class Settings:
             "variable": "CSE_SHARED_SERVICES",
         },
     )
+    fast_lane: bool = field(
+        default=True,
+        metadata={"unit": "on or off", "help": "answer hot requests in the HTTP parser's callbacks"},
+    )
     log_level: str = field(default="info", metadata={"unit": "level", "help": "debug, info, warning or error"})
 
     def listen_url(self) -> str:
@@ -140,6 +147,10 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
 def _convert(source: str, text: str, type_: type, metadata: Mapping[str, Any]) -> Any:
     if type_ is str:
         return text
+    if type_ is bool:
+        if text.lower() not in SWITCH:
+            raise BadSetting(f"{source} is {text!r}, it must be on or off")
+        return SWITCH[text.lower()]
     try:
         value = type_(text)
     except ValueError as exc:

@@ -212,6 +212,7 @@ POLICY_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "bulkhead": ("maxConcurrentCalls",),
 }
 MATCH_GROUP: Final = "match-group"
+MATCH_METHODS: Final = ("GET", "POST", "DELETE", "PUT", "PATCH")
 #: Members that are counts.
 _COUNTS: Final = ("minimumNumberOfCalls", "percentage", "maxConcurrentCalls", "maxAttempts")
 
@@ -253,6 +254,9 @@ def _check_spec(kind: str, spec: dict[str, Any]) -> None:
     for index, match in enumerate(matches or [] if kind == MATCH_GROUP else []):
         if not match.get("name"):
             raise InvalidParams(f"a match needs a name - at `$.spec.matches[{index}].name`")
+        methods = match.get("method") or []
+        if not isinstance(methods, list) or any(method not in MATCH_METHODS for method in methods):
+            raise InvalidParams(f"a list of {', '.join(MATCH_METHODS)} - at `$.spec.matches[{index}].method`")
 
 
 def _is_count(value: Any) -> bool:

@@ -64,18 +64,13 @@ class Call:
         raw = self.header(b"x-domain-name")
         if self.scope["path"].startswith("/registry/v3/"):
             raw = self.header(b"x-tenant-name") or raw
-        return _tenant(raw, self.path.get("project", "default"))
+        return tenant_of(raw, self.path.get("project", "default"))
 
     @property
     def consumer_id(self) -> str:
         """`X-ConsumerId`, or as one page calls it `X-consumer_id` (D5); blank means no consumer."""
         raw = self.header(b"x-consumerid") or self.header(b"x-consumer_id")
-        if not raw:
-            return ""
-        consumer_id = _text(raw, "header X-ConsumerId").strip()
-        if len(consumer_id) > ID_MAX or not _SERVICE_ID.search(consumer_id):
-            raise InvalidParams(f"header X-ConsumerId: at most {ID_MAX} characters, no white space")
-        return consumer_id
+        return consumer_of(raw)
 
     @property
     def wanted_position(self) -> Position | None:
@@ -160,12 +155,23 @@ class Call:
 
 
 @lru_cache(maxsize=TENANTS_REMEMBERED)
-def _tenant(raw_domain: bytes, project: str) -> Tenant:
+def tenant_of(raw_domain: bytes, project: str) -> Tenant:
+    """The tenant by its header and path segment."""
     domain = _text(raw_domain, "header X-Domain-Name") or "default"
     for name in (domain, project):
         if len(name.encode("utf-8", "surrogatepass")) > TENANT_NAME_MAX:
             raise InvalidParams(f"a domain or project has at most {TENANT_NAME_MAX} bytes")
     return Tenant(domain, project)
+
+
+def consumer_of(raw: bytes) -> str:
+    """The consumer by its header; blank means none."""
+    if not raw:
+        return ""
+    consumer_id = _text(raw, "header X-ConsumerId").strip()
+    if len(consumer_id) > ID_MAX or not _SERVICE_ID.search(consumer_id):
+        raise InvalidParams(f"header X-ConsumerId: at most {ID_MAX} characters, no white space")
+    return consumer_id
 
 
 class ClientGone(Exception):

@@ -18,6 +18,8 @@ import uvicorn
 
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
+from registry.fast_lane.hot import Hot
+from registry.fast_lane.lane import fast_lane
 from registry.http_api.protocol import RegistryProtocol
 from registry.http_api.websocket import FRAME_MAX_BYTES, PING_EVERY_S, PONG_WITHIN_S, RegistrySocket
 from registry.running.private_redis import CannotStart
@@ -106,7 +108,7 @@ async def _open(settings: Settings, replica: Replica) -> None:
 def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:
     config = uvicorn.Config(
         replica.app,
-        http=RegistryProtocol,
+        http=fast_lane(Hot(replica.api)) if settings.fast_lane else RegistryProtocol,
         ws=RegistrySocket,
         ws_max_size=FRAME_MAX_BYTES,
         ws_ping_interval=PING_EVERY_S,
@@ -147,13 +149,16 @@ async def _run_parts(replica: Replica, server: uvicorn.Server, bound: socket.soc
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
+    # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
+    projector = _part("projector", replica.projector.run())
     try:
         await replica.registration.register()
     except StoreUnavailable as exc:
+        await _cancel(projector)
         raise CannotStart(f"Redis cannot be written: {exc.detail}") from exc
     parts = [
         _part("server", server.serve(sockets=[bound])),
-        _part("projector", replica.projector.run()),
+        projector,
         _part("expiry", replica.expiry.run()),
         _part("notifications", replica.expiry.follow_notifications()),
         _part("registration", replica.registration.run()),

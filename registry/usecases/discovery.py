@@ -20,7 +20,7 @@ from registry.domain.find import BatchResult, FindQuery, InstanceQuery
 from registry.domain.model import Schema
 from registry.domain.position import Position
 from registry.domain.version import VersionRule
-from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, RegistryView, Tenant
+from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 
 #: The registry's own microservice.
@@ -175,6 +175,10 @@ class Discovery:
     async def own_instances(self) -> Answer:
         """The replicas, as instances of `SERVICECENTER`."""
         return await self.find(DEFAULT_TENANT, FindQuery(OWN_APP_ID, OWN_SERVICE_NAME))
+
+    def row(self, tenant: Tenant, service_id: str, instance_id: str) -> InstanceRow | None:
+        """The instance as this replica holds it now."""
+        return self._projector.view(tenant).instance(service_id, instance_id)
 
     # -- positions -----------------------------------------------------------------------------------------------------
 

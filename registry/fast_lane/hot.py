@@ -1,0 +1,203 @@
+"""Hot: what a hot request asks, and its answer as the bytes that go to the client.
+
+The answers come from the same functions as in the other lane; here is only the short way to them, and what of an
+answer can be kept: the head of a prepared answer is rendered once for as long as the answer stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from msgspec import Struct
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from registry.domain.errors import RegistryError
+from registry.domain.find import FindQuery
+from registry.domain.view import Answer, InstanceRow, Tenant
+from registry.http_api import queries, reply
+from registry.http_api.api import Api
+from registry.http_api.call import consumer_of, tenant_of
+from registry.http_api.discovery import batch_reply
+from registry.http_api.reply import Reply
+
+#: Requests whose meaning is remembered, and prepared heads kept.
+KEPT_MAX: Final = 10_000
+_URI_MAX_BYTES: Final = 2047
+
+
+class Taken(Struct, frozen=True, gc=False):
+    """One request that the lane has taken: a heartbeat when `row` is set, a find when `query` is, else a batch find."""
+
+    tenant: Tenant
+    query: FindQuery | None = None
+    row: InstanceRow | None = None
+    consumer_id: str = ""
+    gzip: bool = False
+
+
+class Hot:
+    """The hot answers of one replica."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._finds: dict[tuple[bytes, bytes, bytes, bool], Taken] = {}
+        self._heads: dict[str, tuple[Answer, bytes]] = {}
+        self._date: tuple[Any, bytes] = (None, b"")
+
+    # -- taking --------------------------------------------------------------------------------------------------------
+
+    def take(self, method: bytes, url: bytes, headers: dict[bytes, bytes]) -> Taken | None:
+        """Understand a request's head, or leave it to the other lane."""
+        consumer = headers.get(b"x-consumerid") or headers.get(b"x-consumer_id", b"")
+        domain = headers.get(b"x-domain-name", b"")
+        gzip = b"gzip" in headers.get(b"accept-encoding", b"")
+        if method == b"GET":
+            key = (url, domain, consumer, gzip)
+            taken = self._finds.get(key)
+            if taken is None:
+                taken = _find(*key)
+                if taken is not None:
+                    if len(self._finds) >= KEPT_MAX:
+                        self._finds.clear()
+                    self._finds[key] = taken
+            return taken
+        if method == b"PUT":
+            return self._heartbeat(url, domain)
+        if method == b"POST":
+            return _batch(url, domain, consumer, gzip)
+        return None
+
+    def _heartbeat(self, url: bytes, domain: bytes) -> Taken | None:
+        parts = url.split(b"/")
+        if len(parts) != 9 or parts[8] != b"heartbeat" or parts[7] == b"" or not _is_plain(parts, b"microservices"):
+            return None
+        if parts[6] != b"instances":
+            return None
+        try:
+            tenant = tenant_of(domain, parts[2].decode())
+            row = self._api.discovery.row(tenant, parts[5].decode(), parts[7].decode())
+        except (RegistryError, UnicodeDecodeError):
+            return None
+        return Taken(tenant, row=row) if row is not None else None
+
+    # -- answering -----------------------------------------------------------------------------------------------------
+
+    def answer(self, taken: Taken, body: bytes, date: Any) -> bytes | None:
+        """The whole response, or None when the other lane has to: the answer needs a wait, or is a refusal."""
+        try:
+            if taken.query is None:
+                return self._answer_batch(taken, body, date)
+            return self._answer_find(taken, taken.query, date)
+        except RegistryError:
+            return None
+
+    def _answer_find(self, taken: Taken, query: FindQuery, date: Any) -> bytes | None:
+        discovery, tenant = self._api.discovery, taken.tenant
+        answer = discovery.find_now(tenant, query)
+        if answer is None or (query.consumer_id and discovery.unrecorded(tenant, (query,))):
+            return None
+        position = discovery.position_text(tenant)
+        if query.rev and query.rev == answer.rev:
+            unchanged = reply.not_modified(reply.revision(answer.rev), reply.position(position))
+            return self.render(unchanged, date)
+        if taken.gzip and len(answer.body) >= reply.GZIP_MIN_BYTES:
+            whole = reply.json(answer.body, reply.revision(answer.rev), reply.position(position))
+            return self.render(self._api.compressor.compress(whole, answer.rev), date)
+        kept = self._heads.get(answer.rev)
+        if kept is None or kept[0] is not answer:
+            kept = (answer, _lines(reply.json(answer.body, reply.revision(answer.rev))))
+            if len(self._heads) >= KEPT_MAX:
+                self._heads.clear()
+            self._heads[answer.rev] = kept
+        return b"".join(
+            (_OK, self._date_lines(date), kept[1], b"X-Registry-Position: ", position, b"\r\n\r\n", answer.body)
+        )
+
+    def _answer_batch(self, taken: Taken, body: bytes, date: Any) -> bytes | None:
+        key = (body, taken.consumer_id)
+        asked = self._api.batches.get(key)
+        if asked is None:
+            asked = queries.batch_queries(*key)
+            self._api.batches.put(key, asked)
+        discovery = self._api.discovery
+        results = discovery.batch_now(taken.tenant, asked.services, asked.instances)
+        if results is None or (taken.consumer_id and discovery.unrecorded(taken.tenant, asked.services)):
+            return None
+        whole = batch_reply(self._api, taken.tenant, asked, results)
+        return self.render(self._api.compressor.compress(whole) if taken.gzip else whole, date)
+
+    def renew(self, tenant: Tenant, row: InstanceRow) -> asyncio.Future[bool]:
+        return self._api.heartbeats.renew(tenant, row)
+
+    def beaten(self, tenant: Tenant) -> Reply:
+        return reply.empty(reply.position(self._api.discovery.position_text(tenant)))
+
+    async def beat(self, tenant: Tenant, row: InstanceRow) -> Reply:
+        """The heartbeat again, with all the waiting that it may need."""
+        try:
+            await self._api.heartbeats.beat(tenant, row.service_id, row.instance_id)
+        except RegistryError as error:
+            self._api.alarms.observe(error)
+            return reply.error(error)
+        return self.beaten(tenant)
+
+    # -- rendering -----------------------------------------------------------------------------------------------------
+
+    def render(self, answer: Reply, date: Any, keep_alive: bool = True) -> bytes:
+        """The reply as the other lane would write it."""
+        close = b"" if keep_alive else b"Connection: close\r\n"
+        return b"".join(
+            (STATUS_LINE[answer.status], self._date_lines(date), _lines(answer), close, b"\r\n", answer.body)
+        )
+
+    def _date_lines(self, date: Any) -> bytes:
+        """uvicorn's own headers; it makes a new list of them every second."""
+        if self._date[0] is not date:
+            self._date = (date, b"".join(b"%b: %b\r\n" % header for header in date))
+        return self._date[1]
+
+
+_OK: Final = STATUS_LINE[200]
+
+
+def _lines(answer: Reply) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+
+
+def _is_plain(parts: list[bytes], resource: bytes) -> bool:
+    """`/v4/{project}/registry/{resource}/…` with nothing in it that would have to be decoded or cleaned."""
+    return (
+        parts[0] == b""
+        and parts[1] == b"v4"
+        and parts[3] == b"registry"
+        and parts[4] == resource
+        and not any(part == b"" or part[:1] == b"." or b"%" in part or b"?" in part for part in parts[1:])
+    )
+
+
+def _find(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | None:
+    path, question, query = url.partition(b"?")
+    parts = path.split(b"/")
+    if len(url) > _URI_MAX_BYTES or len(parts) != 5 or not question or not _is_plain(parts, b"instances"):
+        return None
+    if b"//" in query or query.endswith((b";", b"&", b"?", b"@")):
+        return None
+    try:
+        asked = queries.find_query(query, consumer_of(consumer))
+        return Taken(tenant_of(domain, parts[2].decode()), asked, gzip=gzip)
+    except (RegistryError, UnicodeDecodeError):
+        return None
+
+
+def _batch(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | None:
+    path, _, query = url.partition(b"?")
+    parts = path.split(b"/")
+    if query not in (b"type=query", b"type=query&rev=0") or len(parts) != 6 or parts[5] != b"action":
+        return None
+    if not _is_plain(parts, b"instances"):
+        return None
+    try:
+        return Taken(tenant_of(domain, parts[2].decode()), consumer_id=consumer_of(consumer), gzip=gzip)
+    except (RegistryError, UnicodeDecodeError):
+        return None
