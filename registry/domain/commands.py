@@ -41,7 +41,7 @@ APP_ID_MAX: Final = 160
 SERVICE_NAME_MAX: Final = 128
 #: app (160) + ":" + name (128).
 FIND_NAME_MAX: Final = 289
-SCHEMAS_MAX: Final = 100
+#: Tags named in one path.
 TAGS_MAX: Final = 100
 #: Instances in one `POST microservices`.
 INLINE_INSTANCES_MAX: Final = 100
@@ -148,9 +148,7 @@ class MicroserviceBody(Struct, rename="camel"):
     description: Annotated[str, Meta(max_length=256)] | None = None
     level: Annotated[str, Meta(pattern=r"^(?:FRONT|MIDDLE|BACK)?\Z")] | None = None
     status: Annotated[str, Meta(pattern=r"^(?:UP|DOWN)?\Z")] | None = None
-    schemas: (
-        Annotated[list[Annotated[str, Meta(max_length=160, pattern=SCHEMA_ID)]], Meta(max_length=SCHEMAS_MAX)] | None
-    ) = None
+    schemas: list[Annotated[str, Meta(max_length=160, pattern=SCHEMA_ID)]] | None = None
     paths: list[ServicePathBody] | None = None
     properties: dict[str, Text] | None = None
     register_by: Annotated[str, Meta(max_length=64, pattern=r"^(?:SDK|SIDECAR|PLATFORM|UNKNOWN)?\Z")] | None = None
@@ -187,7 +185,7 @@ class RegisterService(Struct):
     """Body of `POST microservices`. `rules` of old clients is ignored."""
 
     service: MicroserviceBody | None = None
-    tags: Annotated[dict[TagKey, TagKey], Meta(max_length=TAGS_MAX)] | None = None
+    tags: dict[TagKey, TagKey] | None = None
     instances: Annotated[list[InstanceBody], Meta(max_length=INLINE_INSTANCES_MAX)] | None = None
 
 
@@ -204,7 +202,7 @@ Summary = Annotated[str, Meta(max_length=128, pattern=r"^[a-zA-Z0-9]*\Z")]
 class SetTags(Struct):
     """Body of `POST …/tags`: the whole set."""
 
-    tags: Annotated[dict[TagKey, TagKey], Meta(max_length=TAGS_MAX)] | None = None
+    tags: dict[TagKey, TagKey] | None = None
 
 
 class SchemaBody(Struct, rename="camel"):
@@ -220,7 +218,7 @@ class PutSchema(SchemaBody):
 class ReplaceSchemas(Struct):
     """Body of `POST …/schemas`: all of them, each complete."""
 
-    schemas: Annotated[list[SchemaBody], Meta(min_length=1, max_length=SCHEMAS_MAX)] | None = None
+    schemas: Annotated[list[SchemaBody], Meta(min_length=1)] | None = None
 
 
 class DeleteServices(Struct, rename="camel"):

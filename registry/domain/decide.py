@@ -114,6 +114,10 @@ def register_service(
     elif service.service_id in view.services:
         raise ServiceAlreadyExists(f"service id {service.service_id} belongs to another microservice")
     quota_or_refuse("service", len(view.services), quotas.services, "QUOTA_SERVICE")
+    declared = len(service.schemas)
+    if declared > quotas.schemas:
+        limit = f"a service has at most {quotas.schemas} (QUOTA_SCHEMA)"
+        raise InvalidParams(f"{declared} schemas; {limit} - at `$.service.schemas`")
     return ServiceRegistered(service=service, chosen=chosen, **stamp._asdict())
 
 

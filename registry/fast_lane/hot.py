@@ -70,9 +70,9 @@ class Hot:
 
     def _heartbeat(self, url: bytes, domain: bytes) -> Taken | None:
         parts = url.split(b"/")
-        if len(parts) != 9 or parts[8] != b"heartbeat" or parts[7] == b"" or not _is_plain(parts, b"microservices"):
+        if len(parts) != 9 or parts[8] != b"heartbeat" or parts[6] != b"instances":
             return None
-        if parts[6] != b"instances":
+        if b"?" in url or len(url) > _URI_MAX_BYTES or not _is_plain(url, parts, b"microservices"):
             return None
         try:
             tenant = tenant_of(domain, parts[2].decode())
@@ -165,21 +165,23 @@ def _lines(answer: Reply) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in answer.headers])
 
 
-def _is_plain(parts: list[bytes], resource: bytes) -> bool:
+def _is_plain(path: bytes, parts: list[bytes], resource: bytes) -> bool:
     """`/v4/{project}/registry/{resource}/…` with nothing in it that would have to be decoded or cleaned."""
     return (
-        parts[0] == b""
-        and parts[1] == b"v4"
+        path.startswith(b"/v4/")
         and parts[3] == b"registry"
         and parts[4] == resource
-        and not any(part == b"" or part[:1] == b"." or b"%" in part or b"?" in part for part in parts[1:])
+        and parts[-1] != b""
+        and b"//" not in path
+        and b"/." not in path
+        and b"%" not in path
     )
 
 
 def _find(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | None:
     path, question, query = url.partition(b"?")
     parts = path.split(b"/")
-    if len(url) > _URI_MAX_BYTES or len(parts) != 5 or not question or not _is_plain(parts, b"instances"):
+    if len(url) > _URI_MAX_BYTES or len(parts) != 5 or not question or not _is_plain(path, parts, b"instances"):
         return None
     if b"//" in query or query.endswith((b";", b"&", b"?", b"@")):
         return None
@@ -195,7 +197,7 @@ def _batch(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | No
     parts = path.split(b"/")
     if query not in (b"type=query", b"type=query&rev=0") or len(parts) != 6 or parts[5] != b"action":
         return None
-    if not _is_plain(parts, b"instances"):
+    if not _is_plain(path, parts, b"instances"):
         return None
     try:
         return Taken(tenant_of(domain, parts[2].decode()), consumer_id=consumer_of(consumer), gzip=gzip)

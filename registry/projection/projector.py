@@ -76,6 +76,7 @@ class Projector:
         self._refused = 0
         self._rebuilt = 0
         self._last_contact = time.monotonic()
+        self._loop: asyncio.AbstractEventLoop | None = None
         #: Set once the views have reached the tail of the logs.
         self.live = False
 
@@ -197,7 +198,9 @@ class Projector:
 
     def expect(self, number: int) -> asyncio.Future[Outcome]:
         """A future of what applying this replica's event of that number will come to."""
-        future = self._expected[number] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        future = self._expected[number] = self._loop.create_future()
         return future
 
     def forget(self, number: int) -> None:

@@ -40,12 +40,16 @@ class Group(Generic[T, R]):
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(self, item: T) -> asyncio.Future[R]:
         """Hand over one item; the future brings its result."""
         if len(self._waiting) >= self._waiting_max:
             raise StoreUnavailable(f"{self._waiting_max} requests are waiting for the store already")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            # Asked once: before Python 3.12 each question costs a system call.
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
         if not self._scheduled and len(self._flights) < self._flights_max:
