@@ -14,12 +14,15 @@ from registry.domain.govern import Node, Statistics
 from registry.domain.model import Instance, Microservice, Schema
 
 
-class VersionAnswer(Struct, rename="camel"):
+class VersionSet(Struct, rename="camel"):
     version: str
     build_tag: str
     go_version: str
     os: str
     arch: str
+
+
+class VersionAnswer(VersionSet, rename="camel"):
     api_version: Literal["3.0.0", "4.0.0"]
 
 
@@ -179,7 +182,7 @@ class DumpCache(Struct, rename="camel"):
 
 
 class DumpAnswer(Struct):
-    info: VersionAnswer | None = None
+    info: VersionSet | None = None
     cache: DumpCache | None = None
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from tests.support.conformance import check
+
 #: Far beyond what an answer takes, so that only a broken server reaches it (seconds).
 TIMEOUT_S = 20.0
 
@@ -92,7 +94,10 @@ class Connection:
         lines += [b"%s: %s" % (name.encode(), _bytes(value)) for name, value in (headers or {}).items()]
         if body is not None:
             lines.append(b"Content-Length: %d" % len(body))
-        return self.exchange(b"\r\n".join(lines) + b"\r\n\r\n" + (body or b""), head_only=method == "HEAD")
+        request = b"\r\n".join(lines) + b"\r\n\r\n" + (body or b"")
+        response = self.exchange(request, head_only=method == "HEAD")
+        check(method, target, response.status, response.headers, response.body)
+        return response
 
     def exchange(self, request: bytes, head_only: bool = False) -> Response:
         """Send these bytes and read one answer."""

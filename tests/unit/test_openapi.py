@@ -1,0 +1,50 @@
+"""The OpenAPI document holds every route, and the check of answers against it can see."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry.http_api.routes import ROUTES
+from tests.support.conformance import DOCUMENT, check
+
+JSON = [("Content-Type", "application/json; charset=UTF-8")]
+FIND = "/v4/default/registry/instances?appId=a&serviceName=b"
+
+
+def test_every_route_is_in_the_document_and_nothing_else() -> None:
+    """Clients are generated from it."""
+    documented = {(method.upper(), path) for path, operations in DOCUMENT["paths"].items() for method in operations}
+    assert documented == {(route.method, route.path) for route in ROUTES}
+
+
+def test_every_operation_says_what_it_is_and_has_an_id_of_its_own() -> None:
+    operations = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
+    assert all(operation["summary"] for operation in operations)
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+def test_every_reference_leads_to_something() -> None:
+    text = str(DOCUMENT)
+    for name in {part.split("'")[0] for part in text.split("#/components/schemas/")[1:]}:
+        assert name in DOCUMENT["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"instances":null}'),
+        (200, b'{"instances":[{"status":1}]}'),
+        (400, b'{"errorCode":400012,"errorMessage":"x"}'),
+        (418, b"{}"),
+    ],
+)
+def test_an_answer_that_the_document_does_not_know_is_seen(status: int, body: bytes) -> None:
+    """A check that cannot fail would let every answer through."""
+    with pytest.raises(AssertionError):
+        check("GET", FIND, status, JSON, body)
+
+
+def test_an_answer_that_the_document_knows_is_let_through() -> None:
+    check("GET", FIND, 200, JSON, b"{}")
+    check("GET", FIND, 304, [], b"")
+    check("GET", FIND, 400, JSON, b'{"errorCode":"400012","errorMessage":"x"}')
