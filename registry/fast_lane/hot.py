@@ -17,7 +17,7 @@ from registry.domain.find import FindQuery
 from registry.domain.view import Answer, InstanceRow, Tenant
 from registry.http_api import queries, reply
 from registry.http_api.api import Api
-from registry.http_api.call import consumer_of, tenant_of
+from registry.http_api.call import consumer_of, takes_gzip, tenant_of
 from registry.http_api.discovery import batch_reply
 from registry.http_api.reply import Reply
 
@@ -51,7 +51,7 @@ class Hot:
         """Understand a request's head, or leave it to the other lane."""
         consumer = headers.get(b"x-consumerid") or headers.get(b"x-consumer_id", b"")
         domain = headers.get(b"x-domain-name", b"")
-        gzip = b"gzip" in headers.get(b"accept-encoding", b"")
+        gzip = takes_gzip(headers.get(b"accept-encoding", b""))
         if method == b"GET":
             key = (url, domain, consumer, gzip)
             taken = self._finds.get(key)

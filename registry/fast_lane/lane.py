@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from registry.domain.errors import RegistryError
 from registry.domain.view import InstanceRow, Tenant
 from registry.fast_lane.hot import Hot, Taken
-from registry.http_api.protocol import HEAD_MAX_BYTES, RegistryProtocol
+from registry.http_api.protocol import RegistryProtocol
 from registry.http_api.reply import Reply
 
 #: Bytes of a body that the lane collects; a larger one goes on by the other way.
@@ -53,12 +53,11 @@ class FastLane(RegistryProtocol):
         self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
-        if self._count(len(url)):
-            self._url += url
+        self._count(len(url))
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._count(len(name) + len(value) + 4):
-            return
+        self._count(len(name) + len(value) + 4)
         self._head.append((name, value))
         name = name.lower()
         if name in _READ:
@@ -69,8 +68,6 @@ class FastLane(RegistryProtocol):
             self._elsewhere |= not (name == b"connection" and value.lower() == b"keep-alive")
 
     def on_headers_complete(self) -> None:
-        if self._head_bytes > HEAD_MAX_BYTES:
-            return
         if self._may_take():
             self._taken = self.hot.take(self.parser.get_method(), self._url, self._read)
         if self._taken is None:
@@ -105,6 +102,7 @@ class FastLane(RegistryProtocol):
         if not self._mine:
             super().on_body(body)
             return
+        self._silent_bytes = 0
         self._body_bytes += len(body)
         if self._body_bytes > BODY_MAX_BYTES:
             self._hand_over()
@@ -140,7 +138,7 @@ class FastLane(RegistryProtocol):
             super().on_message_complete()
             return
         beat = _Beat()
-        self.cycle = beat  # type: ignore[assignment]  # what uvicorn looks at while a request is unanswered
+        self.cycle = self._active = beat  # type: ignore[assignment]  # what uvicorn looks at while one is unanswered
         renewed.add_done_callback(lambda future: self._renewed(beat, tenant, row, future))
 
     def _renewed(self, beat: _Beat, tenant: Tenant, row: InstanceRow, future: asyncio.Future[bool]) -> None:
@@ -174,11 +172,12 @@ class FastLane(RegistryProtocol):
 class _Beat:
     """A heartbeat under way, in the place where uvicorn looks for the request that it has not answered."""
 
-    __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
+    __slots__ = ("disconnected", "keep_alive", "message_event", "more_body", "response_complete")
 
     def __init__(self) -> None:
         self.disconnected = False
         self.keep_alive = True
+        self.more_body = False
         self.response_complete = False
         self.message_event = _NOBODY_WAITS
 

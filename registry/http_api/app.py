@@ -142,7 +142,9 @@ def _refusal(scope: Scope) -> Reply | None:
     """
     path: str = scope["path"]
     if "//" in path or "/." in path:
-        clean = posixpath.normpath(path).replace("//", "/") + ("/" if path.endswith("/") and path != "/" else "")
+        clean = posixpath.normpath(path).replace("//", "/")
+        if path.endswith("/") and clean != "/":
+            clean += "/"
         if clean != path:
             return _moved(clean, scope["query_string"])
     if scope["method"] == "OPTIONS":

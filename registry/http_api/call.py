@@ -85,8 +85,7 @@ class Call:
 
     @property
     def accepts_gzip(self) -> bool:
-        accepted = self.header(b"accept-encoding")
-        return b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
+        return takes_gzip(self.header(b"accept-encoding"))
 
     @property
     def actor(self) -> str:
@@ -162,6 +161,12 @@ def tenant_of(raw_domain: bytes, project: str) -> Tenant:
         if len(name.encode("utf-8", "surrogatepass")) > TENANT_NAME_MAX:
             raise InvalidParams(f"a domain or project has at most {TENANT_NAME_MAX} bytes")
     return Tenant(domain, project)
+
+
+def takes_gzip(raw: bytes) -> bool:
+    """Whether a client takes compressed answers, by its `Accept-Encoding`."""
+    accepted = raw.lower()
+    return b"gzip" in accepted and not _GZIP_REFUSED.search(accepted)
 
 
 def consumer_of(raw: bytes) -> str:

@@ -11,6 +11,9 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from registry.domain.errors import InvalidParams
+from registry.http_api import reply
+
 #: Bytes of a request's line and headers (servicecomb-v4.md 1.2: 32768 and Go's slack of 4096).
 HEAD_MAX_BYTES: Final = 32768 + 4096
 TOO_LARGE: Final = (
@@ -61,10 +64,28 @@ class _ExactCycle(RequestResponseCycle):
         self.on_response()
 
 
+class HeadTooLarge(Exception):
+    """Raised inside the parser's callbacks, so that it reads nothing of this connection any more."""
+
+
 class RegistryProtocol(HttpToolsProtocol):
     """Given to uvicorn as `http=`."""
 
     _head_bytes = 0
+    #: Bytes fed to the parser since it last had something to tell: of a header that has not ended yet.
+    _silent_bytes = 0
+    #: The request that is being answered, or was last.
+    _active: RequestResponseCycle | None = None
+    #: Something came that is not HTTP: nothing after it is read.
+    _broken = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
+        self._silent_bytes += len(data)
+        super().data_received(data)
+        if self._silent_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
+            self._refuse()
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -72,34 +93,64 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         # A longer URI is refused by the application, with its words; this bounds what is kept of one.
-        if self._count(len(url)):
-            super().on_url(url)
+        self._count(len(url))
+        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._count(len(name) + len(value) + 4):
-            super().on_header(name, value)
-
-    def _count(self, size: int) -> bool:
-        """Count the bytes of a request's head; too many end the connection."""
-        before, self._head_bytes = self._head_bytes, self._head_bytes + size
-        if before <= HEAD_MAX_BYTES < self._head_bytes:
-            self.transport.write(TOO_LARGE)
-            self.transport.close()
-        return self._head_bytes <= HEAD_MAX_BYTES
-
-    def on_headers_complete(self) -> None:
-        if self._head_bytes <= HEAD_MAX_BYTES:
-            super().on_headers_complete()
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        if self._head_bytes <= HEAD_MAX_BYTES:
-            super().on_body(body)
+        self._silent_bytes = 0
+        super().on_body(body)
 
-    def on_message_complete(self) -> None:
-        if self._head_bytes <= HEAD_MAX_BYTES:
-            super().on_message_complete()
+    def _count(self, size: int) -> None:
+        """Count the bytes of a request's head; too many end the connection."""
+        self._silent_bytes = 0
+        self._head_bytes += size
+        if self._head_bytes > HEAD_MAX_BYTES:
+            self._refuse()
+            raise HeadTooLarge
+
+    def _refuse(self) -> None:
+        self.transport.write(TOO_LARGE)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP - in its turn: requests before it on the connection are answered first."""
+        if self.transport.is_closing() or self._broken:
+            return
+        self._broken = True
+        if self._active is not None and self._active.more_body and not self._active.response_complete:
+            # The broken request is being answered already, it is its body that is wrong.
+            self._active.disconnected = True
+            self._active.message_event.set()
+            self._refuse_broken()
+            return
+        if self.pipeline and self.pipeline[0][0].more_body:
+            self.pipeline.popleft()  # the broken request, which waits for its turn
+        self._refuse_when_answered()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._broken:
+            self._refuse_when_answered()
+
+    def _refuse_when_answered(self) -> None:
+        answered = self._active is None or self._active.response_complete
+        if answered and not self.pipeline and not self.transport.is_closing():
+            self._refuse_broken()
+
+    def _refuse_broken(self) -> None:
+        refusal = reply.error(InvalidParams("the request is not well-formed HTTP"))
+        head = [STATUS_LINE[refusal.status]]
+        for name, value in (*self.server_state.default_headers, *refusal.headers, (b"Connection", b"close")):
+            head += (name, b": ", value, b"\r\n")
+        self.transport.write(b"".join((*head, b"\r\n", refusal.body)))
+        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # The cycle is made deep inside uvicorn's header callback; it has no state yet that the class would change.
         cycle.__class__ = _ExactCycle
+        self._active = cycle
         super()._start_asgi_task(cycle, app)

@@ -131,6 +131,13 @@ def test_large_answer_is_compressed_for_who_asks(large: Api, method: str, path: 
         assert packed.rev == plain.rev
 
 
+@pytest.mark.parametrize("accepted", ["gzip", "GZIP, deflate", "br;q=0, gzip;q=0.5", "gzip;q=1.0"])
+def test_asking_for_gzip_takes_several_forms(large: Api, accepted: str) -> None:
+    """Codings have no letter case and may have a weight (RFC 9110 12.5.3)."""
+    response = ok(large.get("/instances?appId=shop&serviceName=cart", {"Accept-Encoding": accepted}))
+    assert response.header("Content-Encoding") == "gzip"
+
+
 def test_compressed_answer_follows_the_content(large: Api) -> None:
     """What is kept compressed is not served beyond its content."""
     path = "/instances?appId=shop&serviceName=cart"
@@ -203,6 +210,24 @@ def test_pipelined_requests_are_answered_in_order(registry: Replica, api: Api) -
         answers = [connection.receive() for _ in requests]
     assert [answer.status for answer in answers] == [200, 400, 200]
     assert [answers[0].rev, answers[2].rev] == [api.find("one").rev, api.find("two").rev]
+
+
+def test_pipelined_heartbeats_keep_their_order(registry: Replica, api: Api) -> None:
+    """Beats wait for Redis, finds do not: they must not overtake each other on one connection."""
+    service_id = api.service()
+    instance = f"/v4/default/registry/microservices/{service_id}/instances/{api.instance(service_id)}"
+    find = "GET /v4/default/registry/instances?appId=shop&serviceName="
+    lines = [f"PUT {instance}/heartbeat", f"{find}cart", f"PUT {instance}x/heartbeat", f"{find}nobody"]
+    lines += [f"PUT {instance}/heartbeat", f"PUT {instance}/heartbeat", f"GET {instance}", f"{find}cart"]
+    requests = [f"{line} HTTP/1.1\r\nHost: h\r\nX-Domain-Name: {api.domain}\r\n\r\n" for line in lines]
+    with registry.connect() as connection:
+        connection.send("".join(requests).encode())
+        answers = [connection.receive() for _ in requests]
+        assert [answer.status for answer in answers] == [200, 200, 400, 400, 200, 200, 200, 200]
+        assert [bool(answer.rev) for answer in answers] == [False, True, False, False, False, False, True, True]
+        assert b"400017" in answers[2].body
+        assert b"400012" in answers[3].body
+        assert connection.surplus() == b""
 
 
 def test_what_is_no_http_is_refused(registry: Replica) -> None:

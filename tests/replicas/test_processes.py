@@ -12,6 +12,7 @@ import pytest
 
 from tests.replicas.test_restart import private_redis_pid
 from tests.support.api import ids, ok
+from tests.support.fleet import fleet
 from tests.support.replica import Replica, is_running, replica
 from tests.support.waiting import until_sync
 
@@ -54,6 +55,15 @@ def test_stopped_replica_leaves_the_list_of_replicas(redis_url: str) -> None:
         assert leaves.stop() == 0
         (instance,) = ok(api.get("/health")).json()["instances"]
         assert instance["endpoints"] == [f"rest://127.0.0.1:{stays.port}/"]
+
+
+def test_replicas_that_start_at_the_same_moment_all_start(redis_url: str) -> None:
+    """They register themselves while the others do; on a new log each write is in the way of another's."""
+    for attempt in range(2):
+        options = ("--redis-url", redis_url, "--redis-prefix", f"together-{attempt}:")
+        with fleet(*[options] * 4) as replicas:
+            health = ok(replicas[0].api("default").get("/health")).json()
+            assert len(health["instances"]) == 4
 
 
 def test_advertised_address_is_what_clients_learn(redis_url: str) -> None:

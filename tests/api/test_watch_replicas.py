@@ -1,0 +1,105 @@
+"""Watching where several replicas serve: each follows the same log, so it does not matter which one a client meets.
+
+servicecomb-v4.md 3.9, D12, D13.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.api import Api, ok, wanted
+from tests.support.fleet import fleet
+from tests.support.websocket import WebSocket, watch
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def two_apis(redis_url: str) -> Iterator[tuple[Api, Api]]:
+    """The same project through two replicas, each over a connection of its own."""
+    options = ["--redis-url", redis_url, "--redis-prefix", f"watch-{uuid.uuid4().hex[:8]}:"]
+    with fleet(options, options) as (one, two):
+        yield one.api("any"), two.api("any")
+
+
+@pytest.fixture
+def here(two_apis: tuple[Api, Api]) -> Api:
+    """A tenant of this test's own, through the first replica."""
+    return Api(two_apis[0].connection, uuid.uuid4().hex)
+
+
+@pytest.fixture
+def there(two_apis: tuple[Api, Api], here: Api) -> Api:
+    """The same tenant through the second replica."""
+    return here.on(two_apis[1].connection)
+
+
+def events_up_to(api: Api, watcher: WebSocket, position: str) -> list[tuple[str, str]]:
+    """Action and instance of what the watcher was sent when its replica has reached the position."""
+    ok(api.get("/version", {"X-Registry-Position": position}))
+    return [(event["action"], event["instance"]["instanceId"]) for event in watcher.events()]
+
+
+def test_change_through_one_replica_reaches_the_watchers_of_another(here: Api, there: Api) -> None:
+    """Behind a load balancer a watch and a registration seldom meet on the same replica (3.9)."""
+    service_id, consumer_id = here.service(), here.service("consumer")
+    ok(here.find(consumer=consumer_id))
+    with watch(there, consumer_id) as watcher:
+        here.instance(service_id, instanceId="i")
+        event = watcher.next_event()
+        assert (event["action"], event["instance"]) == ("CREATE", here.read_instance(service_id, "i"))
+        ok(here.delete(f"/microservices/{service_id}/instances/i"))
+        event = watcher.next_event()
+        assert (event["action"], event["instance"]["instanceId"]) == ("DELETE", "i")
+
+
+def test_rev_is_new_on_the_replica_that_sent_the_event(here: Api, there: Api) -> None:
+    """Who pulls upon the event gets the new list from where the event came, wherever the write went (D13)."""
+    service_id, consumer_id = here.service(), here.service("consumer")
+    ok(here.find(consumer=consumer_id))
+    with watch(there, consumer_id) as watcher:
+        for number in range(20):
+            rev = there.find(consumer=consumer_id).rev
+            here.instance(service_id, instanceId=f"i{number}")
+            watcher.next_event()
+            response = there.find(consumer=consumer_id, rev=rev)
+            assert response.status == 200
+            assert len(response.json()["instances"]) == number + 1
+
+
+def test_find_through_one_replica_subscribes_the_socket_on_another(here: Api, there: Api) -> None:
+    """The dependency is in the log, not in the replica that answered the find (3.12)."""
+    service_id, consumer_id = here.service(), here.service("consumer")
+    with watch(there, consumer_id) as watcher:
+        ok(here.batch([wanted("*", "")], consumer=consumer_id))
+        position = here.register(service_id, instanceId="i").position
+        assert events_up_to(there, watcher, position) == [("CREATE", "i")]
+
+
+def test_service_registered_elsewhere_a_moment_ago_can_be_watched(here: Api, there: Api) -> None:
+    """A replica looks into the log before it calls a service unknown (D12)."""
+    for number in range(20):
+        service_id = here.service(f"consumer{number}")
+        with watch(there, service_id) as watcher:
+            assert watcher.events() == []
+
+
+def test_what_was_written_elsewhere_before_the_handshake_is_not_told_after_it(here: Api, there: Api) -> None:
+    """go-chassis found it there already: a CREATE now would give it the instance twice (clients.md 1.0.3)."""
+    service_id, consumer_id = here.service(), here.service("consumer")
+    ok(here.find(consumer=consumer_id))
+    for number in range(20):
+        response = ok(here.register(service_id, instanceId=f"i{number}"))
+        with watch(there, consumer_id) as watcher:
+            assert events_up_to(there, watcher, response.position) == []
+
+
+def test_consumer_deleted_elsewhere_is_dropped_without_a_farewell(here: Api, there: Api) -> None:
+    """Whichever replica it watches (3.9)."""
+    consumer_id = here.service("consumer")
+    with watch(there, consumer_id) as watcher:
+        ok(here.delete(f"/microservices/{consumer_id}"))
+        assert watcher.until_end() == []
