@@ -16,7 +16,7 @@ import uvloop
 
 from registry import __version__, logconfig
 from registry.running.private_redis import CannotStart, PrivateRedis
-from registry.running.replica import listening_socket, run_replica
+from registry.running.replica import check_store, listening_socket, run_replica
 from registry.running.workers import Workers
 from registry.settings import BadSetting, Settings, read_settings, variable
 
@@ -67,7 +67,7 @@ def _serve(settings: Settings) -> int:
         settings = replace(settings, port=probe.getsockname()[1])
         if settings.workers == 1:
             return _with_redis(settings, lambda chosen: _run(chosen, probe))
-    return _with_redis(settings, lambda chosen: Workers(chosen, chosen.redis_url).run())
+    return _with_redis(settings, _run_workers)
 
 
 def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
@@ -100,6 +100,12 @@ def _run(settings: Settings, bound: socket.socket) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_replica(settings, bound, started))
     return 0
+
+
+def _run_workers(settings: Settings) -> int:
+    # Said once, not by every worker: why this Redis cannot be used.
+    asyncio.run(check_store(settings))
+    return Workers(settings, settings.redis_url).run()
 
 
 def _worker(settings: Settings, fd: int) -> int:

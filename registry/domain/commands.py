@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from registry.domain.errors import InvalidParams
 from registry.domain.model import (
@@ -154,6 +154,7 @@ class MicroserviceBody(Struct, rename="camel"):
     register_by: Annotated[str, Meta(max_length=64, pattern=r"^(?:SDK|SIDECAR|PLATFORM|UNKNOWN)?\Z")] | None = None
     framework: FrameworkBody | None = None
     providers: list[ServiceKeyBody] | None = None
+    lb_strategy: dict[str, Text] | None = field(default=None, name="LBStrategy")
     timestamp: Text = None
     mod_timestamp: Text = None
 
@@ -178,6 +179,7 @@ class MicroserviceBody(Struct, rename="camel"):
             register_by=self.register_by or "",
             framework=Framework(framework.name or "", framework.version or "") if framework else None,
             providers=[key.to_key() for key in self.providers or []],
+            lb_strategy=to_properties(self.lb_strategy),
         )
 
 

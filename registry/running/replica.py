@@ -11,7 +11,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import uvicorn
@@ -92,17 +92,33 @@ def _calm_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _open(settings: Settings, replica: Replica) -> None:
-    """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
+@contextlib.contextmanager
+def _one_sentence() -> Iterator[None]:
     try:
-        await replica.store.open()
-        await replica.projector.start()
-        await replica.expiry.pulse()
-        _calm_collector()
+        yield
     except StoreUnavailable as exc:
         raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
     except StoreRefused as exc:
         raise CannotStart(str(exc)) from exc
+
+
+async def check_store(settings: Settings) -> None:
+    """Raise CannotStart when Redis cannot be reached or relied on."""
+    store = redis_store(settings)
+    try:
+        with _one_sentence():
+            await store.open()
+    finally:
+        await store.close()
+
+
+async def _open(settings: Settings, replica: Replica) -> None:
+    """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
+    with _one_sentence():
+        await replica.store.open()
+        await replica.projector.start()
+        await replica.expiry.pulse()
+        _calm_collector()
 
 
 def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:

@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 #: A worker that ends sooner than this after its start (seconds) is failing, not unlucky.
 STABLE_AFTER_S: Final = 5.0
+#: So many failing starts in a row end everything - unless some worker has lived: then the cause may pass.
 FAILURES_MAX: Final = 3
+#: Seconds before a failing worker is started again.
+RESTART_PAUSE_S: Final = 1.0
 POLL_S: Final = 0.1
 
 
@@ -79,10 +82,20 @@ class Workers:
             logger.error("worker %d ended with code %d", index, code, extra={"action": "worker_ended"})
             lived_s = time.monotonic() - self._started_s[index]
             self._failures = self._failures + 1 if lived_s < STABLE_AFTER_S else 0
-            if self._failures >= FAILURES_MAX:
+            if self._failures >= FAILURES_MAX and not self._has_lived():
                 return code if code > 0 else 1
+            if self._failures:
+                time.sleep(RESTART_PAUSE_S)
             self._start(index, self._sockets[index])
         return 0
+
+    def _has_lived(self) -> bool:
+        """Whether a worker runs that has proved itself: the settings are good then, whatever stops another one."""
+        now = time.monotonic()
+        return any(
+            process is not None and process.poll() is None and now - started_s > STABLE_AFTER_S
+            for process, started_s in zip(self._processes, self._started_s, strict=True)
+        )
 
     def _stop(self, signum: int, frame: object) -> None:
         self._stopping = True
