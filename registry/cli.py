@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = {f.name: getattr(parsed, f.name, None) for f in fields(Settings)}
         settings = read_settings(os.environ, flags)
         logconfig.configure(settings.log_level, f"pid-{os.getpid()}")
+        _allow_many_connections()
         if parsed.command == "worker":
             return _worker(settings, parsed.fd)
         return _serve(settings)
@@ -39,6 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # Ctrl-C before there was anything to stop in order.
         return 130
+
+
+def _allow_many_connections() -> None:
+    """Each client costs a file descriptor: take as many as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _parser() -> argparse.ArgumentParser:

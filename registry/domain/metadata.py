@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from registry.domain.commands import DependencyBody, PolicyBody, ProviderBody, SchemaBody, to_properties
 from registry.domain.decide import Known, Quotas, Stamp, quota_or_refuse, service_or_refuse
 from registry.domain.errors import InvalidParams, PolicyNotExists, SchemaNotExists, ServiceNotExists, TagNotExists
@@ -241,6 +243,10 @@ def save_policy(
 
 
 def _check_spec(kind: str, spec: dict[str, Any]) -> None:
+    try:
+        msgspec.msgpack.encode(spec)
+    except OverflowError as exc:
+        raise InvalidParams("a number is beyond 64 bits - at `$.spec`") from exc
     if kind not in POLICY_KINDS:
         raise InvalidParams(f"kind {kind[:64]!r}: one of {', '.join(POLICY_KINDS)} - at the path")
     for member in POLICY_KINDS[kind]:

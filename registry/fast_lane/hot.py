@@ -139,7 +139,8 @@ class Hot:
             await self._api.heartbeats.beat(tenant, row.service_id, row.instance_id)
         except RegistryError as error:
             self._api.alarms.observe(error)
-            return reply.error(error)
+            position = reply.position(self._api.discovery.position_text(tenant))
+            return reply.error(error, *((position,) if error.code // 1000 == 400 else ()))
         return self.beaten(tenant)
 
     # -- rendering -----------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class FastLane(RegistryProtocol):
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
+        self._head_done = False
         self._mine = True
         self._elsewhere = False
         self._taken = None
@@ -58,6 +59,8 @@ class FastLane(RegistryProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
+        if self._head_done:
+            return  # what follows a chunked body is no header of the request
         self._head.append((name, value))
         name = name.lower()
         if name in _READ:
@@ -68,6 +71,7 @@ class FastLane(RegistryProtocol):
             self._elsewhere |= not (name == b"connection" and value.lower() == b"keep-alive")
 
     def on_headers_complete(self) -> None:
+        self._head_done = True
         if self._may_take():
             self._taken = self.hot.take(self.parser.get_method(), self._url, self._read)
         if self._taken is None:

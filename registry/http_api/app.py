@@ -115,6 +115,8 @@ class _SocketResource:
 
 async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, path: dict[str, str]) -> Reply:
     """Call the handler; whatever happens comes back in the API's shape, and our failures as ours."""
+    headers: tuple[reply.Header, ...] = ()
+    call: Call | None = None
     try:
         call = Call(scope, receive, path)
         wanted = call.wanted_position
@@ -124,15 +126,17 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
     except ClientGone:
         return reply.empty()
     except RegistryError as error:
-        return _failed(api, error)
+        if call is not None and error.code // 1000 == 400:
+            headers = (reply.position(api.discovery.position_text(call.tenant)),)
+        return _failed(api, error, *headers)
     except Exception:
         logger.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "request_failed"})
         return _failed(api, RegistryError("the registry failed; its log says why"))
 
 
-def _failed(api: Api, error: RegistryError) -> Reply:
+def _failed(api: Api, error: RegistryError, *headers: reply.Header) -> Reply:
     api.alarms.observe(error)
-    return reply.error(error)
+    return reply.error(error, *headers)
 
 
 def _refusal(scope: Scope) -> Reply | None:

@@ -7,6 +7,7 @@ the front door calls them directly for the hot routes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from registry.domain.errors import InvalidParams
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery, encode_batch
@@ -16,6 +17,9 @@ from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Reply
+
+#: Bytes of the answer to one batch find.
+BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 def find_query(api: Api, call: Call) -> FindQuery:
@@ -78,6 +82,9 @@ async def batch_find(api: Api, call: Call) -> Reply:
 
 def batch_reply(api: Api, tenant: Tenant, asked: BatchQueries, results: list[BatchResult]) -> Reply:
     services, instances = results
+    size = sum(len(answer.body) for result in results for _, answer in result.updated)
+    if size > BATCH_BYTES_MAX:
+        raise InvalidParams(f"the answer would have {size} bytes, {BATCH_BYTES_MAX} at most: ask for fewer at once")
     members = []
     if asked.services:
         members.append(b'"services":' + encode_batch(services))

@@ -68,7 +68,8 @@ def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
 
 def _responses(route: ApiRoute, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     if route.text:
-        return {str(route.text): {"description": "the reason", "content": {"text/plain": {}}}}
+        content = {"text/plain": {}, **_json(schemas[ErrorBody])}
+        return {str(route.text): {"description": "the reason", "content": content}}
     success: dict[str, Any] = {"description": "success"}
     if route.response is not None:
         success["content"] = _json(schemas[route.response])

@@ -74,21 +74,32 @@ class RegistryProtocol(HttpToolsProtocol):
     _head_bytes = 0
     #: Bytes fed to the parser since it last had something to tell: of a header that has not ended yet.
     _silent_bytes = 0
+    #: What is said of it, when that is not that it is no HTTP.
+    _refusal = b""
+    _head_done = False
     #: The request that is being answered, or was last.
     _active: RequestResponseCycle | None = None
     #: Something came that is not HTTP: nothing after it is read.
     _broken = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait_for_client()
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
             return
         self._silent_bytes += len(data)
         super().data_received(data)
-        if self._silent_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
-            self._refuse()
+        if self.timeout_keep_alive_task is None and not self._broken:
+            self._wait_for_client()
+        if self._silent_bytes > HEAD_MAX_BYTES:
+            self._refusal = TOO_LARGE
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
+        self._head_done = False
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -98,7 +109,13 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        # What follows a chunked body is no header of the request.
+        if not self._head_done:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._head_done = True
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._silent_bytes = 0
@@ -109,12 +126,23 @@ class RegistryProtocol(HttpToolsProtocol):
         self._silent_bytes = 0
         self._head_bytes += size
         if self._head_bytes > HEAD_MAX_BYTES:
-            self._refuse()
+            self._refusal = TOO_LARGE
             raise HeadTooLarge
 
-    def _refuse(self) -> None:
-        self.transport.write(TOO_LARGE)
-        self.transport.close()
+    def _wait_for_client(self) -> None:
+        """A client that owes the rest of a request, or its first byte, may take as long as one between two requests."""
+        active = self._active
+        if (active is None or active.response_complete or active.more_body) and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def handle_websocket_upgrade(self) -> None:
+        self._unset_keepalive_if_required()
+        super().handle_websocket_upgrade()
+
+    def _should_upgrade(self) -> bool:
+        return self.parser.get_method() == b"GET" and super()._should_upgrade()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP - in its turn: requests before it on the connection are answered first."""
@@ -142,6 +170,10 @@ class RegistryProtocol(HttpToolsProtocol):
             self._refuse_broken()
 
     def _refuse_broken(self) -> None:
+        if self._refusal:
+            self.transport.write(self._refusal)
+            self.transport.close()
+            return
         refusal = reply.error(InvalidParams("the request is not well-formed HTTP"))
         head = [STATUS_LINE[refusal.status]]
         for name, value in (*self.server_state.default_headers, *refusal.headers, (b"Connection", b"close")):

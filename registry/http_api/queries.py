@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: Requests remembered, and their bytes altogether.
 MEMO_MAX: Final = 10_000
+#: Elements in each list of a batch find.
+BATCH_MAX: Final = 1000
 MEMO_MAX_BYTES: Final = 16 * 1024 * 1024
 
 _APP_ID = re.compile(NAME)
@@ -100,6 +102,9 @@ def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:
     request = bodies.decode(body, BatchFind)
     if not request.services and not request.instances:
         raise InvalidParams("services or instances must hold at least one element - at `$`")
+    for name, elements in (("services", request.services), ("instances", request.instances)):
+        if len(elements or ()) > BATCH_MAX:
+            raise InvalidParams(f"{name} has more than {BATCH_MAX} elements - at `$.{name}`")
     return BatchQueries(
         tuple(_service_query(item, index, consumer_id) for index, item in enumerate(request.services or [])),
         tuple(_instance_query(item, index, consumer_id) for index, item in enumerate(request.instances or [])),

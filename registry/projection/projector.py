@@ -33,6 +33,8 @@ RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 1.0
 
 Listener = Callable[[Tenant, Position, Event, Outcome], None]
+_Waiter = tuple[Position, int, "asyncio.Future[None]"]
+RebuildListener = Callable[[Tenant], None]
 
 
 class LogDamaged(Exception):
@@ -65,13 +67,16 @@ class Projector:
         self._views: dict[Tenant, RegistryView] = {}
         self._tenants_after = ""
         self._listeners: list[Listener] = []
+        self._rebuild_listeners: list[RebuildListener] = []
         #: Own events under way, by their number, and who waits for what applying them comes to.
         self._expected: dict[int, asyncio.Future[Outcome]] = {}
-        self._waiters: dict[Tenant, list[tuple[Position, int, asyncio.Future[None]]]] = {}
+        self._waiters: dict[Tenant, list[_Waiter]] = {}
         self._tickets = count()
         self._catch_ups: dict[Tenant, asyncio.Task[None]] = {}
         self._next_catch_ups: dict[Tenant, asyncio.Task[None]] = {}
         self._rebuilds: dict[Tenant, asyncio.Task[None]] = {}
+        #: The event at each view's position, to be found again after a break.
+        self._last: dict[Tenant, Event] = {}
         self._applied = 0
         self._refused = 0
         self._rebuilt = 0
@@ -103,9 +108,17 @@ class Projector:
         """Call `listener` with every event applied, right after it became visible in the view."""
         self._listeners.append(listener)
 
+    def listen_for_rebuilds(self, listener: RebuildListener) -> None:
+        """Call `listener` when a log that had changed has been replayed and its new view is in place."""
+        self._rebuild_listeners.append(listener)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the store last answered. It is asked all the time, so some seconds mean that it is away."""
+        return time.monotonic() - self._last_contact
+
     def stats(self) -> ProjectorStats:
-        silent_s = time.monotonic() - self._last_contact
-        return ProjectorStats(len(self._views), self._applied, self._refused, self._rebuilt, silent_s, self.live)
+        return ProjectorStats(len(self._views), self._applied, self._refused, self._rebuilt, self.silent_s, self.live)
 
     # -- following the log ---------------------------------------------------------------------------------------------
 
@@ -121,14 +134,30 @@ class Projector:
     async def run(self) -> None:
         """Follow the logs until cancelled; a store that is away is asked again. Raises LogDamaged."""
         retry_s = RETRY_FIRST_S
+        prove = False
         while True:
             try:
+                if prove:
+                    await self._prove_checkpoints()
+                    prove = False
                 await self._absorb(await self._read(READ_BLOCK_MS))
                 retry_s = RETRY_FIRST_S
             except StoreUnavailable as error:
+                prove = True
                 logger.warning("the log cannot be read: %s", error.detail, extra={"action": "read_failed"})
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
+
+    async def _prove_checkpoints(self) -> None:
+        """After a break: is each view's last event still in the log, and the same? Else the log lost its tail."""
+        for tenant, view in list(self._views.items()):
+            last = self._last.get(tenant)
+            if last is None:
+                continue
+            position = view.position
+            payload = await self._store.entry(tenant, position)
+            if view.position == position and (payload is None or decode_event(payload) != last):
+                await self.rebuild(tenant, f"it no longer holds the event applied at {position.text()}")
 
     async def _read(self, block_ms: int) -> Tail:
         after = {tenant: view.position for tenant, view in self._views.items()}
@@ -156,24 +185,36 @@ class Projector:
                 continue
             if not _follows(view.position, position):
                 raise HistoryChanged(f"{view.position.text()} is followed by {position.text()}")
-            try:
-                event = decode_event(payload)
-            except ValueError as exc:
-                raise LogDamaged(f"{view.tenant}: event {position.text()} cannot be read: {exc}") from exc
-            self._apply(view, position, event)
+            self._apply(view, position, self._decode(view, position, payload))
         self._wake(view.tenant, view.position)
 
+    def _decode(self, view: RegistryView, position: Position, payload: bytes) -> Event:
+        try:
+            event: Event = decode_event(payload)
+            return event
+        except ValueError as exc:
+            raise LogDamaged(f"{view.tenant}: event {position.text()} cannot be read: {exc}") from exc
+
     def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
+        outcome = self._fold(view, position, event)
+        self._last[view.tenant] = event
+        self._settle(event, outcome)
+        for listener in self._listeners:
+            listener(view.tenant, position, event, outcome)
+
+    def _fold(self, view: RegistryView, position: Position, event: Event) -> Outcome:
         outcome = apply(view, position, event)
         self._applied += 1
         if outcome.error is not None:
             self._refused += 1
+        return outcome
+
+    def _settle(self, event: Event, outcome: Outcome) -> None:
+        """Tell whoever waits for this own event what came of it."""
         if event.replica == self.replica:
             waiting = self._expected.pop(event.number, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(outcome)
-        for listener in self._listeners:
-            listener(view.tenant, position, event, outcome)
 
     async def rebuild(self, tenant: Tenant, reason: str) -> None:
         """Replay a log that contradicts its view. The old view is answered from until the new one is complete."""
@@ -185,14 +226,31 @@ class Projector:
         await asyncio.shield(task)
 
     async def _rebuild(self, tenant: Tenant) -> None:
+        """Nobody is told of what is replayed until the new view stands in the place of the old one."""
+        await self._store.add_tenant(tenant)  # whatever lost the log may have lost its announcement
         view = RegistryView(tenant)
+        last: Event | None = None
+        own: list[tuple[Event, Outcome]] = []
         while entries := (await self._store.read({tenant: view.position}, self._tenants_after, 0)).events.get(tenant):
-            if view.position == ORIGIN and not _follows(ORIGIN, entries[0][0]):
-                raise LogDamaged(f"the log of {tenant} begins at {entries[0][0].text()}, not at its first event")
-            self._absorb_batch(view, entries)
+            for position, payload in entries:
+                if not _follows(view.position, position):
+                    raise LogDamaged(f"the log of {tenant}: {view.position.text()} is followed by {position.text()}")
+                last = self._decode(view, position, payload)
+                outcome = self._fold(view, position, last)
+                if last.replica == self.replica:
+                    own.append((last, outcome))
             await asyncio.sleep(0)
         self._views[tenant] = view
         self._rebuilt += 1
+        if last is not None:
+            self._last[tenant] = last
+        else:
+            self._last.pop(tenant, None)
+        for event, outcome in own:
+            self._settle(event, outcome)
+        self._wake(tenant, view.position)
+        for listener in self._rebuild_listeners:
+            listener(tenant)
 
     # -- own writes ----------------------------------------------------------------------------------------------------
 
@@ -224,13 +282,24 @@ class Projector:
         if self.view(tenant).position >= position:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters.setdefault(tenant, []), (position, next(self._tickets), future))
+        waiter = (position, next(self._tickets), future)
+        heapq.heappush(self._waiters.setdefault(tenant, []), waiter)
         try:
             async with asyncio.timeout(timeout_s):
                 await future
         except TimeoutError:
             return False
+        finally:
+            self._forget_waiter(tenant, waiter)
         return True
+
+    def _forget_waiter(self, tenant: Tenant, waiter: _Waiter) -> None:
+        waiters = self._waiters.get(tenant, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            heapq.heapify(waiters)
+        if not waiters:
+            self._waiters.pop(tenant, None)
 
     def _wake(self, tenant: Tenant, position: Position) -> None:
         waiters = self._waiters.get(tenant)
@@ -270,7 +339,10 @@ class Projector:
         self._last_contact = time.monotonic()
         if head == ORIGIN and not self.knows(tenant):
             return
-        self.follow(tenant)
+        if not self.knows(tenant):
+            # It has a log, but this reader was not told: announce it again, so that every replica looks after it.
+            await self._store.add_tenant(tenant)
+            self.follow(tenant)
         await self.check(tenant, head)
         while self._views[tenant].position < head:
             view = self._views[tenant]

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
+#: Seconds between looks whether it lives.
+LOOK_EVERY_S: Final = 0.2
+_DIED: Final = {"action": "private_redis_died"}
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -56,6 +60,8 @@ class PrivateRedis:
         self._socket = f"{self._socket_dir}/redis.sock"
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._changing = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -68,6 +74,23 @@ class PrivateRedis:
             CannotStart: the folder cannot be written or is in use, or redis-server ended.
         """
         self._lock_folder()
+        self._start_server()
+        threading.Thread(target=self._look_after, name="private-redis", daemon=True).start()
+
+    def _look_after(self) -> None:
+        """Start it again when it dies: its data is on disk, and the replicas find it at the same socket."""
+        while not self._stopping.wait(LOOK_EVERY_S):
+            if self._process is None or self._process.poll() is None:
+                continue
+            logger.error("the private redis-server ended with code %d", self._process.returncode, extra=_DIED)
+            try:
+                with self._changing:
+                    if not self._stopping.is_set():
+                        self._start_server()
+            except CannotStart as exc:
+                logger.error("%s", exc, extra=_DIED)
+
+    def _start_server(self) -> None:
         log = self._data_dir / "redis.log"
         command = [
             find_redis_server(),
@@ -85,7 +108,7 @@ class PrivateRedis:
                 last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
                 raise CannotStart(f"the private redis-server ended at once: {' '.join(last) or 'see ' + str(log)}")
             if time.monotonic() > deadline:
-                self.stop()
+                self._end_server()
                 raise CannotStart(f"the private redis-server did not answer within {START_TIMEOUT_S:.0f} s; see {log}")
             time.sleep(0.01)
 
@@ -114,21 +137,24 @@ class PrivateRedis:
         except OSError:
             return False
 
-    def ended(self) -> bool:
-        return self._process is not None and self._process.poll() is not None
-
     def stop(self) -> None:
         """Stop it after everything that uses it; its data is on disk when this returns."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self._stopping.set()
+        with self._changing:
+            self._end_server()
         if self._lock is not None:
             self._lock.close()
         shutil.rmtree(self._socket_dir, ignore_errors=True)
+
+    def _end_server(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def die_with_parent() -> None:

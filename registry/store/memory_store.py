@@ -83,10 +83,15 @@ class MemoryStore:
         tenants = self._server.tenants[int(tenants_after or "0") :]
         return Tail(events, tenants, str(len(self._server.tenants)))
 
-    async def commit(self, tenant: Tenant, epoch: int, writes: Sequence[Write]) -> list[Position | None]:
+    async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
+        return dict(self._server.of(tenant).events).get(position)
+
+    async def commit(
+        self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
+    ) -> list[Position | None]:
         data = self._server.of(tenant)
         now = self._server.clock_ms()
-        if epoch != data.head.epoch:
+        if epoch != data.head.epoch or data.head.sequence < applied:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
         assert all(write.payload != b"" for write in writes), "an event has at least one byte"
         before = data.head
@@ -119,7 +124,7 @@ class MemoryStore:
         for index, lease in enumerate(leases):
             name = LeaseName(lease.service_id, lease.instance_id)
             if self._alive(data, name):
-                data.leases[name] = now + lease.ttl_ms
+                data.leases[name] = max(data.leases[name], now + lease.ttl_ms)
             else:
                 missing.append(index)
         data.beats.append((replica, tuple(leases)))
@@ -143,10 +148,10 @@ class MemoryStore:
         return [data.leases[name] - now if self._alive(data, name) else -1 for name in names]
 
     async def expire(
-        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int
+        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int, applied: int = 0
     ) -> list[Position | None]:
         data = self._server.of(tenant)
-        if epoch != data.head.epoch:
+        if epoch != data.head.epoch or data.head.sequence < applied:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
         now = self._server.clock_ms()
         silence = now - (data.pulse or 0)

@@ -85,24 +85,33 @@ class Store(Protocol):
     async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
         """Events after the given positions, at most `read_max` per tenant; waits up to `block_ms` for the first."""
 
-    async def commit(self, tenant: Tenant, epoch: int, writes: Sequence[Write]) -> list[Position | None]:
+    async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
+        """The event at a position; None when the log does not hold it."""
+
+    async def commit(
+        self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
+    ) -> list[Position | None]:
         """Append the events in order, without gaps, and change their leases: all or nothing.
 
         Args:
             epoch: that of the history the caller has followed; 0 when it knows of none.
+            applied: the sequence up to which the caller has applied it.
 
         Raises:
-            HistoryChanged: the log's epoch is another one. Nothing was done.
+            HistoryChanged: the log's epoch is another one, or it ends before `applied`. Nothing was done.
         """
 
     async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
-        """Renew leases and record the batch as evidence. Returns the indexes that have no lease; none is created."""
+        """Renew leases and record the batch as evidence. Returns the indexes that have no lease; none is created.
+
+        A lease that is longer already stays as it is: a replica that is behind must not shorten it.
+        """
 
     async def revive(self, tenant: Tenant, at: Position, leases: Sequence[Lease]) -> bool:
         """Grant leases again that lapsed, if the log's newest event is still the one at `at`. Else do nothing."""
 
     async def expire(
-        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int
+        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int, applied: int = 0
     ) -> list[Position | None]:
         """Append the proposals whose lease is gone and which no other replica has appended; None for the others.
 

@@ -7,12 +7,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -31,6 +31,11 @@ from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspecte
 logger = logging.getLogger(__name__)
 
 REDIS_OLDEST: Final = (6, 2)
+#: Events per tenant asked for by the first read; later ones adapt to their size, but never below the least.
+READ_FIRST: Final = 64
+READ_LEAST: Final = 4
+#: Tenants whose key names are remembered; reads of tenants that do not exist must not grow anything.
+TENANT_KEYS_MAX: Final = 4096
 SCRIPTS: Final = ("beat", "commit", "expire", "pulse", "rearm", "remaining", "revive", "tenant")
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -54,7 +59,11 @@ class RedisLimits:
     beats_max: int = 10_000
     #: How long an expiry is remembered so that no second replica appends it, in ms.
     lapse_memory_ms: int = 60_000
-    connections_max: int = 64
+    #: Connections for scripts, and for questions.
+    connections_max: int = 48
+    asking_max: int = 16
+    #: Bytes of one read above which the next asks for fewer events.
+    read_bytes_max: int = 8 * 1024 * 1024
 
 
 class RedisStore:
@@ -63,20 +72,30 @@ class RedisStore:
     def __init__(self, url: str, limits: RedisLimits | None = None) -> None:
         self._limits = limits or RedisLimits()
         self._keys = Keys(self._limits.prefix)
-        self._tenant_keys = cache(_TenantKeys.of)
-        common: dict[str, Any] = {
-            "socket_connect_timeout": self._limits.timeout_s,
-            # A commit that failed may have happened: never send it twice behind our back.
-            "retry": Retry(NoBackoff(), 0),
-            "max_connections": self._limits.connections_max,
-            "decode_responses": False,
-        }
-        self._redis = Redis.from_url(url, socket_timeout=self._limits.timeout_s, **common)
+        self._tenant_keys = lru_cache(TENANT_KEYS_MAX)(_TenantKeys.of)
+        # Scripts and questions each have their own connections, so that clients who ask for what is not there cannot
+        # hold up heartbeats and pulses. One more than the limit waits for a connection.
+        self._redis = self._client(url, self._limits.connections_max, self._limits.timeout_s)
+        self._asking = self._client(url, self._limits.asking_max, self._limits.timeout_s)
         # The reader and the notifications wait on purpose; their calls bring their own time limits.
-        self._waiting = Redis.from_url(url, socket_timeout=None, **common)
+        self._waiting = self._client(url, 4, None)
         self._database = int(self._redis.connection_pool.connection_kwargs.get("db") or 0)
         self._scripts: dict[str, bytes] = {name: _script_text(name) for name in SCRIPTS}
         self._hashes: dict[str, str] = {}
+        self._read_count = min(READ_FIRST, self._limits.read_max)
+
+    def _client(self, url: str, connections: int, timeout_s: float | None) -> Redis:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=self._limits.timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=self._limits.timeout_s,
+            # A commit that failed may have happened: never send it twice behind our back.
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=False,
+        )
+        return Redis(connection_pool=pool)
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 
@@ -100,9 +119,10 @@ class RedisStore:
         await self._load_scripts()
 
     async def close(self) -> None:
-        for client in (self._redis, self._waiting):
+        for client in (self._redis, self._asking, self._waiting):
             with contextlib.suppress(RedisError, OSError):
                 await client.aclose()
+                await client.connection_pool.disconnect()
 
     async def _load_scripts(self) -> None:
         for name, text in self._scripts.items():
@@ -135,7 +155,7 @@ class RedisStore:
         await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), names)
 
     async def head(self, tenant: Tenant) -> Position:
-        text = await self._ask(self._redis.get(self._names(tenant).head))
+        text = await self._ask(self._asking.get(self._names(tenant).head))
         return parse_position(text) if text else ORIGIN
 
     async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
@@ -145,10 +165,13 @@ class RedisStore:
             stream = self._names(tenant).events
             streams[stream] = position.text()
             by_key[stream.encode()] = tenant
+        reader = self._waiting if block_ms else self._asking
         try:
             async with asyncio.timeout(block_ms / 1000 + self._limits.timeout_s):
-                reply = await self._waiting.xread(streams, count=self._limits.read_max, block=block_ms or None)
+                reply = await reader.xread(streams, count=self._read_count, block=block_ms or None)
         except (RedisError, OSError, TimeoutError) as exc:
+            # Perhaps it was too much to send in the time.
+            self._read_count = max(self._read_count // 2, READ_LEAST)
             raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
         events: dict[Tenant, Sequence[tuple[Position, bytes]]] = {}
         tenants: list[Tenant] = []
@@ -159,11 +182,26 @@ class RedisStore:
             for entry_id, fields in entries:
                 tenants.append(Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode())))
                 tenants_after = entry_id.decode()
+        self._adapt(sum(len(payload) for entries in events.values() for _, payload in entries))
         return Tail(events, tenants, tenants_after)
 
-    async def commit(self, tenant: Tenant, epoch: int, writes: Sequence[Write]) -> list[Position | None]:
+    def _adapt(self, read_bytes: int) -> None:
+        """Ask for fewer events when they are large, for more when they are small."""
+        if read_bytes > self._limits.read_bytes_max:
+            self._read_count = max(self._read_count // 2, READ_LEAST)
+        elif read_bytes:
+            self._read_count = min(self._read_count * 2, self._limits.read_max)
+
+    async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
+        text = position.text()
+        entries = await self._ask(self._asking.xrange(self._names(tenant).events, text, text))
+        return bytes(entries[0][1][b"e"]) if entries else None
+
+    async def commit(
+        self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
+    ) -> list[Position | None]:
         names = self._names(tenant)
-        arguments: list[Any] = [epoch]
+        arguments: list[Any] = [epoch, applied]
         for write in writes:
             assert write.payload != b"", "an event has at least one byte"
             arguments += (write.payload or b"", len(write.grants) + len(write.drops))
@@ -202,10 +240,10 @@ class RedisStore:
         return [max(ms, -1) for ms in left]
 
     async def expire(
-        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int
+        self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int, applied: int = 0
     ) -> list[Position | None]:
         names = self._names(tenant)
-        arguments: list[Any] = [epoch, outage_after_ms, self._limits.lapse_memory_ms]
+        arguments: list[Any] = [epoch, applied, outage_after_ms, self._limits.lapse_memory_ms]
         for proposal in proposals:
             arguments += (lease_name(*proposal.name), proposal.registered, proposal.payload)
         keys = (names.events, names.head, names.leases, names.pulse, names.lapses)

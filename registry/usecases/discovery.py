@@ -6,6 +6,7 @@ the client holds, perhaps from a replica that is ahead: then the log's tail is r
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -29,6 +30,10 @@ OWN_SERVICE_NAME: Final = "SERVICECENTER"
 OWN_ENVIRONMENT: Final = "production"
 #: Seconds a request waits for the position that it asks for.
 POSITION_TIMEOUT_S: Final = 5.0
+#: Seconds that a read waits for the log's tail.
+CATCH_UP_TIMEOUT_S: Final = 1.0
+#: A store that has been silent for longer (seconds) is away: reads do not ask it.
+AWAY_AFTER_S: Final = 3.0
 
 A = TypeVar("A")
 
@@ -56,8 +61,8 @@ class Discovery:
     async def find(self, tenant: Tenant, query: FindQuery) -> Answer:
         answer = self.find_now(tenant, query)
         if answer is None:
-            await self.catch_up(self._target(tenant, query)[0].tenant)
-            answer = domain_find.find(*self._target(tenant, query))
+            owner = self._target(tenant, query)[0].tenant
+            answer = await self._again(owner, lambda: domain_find.find(*self._target(tenant, query)))
         return answer
 
     def _target(self, tenant: Tenant, query: FindQuery) -> tuple[RegistryView, FindQuery]:
@@ -92,12 +97,18 @@ class Discovery:
     async def batch(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult]:
         """Answer lists of queries, all at one position."""
         results = self.batch_now(tenant, *lists)
-        if results is None:
-            await self.catch_up(tenant)
+        if results is not None:
+            return results
+        try:
+            await self._catch_up_soon(tenant)
             if tenant != DEFAULT_TENANT and any(self._is_shared(query) for queries in lists for query in queries):
-                await self.catch_up(DEFAULT_TENANT)
+                await self._catch_up_soon(DEFAULT_TENANT)
+        except StoreUnavailable:
             results = self._batch(tenant, lists)
-        return results
+            if any(result.failed for result in results):
+                raise
+            return results
+        return self._batch(tenant, lists)
 
     def _batch(self, tenant: Tenant, lists: Sequence[Sequence[FindQuery | InstanceQuery]]) -> list[BatchResult]:
         view = self._projector.view(tenant)
@@ -122,8 +133,7 @@ class Discovery:
     async def instances(self, tenant: Tenant, query: InstanceQuery) -> Answer:
         answer = self.instances_now(tenant, query)
         if answer is None:
-            await self.catch_up(tenant)
-            answer = self._instances(tenant, query)
+            answer = await self._again(tenant, lambda: self._instances(tenant, query))
         return answer
 
     def _instances(self, tenant: Tenant, query: InstanceQuery) -> Answer:
@@ -138,6 +148,8 @@ class Discovery:
 
     async def services(self, tenant: Tenant, with_shared: bool) -> bytes:
         """All microservices as JSON; the shared ones stand in the default tenant and are hidden unless asked for."""
+        if not self._projector.knows(tenant):
+            await self.catch_up(tenant)
         return domain_find.list_services(self._projector.view(tenant), self.hidden(tenant, with_shared))
 
     def hidden(self, tenant: Tenant, with_shared: bool) -> frozenset[str]:
@@ -163,8 +175,7 @@ class Discovery:
         except InvalidParams:
             raise
         except RegistryError:
-            await self.catch_up(tenant)
-            return question(self._projector.view(tenant))
+            return await self._again(tenant, lambda: question(self._projector.view(tenant)))
 
     # -- the registry itself -------------------------------------------------------------------------------------------
 
@@ -199,8 +210,34 @@ class Discovery:
         if not await self._projector.wait_for(tenant, position, POSITION_TIMEOUT_S):
             raise PositionNotReached(f"this replica has not reached position {position.text()}")
 
+    # -- catching up ---------------------------------------------------------------------------------------------------
+
     async def catch_up(self, tenant: Tenant) -> None:
         """Bring the view to the log's tail, if the store answers."""
-        # When the store is away the view is the best there is: reads go on.
         with contextlib.suppress(StoreUnavailable):
-            await self._projector.catch_up(tenant)
+            await self._catch_up_soon(tenant)
+
+    async def _again(self, tenant: Tenant, answer: Callable[[], A]) -> A:
+        """Answer once more, after catching up. Without the log the view may still say what it holds, but not refuse:
+        that it does not hold something says nothing.
+        """
+        try:
+            await self._catch_up_soon(tenant)
+        except StoreUnavailable as away:
+            try:
+                return answer()
+            except InvalidParams:
+                raise
+            except RegistryError:
+                raise away from None
+        return answer()
+
+    async def _catch_up_soon(self, tenant: Tenant) -> None:
+        """Catch up, but do not make a reader wait for a store that is away."""
+        if self._projector.silent_s > AWAY_AFTER_S:
+            raise StoreUnavailable(f"the store has not answered for {self._projector.silent_s:.0f} seconds")
+        try:
+            async with asyncio.timeout(CATCH_UP_TIMEOUT_S):
+                await self._projector.catch_up(tenant)
+        except TimeoutError:
+            raise StoreUnavailable(f"the store has not answered for {CATCH_UP_TIMEOUT_S:.0f} second(s)") from None

@@ -5,8 +5,8 @@ asks the store only about those that are due, and learns the true deadline; so h
 A lapse is only a proposal: the store appends `InstanceExpired` where the lease is really gone, in one atomic step.
 Notifications merely prompt the sweep to look sooner.
 
-After an outage of ours (no replica could write for `outage_after_ms`) nobody is judged before every lease has been
-given its full length again: clients could not beat, so their silence says nothing.
+After a silence of ours (no replica could write) nobody is judged before the leases that it may have cost have been
+given their full length again: clients could not beat, so their silence says nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, InstanceExpired, InstanceRegistered, encode_event
-from registry.domain.fold import Outcome
+from registry.domain.fold import DELETE, Outcome
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
@@ -38,6 +38,14 @@ PULSE_MS: Final = 500
 ASK_MAX: Final = 2000
 #: Leases asked about in one tick, so that a start with a million instances does not hold up everything else.
 ASK_PER_TICK_MAX: Final = 20_000
+#: Tenants pulsed at once.
+PULSES_AT_ONCE: Final = 16
+#: A longer silence of all replicas (ms) makes leases start anew before anybody is judged - all of them when it was
+#: longer than the setting `outage_after_ms`, else those that are no longer than so many times the silence.
+SILENCE_MAX_MS: Final = 1500
+SHORT_LEASE_SILENCES: Final = 4
+#: Nothing is scheduled further ahead than this (ms); longer leases are looked at in between.
+HORIZON_MS: Final = 150_000
 ACTOR: Final = "registry"
 
 
@@ -51,36 +59,51 @@ class ExpiryStats:
     latest_ms: int = 0
 
 
-#: An instance to ask about, and the steady time (ms) at which its lease ends as far as this replica knows. A plain
-#: tuple of what is no container, so that a million of them are none of the garbage collector's business.
-_Due = tuple[InstanceRow, int]
+class _Due(NamedTuple):
+    """An instance to ask about, and the steady time (ms) at which its lease ends as far as this replica knows."""
+
+    row: InstanceRow
+    due_ms: int
 
 
 @dataclass(slots=True)
 class _Schedule:
-    """One tenant's instances by the slot of steady time in which their lease may lapse."""
+    """One tenant's instances by the slot of steady time in which their lease may lapse.
 
-    slots: dict[int, list[_Due]] = field(default_factory=lambda: defaultdict(list))
+    Each instance stands in one slot that counts; an entry in another one is a leftover and is passed over. Only names
+    are kept, in plain tuples and at most `HORIZON_MS` ahead, so that replaced content is not held by it.
+    """
+
+    slots: dict[int, list[tuple[str, str, int]]] = field(default_factory=lambda: defaultdict(list))
+    current: dict[tuple[str, str], int] = field(default_factory=dict)
     reached: int = 0
 
-    def add(self, due_ms: int, row: InstanceRow) -> None:
-        self.slots[max(due_ms // SLOT_MS + 1, self.reached)].append((row, due_ms))
+    def add(self, now_ms: int, due_ms: int, name: tuple[str, str]) -> None:
+        slot = max(min(due_ms, now_ms + HORIZON_MS) // SLOT_MS + 1, self.reached)
+        if self.current.get(name) != slot:
+            self.current[name] = slot
+            self.slots[slot].append((*name, due_ms))
 
-    def due(self, now_ms: int, most: int) -> list[_Due]:
-        """Take up to `most` instances whose slot has begun."""
-        found: list[_Due] = []
+    def remove(self, name: tuple[str, str]) -> None:
+        self.current.pop(name, None)
+
+    def due(self, now_ms: int, most: int) -> list[tuple[str, str, int]]:
+        """Take up to `most` instances whose slot has begun, as service id, instance id, deadline."""
+        found: list[tuple[str, str, int]] = []
         last = now_ms // SLOT_MS
         if not self.reached:
-            self.reached = min(self.slots, default=last)
+            self.reached = min(min(self.slots, default=last), last)
         while self.reached <= last and len(found) < most:
-            slot = self.slots.get(self.reached)
-            if slot is not None:
-                room = most - len(found)
-                found += slot[:room]
+            slot = self.slots.get(self.reached, [])
+            room = most - len(found)
+            for service_id, instance_id, due_ms in slot[:room]:
+                if self.current.get((service_id, instance_id)) == self.reached:
+                    del self.current[service_id, instance_id]
+                    found.append((service_id, instance_id, due_ms))
+            if len(slot) > room:
                 del slot[:room]
-                if slot:
-                    break
-                del self.slots[self.reached]
+                break
+            self.slots.pop(self.reached, None)
             self.reached += 1
         return found
 
@@ -98,6 +121,7 @@ class Expiry:
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
         self.stats = ExpiryStats()
         projector.listen(self._note)
+        projector.listen_for_rebuilds(self._schedule_anew)
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +131,19 @@ class Expiry:
             now = self._clock.steady_ms()
             for change in outcome.changes:
                 due = now + change.row.ttl_ms if self._projector.live else now
-                self._schedules[tenant].add(due, change.row)
+                self._schedules[tenant].add(now, due, _name(change.row))
+        else:
+            for change in outcome.changes:
+                if change.action == DELETE:
+                    self._schedules[tenant].remove(_name(change.row))
+
+    def _schedule_anew(self, tenant: Tenant) -> None:
+        """The log was replayed: look at everything it holds, leases may have little left."""
+        schedule = self._schedules[tenant] = _Schedule()
+        now = self._clock.steady_ms()
+        for service in self._projector.view(tenant).services.values():
+            for row in service.instances.values():
+                schedule.add(now, now, _name(row))
 
     def prompt(self, tenant: Tenant, name: LeaseName) -> None:
         """Look at this instance in the next tick. Prompts beyond the queue's limit are dropped: the sweep will look."""
@@ -123,16 +159,16 @@ class Expiry:
             found = schedule.due(now, room)
             room -= len(found)
             view = self._projector.view(tenant)
-            for row, due_ms in found:
-                current = view.instance(row.service_id, row.instance_id)
-                if current is not None and current.registered == row.registered:
-                    due[tenant][LeaseName(row.service_id, row.instance_id)] = (current, due_ms)
+            for service_id, instance_id, due_ms in found:
+                current = view.instance(service_id, instance_id)
+                if current is not None:
+                    due[tenant][LeaseName(service_id, instance_id)] = _Due(current, due_ms)
         while not self._prompts.empty():
             tenant, name = self._prompts.get_nowait()
             self.stats.prompted += 1
             current = self._projector.view(tenant).instance(*name)
             if current is not None:
-                due[tenant].setdefault(name, (current, now))
+                due[tenant].setdefault(name, _Due(current, now))
         return {tenant: list(rows.values()) for tenant, rows in due.items()}
 
     # -- the sweep -----------------------------------------------------------------------------------------------------
@@ -171,20 +207,20 @@ class Expiry:
         lapsed = []
         for due, remaining_ms in zip(asked, left, strict=True):
             if remaining_ms >= 0:
-                self._schedules[tenant].add(now + remaining_ms, due[0])
+                self._schedules[tenant].add(now, now + remaining_ms, _name(due.row))
             else:
                 lapsed.append(due)
         if lapsed:
             await self._propose(tenant, lapsed)
 
     async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
-        epoch = self._projector.view(tenant).position.epoch
+        epoch, sequence = self._projector.view(tenant).position
         events = [self._expired(due) for due in lapsed]
         proposals = [
             Proposal(LeaseName(event.service_id, event.instance_id), event.registered, encode_event(event))
             for event in events
         ]
-        positions = await self._store.expire(tenant, epoch, proposals, self._outage_after_ms)
+        positions = await self._store.expire(tenant, epoch, proposals, SILENCE_MAX_MS, sequence)
         appended = [(position, event) for position, event in zip(positions, events, strict=True) if position]
         self._projector.offer(tenant, appended)
         for position, event in appended:
@@ -219,35 +255,42 @@ class Expiry:
         )
 
     def _look_again(self, tenant: Tenant, rows: Iterable[_Due]) -> None:
-        later = self._clock.steady_ms() + PULSE_MS
+        now = self._clock.steady_ms()
         for row, _ in rows:
-            self._schedules[tenant].add(later, row)
+            self._schedules[tenant].add(now, now + PULSE_MS, _name(row))
 
     # -- outages -------------------------------------------------------------------------------------------------------
 
     async def pulse(self) -> None:
-        """Record that this replica can write; after an outage, re-arm every lease first. Also compares the heads."""
-        for tenant in self._projector.tenants:
+        """Record that this replica can write; after a silence, re-arm leases first. Also compares the heads."""
+        tenants = self._projector.tenants
+        for start in range(0, len(tenants), PULSES_AT_ONCE):
             try:
-                pulse = await self._store.pulse(tenant, self._outage_after_ms, resume=False)
-                await self._projector.check(tenant, pulse.head)
-                if abs(pulse.silence_ms) > self._outage_after_ms:
-                    await self._resume(tenant, pulse.silence_ms)
+                await asyncio.gather(*(self._pulse(tenant) for tenant in tenants[start : start + PULSES_AT_ONCE]))
             except StoreUnavailable as error:
                 logger.warning("no pulse: %s", error.detail, extra={"action": "pulse_failed"})
                 return
 
+    async def _pulse(self, tenant: Tenant) -> None:
+        pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
+        await self._projector.check(tenant, pulse.head)
+        if abs(pulse.silence_ms) > SILENCE_MAX_MS:
+            await self._resume(tenant, pulse.silence_ms)
+
     async def _resume(self, tenant: Tenant, silence_ms: int) -> None:
+        """Give leases their full length again: all of them after an outage, the short ones after any silence."""
         await self._projector.catch_up(tenant)
-        view = self._projector.view(tenant)
-        rows = [row for service in view.services.values() for row in service.instances.values()]
+        outage = abs(silence_ms) > self._outage_after_ms
+        rows = [
+            row
+            for service in self._projector.view(tenant).services.values()
+            for row in service.instances.values()
+            if outage or row.ttl_ms <= SHORT_LEASE_SILENCES * silence_ms
+        ]
         for start in range(0, len(rows), ASK_MAX):
             some = rows[start : start + ASK_MAX]
             await self._store.rearm(tenant, [Lease(row.service_id, row.instance_id, row.ttl_ms) for row in some])
-        await self._store.pulse(tenant, self._outage_after_ms, resume=True)
-        now = self._clock.steady_ms()
-        for row in rows:
-            self._schedules[tenant].add(now + row.ttl_ms, row)
+        await self._store.pulse(tenant, SILENCE_MAX_MS, resume=True)
         self.stats.rearmed += len(rows)
         logger.warning(
             "no replica could write for %d ms: %d leases of %s start anew",
@@ -266,3 +309,7 @@ class Expiry:
             except StoreUnavailable as error:
                 logger.info("no notifications for now: %s", error.detail, extra={"action": "notifications_lost"})
             await asyncio.sleep(1)
+
+
+def _name(row: InstanceRow) -> tuple[str, str]:
+    return row.service_id, row.instance_id

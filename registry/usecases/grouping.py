@@ -24,6 +24,7 @@ class Group(Generic[T, R]):
         batch_max: items per flush.
         flights_max: flushes under way at once.
         waiting_max: items that may wait; one more is refused with StoreUnavailable.
+        weight, weight_max: a flush takes no more items once their weights together reach the limit.
     """
 
     def __init__(
@@ -32,7 +33,11 @@ class Group(Generic[T, R]):
         batch_max: int,
         flights_max: int,
         waiting_max: int,
+        weight: Callable[[T], int] = lambda item: 0,
+        weight_max: int = 1,
     ) -> None:
+        self._weight = weight
+        self._weight_max = weight_max
         self._flush = flush
         self._batch_max = batch_max
         self._flights_max = flights_max
@@ -61,8 +66,11 @@ class Group(Generic[T, R]):
     def _depart(self) -> None:
         self._scheduled = False
         while self._waiting and len(self._flights) < self._flights_max:
-            size = min(len(self._waiting), self._batch_max)
-            batch = [self._waiting.popleft() for _ in range(size)]
+            batch: list[tuple[T, asyncio.Future[R]]] = []
+            weight = 0
+            while self._waiting and len(batch) < self._batch_max and weight < self._weight_max:
+                batch.append(self._waiting.popleft())
+                weight += self._weight(batch[-1][0])
             task = asyncio.get_running_loop().create_task(self._fly(batch))
             self._flights.add(task)
             task.add_done_callback(self._land)

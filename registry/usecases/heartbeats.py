@@ -6,12 +6,11 @@ A heartbeat changes no view and no rev. It is refused only when the log no longe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Final
 
 from registry.domain.decide import instance_or_refuse
-from registry.domain.errors import InstanceNotExists, RegistryError, StoreUnavailable
+from registry.domain.errors import InstanceNotExists, RegistryError
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Store
@@ -38,11 +37,12 @@ class Heartbeats:
 
         Raises:
             InstanceNotExists: the log does not hold the instance (any more).
+            StoreUnavailable: the store does not answer.
         """
         row = self._projector.view(tenant).instance(service_id, instance_id)
         if row is None:
-            with contextlib.suppress(StoreUnavailable):
-                await self._projector.catch_up(tenant)
+            # When the log cannot be read, nobody can say that it does not hold the instance.
+            await self._projector.catch_up(tenant)
             row = instance_or_refuse(self._projector.view(tenant), service_id, instance_id)
         if not await self.renew(tenant, row):
             await self._revive(tenant, LeaseName(service_id, instance_id))

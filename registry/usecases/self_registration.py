@@ -22,7 +22,7 @@ from registry.usecases.microservices import Microservices
 logger = logging.getLogger(__name__)
 
 #: Seconds between own heartbeats; the lease is the usual 30 x (3 + 1) s.
-BEAT_EVERY_S: Final = 30.0
+BEAT_EVERY_S: Final = 10.0
 RETRY_S: Final = 1.0
 ACTOR: Final = "registry"
 

@@ -54,6 +54,7 @@ class Watching:
         self._pending: deque[tuple[bytes, deque[Watcher]]] = deque()
         self._count = 0
         projector.listen(self._note)
+        projector.listen_for_rebuilds(self._drop_all)
 
     @property
     def count(self) -> int:
@@ -86,6 +87,13 @@ class Watching:
         if isinstance(event, ServiceUnregistered) and outcome.error is None:
             for watcher in list(self._watchers.get((tenant, event.service_id), ())):
                 watcher.drop()
+
+    def _drop_all(self, tenant: Tenant) -> None:
+        """The log is another one: no event tells from here to there, so the clients have to pull."""
+        for (of_tenant, _), watchers in self._watchers.items():
+            if of_tenant == tenant:
+                for watcher in list(watchers):
+                    watcher.drop()
 
     def _concerned(self, tenant: Tenant, change: Change, released: Sequence[str]) -> deque[Watcher]:
         """Each socket once, of consumers that may see the provider: what find hides, no event shows."""

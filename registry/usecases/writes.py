@@ -7,14 +7,13 @@ with what applying it came to. A decision that would contradict the client is ma
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, NamedTuple, TypeVar
 
-from registry.domain.decide import Quotas, Stamp
+from registry.domain.decide import Known, Quotas, Stamp
 from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.events import Event, encode_event
 from registry.domain.fold import Outcome
@@ -29,6 +28,8 @@ D = TypeVar("D")
 #: Seconds an appended event may take to be applied here before the client is told that we cannot say.
 OUTCOME_TIMEOUT_S: Final = 10.0
 BATCH_MAX: Final = 256
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+FLIGHTS_MAX: Final = 2
 WAITING_MAX: Final = 50_000
 
 
@@ -66,15 +67,22 @@ class Writes:
         return [row for service in view.services.values() for row in service.instances.values()]
 
     async def decide(self, tenant: Tenant, decision: Callable[[RegistryView], D]) -> D:
-        """Decide on the current view. Before it refuses the client, catch up with the log and decide again."""
+        """Decide on the current view; before it contradicts the client or does nothing, catch up and decide again.
+
+        Raises:
+            StoreUnavailable: the log could not be read, so neither can be said.
+        """
         try:
-            return decision(self._projector.view(tenant))
+            decided = decision(self._projector.view(tenant))
         except InvalidParams:
             raise
         except RegistryError:
-            with contextlib.suppress(StoreUnavailable):
-                await self._projector.catch_up(tenant)
+            decided = None
+        if decided is None or isinstance(decided, Known):
+            # Refusing the client, and telling it that nothing is to be done, both speak of the present.
+            await self._projector.catch_up(tenant)
             return decision(self._projector.view(tenant))
+        return decided
 
     async def commit(
         self,
@@ -115,7 +123,7 @@ class Writes:
             async def flush(batch: Sequence[_Pending]) -> Sequence[Position | None]:
                 return await self._append(tenant, batch)
 
-            group = self._groups[tenant] = Group(flush, BATCH_MAX, 2, WAITING_MAX)
+            group = self._groups[tenant] = Group(flush, BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_BYTES_MAX)
         return group
 
     async def _append(self, tenant: Tenant, batch: Sequence[_Pending]) -> Sequence[Position | None]:
@@ -125,11 +133,11 @@ class Writes:
             self._projector.follow(tenant)
         writes = [pending.write for pending in batch]
         try:
-            positions = await self._store.commit(tenant, self._epoch(tenant), writes)
+            positions = await self._store.commit(tenant, *self._followed(tenant, writes))
         except HistoryChanged:
             # Nothing was done. This replica has not seen the newest history yet; with it, once more.
             await self._projector.catch_up(tenant)
-            positions = await self._store.commit(tenant, self._epoch(tenant), writes)
+            positions = await self._store.commit(tenant, *self._followed(tenant, writes))
         appended = [
             (position, pending.event)
             for position, pending in zip(positions, batch, strict=True)
@@ -138,5 +146,11 @@ class Writes:
         self._projector.offer(tenant, appended)
         return positions
 
-    def _epoch(self, tenant: Tenant) -> int:
-        return self._projector.view(tenant).position.epoch
+    def _followed(self, tenant: Tenant, writes: Sequence[Write]) -> tuple[int, Sequence[Write], int]:
+        """The arguments of `commit`: the history that this replica has applied, around the writes."""
+        position = self._projector.view(tenant).position
+        return position.epoch, writes, position.sequence
+
+
+def _bytes_of(pending: _Pending) -> int:
+    return len(pending.write.payload or b"")

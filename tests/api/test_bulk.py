@@ -185,6 +185,7 @@ def test_bad_bulk_status_is_refused_and_changes_nothing(api: Api, body: Any, pla
     assert set(statuses(api).values()) == {"UP"}
 
 
+@pytest.mark.slow
 def test_bulk_status_of_many_instances(api: Api, service_id: str) -> None:
     """More than are changed at once, over several batches."""
     for number in range(600):

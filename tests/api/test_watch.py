@@ -121,10 +121,13 @@ def test_expiry_is_told_as_delete_with_the_whole_instance(api: Api, service_id: 
     assert ids(api.find()) == []
 
 
-def test_forced_deletion_of_a_provider_deletes_each_of_its_instances_once(api: Api, service_id: str) -> None:
-    """Also when the consumer depends on it by name and by `*` alike: go-chassis must not lose count (3.9)."""
+@pytest.mark.parametrize("names", [["cart"], ["*"], ["cart", "*"]], ids=" and ".join)
+def test_forced_deletion_of_a_provider_deletes_each_of_its_instances_once(
+    api: Api, service_id: str, names: list[str]
+) -> None:
+    """The consumer is told though its dependency ends at that moment, and once though it has two (3.9)."""
     consumer_id = api.service("consumer")
-    ok(api.batch([wanted(), wanted("*", "")], consumer=consumer_id))
+    ok(api.batch([wanted(name) for name in names], consumer=consumer_id))
     with watch(api, consumer_id) as watcher:
         created = sorted(api.instance(service_id) for _ in range(2))
         ok(api.delete(f"/microservices/{service_id}?force=1"))

@@ -9,19 +9,27 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from tests.support.api import Api, ok, wanted
+from tests.support.far_redis import far_redis
 from tests.support.fleet import fleet
+from tests.support.redis_server import redis_server
 from tests.support.websocket import WebSocket, watch
 
 pytestmark = pytest.mark.slow
 
+BEHIND_S = 0.02
+
 
 @pytest.fixture(scope="module")
 def two_apis(redis_url: str) -> Iterator[tuple[Api, Api]]:
-    """The same project through two replicas, each over a connection of its own."""
-    options = ["--redis-url", redis_url, "--redis-prefix", f"watch-{uuid.uuid4().hex[:8]}:"]
-    with fleet(options, options) as (one, two):
+    """Through two replicas, each over a connection of its own. The second is always a little behind the first."""
+    prefix = ["--redis-prefix", f"watch-{uuid.uuid4().hex[:8]}:"]
+    with (
+        far_redis(redis_url.removeprefix("unix://"), BEHIND_S) as far_url,
+        fleet(["--redis-url", redis_url, *prefix], ["--redis-url", far_url, *prefix]) as (one, two),
+    ):
         yield one.api("any"), two.api("any")
 
 
@@ -61,7 +69,7 @@ def test_rev_is_new_on_the_replica_that_sent_the_event(here: Api, there: Api) ->
     service_id, consumer_id = here.service(), here.service("consumer")
     ok(here.find(consumer=consumer_id))
     with watch(there, consumer_id) as watcher:
-        for number in range(20):
+        for number in range(10):
             rev = there.find(consumer=consumer_id).rev
             here.instance(service_id, instanceId=f"i{number}")
             watcher.next_event()
@@ -81,7 +89,7 @@ def test_find_through_one_replica_subscribes_the_socket_on_another(here: Api, th
 
 def test_service_registered_elsewhere_a_moment_ago_can_be_watched(here: Api, there: Api) -> None:
     """A replica looks into the log before it calls a service unknown (D12)."""
-    for number in range(20):
+    for number in range(10):
         service_id = here.service(f"consumer{number}")
         with watch(there, service_id) as watcher:
             assert watcher.events() == []
@@ -91,7 +99,7 @@ def test_what_was_written_elsewhere_before_the_handshake_is_not_told_after_it(he
     """go-chassis found it there already: a CREATE now would give it the instance twice (clients.md 1.0.3)."""
     service_id, consumer_id = here.service(), here.service("consumer")
     ok(here.find(consumer=consumer_id))
-    for number in range(20):
+    for number in range(10):
         response = ok(here.register(service_id, instanceId=f"i{number}"))
         with watch(there, consumer_id) as watcher:
             assert events_up_to(there, watcher, response.position) == []
@@ -103,3 +111,21 @@ def test_consumer_deleted_elsewhere_is_dropped_without_a_farewell(here: Api, the
     with watch(there, consumer_id) as watcher:
         ok(here.delete(f"/microservices/{consumer_id}"))
         assert watcher.until_end() == []
+
+
+def test_watchers_are_dropped_when_the_log_is_another_one() -> None:
+    """Redis has lost its data, and another replica has begun anew: no event leads from the old list to the new one.
+
+    Dropped, a client comes back and pulls; left alone, it would call instances that nobody knows any more.
+    """
+    with redis_server() as server, fleet(["--redis-url", server.url], ["--redis-url", server.url]) as (one, two):
+        here, there = one.api("tenant"), two.api("tenant")
+        service_id, consumer_id = here.service(), here.service("consumer")
+        here.instance(service_id, instanceId="lost")
+        ok(here.find(consumer=consumer_id))
+        with watch(here, consumer_id) as watcher, watch(one.api("another"), one.api("another").service()) as other:
+            with redis.Redis.from_url(server.url) as client:
+                client.delete(*(key for key in client.scan_iter() if b"tenant" in key and b"another" not in key))
+            there.service("another")
+            assert watcher.until_end() == []
+            assert other.events() == []

@@ -27,14 +27,20 @@ LEASE = Lease("s", "i", LONG_MS)
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url) as client:
+def own_database(redis_url: str) -> str:
+    """A database that no registry of another test writes to."""
+    return f"{redis_url}?db=7"
+
+
+@pytest.fixture
+async def redis(own_database: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(own_database) as client:
         yield client
 
 
 @pytest.fixture
-async def store(redis_url: str, key_prefix: str) -> AsyncIterator[RedisStore]:
-    store = RedisStore(redis_url, RedisLimits(prefix=key_prefix, beats_max=100))
+async def store(own_database: str, key_prefix: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(own_database, RedisLimits(prefix=key_prefix, beats_max=100))
     await store.open()
     yield store
     await store.close()

@@ -1,6 +1,6 @@
 -- Append events without gaps and grant or drop their leases: all of it or nothing.
 -- KEYS: events, head, lease prefix (the lease keys carry the same hash tag)
--- ARGV: epoch the writer has followed (0: none), then for each write
+-- ARGV: epoch and sequence that the writer has applied (0: none), then for each write
 --       payload ("" for none), number of leases, and per lease its name and ttl in ms (0: drop)
 -- Returns the epoch and the sequence of the last event before these, or the error EPOCH.
 local head = redis.call('GET', KEYS[2])
@@ -11,6 +11,10 @@ if head then
     return redis.error_reply('EPOCH ' .. head)
   end
   sequence = tonumber(sequence)
+  if sequence < tonumber(ARGV[2]) then
+    -- The writer holds events that the log has lost.
+    return redis.error_reply('EPOCH ' .. head)
+  end
 else
   if ARGV[1] ~= '0' then
     return redis.error_reply('EPOCH 0-0')
@@ -20,7 +24,7 @@ else
   sequence = 0
 end
 local before = string.format('%.0f', sequence)
-local i = 2
+local i = 3
 while i <= #ARGV do
   if ARGV[i] ~= '' then
     sequence = sequence + 1

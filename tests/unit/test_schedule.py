@@ -1,0 +1,74 @@
+"""The sweep's schedule: nobody waits for somebody else's deadline, and nothing is kept for ever."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.usecases.expiry import HORIZON_MS, SLOT_MS, _Schedule
+
+A, B = ("s", "a"), ("s", "b")
+DAY_MS = 86_400_000
+MANY = 1000
+
+
+def names(found: list[tuple[str, str, int]]) -> list[str]:
+    return [instance_id for _, instance_id, _ in found]
+
+
+def test_a_short_lease_does_not_wait_for_a_long_one_registered_before() -> None:
+    """Else a dead instance stays until the eldest lease of its tenant ends."""
+    schedule = _Schedule()
+    schedule.add(0, DAY_MS, A)
+    assert schedule.due(0, MANY) == []
+    schedule.add(1000, 6000, B)
+    assert schedule.due(5900, MANY) == []
+    assert names(schedule.due(6000 + SLOT_MS, MANY)) == ["b"]
+
+
+def test_a_newer_deadline_replaces_the_older_one() -> None:
+    """An instance that registers again and again is asked about once, and stands in the schedule once."""
+    schedule = _Schedule()
+    for now in range(0, 50_000, 50):
+        schedule.add(now, now + DAY_MS, A)
+    assert len(schedule.current) == 1
+    assert names(schedule.due(50_000 + HORIZON_MS + SLOT_MS, MANY)) == ["a"]
+
+
+def test_what_was_removed_is_not_asked_about() -> None:
+    schedule = _Schedule()
+    schedule.add(0, 100, A)
+    schedule.remove(A)
+    assert schedule.due(10_000, MANY) == []
+
+
+def test_a_long_lease_is_looked_at_in_between() -> None:
+    """So leftovers of replaced registrations go after the horizon, not after years."""
+    schedule = _Schedule()
+    schedule.add(0, 100 * DAY_MS, A)
+    assert names(schedule.due(HORIZON_MS + 2 * SLOT_MS, MANY)) == ["a"]
+    assert not schedule.slots
+
+
+def test_a_tick_takes_no_more_than_it_may() -> None:
+    schedule = _Schedule()
+    for number in range(10):
+        schedule.add(0, 50, ("s", str(number)))
+    first = schedule.due(1000, 4)
+    assert len(first) == 4
+    assert sorted(names(first) + names(schedule.due(1000, MANY))) == [str(number) for number in range(10)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20_000), st.integers(0, 2_000)), max_size=40))
+def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int]]) -> None:
+    """Whatever was registered when, in whatever order."""
+    schedule, now = _Schedule(), 0
+    deadlines: dict[tuple[str, str], int] = {}
+    for number, ahead, passed in steps:
+        name = ("s", str(number))
+        deadlines[name] = now + ahead
+        schedule.add(now, now + ahead, name)
+        now += passed
+        for service_id, instance_id, _ in schedule.due(now, MANY):
+            assert deadlines.pop((service_id, instance_id)) <= now
+        assert all(deadline > now - 2 * SLOT_MS for deadline in deadlines.values())
