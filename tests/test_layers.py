@@ -1,4 +1,4 @@
-"""Imports point one way: domain < store < projection < usecases < http_api < fast_lane < running < cli (registry/__init__.py)."""
+"""Imports point one way, as registry/__init__.py draws the layers."""
 
 from __future__ import annotations
 
