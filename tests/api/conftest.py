@@ -19,9 +19,9 @@ def registry(redis_url: str) -> Iterator[Replica]:
         yield process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def connection(registry: Replica) -> Iterator[Connection]:
-    """A connection that the tests share, because clients keep theirs too."""
+    """A connection that a module's tests share, because clients keep theirs too; idle for longer, it would be closed."""
     with registry.connect() as connection:
         yield connection
 
