@@ -21,7 +21,7 @@ def registry(redis_url: str) -> Iterator[Replica]:
 
 @pytest.fixture(scope="module")
 def connection(registry: Replica) -> Iterator[Connection]:
-    """A connection that a module's tests share, because clients keep theirs too; idle for longer, it would be closed."""
+    """A connection that a module's tests share, as clients keep theirs; idle for too long, it would be closed."""
     with registry.connect() as connection:
         yield connection
 
