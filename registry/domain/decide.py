@@ -35,7 +35,7 @@ from registry.domain.events import (
     ServiceRegistered,
     ServiceUnregistered,
 )
-from registry.domain.fold import endpoints_key
+from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import STATUSES, Instance, decode_instance
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow, Tenant
 

@@ -77,8 +77,7 @@ def find(view: RegistryView, query: FindQuery) -> Answer:
     if group is None:
         return _find_alias(view, query, environment, consumer)
     stranger = consumer is not None and consumer.app_id != group.app_id
-    rule = query.rule
-    key = (rule._replace(text="") if rule.kind != "exact" else rule, query.tags, stranger)
+    key = (query.rule.text, query.tags, stranger)
     answer = group.answers.get(key)
     if answer is None:
         rows = _choose(group.services.values(), query)

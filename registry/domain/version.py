@@ -37,7 +37,7 @@ class VersionRule(NamedTuple):
     """Which versions of a microservice are meant.
 
     kind: `all`, `latest` (the greatest registered), `exact` (equal as text: 1.0 is not 1.0.0), `from` (>= low) or
-    `between` (low <= version < high; the ends are already in order).
+    `between` (low <= version < high; the ends are already in order). `text` is the same for rules that mean the same.
     """
 
     kind: str
@@ -72,11 +72,15 @@ def parse_rule(text: str) -> VersionRule:
         return VersionRule("latest", text)
     low = parse_version(match["low"])
     if match["plus"]:
-        return VersionRule("from", text, low)
+        return VersionRule("from", f"{_canonical(low)}+", low)
     if match["high"]:
-        high = parse_version(match["high"])
-        return VersionRule("between", text, min(low, high), max(low, high))
+        low, high = sorted((low, parse_version(match["high"])))
+        return VersionRule("between", f"{_canonical(low)}-{_canonical(high)}", low, high)
     return VersionRule("exact", text, low)
+
+
+def _canonical(version: Version) -> str:
+    return ".".join(map(str, version))
 
 
 def select(rule: VersionRule, candidates: Iterable[T], version_of: Callable[[T], tuple[str, Version]]) -> list[T]:

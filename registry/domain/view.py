@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from registry.domain.model import Microservice, Policy, Schema
 from registry.domain.position import ORIGIN, Position
-from registry.domain.version import Version, VersionRule
+from registry.domain.version import Version
 
 GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
 VersionKey = tuple[str, str, str, str]  # the same and a version
@@ -82,6 +82,12 @@ class ServiceRow:
     def service_id(self) -> str:
         return self.service.service_id
 
+    def drop_answers(self) -> None:
+        """A member changed: what was prepared for it is no longer true."""
+        self.answer = None
+        if self.group.answers:
+            self.group.answers.clear()
+
     def named_version(self) -> tuple[str, Version]:
         return self.service.version, self.version
 
@@ -95,7 +101,7 @@ class ServiceGroup:
     service_name: str
     services: dict[str, ServiceRow] = field(default_factory=dict)
     #: Prepared answers by what was asked of this group; emptied on every change of a member.
-    answers: dict[tuple[VersionRule, tuple[str, ...], bool], Answer] = field(default_factory=dict)
+    answers: dict[tuple[str, tuple[str, ...], bool], Answer] = field(default_factory=dict)
 
     @property
     def key(self) -> GroupKey:

@@ -18,7 +18,7 @@ from registry.domain.view import Answer, InstanceRow, Tenant
 from registry.http_api import queries, reply
 from registry.http_api.api import Api
 from registry.http_api.call import consumer_of, takes_gzip, tenant_of
-from registry.http_api.discovery import batch_reply
+from registry.http_api.discovery import batch_now, batch_reply
 from registry.http_api.reply import Reply
 
 #: Requests whose meaning is remembered, and prepared heads kept.
@@ -42,7 +42,7 @@ class Hot:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._finds: dict[tuple[bytes, bytes, bytes, bool], Taken] = {}
-        self._heads: dict[str, tuple[Answer, bytes]] = {}
+        self._heads: dict[str, tuple[Answer, bytes, bytes]] = {}
         self._date: tuple[Any, bytes] = (None, b"")
 
     # -- taking --------------------------------------------------------------------------------------------------------
@@ -98,21 +98,21 @@ class Hot:
         if answer is None or (query.consumer_id and discovery.unrecorded(tenant, (query,))):
             return None
         position = discovery.position_text(tenant)
-        if query.rev and query.rev == answer.rev:
-            unchanged = reply.not_modified(reply.revision(answer.rev), reply.position(position))
-            return self.render(unchanged, date)
-        if taken.gzip and len(answer.body) >= reply.GZIP_MIN_BYTES:
+        unchanged = bool(query.rev) and query.rev == answer.rev
+        if not unchanged and taken.gzip and len(answer.body) >= reply.GZIP_MIN_BYTES:
             whole = reply.json(answer.body, reply.revision(answer.rev), reply.position(position))
             return self.render(self._api.compressor.compress(whole, answer.rev), date)
         kept = self._heads.get(answer.rev)
         if kept is None or kept[0] is not answer:
-            kept = (answer, _lines(reply.json(answer.body, reply.revision(answer.rev))))
+            revision = reply.revision(answer.rev)
+            kept = (answer, _lines(reply.json(answer.body, revision)), _lines(reply.not_modified(revision)))
             if len(self._heads) >= KEPT_MAX:
                 self._heads.clear()
             self._heads[answer.rev] = kept
-        return b"".join(
-            (_OK, self._date_lines(date), kept[1], b"X-Registry-Position: ", position, b"\r\n\r\n", answer.body)
-        )
+        dates = self._date_lines(date)
+        if unchanged:
+            return b"".join((_NOT_MODIFIED, dates, kept[2], b"X-Registry-Position: ", position, b"\r\n\r\n"))
+        return b"".join((_OK, dates, kept[1], b"X-Registry-Position: ", position, b"\r\n\r\n", answer.body))
 
     def _answer_batch(self, taken: Taken, body: bytes, date: Any) -> bytes | None:
         key = (body, taken.consumer_id)
@@ -120,11 +120,10 @@ class Hot:
         if asked is None:
             asked = queries.batch_queries(*key)
             self._api.batches.put(key, asked)
-        discovery = self._api.discovery
-        results = discovery.batch_now(taken.tenant, asked.services, asked.instances)
-        if results is None or (taken.consumer_id and discovery.unrecorded(taken.tenant, asked.services)):
+        answer = batch_now(self._api, taken.tenant, asked)
+        if answer is None:
             return None
-        whole = batch_reply(self._api, taken.tenant, asked, results)
+        whole = batch_reply(self._api, taken.tenant, answer)
         return self.render(self._api.compressor.compress(whole) if taken.gzip else whole, date)
 
     def renew(self, tenant: Tenant, row: InstanceRow) -> asyncio.Future[bool]:
@@ -160,6 +159,7 @@ class Hot:
 
 
 _OK: Final = STATUS_LINE[200]
+_NOT_MODIFIED: Final = STATUS_LINE[304]
 
 
 def _lines(answer: Reply) -> bytes:

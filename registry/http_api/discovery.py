@@ -20,6 +20,8 @@ from registry.http_api.reply import Reply
 
 #: Bytes of the answer to one batch find.
 BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
+#: Answers to batches up to this size are kept until something changes.
+BATCH_KEPT_MAX_BYTES: Final = 4096
 
 
 def find_query(api: Api, call: Call) -> FindQuery:
@@ -71,16 +73,33 @@ async def batch_find(api: Api, call: Call) -> Reply:
     if asked is None:
         asked = queries.batch_queries(*key)
         api.batches.put(key, asked)
-    results = api.discovery.batch_now(call.tenant, asked.services, asked.instances)
-    if results is None:
+    answer = batch_now(api, call.tenant, asked)
+    if answer is None:
         results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
-    if asked.services and asked.services[0].consumer_id and await _record(api, call, asked.services):
-        results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
-    whole = batch_reply(api, call.tenant, asked, results)
+        if asked.consumer_id and await _record(api, call, asked.services):
+            results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
+        answer = _batch_body(asked, results)
+    whole = batch_reply(api, call.tenant, answer)
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
-def batch_reply(api: Api, tenant: Tenant, asked: BatchQueries, results: list[BatchResult]) -> Reply:
+def batch_now(api: Api, tenant: Tenant, asked: BatchQueries) -> bytes | None:
+    """The answer's body as it can be given without waiting, or None: it would contradict the client, or is to be
+    recorded first.
+    """
+    state = api.discovery.state(tenant)
+    if asked.state == state:
+        return asked.body
+    results = api.discovery.batch_now(tenant, asked.services, asked.instances)
+    if results is None or (asked.consumer_id and api.discovery.unrecorded(tenant, asked.services)):
+        return None
+    body = _batch_body(asked, results)
+    if len(body) <= BATCH_KEPT_MAX_BYTES:
+        asked.state, asked.body = state, body
+    return body
+
+
+def _batch_body(asked: BatchQueries, results: list[BatchResult]) -> bytes:
     services, instances = results
     size = sum(len(answer.body) for result in results for _, answer in result.updated)
     if size > BATCH_BYTES_MAX:
@@ -90,7 +109,10 @@ def batch_reply(api: Api, tenant: Tenant, asked: BatchQueries, results: list[Bat
         members.append(b'"services":' + encode_batch(services))
     if asked.instances:
         members.append(b'"instances":' + encode_batch(instances))
-    body = b"{" + b",".join(members) + b"}"
+    return b"{" + b",".join(members) + b"}"
+
+
+def batch_reply(api: Api, tenant: Tenant, body: bytes) -> Reply:
     return reply.json(body, reply.position(api.discovery.position_text(tenant)))
 
 

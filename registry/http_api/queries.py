@@ -90,11 +90,18 @@ def check_provider(app_id: str, name: str, environment: str) -> None:
         raise InvalidParams("development, testing, acceptance, production or blank - at query parameter `env`")
 
 
-class BatchQueries(Struct, frozen=True):
-    """The two lists of a batch find, each to be answered on its own."""
+class BatchQueries(Struct, eq=False):
+    """The two lists of a batch find, each to be answered on its own.
+
+    Clients repeat a batch until something changes, so its last answer is kept: `body` holds for as long as the views
+    that it was made from are as they were at `state` (`Discovery.state`).
+    """
 
     services: tuple[FindQuery, ...]
     instances: tuple[InstanceQuery, ...]
+    consumer_id: str = ""
+    state: tuple[object, ...] = ()
+    body: bytes = b""
 
 
 def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:
@@ -108,6 +115,7 @@ def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:
     return BatchQueries(
         tuple(_service_query(item, index, consumer_id) for index, item in enumerate(request.services or [])),
         tuple(_instance_query(item, index, consumer_id) for index, item in enumerate(request.instances or [])),
+        consumer_id,
     )
 
 

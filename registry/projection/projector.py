@@ -17,7 +17,8 @@ from typing import Final
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, decode_event
-from registry.domain.fold import Outcome, apply
+from registry.domain.fold import apply
+from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import RegistryView, Tenant
 from registry.store.port import HistoryChanged, Store, Tail

@@ -84,6 +84,11 @@ class Discovery:
     def _is_shared(self, query: FindQuery | InstanceQuery) -> bool:
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
 
+    def state(self, tenant: Tenant) -> tuple[object, ...]:
+        """What the answers of this moment are made from: equal states, equal answers."""
+        view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
+        return view, view.changes, shared, shared.changes
+
     # -- many at once --------------------------------------------------------------------------------------------------
 
     def batch_now(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult] | None:

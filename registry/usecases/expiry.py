@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, InstanceExpired, InstanceRegistered, encode_event
-from registry.domain.fold import DELETE, Outcome
+from registry.domain.outcome import DELETE, Outcome
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector

@@ -17,9 +17,9 @@ import msgspec
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, ServiceUnregistered
 from registry.domain.find import may_see
-from registry.domain.fold import Change, Outcome
 from registry.domain.metadata import watching
 from registry.domain.model import ServiceKey
+from registry.domain.outcome import Change, Outcome
 from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.projection.projector import Projector

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 from registry.domain.decide import Known, Quotas, Stamp
 from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.events import Event, encode_event
-from registry.domain.fold import Outcome
+from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from hypothesis import given
 
 from registry.domain.events import Event, InstanceExpired, InstanceRegistered, InstanceUnregistered
-from registry.domain.fold import Outcome, apply
+from registry.domain.fold import apply
+from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from tests.support.builders import EPOCH

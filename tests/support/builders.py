@@ -9,8 +9,9 @@ from typing import Any
 from registry.domain.commands import HealthCheckBody, InstanceBody, MicroserviceBody
 from registry.domain.decide import Stamp
 from registry.domain.events import Event, InstanceRegistered, ServiceRegistered
-from registry.domain.fold import Outcome, apply
+from registry.domain.fold import apply
 from registry.domain.model import Instance, Microservice
+from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 

@@ -34,7 +34,8 @@ from registry.domain.events import (
     TagsReplaced,
 )
 from registry.domain.find import FindQuery, InstanceQuery
-from registry.domain.fold import Outcome, endpoints_key
+from registry.domain.fold_instances import endpoints_key
+from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.view import RegistryView
 from tests.support.naive_versions import is_version, matching

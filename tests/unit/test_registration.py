@@ -20,8 +20,9 @@ from registry.domain.errors import (
     ServiceNotExists,
 )
 from registry.domain.events import InstanceExpired, InstanceRegistered, InstanceStatusSet, ServiceRegistered
-from registry.domain.fold import Outcome, endpoints_key
+from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import HealthCheck
+from registry.domain.outcome import Outcome
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from tests.support.builders import (
     AT_MS,

@@ -1,0 +1,40 @@
+"""Outcome: what applying an event came to - the changes made, or the refusal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from registry.domain.errors import RegistryError
+from registry.domain.model import Microservice
+from registry.domain.view import InstanceRow
+
+CREATE: Final = "CREATE"
+UPDATE: Final = "UPDATE"
+DELETE: Final = "DELETE"
+
+
+class Change(Struct, frozen=True):
+    """One instance changed. `row` is the new content, or on DELETE the last one."""
+
+    action: str
+    service: Microservice
+    row: InstanceRow
+
+
+class Outcome(Struct, frozen=True):
+    """What applying an event came to.
+
+    `id` is the service or instance that the event ended up concerning: another than the event names, when the fold
+    merged it into what was there. `error` is set when the event was refused. `released` names the consumers whose
+    dependency on the service ended with it, and who are still to be told of its last changes.
+    """
+
+    id: str = ""
+    changes: tuple[Change, ...] = ()
+    released: tuple[str, ...] = ()
+    error: RegistryError | None = None
+
+
+NOTHING: Final = Outcome()
