@@ -130,7 +130,7 @@ class Hot:
         return self._api.heartbeats.renew(tenant, row)
 
     def beaten(self, tenant: Tenant) -> Reply:
-        return reply.empty(reply.position(self._api.discovery.position_text(tenant)))
+        return reply.empty(self._api.position(tenant))
 
     async def beat(self, tenant: Tenant, row: InstanceRow) -> Reply:
         """The heartbeat again, with all the waiting that it may need."""
@@ -138,7 +138,7 @@ class Hot:
             await self._api.heartbeats.beat(tenant, row.service_id, row.instance_id)
         except RegistryError as error:
             self._api.alarms.observe(error)
-            position = reply.position(self._api.discovery.position_text(tenant))
+            position = self._api.position(tenant)
             return reply.error(error, *((position,) if error.code // 1000 == 400 else ()))
         return self.beaten(tenant)
 

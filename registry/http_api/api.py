@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from registry.domain.find import FindQuery
+from registry.domain.view import Tenant
+from registry.http_api import reply
 from registry.http_api.queries import BatchQueries, Memo
-from registry.http_api.reply import Compressor
+from registry.http_api.reply import Compressor, Header
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
 from registry.usecases.heartbeats import Heartbeats
@@ -33,3 +35,7 @@ class Api:
     compressor: Compressor = field(default_factory=Compressor)
     finds: Memo[FindQuery] = field(default_factory=Memo)
     batches: Memo[BatchQueries] = field(default_factory=Memo)
+
+    def position(self, tenant: Tenant) -> Header:
+        """The header that says at which position of the tenant's log an answer is made."""
+        return reply.position(self.discovery.position_text(tenant))

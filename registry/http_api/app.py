@@ -127,7 +127,7 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
         return reply.empty()
     except RegistryError as error:
         if call is not None and error.code // 1000 == 400:
-            headers = (reply.position(api.discovery.position_text(call.tenant)),)
+            headers = (api.position(call.tenant),)
         return _failed(api, error, *headers)
     except Exception:
         logger.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "request_failed"})

@@ -56,7 +56,7 @@ async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> bool:
 
 def answer_reply(api: Api, call: Call, answer: Answer, rev: str) -> Reply:
     """304 when the client holds exactly this answer, else the whole of it."""
-    position = reply.position(api.discovery.position_text(call.tenant))
+    position = api.position(call.tenant)
     if rev and rev == answer.rev:
         return reply.not_modified(reply.revision(answer.rev), position)
     whole = reply.json(answer.body, reply.revision(answer.rev), position)
@@ -113,7 +113,7 @@ def _batch_body(asked: BatchQueries, results: list[BatchResult]) -> bytes:
 
 
 def batch_reply(api: Api, tenant: Tenant, body: bytes) -> Reply:
-    return reply.json(body, reply.position(api.discovery.position_text(tenant)))
+    return reply.json(body, api.position(tenant))
 
 
 async def list_instances(api: Api, call: Call) -> Reply:

@@ -79,5 +79,5 @@ def _hidden(api: Api, call: Call) -> frozenset[str]:
 
 def _answer(api: Api, call: Call, value: Any) -> Reply:
     """Large answers are compressed once per content: consoles ask again and again for the same."""
-    whole = reply.json(msgspec.json.encode(value), reply.position(api.discovery.position_text(call.tenant)))
+    whole = reply.json(msgspec.json.encode(value), api.position(call.tenant))
     return api.compressor.compress(whole, content_digest(whole.body).hex()) if call.accepts_gzip else whole

@@ -20,14 +20,14 @@ async def create(api: Api, call: Call) -> Reply:
     """`POST /v1/{project}/gov/{kind}`."""
     command = await call.decode(PolicyBody)
     policy_id = await api.metadata.save_policy(call.tenant, call.path["kind"], "", command, call.actor)
-    return reply.json(msgspec.json.encode({"id": policy_id}), _position(api, call))
+    return reply.json(msgspec.json.encode({"id": policy_id}), api.position(call.tenant))
 
 
 async def change(api: Api, call: Call) -> Reply:
     """`PUT /v1/{project}/gov/{kind}/{id}`."""
     command = await call.decode(PolicyBody)
     await api.metadata.save_policy(call.tenant, call.path["kind"], call.path["id"], command, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def get(api: Api, call: Call) -> Reply:
@@ -64,12 +64,8 @@ def _display(policies: list[Policy]) -> list[dict[str, Any]]:
 async def delete(api: Api, call: Call) -> Reply:
     """`DELETE /v1/{project}/gov/{kind}/{id}`; with a match group go the policies of its name."""
     await api.metadata.delete_policy(call.tenant, call.path["kind"], call.path["id"], call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 def _pretty(api: Api, call: Call, value: Any) -> Reply:
-    return reply.json(msgspec.json.format(msgspec.json.encode(value), indent=2), _position(api, call))
-
-
-def _position(api: Api, call: Call) -> reply.Header:
-    return reply.position(api.discovery.position_text(call.tenant))
+    return reply.json(msgspec.json.format(msgspec.json.encode(value), indent=2), api.position(call.tenant))

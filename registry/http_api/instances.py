@@ -20,19 +20,19 @@ async def register(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/instances`."""
     command = await call.decode(RegisterInstance, INSTANCE_BODY_MAX_BYTES)
     instance_id = await api.instances.register(call.tenant, call.service_id, command.instance, call.actor)
-    return reply.json(b'{"instanceId":"%s"}' % instance_id.encode(), _position(api, call))
+    return reply.json(b'{"instanceId":"%s"}' % instance_id.encode(), api.position(call.tenant))
 
 
 async def unregister(api: Api, call: Call) -> Reply:
     """`DELETE microservices/{serviceId}/instances/{instanceId}`."""
     await api.instances.unregister(call.tenant, call.service_id, call.instance_id, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def heartbeat(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/instances/{instanceId}/heartbeat`. A body is ignored."""
     await api.heartbeats.beat(call.tenant, call.service_id, call.instance_id)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def heartbeat_set(api: Api, call: Call) -> Reply:
@@ -48,14 +48,14 @@ async def heartbeat_set(api: Api, call: Call) -> Reply:
         {"serviceId": name.service_id, "instanceId": name.instance_id, **({"errMessage": reason} if reason else {})}
         for name, reason in reasons.items()
     ]
-    return reply.json(msgspec.json.encode({"instances": elements}), _position(api, call))
+    return reply.json(msgspec.json.encode({"instances": elements}), api.position(call.tenant))
 
 
 async def set_status(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/instances/{instanceId}/status?value=`."""
     status = call.query("value")
     await api.instances.set_status(call.tenant, call.service_id, call.instance_id, status, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def set_statuses(api: Api, call: Call) -> Reply:
@@ -65,15 +65,11 @@ async def set_statuses(api: Api, call: Call) -> Reply:
         raise InvalidParams("status is missing - at `$.status`")
     pairs = to_properties(command.matches.properties if command.matches else None)
     await api.instances.set_statuses(call.tenant, pairs, command.status, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def set_properties(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/instances/{instanceId}/properties`: replaces them all."""
     command = await call.decode(SetProperties, PROPERTIES_BODY_MAX_BYTES)
     await api.instances.set_properties(call.tenant, call.service_id, call.instance_id, command.properties, call.actor)
-    return reply.empty(_position(api, call))
-
-
-def _position(api: Api, call: Call) -> reply.Header:
-    return reply.position(api.discovery.position_text(call.tenant))
+    return reply.empty(api.position(call.tenant))

@@ -38,20 +38,20 @@ async def replace_tags(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/tags`: replaces the whole set."""
     command = await call.decode(SetTags)
     await api.metadata.replace_tags(call.tenant, call.service_id, command.tags or {}, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def set_tag(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/tags/{key}?value=`."""
     key, value = _tag(call.path["key"], "the path"), _tag(call.query("value"), "query parameter `value`")
     await api.metadata.set_tag(call.tenant, call.service_id, key, value, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def get_tags(api: Api, call: Call) -> Reply:
     """`GET microservices/{serviceId}/tags`."""
     tags = await api.discovery.tags(call.tenant, call.service_id)
-    return reply.json(msgspec.json.encode({"tags": tags} if tags else {}), _position(api, call))
+    return reply.json(msgspec.json.encode({"tags": tags} if tags else {}), api.position(call.tenant))
 
 
 async def delete_tags(api: Api, call: Call) -> Reply:
@@ -60,7 +60,7 @@ async def delete_tags(api: Api, call: Call) -> Reply:
     if len(keys) > TAGS_MAX:
         raise InvalidParams(f"more than {TAGS_MAX} tags - at the path")
     await api.metadata.delete_tags(call.tenant, call.service_id, keys, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 def _tag(text: str, where: str) -> str:
@@ -76,21 +76,21 @@ async def put_schema(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/schemas/{schemaId}`."""
     command = await call.decode(PutSchema)
     await api.metadata.put_schema(call.tenant, call.service_id, _schema_id(call), command, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def replace_schemas(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/schemas`."""
     command = await call.decode(ReplaceSchemas)
     await api.metadata.replace_schemas(call.tenant, call.service_id, command.schemas, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def get_schema(api: Api, call: Call) -> Reply:
     """`GET microservices/{serviceId}/schemas/{schemaId}`: the content; the summary stands in a header."""
     schema = await api.discovery.schema(call.tenant, call.service_id, _schema_id(call))
     body = msgspec.json.encode({"schema": schema.schema})
-    whole = reply.json(body, reply.schema_summary(schema.summary), _position(api, call))
+    whole = reply.json(body, reply.schema_summary(schema.summary), api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
@@ -98,14 +98,14 @@ async def list_schemas(api: Api, call: Call) -> Reply:
     """`GET microservices/{serviceId}/schemas?withSchema=`."""
     with_schema = call.flag("withSchema")
     schemas = await api.discovery.schemas(call.tenant, call.service_id, with_schema)
-    whole = reply.json(msgspec.json.encode({"schemas": schemas} if schemas else {}), _position(api, call))
+    whole = reply.json(msgspec.json.encode({"schemas": schemas} if schemas else {}), api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
 async def delete_schema(api: Api, call: Call) -> Reply:
     """`DELETE microservices/{serviceId}/schemas/{schemaId}`."""
     await api.metadata.delete_schema(call.tenant, call.service_id, _schema_id(call), call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 def _schema_id(call: Call) -> str:
@@ -134,7 +134,7 @@ async def _related(
     """`sameDomain` holds by construction: dependencies never leave their tenant."""
     service_id, no_self = call.service_id, call.query("noSelf") == "1"
     services = await api.discovery.read(call.tenant, lambda view: question(view, service_id, no_self))
-    return reply.json(msgspec.json.encode({member: services} if services else {}), _position(api, call))
+    return reply.json(msgspec.json.encode({member: services} if services else {}), api.position(call.tenant))
 
 
 async def add_dependencies(api: Api, call: Call) -> Reply:
@@ -152,8 +152,4 @@ async def _change_dependencies(api: Api, call: Call, replace: bool) -> Reply:
     if not command.dependencies:
         raise InvalidParams("dependencies must hold at least one element - at `$.dependencies`")
     await api.metadata.change_dependencies(call.tenant, command.dependencies, replace, call.actor)
-    return reply.empty(DEPRECATED, _position(api, call))
-
-
-def _position(api: Api, call: Call) -> reply.Header:
-    return reply.position(api.discovery.position_text(call.tenant))
+    return reply.empty(DEPRECATED, api.position(call.tenant))

@@ -57,18 +57,18 @@ async def delete_many(api: Api, call: Call) -> Reply:
         except RegistryError as error:
             element["errMessage"] = f"{error.message}({error.detail})"
         services.append(element)
-    return reply.json(msgspec.json.encode({"services": services}), _position(api, call))
+    return reply.json(msgspec.json.encode({"services": services}), api.position(call.tenant))
 
 
 async def get(api: Api, call: Call) -> Reply:
     """`GET microservices/{serviceId}`."""
-    return reply.json(await api.discovery.service(call.tenant, call.service_id), _position(api, call))
+    return reply.json(await api.discovery.service(call.tenant, call.service_id), api.position(call.tenant))
 
 
 async def list_all(api: Api, call: Call) -> Reply:
     """`GET microservices`."""
     body = await api.discovery.services(call.tenant, call.flag("withShared"))
-    whole = reply.json(body, _position(api, call))
+    whole = reply.json(body, api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
@@ -91,25 +91,21 @@ async def _schema_exists(api: Api, call: Call) -> Reply:
         raise InvalidParams("both are needed - at query parameters `serviceId` and `schemaId`")
     schema = await api.discovery.schema(call.tenant, service_id, schema_id)
     body = msgspec.json.encode({"serviceId": service_id, "schemaId": schema_id})
-    return reply.json(body, reply.schema_summary(schema.summary), _position(api, call))
+    return reply.json(body, reply.schema_summary(schema.summary), api.position(call.tenant))
 
 
 async def set_properties(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/properties`: replaces them all."""
     command = await call.decode(SetProperties, PROPERTIES_BODY_MAX_BYTES)
     await api.microservices.set_properties(call.tenant, call.service_id, command.properties, call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 async def unregister(api: Api, call: Call) -> Reply:
     """`DELETE microservices/{serviceId}?force=`."""
     await api.microservices.unregister(call.tenant, call.service_id, call.flag("force"), call.actor)
-    return reply.empty(_position(api, call))
+    return reply.empty(api.position(call.tenant))
 
 
 def _service_id(api: Api, call: Call, service_id: str) -> Reply:
-    return reply.json(msgspec.json.encode({"serviceId": service_id}), _position(api, call))
-
-
-def _position(api: Api, call: Call) -> reply.Header:
-    return reply.position(api.discovery.position_text(call.tenant))
+    return reply.json(msgspec.json.encode({"serviceId": service_id}), api.position(call.tenant))
