@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from registry.domain.commands import SCHEMA_ID, DeleteServices, RegisterService, SetProperties
+from registry.domain.commands import ID_MAX, NO_SPACE, SCHEMA_ID, DeleteServices, RegisterService, SetProperties
 from registry.domain.errors import InvalidParams, RegistryError
 from registry.domain.version import parse_rule
 from registry.http_api import reply
@@ -87,6 +87,8 @@ async def exists(api: Api, call: Call) -> Reply:
 
 async def _schema_exists(api: Api, call: Call) -> Reply:
     service_id, schema_id = call.query("serviceId"), call.query("schemaId")
+    if len(service_id) > ID_MAX or not re.search(NO_SPACE, service_id):
+        raise InvalidParams(f"1 to {ID_MAX} characters, no white space - at query parameter `serviceId`")
     if not service_id or not schema_id or len(schema_id) > 160 or not _SCHEMA_ID.search(schema_id):
         raise InvalidParams("both are needed - at query parameters `serviceId` and `schemaId`")
     schema = await api.discovery.schema(call.tenant, service_id, schema_id)

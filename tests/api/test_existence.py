@@ -70,6 +70,7 @@ def test_environment_is_part_of_the_key(api: Api) -> None:
         ("?type=microservice&appId=shop&serviceName=cart&version=", "`version`"),
         ("?type=microservice&appId=shop&serviceName=cart&version=v1", "version"),
         ("?type=microservice&appId=shop&serviceName=cart&version=1.0&env=moon", "`env`"),
+        ("?type=schema&serviceId=a%20b&schemaId=s", "`serviceId`"),
         ("?type=schema", "`serviceId`"),
         ("?type=schema&serviceId=s&schemaId=a%20b", "`schemaId`"),
     ],
