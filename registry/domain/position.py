@@ -9,8 +9,8 @@ class Position(NamedTuple):
     """The place of one event in one tenant's log, totally ordered.
 
     `epoch` is the history: the Redis time (ms) at which it began. `sequence` counts the events of that history from
-    1 without gaps, so that a reader can tell "nothing new" from "something missing". A log that lost its tail goes
-    on under a later epoch, so every new position is greater than every lost one (decisions/0001).
+    1 without gaps, so that a reader can tell "nothing new" from "something missing". A log that begins anew does so
+    under a later epoch; one that lost its tail goes on under its own, which the replicas notice (decisions/0001).
     """
 
     epoch: int

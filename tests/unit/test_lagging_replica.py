@@ -1,0 +1,80 @@
+"""A replica that is behind: what it may say from its own view, and what it may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry.domain.commands import InstanceBody, MicroserviceBody
+from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.projection.projector import Projector
+from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.usecases.heartbeats import Heartbeats
+from registry.usecases.instances import Instances
+from registry.usecases.microservices import Microservices
+from registry.usecases.writes import Clock, Writes
+from tests.support.clock import ManualClock
+
+T = DEFAULT_TENANT
+
+pytestmark = pytest.mark.anyio
+
+
+class Lane:
+    """One replica without its reading loop: it learns of others' events only by catching up."""
+
+    def __init__(self, server: MemoryServer, name: str) -> None:
+        store = MemoryStore(server)
+        self.projector = Projector(store, name)
+        writes = Writes(store, self.projector, Clock())
+        self.instances = Instances(writes, Heartbeats(store, self.projector), lambda: f"new-{name}")
+        self.services = Microservices(writes)
+
+    @property
+    def view(self) -> RegistryView:
+        return self.projector.view(T)
+
+
+@pytest.fixture
+async def lanes() -> tuple[Lane, Lane]:
+    server = MemoryServer(ManualClock())
+    a, b = Lane(server, "a"), Lane(server, "b")
+    await a.services.register(T, MicroserviceBody(service_name="cart", service_id="cart"), "t")
+    await a.instances.register(T, "cart", InstanceBody(host_name="h", instance_id="i"), "t")
+    await b.projector.catch_up(T)
+    return a, b
+
+
+async def test_status_that_was_changed_elsewhere_is_set_back(lanes: tuple[Lane, Lane]) -> None:
+    """B still holds UP when UP is asked for: answering "nothing to do" would lose the write."""
+    a, b = lanes
+    await a.instances.set_status(T, "cart", "i", "DOWN", "t")
+    await b.instances.set_status(T, "cart", "i", "UP", "t")
+    await a.projector.catch_up(T)
+    row = a.view.instance("cart", "i")
+    assert row is not None
+    assert b'"status":"UP"' in row.body
+
+
+async def test_content_that_was_overwritten_elsewhere_is_registered_again(lanes: tuple[Lane, Lane]) -> None:
+    a, b = lanes
+    await a.instances.register(T, "cart", InstanceBody(host_name="other", instance_id="i"), "t")
+    await b.instances.register(T, "cart", InstanceBody(host_name="h", instance_id="i"), "t")
+    await a.projector.catch_up(T)
+    row = a.view.instance("cart", "i")
+    assert row is not None
+    assert b'"hostName":"h"' in row.body
+
+
+async def test_service_that_was_deleted_elsewhere_is_registered_again(lanes: tuple[Lane, Lane]) -> None:
+    a, b = lanes
+    await a.services.unregister(T, "cart", True, "t")
+    await b.services.register(T, MicroserviceBody(service_name="cart", service_id="cart"), "t")
+    await a.projector.catch_up(T)
+    assert "cart" in a.view.services
+
+
+async def test_waiting_for_a_position_that_never_comes_leaves_nothing(lanes: tuple[Lane, Lane]) -> None:
+    """Else a header that any client can send grows the replica."""
+    a, _ = lanes
+    assert not await a.projector.wait_for(T, a.view.position._replace(sequence=10**6), 0.001)
+    assert a.projector._waiters == {}
