@@ -149,6 +149,13 @@ def hot(target: bytes, method: bytes = b"GET", body: bytes = b"", *headers: byte
     return method + b" " + target + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+#: What follows a chunked body is no header of the request: here it would name another tenant.
+TRAILED = (
+    b"POST " + TARGETS[27] + b" HTTP/1.1\r\nHost: h\r\nX-Domain-Name: lanes\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"%x\r\n%b\r\n0\r\nX-Domain-Name: other\r\n\r\n" % (len(BODIES[7]), BODIES[7])
+)
+
+
 def converse(lane: Replica, data: bytes, cuts: list[int]) -> bytes:
     """Send the bytes in segments cut there, read until the registry ends the connection, and leave out the dates."""
     with socket.create_connection((lane.host, lane.port), LIMIT_S) as connection:
@@ -174,6 +181,7 @@ def converse(lane: Replica, data: bytes, cuts: list[int]) -> bytes:
 @example([hot(TARGETS[20], b"PUT"), hot(TARGETS[20], b"PUT"), hot(TARGETS[27], b"POST", BODIES[4])], [7, 90, 150])
 @example([hot(TARGETS[27], b"POST", BODIES[-1]), hot(TARGETS[0])], [])
 @example([hot(TARGETS[22], b"PUT"), hot(TARGETS[31]), hot(TARGETS[0], b"GET", b"", b"X-ConsumerId: buyer")], [])
+@example([TRAILED], [])
 def test_both_lanes_answer_the_same_bytes(
     lanes: tuple[Replica, Replica], conversation: list[bytes], cuts: list[int]
 ) -> None:
