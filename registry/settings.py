@@ -111,9 +111,6 @@ class Settings:
     )
     log_level: str = field(default="info", metadata={"unit": "level", "help": "debug, info, warning or error"})
 
-    def listen_url(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
 
 def variable(name: str) -> str:
     """The environment variable of a setting. Some are named as in the reference, so that deployments move over."""

@@ -22,7 +22,7 @@ def openapi(routes: Sequence[ApiRoute]) -> bytes:
     """The document as JSON."""
     types = [type_ for route in routes for type_ in (route.request, route.response) if type_ is not None]
     schemas, components = msgspec.json.schema_components([*types, ErrorBody], ref_template=_REF)
-    by_type = dict(zip([*map(_hashable, types), ErrorBody], schemas, strict=True))
+    by_type = dict(zip([*types, ErrorBody], schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
@@ -38,10 +38,6 @@ def openapi(routes: Sequence[ApiRoute]) -> bytes:
             "components": {"schemas": components, "parameters": _PARAMETERS},
         }
     )
-
-
-def _hashable(type_: Any) -> Any:
-    return type_
 
 
 def _operation(route: ApiRoute, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from registry.domain.decide import instance_or_refuse
-from registry.domain.errors import InstanceNotExists, RegistryError
+from registry.domain.errors import RegistryError
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Store
@@ -95,8 +95,6 @@ def _reason(result: BaseException | None) -> str:
     match result:
         case None:
             return ""
-        case InstanceNotExists():
-            return f"{result.message}({result.detail})"
         case RegistryError():
             return f"{result.message}({result.detail})"
     raise result
