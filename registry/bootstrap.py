@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from registry import __version__
+from registry.clock import Clock
 from registry.domain.decide import Quotas
 from registry.http_api.api import Api
 from registry.http_api.app import create_app
@@ -26,7 +27,7 @@ from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.self_registration import SelfRegistration
 from registry.usecases.watching import Watching
-from registry.usecases.writes import Clock, Writes
+from registry.usecases.writes import Writes
 
 #: A replica that has not heard from the store for so long (seconds) should not be sent requests.
 SILENT_MAX_S = 5.0
@@ -80,7 +81,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     """Wire one replica. Nothing runs yet."""
     clock = clock or Clock()
     name = secrets.token_hex(6)
-    projector = Projector(store, name)
+    projector = Projector(store, name, clock)
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
     writes = Writes(store, projector, clock, quotas(settings))
     heartbeats = Heartbeats(store, projector)

@@ -17,6 +17,7 @@ LAYERS = ["domain", "store", "projection", "usecases", "http_api", "fast_lane", 
 TOP_MODULES = {
     "__init__": "domain",
     "settings": "store",
+    "clock": "store",
     "logconfig": "running",
     "bootstrap": "running",
     "__main__": "cli",

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
+from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, decode_event
 from registry.domain.fold import apply
@@ -60,9 +60,10 @@ class Projector:
     Args:
         store: the log.
         replica: the name under which this replica's own events are recorded.
+        clock: tells for how long the store has been silent.
     """
 
-    def __init__(self, store: Store, replica: str) -> None:
+    def __init__(self, store: Store, replica: str, clock: Clock | None = None) -> None:
         self.replica = replica
         self._store = store
         self._views: dict[Tenant, RegistryView] = {}
@@ -81,7 +82,8 @@ class Projector:
         self._applied = 0
         self._refused = 0
         self._rebuilt = 0
-        self._last_contact = time.monotonic()
+        self._steady_ms = (clock or Clock()).steady_ms
+        self._last_contact_ms = self._steady_ms()
         self._loop: asyncio.AbstractEventLoop | None = None
         #: Set once the views have reached the tail of the logs.
         self.live = False
@@ -116,7 +118,7 @@ class Projector:
     @property
     def silent_s(self) -> float:
         """Seconds since the store last answered. It is asked all the time, so some seconds mean that it is away."""
-        return time.monotonic() - self._last_contact
+        return (self._steady_ms() - self._last_contact_ms) / 1000
 
     def stats(self) -> ProjectorStats:
         return ProjectorStats(len(self._views), self._applied, self._refused, self._rebuilt, self.silent_s, self.live)
@@ -163,7 +165,7 @@ class Projector:
     async def _read(self, block_ms: int) -> Tail:
         after = {tenant: view.position for tenant, view in self._views.items()}
         tail = await self._store.read(after, self._tenants_after, block_ms)
-        self._last_contact = time.monotonic()
+        self._last_contact_ms = self._steady_ms()
         return tail
 
     async def _absorb(self, tail: Tail) -> None:
@@ -337,7 +339,7 @@ class Projector:
 
     async def _catch_up(self, tenant: Tenant) -> None:
         head = await self._store.head(tenant)
-        self._last_contact = time.monotonic()
+        self._last_contact_ms = self._steady_ms()
         if head == ORIGIN and not self.knows(tenant):
             return
         if not self.knows(tenant):

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, InstanceExpired, InstanceRegistered, encode_event
 from registry.domain.outcome import DELETE, Outcome
@@ -25,7 +26,7 @@ from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store
-from registry.usecases.writes import Clock, Writes
+from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
 

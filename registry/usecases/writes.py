@@ -7,12 +7,11 @@ with what applying it came to. A decision that would contradict the client is ma
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Final, NamedTuple, TypeVar
 
+from registry.clock import Clock
 from registry.domain.decide import Known, Quotas, Stamp
 from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.events import Event, encode_event
@@ -31,14 +30,6 @@ BATCH_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 FLIGHTS_MAX: Final = 2
 WAITING_MAX: Final = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where time comes from: the wall (Unix ms) and a clock that never jumps (ms)."""
-
-    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    steady_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000
 
 
 class _Pending(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from registry.clock import Clock
 from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from registry.projection.projector import Projector
@@ -11,7 +12,7 @@ from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.microservices import Microservices
-from registry.usecases.writes import Clock, Writes
+from registry.usecases.writes import Writes
 from tests.support.clock import ManualClock
 
 T = DEFAULT_TENANT
