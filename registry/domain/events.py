@@ -146,6 +146,16 @@ class PolicyDeleted(Recorded, frozen=True, tag="policy-deleted"):
     policy_id: str
 
 
+class HistoryResumed(Recorded, frozen=True, tag="history-resumed"):
+    """The first event of a new epoch, which goes on where another one was broken off.
+
+    `after` (`epoch-sequence`) names the state in which it begins: the event directly before it in the log, or, where
+    the log begins with it, the position at which the snapshot was taken that stands in for everything before.
+    """
+
+    after: str
+
+
 Event = (
     ServiceRegistered
     | ServiceUnregistered
@@ -165,6 +175,7 @@ Event = (
     | DependenciesReplaced
     | PolicySaved
     | PolicyDeleted
+    | HistoryResumed
 )
 
 EVENT_TYPES: Final = Event.__args__

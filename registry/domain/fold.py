@@ -7,7 +7,7 @@ losing client of the race is told. So replaying a log gives every replica the sa
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec import structs
 
@@ -15,6 +15,7 @@ from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
     Event,
+    HistoryResumed,
     InstanceExpired,
     InstancePropertiesSet,
     InstanceRegistered,
@@ -46,6 +47,9 @@ from registry.domain.outcome import NOTHING, Outcome
 from registry.domain.position import Position
 from registry.domain.view import RegistryView
 
+#: Earlier epochs remembered. Each stands for a store that lost something; older ones cannot come back.
+LINEAGE_MAX: Final = 64
+
 
 def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
     """Apply one event to the view.
@@ -54,12 +58,37 @@ def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
     """
     if position <= view.position:
         return NOTHING
-    view.position = position
-    view.position_text = position.text().encode()
+    move(view, position)
     outcome = _change(view, position, event)
     if outcome.error is None:
         view.changes += 1
+        _mark_changed(view, position, event, outcome)
     return outcome
+
+
+def move(view: RegistryView, position: Position) -> None:
+    """The view now stands at `position`, perhaps in a new epoch."""
+    before = view.position
+    if before.epoch and position.epoch != before.epoch:
+        view.lineage[before.epoch] = before.sequence
+        if len(view.lineage) > LINEAGE_MAX:
+            del view.lineage[min(view.lineage)]
+    view.position = position
+    view.position_text = position.text().encode()
+
+
+def _mark_changed(view: RegistryView, position: Position, event: Event, outcome: Outcome) -> None:
+    match event:
+        case DependenciesAdded() | DependenciesReplaced() | PolicySaved() | PolicyDeleted() | ServiceUnregistered():
+            view.rest_changed = position
+        case HistoryResumed():
+            pass
+        case ServiceRegistered():
+            view.services[outcome.id].changed = position
+        case InstanceRegistered():
+            view.services[event.instance.service_id].changed = position
+        case _:
+            view.services[event.service_id].changed = position
 
 
 def _change(view: RegistryView, position: Position, event: Event) -> Outcome:
@@ -91,4 +120,6 @@ def _change(view: RegistryView, position: Position, event: Event) -> Outcome:
             return Outcome(event.policy.id)
         case PolicyDeleted():
             return delete_policy(view, event)
+        case HistoryResumed():
+            return NOTHING
     assert_never(event)

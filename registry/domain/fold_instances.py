@@ -55,6 +55,8 @@ def register_instance(view: RegistryView, position: Position, event: InstanceReg
         version=row.service.version,
         timestamp=decode_instance(before.body).timestamp if before else now,
         mod_timestamp=now,
+        # One string for all instances of the service, of which there may be many.
+        service_id=row.service_id,
     )
     after = _instance_row(content, key, position.text())
     _put_instance(view, row, after)

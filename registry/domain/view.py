@@ -77,6 +77,8 @@ class ServiceRow:
     schemas: dict[str, Schema] = field(default_factory=dict)
     #: The prepared list answer; None after a change.
     answer: Answer | None = None
+    #: Where it last changed. Replicas that agree on this agree on everything in the row.
+    changed: Position = ORIGIN
 
     @property
     def service_id(self) -> str:
@@ -127,6 +129,10 @@ class RegistryView:
     providers: dict[str, dict[GroupKey, None]] = field(default_factory=dict)
     consumers: dict[GroupKey, dict[str, None]] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
+    #: Where the last change was that concerns no single service's row: dependencies, policies, a service that left.
+    rest_changed: Position = ORIGIN
+    #: Earlier histories that led here: epoch -> the sequence up to which its events are part of this one.
+    lineage: dict[int, int] = field(default_factory=dict)
     instance_count: int = 0
     #: Moves with every change of any row; answers that span services are valid for one value of it.
     changes: int = 0
@@ -138,6 +144,11 @@ class RegistryView:
         if holder is None and service.alias:
             holder = self.alias_ids.get((*where, service.alias, service.version))
         return holder
+
+    def includes(self, position: Position) -> bool:
+        """Whether the event that stood at `position`, in this history or one that led to it, is part of this view."""
+        epoch, sequence = position
+        return sequence <= (self.position.sequence if epoch == self.position.epoch else self.lineage.get(epoch, 0))
 
     def instance(self, service_id: str, instance_id: str) -> InstanceRow | None:
         """The instance, if this service has it."""

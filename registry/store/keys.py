@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, unquote
 
+from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.port import LeaseName
 
@@ -33,6 +34,21 @@ class Keys:
 
     def pulse(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:pulse"
+
+    def rearming(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:rearming"
+
+    def snapshots(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:snapshots"
+
+    def chunk(self, tenant: Tenant, position: Position, index: int) -> str:
+        return f"{self.tag(tenant)}:snapshot:{position.text()}:{index}"
+
+    def holder(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:holder"
+
+    def states(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:states"
 
     def lease_prefix(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:lease:"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import Tenant
+from registry.store.memory_snapshots import MemorySnapshots, SnapshotData
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Tail, Write
 
 
@@ -19,7 +20,10 @@ class _TenantData:
     leases: dict[LeaseName, int] = field(default_factory=dict)
     lapses: dict[LeaseName, tuple[str, int]] = field(default_factory=dict)
     beats: list[tuple[str, tuple[Lease, ...]]] = field(default_factory=list)
-    pulse: int | None = None
+    #: When, and in which run of the server.
+    pulse: tuple[int, int] | None = None
+    rearmed: int = 0
+    snapshots: SnapshotData = field(default_factory=SnapshotData)
 
 
 class MemoryServer:
@@ -30,9 +34,18 @@ class MemoryServer:
         self.tenants: list[Tenant] = []
         self.data: dict[Tenant, _TenantData] = {}
         self.appended = asyncio.Event()
+        #: Counts the server's starts.
+        self.run = 1
 
     def of(self, tenant: Tenant) -> _TenantData:
         return self.data.setdefault(tenant, _TenantData())
+
+    def trim(self, tenant: Tenant, before: Position) -> int:
+        data = self.of(tenant)
+        kept = [entry for entry in data.events if entry[0] >= before]
+        trimmed = len(data.events) - len(kept)
+        data.events = kept
+        return trimmed
 
     def wake(self) -> None:
         """Wake every reader; each then waits on the next event object."""
@@ -47,6 +60,11 @@ class MemoryStore:
         self._server = server
         self._read_max = read_max
         self._lapse_memory_ms = lapse_memory_ms
+        self._snapshots = MemorySnapshots(lambda tenant: server.of(tenant).snapshots, server.trim, server.clock_ms)
+
+    @property
+    def snapshots(self) -> MemorySnapshots:
+        return self._snapshots
 
     async def open(self) -> None:
         return None
@@ -136,11 +154,15 @@ class MemoryStore:
         await self.rearm(tenant, leases)
         return True
 
-    async def rearm(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
+    async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
         data = self._server.of(tenant)
         now = self._server.clock_ms()
+        if going_on_ms and now - data.rearmed > going_on_ms:
+            return False
+        data.rearmed = now
         for lease in leases:
             data.leases[LeaseName(lease.service_id, lease.instance_id)] = now + lease.ttl_ms
+        return True
 
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
         data = self._server.of(tenant)
@@ -154,7 +176,10 @@ class MemoryStore:
         if epoch != data.head.epoch or data.head.sequence < applied:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
         now = self._server.clock_ms()
-        silence = now - (data.pulse or 0)
+        pulse, run = data.pulse or (0, 0)
+        if run != self._server.run:
+            raise OutageSuspected("the store was started anew, leases have to be re-armed first")
+        silence = now - pulse
         if abs(silence) > outage_after_ms:
             raise OutageSuspected(f"no replica could write for {silence} ms")
         appended: list[Position | None] = []
@@ -175,10 +200,21 @@ class MemoryStore:
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
         data = self._server.of(tenant)
         now = self._server.clock_ms()
-        silence = now - (now if data.pulse is None else data.pulse)
-        if resume or abs(silence) <= outage_after_ms:
-            data.pulse = now
-        return Pulse(silence, data.head)
+        young = data.head == ORIGIN or abs(now - data.head.epoch) <= outage_after_ms
+        last, run = data.pulse or (now, self._server.run if young else 0)
+        silence, restarted = now - last, run != self._server.run
+        rearmed = resume and abs(now - data.rearmed) <= outage_after_ms
+        if rearmed or (not restarted and abs(silence) <= outage_after_ms):
+            data.pulse = (now, self._server.run)
+        return Pulse(silence, data.head, restarted)
+
+    async def resume_history(self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes]) -> None:
+        data = self._server.of(tenant)
+        if data.head != head:
+            raise HistoryChanged(f"the log's newest event is {data.head.text()}")
+        data.events += [(Position(epoch, number), payload) for number, payload in enumerate(payloads, 1)]
+        data.head = Position(epoch, len(payloads))
+        self._server.wake()
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         """No prompts: the sweep alone must do."""

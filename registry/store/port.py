@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
+from registry.domain.snapshot import Mark
 from registry.domain.view import Tenant
 
 
@@ -51,10 +52,15 @@ class Tail(NamedTuple):
 
 
 class Pulse(NamedTuple):
-    """For how long no replica could write (ms, 0 for a tenant's first pulse), and the log's newest position."""
+    """For how long no replica could write (ms, 0 for a tenant's first pulse), and the log's newest position.
+
+    `restarted`: the store is not the process that the last pulse was recorded in. It may have lost what was newest in
+    that one, leases first of all.
+    """
 
     silence_ms: int
     head: Position
+    restarted: bool = False
 
 
 class HistoryChanged(StoreUnavailable):
@@ -68,8 +74,11 @@ class OutageSuspected(StoreUnavailable):
 class Store(Protocol):
     """Every method raises StoreUnavailable when the store does not answer within its time limit.
 
-    A `commit` that raised may still have happened; everything else is safe to repeat.
+    A `commit` that raised may still have happened, and so may a `resume_history`; everything else is safe to repeat.
     """
+
+    @property
+    def snapshots(self) -> Snapshots: ...
 
     async def open(self) -> None:
         """Connect and check that the store can be relied on (version, eviction policy)."""
@@ -123,15 +132,56 @@ class Store(Protocol):
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
         """Milliseconds left of each lease, -1 where there is none."""
 
-    async def rearm(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
-        """Give each of these instances a lease of its full length from now, whether it has one or not."""
+    async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
+        """Give each of these instances a lease of its full length from now, whether it has one or not.
+
+        Args:
+            going_on_ms: this is not the first batch of a resumption; if the one before is longer ago than so many ms,
+                the store has been silent again, nothing is done, and False is returned.
+        """
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
         """Record that a replica can write, and say for how long none could.
 
-        After a gap longer than `outage_after_ms` nothing is recorded unless `resume` is set, which the replica sets
-        once it has re-armed the leases.
+        After a gap longer than `outage_after_ms`, and in a store that has restarted, nothing is recorded unless
+        `resume` is set, which the replica sets once it has re-armed the leases; and even then only if the last of them
+        were re-armed no longer ago than `outage_after_ms`.
+        """
+
+    async def resume_history(self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes]) -> None:
+        """Begin a new epoch with these events, if the log's newest event is still the one at `head`.
+
+        Raises:
+            HistoryChanged: it is another. Nothing was done.
         """
 
     def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         """Prompts that a lease may have lapsed. At most once, perhaps never: never rely on them."""
+
+
+class Snapshots(Protocol):
+    """What the store keeps beside a log, so that nobody needs the whole of it. Errors as for `Store`."""
+
+    async def marks(self, tenant: Tenant) -> list[Mark]:
+        """The complete snapshots, newest first."""
+
+    async def chunk(self, tenant: Tenant, position: Position, index: int) -> bytes | None:
+        """One chunk of the snapshot taken at a position."""
+
+    async def put_chunk(self, tenant: Tenant, position: Position, index: int, stored: bytes) -> None:
+        """Keep a chunk for an hour; `put_mark` makes it last."""
+
+    async def put_mark(self, tenant: Tenant, mark: Mark) -> bool:
+        """The snapshot is complete: from now on readers find it. False when one of its chunks is gone."""
+
+    async def drop(self, tenant: Tenant, mark: Mark) -> None:
+        """Forget a snapshot and its chunks."""
+
+    async def trim(self, tenant: Tenant, before: Position) -> int:
+        """Drop events before a position, never the one at it. Returns how many; perhaps not all that might go."""
+
+    async def hold(self, tenant: Tenant, replica: str, ttl_ms: int) -> bool:
+        """Be the one replica that writes snapshots and trims, for so long; False while another is."""
+
+    async def exchange(self, tenant: Tenant, replica: str, state: bytes, keep_ms: int) -> dict[str, bytes]:
+        """Leave what this replica has to say of itself; take what the others have left within `keep_ms`."""

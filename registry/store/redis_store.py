@@ -27,6 +27,7 @@ from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.view import Tenant
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Tail, Write
+from registry.store.redis_snapshots import RedisSnapshots
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,10 @@ READ_FIRST: Final = 64
 READ_LEAST: Final = 4
 #: Tenants whose key names are remembered; reads of tenants that do not exist must not grow anything.
 TENANT_KEYS_MAX: Final = 4096
-SCRIPTS: Final = ("beat", "commit", "expire", "pulse", "rearm", "remaining", "revive", "tenant")
+SCRIPTS: Final = (
+    *("beat", "commit", "expire", "pulse", "rearm", "remaining", "resume", "revive", "tenant"),
+    *("drop", "exchange", "fetch", "hold", "mark", "marks", "stow", "trim"),
+)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -219,6 +223,14 @@ class RedisStore:
                 positions.append(position)
         return positions
 
+    async def resume_history(self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes]) -> None:
+        names = self._names(tenant)
+        await self._run("resume", (names.events, names.head), (head.text(), epoch, *payloads))
+
+    @property
+    def snapshots(self) -> RedisSnapshots:
+        return RedisSnapshots(self._run, self._keys)
+
     # -- the leases ----------------------------------------------------------------------------------------------------
 
     async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
@@ -231,8 +243,9 @@ class RedisStore:
         names = self._names(tenant)
         return bool(await self._run("revive", (names.head, names.leases), (at.text(), _pack_leases(leases))))
 
-    async def rearm(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
-        await self._run("rearm", (self._names(tenant).leases,), (_pack_leases(leases),))
+    async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
+        names = self._names(tenant)
+        return bool(await self._run("rearm", (names.leases, names.rearming), (_pack_leases(leases), going_on_ms)))
 
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
         packed = _pack([lease_name(*name) for name in names])
@@ -252,8 +265,9 @@ class RedisStore:
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
         names = self._names(tenant)
-        silence, head = await self._run("pulse", (names.pulse, names.head), (outage_after_ms, int(resume)))
-        return Pulse(silence, parse_position(head))
+        keys = (names.pulse, names.head, names.rearming)
+        silence, head, restarted = await self._run("pulse", keys, (outage_after_ms, int(resume)))
+        return Pulse(silence, parse_position(head), bool(restarted))
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         async with self._waiting.pubsub() as subscription:
@@ -279,6 +293,7 @@ class _TenantKeys:
     pulse: str
     leases: str
     lapses: str
+    rearming: str
 
     @staticmethod
     def of(keys: Keys, tenant: Tenant) -> _TenantKeys:
@@ -289,6 +304,7 @@ class _TenantKeys:
             keys.pulse(tenant),
             keys.lease_prefix(tenant),
             keys.lapse_prefix(tenant),
+            keys.rearming(tenant),
         )
 
 

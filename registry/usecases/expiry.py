@@ -25,7 +25,7 @@ from registry.domain.outcome import DELETE, Outcome
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
-from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store
+from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Store
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -275,27 +275,26 @@ class Expiry:
     async def _pulse(self, tenant: Tenant) -> None:
         pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
         await self._projector.check(tenant, pulse.head)
-        if abs(pulse.silence_ms) > SILENCE_MAX_MS:
-            await self._resume(tenant, pulse.silence_ms)
+        if pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS:
+            await self._resume(tenant, pulse)
 
-    async def _resume(self, tenant: Tenant, silence_ms: int) -> None:
+    async def _resume(self, tenant: Tenant, pulse: Pulse) -> None:
         """Give leases their full length again: all of them after an outage, the short ones after any silence."""
         await self._projector.catch_up(tenant)
-        outage = abs(silence_ms) > self._outage_after_ms
+        outage = pulse.restarted or abs(pulse.silence_ms) > self._outage_after_ms
         rows = [
             row
             for service in self._projector.view(tenant).services.values()
             for row in service.instances.values()
-            if outage or row.ttl_ms <= SHORT_LEASE_SILENCES * silence_ms
+            if outage or row.ttl_ms <= SHORT_LEASE_SILENCES * abs(pulse.silence_ms)
         ]
-        for start in range(0, len(rows), ASK_MAX):
-            some = rows[start : start + ASK_MAX]
-            await self._store.rearm(tenant, [Lease(row.service_id, row.instance_id, row.ttl_ms) for row in some])
+        if not await rearm(self._store, tenant, rows):
+            return  # silent once more meanwhile: the next pulse begins anew
         await self._store.pulse(tenant, SILENCE_MAX_MS, resume=True)
         self.stats.rearmed += len(rows)
         logger.warning(
-            "no replica could write for %d ms: %d leases of %s start anew",
-            silence_ms,
+            "%s: %d leases of %s start anew",
+            "the store was started anew" if pulse.restarted else f"no replica could write for {pulse.silence_ms} ms",
             len(rows),
             tenant,
             extra={"action": "leases_rearmed", "tenant": str(tenant)},
@@ -310,6 +309,16 @@ class Expiry:
             except StoreUnavailable as error:
                 logger.info("no notifications for now: %s", error.detail, extra={"action": "notifications_lost"})
             await asyncio.sleep(1)
+
+
+async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
+    """Give all of these leases their full length again; False when the store was silent for long in between."""
+    for start in range(0, max(len(rows), 1), ASK_MAX):
+        some = rows[start : start + ASK_MAX]
+        leases = [Lease(row.service_id, row.instance_id, row.ttl_ms) for row in some]
+        if not await store.rearm(tenant, leases, SILENCE_MAX_MS if start else 0):
+            return False
+    return True
 
 
 def _name(row: InstanceRow) -> tuple[str, str]:

@@ -10,7 +10,11 @@ if epoch ~= ARGV[1] or tonumber(sequence) < tonumber(ARGV[2]) then
   return redis.error_reply('EPOCH ' .. head)
 end
 local now = redis.call('TIME')
-local silence = now[1] * 1000 + math.floor(now[2] / 1000) - (tonumber(redis.call('GET', KEYS[4])) or 0)
+local pulse, run = string.match(redis.call('GET', KEYS[4]) or '0 0', '^(%d+) (%x+)$')
+if run ~= string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') then
+  return redis.error_reply('OUTAGE the store was started anew, leases have to be re-armed first')
+end
+local silence = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(pulse)
 if silence > tonumber(ARGV[3]) or silence < -tonumber(ARGV[3]) then
   return redis.error_reply('OUTAGE no replica could write for ' .. string.format('%.0f', silence) .. ' ms')
 end

@@ -1,12 +1,27 @@
--- Record that a replica can write now, and say for how long (ms) none could. After too long a silence nothing is
--- recorded, so that no replica can expire anybody, until one comes back having re-armed the leases. Returns the silence and the position of the log's newest event.
--- KEYS: pulse, head    ARGV: longest silence in ms, 1 to record in any case
+-- Record that a replica can write now, and say for how long (ms) none could. After too long a silence, and in a server
+-- that was started since, nothing is recorded, so that no replica can expire anybody, until one comes back having
+-- re-armed the leases, the last of them a moment ago.
+-- KEYS: pulse, head, rearming    ARGV: longest silence in ms, 1 to resume
+-- Returns the silence, the position of the log's newest event, and 1 if the server is another one than before.
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local last = tonumber(redis.call('GET', KEYS[1])) or now_ms
-local silence = now_ms - last
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local head = redis.call('GET', KEYS[2]) or '0-0'
+local last, last_run = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%x+)$')
 local limit = tonumber(ARGV[1])
-if ARGV[2] == '1' or (silence <= limit and silence >= -limit) then
-  redis.call('SET', KEYS[1], string.format('%.0f', now_ms))
+if not last then
+  -- The first pulse of a tenant. But if its log is older, there has been one, and it was lost.
+  local age = now_ms - tonumber(string.match(head, '^%d+'))
+  last, last_run = now_ms, (head == '0-0' or (age <= limit and age >= -limit)) and run or ''
 end
-return {silence, redis.call('GET', KEYS[2]) or '0-0'}
+local silence = now_ms - tonumber(last)
+local restarted = last_run ~= run
+local record = not restarted and silence <= limit and silence >= -limit
+if ARGV[2] == '1' then
+  local rearmed = now_ms - (tonumber(redis.call('GET', KEYS[3])) or 0)
+  record = record or (rearmed <= limit and rearmed >= -limit)
+end
+if record then
+  redis.call('SET', KEYS[1], string.format('%.0f', now_ms) .. ' ' .. run)
+end
+return {silence, head, restarted and 1 or 0}

@@ -1,0 +1,314 @@
+"""Snapshot: a view as bytes, and back. What replicas compare to know that they agree is made of the same sections.
+
+A snapshot is a row of chunks, each a MessagePack list of tagged sections: one `Beginning`, then per service a
+`ServiceSection` and its instances, then the `RestSection`. Indexes are not written: the loader builds them again, in
+the order in which the fold would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain.errors import InvalidParams
+from registry.domain.fold import move
+from registry.domain.model import Microservice, Policy, Schema, encode_microservice
+from registry.domain.position import Position, parse_position
+from registry.domain.version import parse_version
+from registry.domain.view import GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow, Tenant
+
+#: What this version writes. It reads no other, because there has been no other.
+FORMAT: Final = 1
+#: Instances in one section; a chunk is closed when its sections hold so many.
+SECTION_ROWS_MAX: Final = 2000
+#: Bytes of a part's digest: enough to notice a difference, short enough to be exchanged all the time.
+DIGEST_BYTES: Final = 8
+#: The part of a view that belongs to no service: dependencies and policies.
+REST: Final = ""
+
+
+class SnapshotUnreadable(Exception):
+    """These bytes are no snapshot, or one of a format that this version does not read."""
+
+
+class SavedRow(Struct, frozen=True, array_like=True, gc=False):
+    """An `InstanceRow` without its service's id."""
+
+    instance_id: str
+    body: bytes
+    digest: bytes
+    ttl_ms: int
+    registered: str
+    endpoints_key: bytes
+
+
+class Beginning(Struct, frozen=True, tag="beginning"):
+    """`last`: the event that stands at `position`, as it was written; by it a reader proves its place in the log."""
+
+    format: int
+    domain: str
+    project: str
+    position: str
+    rest_changed: str
+    last: bytes
+    lineage: dict[int, int] = {}
+
+
+class ServiceSection(Struct, frozen=True, tag="service"):
+    """`shared_endpoints`: ids of the instances that have the same endpoints, eldest first, where there are several."""
+
+    service: Microservice
+    changed: str
+    tags: dict[str, str] = {}
+    schemas: list[Schema] = []
+    shared_endpoints: list[tuple[bytes, list[str]]] = []
+
+
+class InstancesSection(Struct, frozen=True, tag="instances"):
+    service_id: str
+    rows: list[SavedRow]
+
+
+class RestSection(Struct, frozen=True, tag="rest"):
+    providers: list[tuple[str, list[GroupKey]]]
+    consumers: list[tuple[GroupKey, list[str]]]
+    policies: list[Policy]
+
+
+Section = Beginning | ServiceSection | InstancesSection | RestSection
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Section]).decode
+
+
+# -- taking ------------------------------------------------------------------------------------------------------------
+
+
+def take(view: RegistryView, last: bytes) -> Iterator[bytes]:
+    """The chunks of a snapshot of the view as it is at this call, however it changes while they are drawn.
+
+    The call copies no row, only the lists of them: rows are frozen, so that a million instances take milliseconds.
+    """
+    beginning = Beginning(
+        FORMAT,
+        view.tenant.domain,
+        view.tenant.project,
+        view.position.text(),
+        view.rest_changed.text(),
+        last,
+        dict(view.lineage),
+    )
+    services = [_copy(row) for row in view.services.values()]
+    rest = rest_section(view)
+    return _chunks(beginning, services, rest)
+
+
+def _copy(row: ServiceRow) -> ServiceRow:
+    return ServiceRow(
+        row.service,
+        row.body,
+        row.version,
+        row.group,
+        dict(row.instances),
+        dict(row.by_endpoints),
+        dict(row.tags),
+        dict(row.schemas),
+        changed=row.changed,
+    )
+
+
+def _chunks(beginning: Beginning, services: Iterable[ServiceRow], rest: RestSection) -> Iterator[bytes]:
+    chunk: list[Section] = [beginning]
+    rows = 0
+    for service in services:
+        for section in service_sections(service):
+            chunk.append(section)
+            rows += len(section.rows) if isinstance(section, InstancesSection) else len(section.schemas) + 1
+            if rows >= SECTION_ROWS_MAX:
+                yield _encode(chunk)
+                chunk, rows = [], 0
+    yield _encode([*chunk, rest])
+
+
+def service_sections(row: ServiceRow) -> Iterator[ServiceSection | InstancesSection]:
+    """All that the row holds. The row must not change while they are drawn."""
+    shared = [(key, list(ids)) for key, ids in row.by_endpoints.items() if len(ids) > 1]
+    yield ServiceSection(row.service, row.changed.text(), row.tags, list(row.schemas.values()), sorted(shared))
+    rows = list(row.instances.values())
+    for start in range(0, len(rows), SECTION_ROWS_MAX):
+        some = rows[start : start + SECTION_ROWS_MAX]
+        yield InstancesSection(row.service_id, [_saved(instance) for instance in some])
+
+
+def rest_section(view: RegistryView) -> RestSection:
+    return RestSection(
+        [(consumer, list(keys)) for consumer, keys in view.providers.items()],
+        [(key, list(ids)) for key, ids in view.consumers.items()],
+        list(view.policies.values()),
+    )
+
+
+def _saved(row: InstanceRow) -> SavedRow:
+    return SavedRow(row.instance_id, row.body, row.digest, row.ttl_ms, row.registered, row.endpoints_key)
+
+
+# -- agreeing ----------------------------------------------------------------------------------------------------------
+
+
+class PartDigest:
+    """The digest of one part of a view, over its sections in order."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=DIGEST_BYTES)
+
+    def add(self, section: Section) -> None:
+        self._hash.update(_encode(section))
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+# -- loading -----------------------------------------------------------------------------------------------------------
+
+
+class Loader:
+    """Builds a view from the chunks of one snapshot, given in order."""
+
+    def __init__(self) -> None:
+        self._view: RegistryView | None = None
+        self._complete = False
+        #: The event at the view's position.
+        self.last = b""
+
+    def add(self, chunk: bytes) -> None:
+        """Raises SnapshotUnreadable."""
+        try:
+            sections: Sequence[Section] = _decode(chunk)
+            for section in sections:
+                self._add(section)
+        except (msgspec.MsgspecError, KeyError, ValueError, InvalidParams) as exc:
+            raise SnapshotUnreadable(f"a chunk cannot be read: {exc}") from exc
+
+    def view(self) -> RegistryView:
+        """The whole view. Raises SnapshotUnreadable when chunks are missing."""
+        if self._view is None or not self._complete:
+            raise SnapshotUnreadable("it ends too early")
+        return self._view
+
+    def _add(self, section: Section) -> None:
+        if isinstance(section, Beginning):
+            self._begin(section)
+            return
+        if self._view is None:
+            raise SnapshotUnreadable("it has no beginning")
+        match section:
+            case ServiceSection():
+                _add_service(self._view, section)
+            case InstancesSection():
+                _add_instances(self._view, section)
+            case RestSection():
+                _add_rest(self._view, section)
+                self._complete = True
+
+    def _begin(self, section: Beginning) -> None:
+        if section.format != FORMAT:
+            raise SnapshotUnreadable(f"it has format {section.format}, this version reads format {FORMAT}")
+        self._view = RegistryView(Tenant(section.domain, section.project))
+        self._view.lineage.update(section.lineage)
+        self._view.rest_changed = parse_position(section.rest_changed)
+        move(self._view, parse_position(section.position))
+        self.last = section.last
+
+
+def _add_service(view: RegistryView, section: ServiceSection) -> None:
+    service = section.service
+    key = (service.environment, service.app_id, service.service_name, service.version)
+    group = view.groups.setdefault(key[:3], ServiceGroup(*key[:3]))
+    row = ServiceRow(service, encode_microservice(service), parse_version(service.version), group)
+    row.tags = dict(section.tags)
+    row.schemas = {schema.schema_id: schema for schema in section.schemas}
+    row.changed = parse_position(section.changed)
+    row.by_endpoints = {endpoints: tuple(ids) for endpoints, ids in section.shared_endpoints}
+    view.services[service.service_id] = group.services[service.service_id] = row
+    view.ids[key] = service.service_id
+    if service.alias:
+        alias_key = (service.environment, service.app_id, service.alias, service.version)
+        view.alias_ids[alias_key] = service.service_id
+        view.aliases.setdefault(alias_key[:3], {})[service.service_id] = None
+
+
+def _add_instances(view: RegistryView, section: InstancesSection) -> None:
+    row = view.services[section.service_id]
+    service_id, instances, by_endpoints = row.service_id, row.instances, row.by_endpoints
+    for saved in section.rows:
+        instances[saved.instance_id] = InstanceRow(
+            service_id, saved.instance_id, saved.body, saved.digest, saved.ttl_ms, saved.registered, saved.endpoints_key
+        )
+        if saved.endpoints_key and saved.endpoints_key not in by_endpoints:
+            by_endpoints[saved.endpoints_key] = (saved.instance_id,)
+    view.instance_count += len(section.rows)
+
+
+def _add_rest(view: RegistryView, section: RestSection) -> None:
+    for consumer, keys in section.providers:
+        view.providers[consumer] = dict.fromkeys(keys)
+    for key, ids in section.consumers:
+        view.consumers[key] = dict.fromkeys(ids)
+    for policy in section.policies:
+        view.policies[policy.id] = policy
+
+
+# -- marks -------------------------------------------------------------------------------------------------------------
+
+
+class Mark(Struct, frozen=True):
+    """What the store says of a complete snapshot: enough to choose one, fetch it and trust it.
+
+    `digest` is over all chunks as they are stored; `at_ms` is the writer's wall clock.
+    """
+
+    format: int
+    epoch: int
+    sequence: int
+    chunks: int
+    size: int
+    digest: bytes
+    at_ms: int
+    replica: str = ""
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.sequence)
+
+
+encode_mark = msgspec.msgpack.Encoder().encode
+_decode_mark = msgspec.msgpack.Decoder(Mark).decode
+
+
+def decode_mark(data: bytes) -> Mark | None:
+    """The mark, or None when these bytes are none."""
+    try:
+        return _decode_mark(data)
+    except msgspec.MsgspecError:
+        return None
+
+
+class ChunksDigest:
+    """The digest of a snapshot's stored chunks, in order."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=20)
+        self.size = 0
+        self.chunks = 0
+
+    def add(self, stored: bytes) -> None:
+        self._hash.update(stored)
+        self.size += len(stored)
+        self.chunks += 1
+
+    def digest(self) -> bytes:
+        return self._hash.digest()

@@ -1,0 +1,232 @@
+"""Connections: how the Redis store reaches its server or servers, in each way in which Redis is deployed.
+
+A single server, a master that sentinels name, and a cluster (`registry.store.cluster`) look alike from here on: two
+clients whose commands go where their key is, a reader of streams, and the servers themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import ConnectionPool, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.backoff import NoBackoff
+from redis.commands import AsyncCoreCommands
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from registry.store.address import Address, Node
+
+#: Seconds after which a sentinel, or a server asked for the cluster's slots, counts as not answering.
+FINDING_TIMEOUT_S: Final = 1.0
+#: Connections that wait on purpose: the reader's and those of notifications.
+WAITING_MAX: Final = 4
+
+StreamEntries: TypeAlias = "list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """How many connections there are to each server, and seconds until a command counts as unanswered."""
+
+    scripts_max: int
+    asking_max: int
+    timeout_s: float
+
+
+class Connections(Protocol):
+    """What the store needs of Redis. Errors are redis-py's; nothing is ever sent twice unless Redis refused it unread."""
+
+    #: Scripts and questions each have their own connections, so that clients who ask for what is not there cannot hold
+    #: up heartbeats and pulses. When all are in use, a command waits for one.
+    scripts: AsyncCoreCommands
+    asking: AsyncCoreCommands
+    #: The channel on which appending scripts must name the stream, "" for none.
+    wake_channel: str
+
+    async def servers(self) -> Sequence[Redis]:
+        """Every server that holds data of its own, as a client for scripts."""
+
+    async def server_of(self, key: str) -> Redis:
+        """The one that holds `key`."""
+
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
+        """Entries after the given ids; waits up to `block_ms` for the first."""
+
+    def messages(self, channel: str) -> AsyncIterator[bytes]:
+        """What is said on a channel, on every server."""
+
+    async def close(self) -> None: ...
+
+
+class OneMaster:
+    """Connections to one server: always the same, or the one that is master now."""
+
+    wake_channel = ""
+
+    def __init__(self, pools: Sequence[ConnectionPool]) -> None:
+        self._scripts, self._asking, self._waiting = (Redis(connection_pool=pool) for pool in pools)
+        self.scripts: AsyncCoreCommands = self._scripts
+        self.asking: AsyncCoreCommands = self._asking
+
+    async def servers(self) -> Sequence[Redis]:
+        return [self._scripts]
+
+    async def server_of(self, key: str) -> Redis:
+        return self._scripts
+
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
+        reader = self._waiting if block_ms else self._asking
+        return stream_entries(await reader.xread(dict(streams), count=count, block=block_ms or None))
+
+    async def messages(self, channel: str) -> AsyncIterator[bytes]:
+        async with self._waiting.pubsub() as subscription:
+            await subscription.subscribe(channel)
+            async for message in subscription.listen():
+                if message["type"] == "message":
+                    yield message["data"]
+
+    async def close(self) -> None:
+        for client in (self._scripts, self._asking, self._waiting):
+            await close_client(client)
+
+
+class NamedMaster(OneMaster):
+    """Connections to the server that the sentinels name as the master."""
+
+    def __init__(self, address: Address, pools: Pools) -> None:
+        options = connection_options(address)
+        options.pop("host", None)
+        secure = options.pop("connection_class", None) is SSLConnection
+        tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+        self._sentinel = Sentinel(
+            list(address.nodes),
+            sentinel_kwargs={
+                **address.sentinel_login,
+                **({"ssl": True, **tls} if secure else {}),
+                "socket_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
+                "socket_connect_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
+                "retry": never_again(),
+            },
+        )
+        siblings: list[_MasterPool] = []
+        for most, timeout_s in _sizes(pools):
+            limits = pool_options(most, timeout_s, pools.timeout_s)
+            connection = _SecureMasterConnection if secure else _MasterConnection
+            pool = _MasterPool(address.service, self._sentinel, connection_class=connection, **options, **limits)
+            pool.siblings = siblings
+            siblings.append(pool)
+        super().__init__(siblings)
+
+    async def close(self) -> None:
+        await super().close()
+        with contextlib.suppress(RedisError, OSError):
+            await self._sentinel.aclose()
+
+
+class _MasterPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to the master. When it is another one than before, every pool lets go of the old one."""
+
+    siblings: list[_MasterPool]
+
+    async def get_master_address(self) -> tuple[str, int]:
+        address: tuple[str, int] = await self.sentinel_manager.discover_master(self.service_name)
+        for pool in self.siblings:
+            if pool.master_address not in (None, address):
+                # Also what is under way: the old master may answer questions for ever, with what it was left with.
+                pool.master_address = address
+                await pool.disconnect()
+            pool.master_address = address
+        return address
+
+
+class _MasterConnection(SentinelManagedConnection):
+    """A connection that wants a master, whatever a sentinel that is behind says."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(redis_connect_func=self._greet, **options)
+
+    @staticmethod
+    async def _greet(connection: _MasterConnection) -> None:
+        await connection.on_connect()
+        await connection.send_command("ROLE", check_health=False)
+        role = (await connection.read_response())[0]
+        if role != b"master":
+            raise RedisConnectionError(f"{connection.host}:{connection.port} is not the master but a {role.decode()}")
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*arguments, **options)
+        except ResponseError as error:
+            # Redis 6.2 hides it in the message of the script's failure.
+            if "READONLY" in str(error):
+                await self.disconnect()
+                raise RedisConnectionError("the master has become a replica") from error
+            raise
+
+
+class _SecureMasterConnection(_MasterConnection, SSLConnection):
+    pass
+
+
+def one_server(address: Address, pools: Pools) -> OneMaster:
+    options = connection_options(address)
+    return OneMaster(
+        [
+            BlockingConnectionPool(**options, **pool_options(most, timeout_s, pools.timeout_s))
+            for most, timeout_s in _sizes(pools)
+        ]
+    )
+
+
+def _sizes(pools: Pools) -> list[tuple[int, float | None]]:
+    """Connections and time limit of the pools for scripts, questions and waiting, whose calls bring their own limits."""
+    return [(pools.scripts_max, pools.timeout_s), (pools.asking_max, pools.timeout_s), (WAITING_MAX, None)]
+
+
+# -- what all of them share --------------------------------------------------------------------------------------------
+
+
+def connection_options(address: Address, node: Node | None = None) -> dict[str, Any]:
+    """The options of each connection, as redis-py names them."""
+    options: dict[str, Any] = dict(parse_url(address.url))
+    if node is not None:
+        options.update(host=node.host, port=node.port)
+    return options
+
+
+def pool_options(most: int, timeout_s: float | None, connect_timeout_s: float) -> dict[str, Any]:
+    return {
+        "max_connections": most,
+        "timeout": connect_timeout_s,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": connect_timeout_s,
+        "retry": never_again(),
+        "decode_responses": False,
+    }
+
+
+def never_again() -> Retry:
+    """A commit that failed may have happened: never send it twice behind our back."""
+    return Retry(NoBackoff(), 0)
+
+
+def stream_entries(reply: Any) -> StreamEntries:
+    """XREAD's reply as (key, entries) pairs, whether it came by RESP2 (pairs) or RESP3 (a map of lists of lists)."""
+    if not reply:
+        return []
+    if isinstance(reply, dict):
+        return [(key, [entry for chunk in chunks for entry in chunk]) for key, chunks in reply.items()]
+    return [(key, entries) for key, entries in reply]
+
+
+async def close_client(client: Redis) -> None:
+    with contextlib.suppress(RedisError, OSError):
+        await client.aclose()
+        await client.connection_pool.disconnect()

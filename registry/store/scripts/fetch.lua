@@ -1,0 +1,2 @@
+-- One chunk of a snapshot.      KEYS: chunk
+return redis.call('GET', KEYS[1])
