@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+
+from registry.store.address import BadAddress, parse_address
 
 PREFIX: Final = "REGISTRY_"
 
@@ -160,8 +161,11 @@ def _convert(source: str, text: str, type_: type, metadata: Mapping[str, Any]) -
 
 
 def _check(settings: Settings) -> None:
-    if settings.redis_url and urlsplit(settings.redis_url).scheme not in ("redis", "rediss", "unix"):
-        raise BadSetting("REGISTRY_REDIS_URL must begin with redis://, rediss:// or unix://")
+    try:
+        if settings.redis_url:
+            parse_address(settings.redis_url)
+    except BadAddress as exc:
+        raise BadSetting(f"REGISTRY_REDIS_URL {exc}") from exc
     if settings.advertise and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.\-]+):\d{1,5}", settings.advertise):
         raise BadSetting(f"REGISTRY_ADVERTISE is {settings.advertise!r}, it must be HOST:PORT")
     if settings.log_level not in ("debug", "info", "warning", "error"):

@@ -17,7 +17,7 @@ from msgspec import Struct
 from registry.domain.errors import InvalidParams
 from registry.domain.fold import move
 from registry.domain.model import Microservice, Policy, Schema, encode_microservice
-from registry.domain.position import Position, parse_position
+from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.version import parse_version
 from registry.domain.view import GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow, Tenant
 
@@ -88,19 +88,26 @@ _decode = msgspec.msgpack.Decoder(list[Section]).decode
 # -- taking ------------------------------------------------------------------------------------------------------------
 
 
-def take(view: RegistryView, last: bytes) -> Iterator[bytes]:
+def take(view: RegistryView, last: bytes, resumed: Position | None = None) -> Iterator[bytes]:
     """The chunks of a snapshot of the view as it is at this call, however it changes while they are drawn.
 
     The call copies no row, only the lists of them: rows are frozen, so that a million instances take milliseconds.
+
+    Args:
+        last: the event at the view's position, as it was written.
+        resumed: the view is to stand at this position, the first of a new epoch that goes on from it.
     """
+    lineage = dict(view.lineage)
+    if resumed is not None and view.position != ORIGIN:
+        lineage[view.position.epoch] = view.position.sequence
     beginning = Beginning(
         FORMAT,
         view.tenant.domain,
         view.tenant.project,
-        view.position.text(),
+        (resumed or view.position).text(),
         view.rest_changed.text(),
         last,
-        dict(view.lineage),
+        lineage,
     )
     services = [_copy(row) for row in view.services.values()]
     rest = rest_section(view)

@@ -7,20 +7,24 @@ another replica came between; everything else arrives by reading. Both ways lead
 from __future__ import annotations
 
 import asyncio
-import heapq
+import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Final
 
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, decode_event
 from registry.domain.fold import apply
+from registry.domain.history import Recent
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import RegistryView, Tenant
+from registry.projection.mending import Mending
+from registry.projection.restoring import Restored, follows, load_newest, read_event
+from registry.projection.waiting import CatchUps, Waiters
 from registry.store.port import HistoryChanged, Store, Tail
 
 logger = logging.getLogger(__name__)
@@ -32,14 +36,11 @@ APPLY_BATCH_MAX: Final = 500
 #: Seconds between attempts to reach a store that is away.
 RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 1.0
+#: Times a log is replayed that moves while what it lost is put back.
+REBUILDS_MAX: Final = 20
 
 Listener = Callable[[Tenant, Position, Event, Outcome], None]
-_Waiter = tuple[Position, int, "asyncio.Future[None]"]
 RebuildListener = Callable[[Tenant], None]
-
-
-class LogDamaged(Exception):
-    """The log cannot be replayed: events are missing, or of a kind this version does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +67,23 @@ class Projector:
     def __init__(self, store: Store, replica: str, clock: Clock | None = None) -> None:
         self.replica = replica
         self._store = store
+        clock = clock or Clock()
+        self.mending = Mending(store, replica, clock)
         self._views: dict[Tenant, RegistryView] = {}
         self._tenants_after = ""
         self._listeners: list[Listener] = []
         self._rebuild_listeners: list[RebuildListener] = []
         #: Own events under way, by their number, and who waits for what applying them comes to.
         self._expected: dict[int, asyncio.Future[Outcome]] = {}
-        self._waiters: dict[Tenant, list[_Waiter]] = {}
-        self._tickets = count()
-        self._catch_ups: dict[Tenant, asyncio.Task[None]] = {}
-        self._next_catch_ups: dict[Tenant, asyncio.Task[None]] = {}
+        self._waiters = Waiters()
+        self._catch_ups = CatchUps(self._catch_up)
         self._rebuilds: dict[Tenant, asyncio.Task[None]] = {}
-        #: The event at each view's position, to be found again after a break.
-        self._last: dict[Tenant, Event] = {}
+        #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
+        self._recent: dict[Tenant, Recent] = defaultdict(Recent)
         self._applied = 0
         self._refused = 0
         self._rebuilt = 0
-        self._steady_ms = (clock or Clock()).steady_ms
+        self._steady_ms = clock.steady_ms
         self._last_contact_ms = self._steady_ms()
         self._loop: asyncio.AbstractEventLoop | None = None
         #: Set once the views have reached the tail of the logs.
@@ -154,12 +155,12 @@ class Projector:
     async def _prove_checkpoints(self) -> None:
         """After a break: is each view's last event still in the log, and the same? Else the log lost its tail."""
         for tenant, view in list(self._views.items()):
-            last = self._last.get(tenant)
-            if last is None:
-                continue
+            newest = self._recent[tenant].newest()
             position = view.position
+            if newest is None or newest.position != position:
+                continue
             payload = await self._store.entry(tenant, position)
-            if view.position == position and (payload is None or decode_event(payload) != last):
+            if view.position == position and (payload is None or decode_event(payload) != newest.event):
                 await self.rebuild(tenant, f"it no longer holds the event applied at {position.text()}")
 
     async def _read(self, block_ms: int) -> Tail:
@@ -170,7 +171,10 @@ class Projector:
 
     async def _absorb(self, tail: Tail) -> None:
         for tenant in tail.tenants:
-            self.follow(tenant)
+            if not self.knows(tenant):
+                restored = await load_newest(self._store, tenant)
+                if not self.knows(tenant):
+                    self._adopt(tenant, restored)
         self._tenants_after = tail.tenants_after
         for tenant, entries in tail.events.items():
             for start in range(0, len(entries), APPLY_BATCH_MAX):
@@ -186,31 +190,21 @@ class Projector:
         for position, payload in entries:
             if position <= view.position:
                 continue
-            if not _follows(view.position, position):
+            event = read_event(view.tenant, position, payload)
+            if not follows(view.position, position, event):
                 raise HistoryChanged(f"{view.position.text()} is followed by {position.text()}")
-            self._apply(view, position, self._decode(view, position, payload))
-        self._wake(view.tenant, view.position)
-
-    def _decode(self, view: RegistryView, position: Position, payload: bytes) -> Event:
-        try:
-            event: Event = decode_event(payload)
-            return event
-        except ValueError as exc:
-            raise LogDamaged(f"{view.tenant}: event {position.text()} cannot be read: {exc}") from exc
+            self._apply(view, position, event)
+        self._waiters.wake(view.tenant, view.position)
 
     def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
-        outcome = self._fold(view, position, event)
-        self._last[view.tenant] = event
-        self._settle(event, outcome)
-        for listener in self._listeners:
-            listener(view.tenant, position, event, outcome)
-
-    def _fold(self, view: RegistryView, position: Position, event: Event) -> Outcome:
         outcome = apply(view, position, event)
         self._applied += 1
         if outcome.error is not None:
             self._refused += 1
-        return outcome
+        self._recent[view.tenant].add(position, event)
+        self._settle(event, outcome)
+        for listener in self._listeners:
+            listener(view.tenant, position, event, outcome)
 
     def _settle(self, event: Event, outcome: Outcome) -> None:
         """Tell whoever waits for this own event what came of it."""
@@ -219,39 +213,37 @@ class Projector:
             if waiting is not None and not waiting.done():
                 waiting.set_result(outcome)
 
-    async def rebuild(self, tenant: Tenant, reason: str) -> None:
-        """Replay a log that contradicts its view. The old view is answered from until the new one is complete."""
+    async def rebuild(self, tenant: Tenant, reason: str, before_ms: int | None = None) -> None:
+        """Replay a log that contradicts its view, after it got back what it lost and this replica knows of.
+
+        The old view is answered from until the new one is complete. With `before_ms`, snapshots taken later (Unix ms)
+        are not used.
+        """
         task = self._rebuilds.get(tenant)
         if task is None:
             logger.error("the log of %s changed, replaying it: %s", tenant, reason, extra={"action": "log_changed"})
-            task = self._rebuilds[tenant] = asyncio.create_task(self._rebuild(tenant))
+            task = self._rebuilds[tenant] = asyncio.create_task(self._rebuild(tenant, before_ms))
             task.add_done_callback(lambda _: self._rebuilds.pop(tenant))
         await asyncio.shield(task)
 
-    async def _rebuild(self, tenant: Tenant) -> None:
-        """Nobody is told of what is replayed until the new view stands in the place of the old one."""
-        await self._store.add_tenant(tenant)  # whatever lost the log may have lost its announcement
-        view = RegistryView(tenant)
-        last: Event | None = None
-        own: list[tuple[Event, Outcome]] = []
-        while entries := (await self._store.read({tenant: view.position}, self._tenants_after, 0)).events.get(tenant):
-            for position, payload in entries:
-                if not _follows(view.position, position):
-                    raise LogDamaged(f"the log of {tenant}: {view.position.text()} is followed by {position.text()}")
-                last = self._decode(view, position, payload)
-                outcome = self._fold(view, position, last)
-                if last.replica == self.replica:
-                    own.append((last, outcome))
-            await asyncio.sleep(0)
-        self._views[tenant] = view
-        self._rebuilt += 1
-        if last is not None:
-            self._last[tenant] = last
-        else:
-            self._last.pop(tenant, None)
-        for event, outcome in own:
+    async def _rebuild(self, tenant: Tenant, before_ms: int | None) -> None:
+        for _ in range(REBUILDS_MAX):
+            await self._store.add_tenant(tenant)  # whatever lost the log may have lost its announcement
+            with contextlib.suppress(HistoryChanged):
+                restored = await self.mending.restore(self.view(tenant), self._recent[tenant], before_ms)
+                if restored is not None:
+                    self._adopt(tenant, restored)
+                    self._rebuilt += 1
+                return
+        raise StoreUnavailable(f"the log of {tenant} changes faster than it can be replayed")
+
+    def _adopt(self, tenant: Tenant, restored: Restored) -> None:
+        """Put a view in its place. Nobody was told of the events that led to it; now everybody is told of it."""
+        self._views[tenant] = restored.view
+        self._recent[tenant].reset(restored.tail)
+        for event, outcome in restored.own:
             self._settle(event, outcome)
-        self._wake(tenant, view.position)
+        self._waiters.wake(tenant, restored.view.position)
         for listener in self._rebuild_listeners:
             listener(tenant)
 
@@ -273,69 +265,24 @@ class Projector:
         view = self._views[tenant]
         for position, event in appended:
             if position > view.position:
-                if not _follows(view.position, position):
+                if not follows(view.position, position, event):
                     return
                 self._apply(view, position, event)
-        self._wake(tenant, view.position)
+        self._waiters.wake(tenant, view.position)
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
     async def wait_for(self, tenant: Tenant, position: Position, timeout_s: float) -> bool:
         """Wait until the view includes `position`. False when that took longer than `timeout_s`."""
-        if self.view(tenant).position >= position:
-            return True
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = (position, next(self._tickets), future)
-        heapq.heappush(self._waiters.setdefault(tenant, []), waiter)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await future
-        except TimeoutError:
-            return False
-        finally:
-            self._forget_waiter(tenant, waiter)
-        return True
-
-    def _forget_waiter(self, tenant: Tenant, waiter: _Waiter) -> None:
-        waiters = self._waiters.get(tenant, [])
-        if waiter in waiters:
-            waiters.remove(waiter)
-            heapq.heapify(waiters)
-        if not waiters:
-            self._waiters.pop(tenant, None)
-
-    def _wake(self, tenant: Tenant, position: Position) -> None:
-        waiters = self._waiters.get(tenant)
-        while waiters and waiters[0][0] <= position:
-            future = heapq.heappop(waiters)[2]
-            if not future.done():
-                future.set_result(None)
+        return self.view(tenant).position >= position or await self._waiters.wait(tenant, position, timeout_s)
 
     async def catch_up(self, tenant: Tenant) -> None:
         """Wait until the view includes every event that was in the log when this was called.
 
-        Callers that arrive while one catch-up is under way share the next one.
-
         Raises:
             StoreUnavailable: the log could not be read; the view is as it was.
         """
-        task = self._next_catch_ups.get(tenant)
-        if task is None:
-            task = asyncio.create_task(self._catch_up_in_turn(tenant, self._catch_ups.get(tenant)))
-            task.add_done_callback(_retrieve)
-            self._next_catch_ups[tenant] = task
-        await asyncio.shield(task)
-
-    async def _catch_up_in_turn(self, tenant: Tenant, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait((before,))
-        task = self._next_catch_ups.pop(tenant)
-        self._catch_ups[tenant] = task
-        try:
-            await self._catch_up(tenant)
-        finally:
-            if self._catch_ups.get(tenant) is task:
-                del self._catch_ups[tenant]
+        await self._catch_ups.join(tenant)
 
     async def _catch_up(self, tenant: Tenant) -> None:
         head = await self._store.head(tenant)
@@ -357,20 +304,6 @@ class Projector:
     async def check(self, tenant: Tenant, head: Position) -> None:
         """Replay the log if `head`, its newest position, shows that it is not the one the view was built from."""
         position = self.view(tenant).position
-        if position.epoch and head.epoch != position.epoch:
-            await self.rebuild(tenant, f"it was at {position.text()}, its newest event is now {head.text()}")
-        elif head < position and (await self._store.head(tenant)) < position:
+        if head < position and (await self._store.head(tenant)) < position:
             # Asked twice: an own write may have been applied after `head` was read.
             await self.rebuild(tenant, f"it was at {position.text()}, its newest event is now {head.text()}")
-
-
-def _follows(position: Position, after: Position) -> bool:
-    if position == ORIGIN:
-        return after.sequence == 1
-    return after == position.next()
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """Look at the result even when every caller has given up waiting for it."""
-    if not task.cancelled():
-        task.exception()

@@ -22,7 +22,7 @@ from registry.fast_lane.hot import Hot
 from registry.fast_lane.lane import fast_lane
 from registry.http_api.protocol import RegistryProtocol
 from registry.http_api.websocket import FRAME_MAX_BYTES, PING_EVERY_S, PONG_WITHIN_S, RegistrySocket
-from registry.projection.projector import LogDamaged
+from registry.projection.restoring import LogDamaged
 from registry.running.private_redis import CannotStart
 from registry.settings import Settings
 from registry.store.redis_store import StoreRefused

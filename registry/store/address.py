@@ -64,14 +64,16 @@ def parse_address(url: str) -> Address:
     """
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
-        raise BadAddress("must begin with redis://, rediss:// or unix://, or with redis+sentinel:// or redis+cluster://")
+        raise BadAddress(
+            "must begin with redis://, rediss:// or unix://, or with redis+sentinel:// or redis+cluster://"
+        )
     mode, base = SCHEMES[scheme]
     try:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
         # Its own message may quote the password.
-        raise BadAddress("cannot be read; what is special in a URL must be percent-encoded in names and passwords") from None
+        raise BadAddress("cannot be read: what is special in a URL must be percent-encoded in a password") from None
     _check_options(mode, base, options)
     if base == "unix":
         if not parts.path:

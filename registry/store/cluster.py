@@ -7,13 +7,11 @@ its fifth redirection, may send ASKING on another connection than the command, a
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.commands import AsyncCoreCommands
+from redis.asyncio import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import (
     AskError,
@@ -26,19 +24,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from registry.store.address import Address, Node
-from registry.store.connections import (
-    FINDING_TIMEOUT_S,
-    WAITING_MAX,
-    Pools,
-    StreamEntries,
-    close_client,
-    connection_options,
-    pool_options,
-    stream_entries,
-)
-
-logger = logging.getLogger(__name__)
+from registry.store.address import Node
+from registry.store.connections import StreamEntries, close_client, execute, stream_entries, xread_command
 
 #: How often a command follows a redirection before it counts as unanswered.
 REDIRECTIONS_MAX: Final = 8
@@ -51,7 +38,7 @@ Connect = Callable[[Node], Redis]
 
 
 class Slots:
-    """Which server holds which slot, as one of the servers said last; asked again after anything that contradicts it."""
+    """Which server holds which slot, as one of them said last. Asked again after anything that contradicts it."""
 
     def __init__(self, seeds: Sequence[Node], connect: Connect) -> None:
         self._seeds = tuple(seeds)
@@ -91,7 +78,7 @@ class Slots:
             self._known.append(node)
             client = self._connect(node)
             try:
-                self._take(node, await client.execute_command("CLUSTER SLOTS"))
+                self._take(node, await execute(client, "CLUSTER SLOTS"))
                 return
             except (RedisError, OSError, TimeoutError) as error:
                 failure = error
@@ -100,14 +87,15 @@ class Slots:
         if not self._holders:
             raise RedisConnectionError(f"no server of the cluster tells who holds which slot: {failure}") from failure
 
-    def _take(self, told_by: Node, slots: Mapping[tuple[int, int], Mapping[str, Any]]) -> None:
+    def _take(self, told_by: Node, slots: Sequence[Sequence[Any]]) -> None:
+        """Believe a server: ranges of slots, each as first, last, its master, and its replicas."""
         holders: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         masters: dict[Node, None] = {}
         replicas: dict[Node, None] = {}
-        for (first, last), holding in slots.items():
-            master = _node(holding["primary"], told_by)
+        for first, last, holder, *others in slots:
+            master = _node(holder, told_by)
             masters[master] = None
-            replicas.update((_node(replica, told_by), None) for replica in holding["replicas"])
+            replicas.update((_node(other, told_by), None) for other in others)
             holders[first : last + 1] = [master] * (last + 1 - first)
         if not masters:
             raise ClusterDownError(f"{told_by.host}:{told_by.port} knows of no slots")
@@ -126,12 +114,12 @@ class Slots:
 
 def _node(told: Sequence[Any], told_by: Node) -> Node:
     """A server as (host, port, …); one that does not know its own address is meant by the one it was reached at."""
-    host = told[0].decode() if isinstance(told[0], bytes) else told[0]
-    return Node(host or told_by.host, int(told[1]))
+    host = (told[0] or b"").decode()
+    return Node(told_by.host if host in ("", "?") else host, int(told[1]))
 
 
-class ClusterClient(AsyncCoreCommands):
-    """Commands of redis-py, each to the server that holds its key. All keys of one command lie in one slot."""
+class ClusterClient:
+    """Sends each command to the server that holds its key. All keys of one command lie in one slot."""
 
     def __init__(self, slots: Slots, connect: Connect) -> None:
         self._slots = slots
@@ -144,15 +132,15 @@ class ClusterClient(AsyncCoreCommands):
             client = self._clients[node] = self._connect(node)
         return client
 
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
+    async def execute(self, key: str, *command: Any) -> Any:
         await self._slots.settle()
-        node = self._slots.holder(_key_of(args))
+        node = self._slots.holder(key)
         asking = False
         for _ in range(REDIRECTIONS_MAX):
             try:
                 if asking:
-                    return await _ask(self.at(node), args, options)
-                return await self.at(node).execute_command(*args, **options)
+                    return await _execute_asking(self.at(node), command)
+                return await execute(self.at(node), *command)
             except MovedError as error:
                 node, asking = Node(error.host or node.host, error.port), False
                 self._slots.moved(error.slot_id, node)
@@ -164,7 +152,7 @@ class ClusterClient(AsyncCoreCommands):
             except (ClusterDownError, RedisConnectionError, RedisTimeoutError, OSError, TimeoutError):
                 self._slots.doubtful = True
                 raise
-        raise ClusterError(f"{REDIRECTIONS_MAX} servers in a row said that another one holds {_key_of(args)!r}")
+        raise ClusterError(f"{REDIRECTIONS_MAX} servers in a row said that another one holds {key!r}")
 
     async def read_each(self, streams: Mapping[str, str], count: int) -> StreamEntries:
         """Entries after the given ids, of streams anywhere: all servers at once, each asked for all of its streams."""
@@ -190,7 +178,7 @@ class ClusterClient(AsyncCoreCommands):
             some = names[start : start + READS_AT_ONCE]
             pipeline = self.at(node).pipeline(transaction=False)
             for name in some:
-                pipeline.xread({name: streams[name]}, count=count)
+                pipeline.execute_command(*xread_command({name: streams[name]}, count))
             try:
                 replies = await pipeline.execute(raise_on_error=False)
             except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError):
@@ -199,7 +187,7 @@ class ClusterClient(AsyncCoreCommands):
             for name, reply in zip(some, replies, strict=True):
                 if isinstance(reply, (AskError, ClusterDownError)):
                     # Follows the redirection (MOVED is one kind of it), or says again what is wrong.
-                    reply = await self.xread({name: streams[name]}, count=count)
+                    reply = await self.execute(name, *xread_command({name: streams[name]}, count))
                 elif isinstance(reply, Exception):
                     raise reply
                 entries += stream_entries(reply)
@@ -210,96 +198,12 @@ class ClusterClient(AsyncCoreCommands):
             await close_client(client)
 
 
-async def _ask(client: Redis, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+async def _execute_asking(client: Redis, command: Sequence[Any]) -> Any:
     """Send a command to the server that a slot is being moved to; ASKING must be said right before it."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("ASKING")
-    pipeline.execute_command(*args, **options)
+    pipeline.execute_command(*command)
     reply = (await pipeline.execute(raise_on_error=False))[1]
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-def _key_of(args: Sequence[Any]) -> str | bytes:
-    """The first key of a command."""
-    match args[0]:
-        case "EVALSHA":
-            key = args[3]
-        case "XREAD":
-            key = args[list(args).index(b"STREAMS") + 1]
-        case _:
-            key = args[1]
-    assert isinstance(key, (str, bytes)), f"{args[0]} has no key"
-    return key
-
-
-class ClusterConnections:
-    """Connections to the servers of a cluster."""
-
-    def __init__(self, address: Address, pools: Pools, wake_channel: str) -> None:
-        self.wake_channel = wake_channel
-        self._address = address
-        self._connect_timeout_s = pools.timeout_s
-        self._slots = Slots(address.nodes, self._connect(1, min(pools.timeout_s, FINDING_TIMEOUT_S)))
-        self._scripts = ClusterClient(self._slots, self._connect(pools.scripts_max, pools.timeout_s))
-        self._asking = ClusterClient(self._slots, self._connect(pools.asking_max, pools.timeout_s))
-        self._waiting = ClusterClient(self._slots, self._connect(WAITING_MAX, None))
-        self._reader = ClusterReader(self._slots, self._waiting, wake_channel, pools.timeout_s)
-        self.scripts: AsyncCoreCommands = self._scripts
-        self.asking: AsyncCoreCommands = self._asking
-
-    def _connect(self, most: int, timeout_s: float | None) -> Connect:
-        limits = pool_options(most, timeout_s, self._connect_timeout_s)
-
-        def connect(node: Node) -> Redis:
-            options = connection_options(self._address, node)
-            return Redis(connection_pool=BlockingConnectionPool(**options, **limits))
-
-        return connect
-
-    async def servers(self) -> Sequence[Redis]:
-        self._slots.doubtful = True
-        await self._slots.settle()
-        return [self._scripts.at(node) for node in self._slots.masters]
-
-    async def server_of(self, key: str) -> Redis:
-        await self._slots.settle()
-        return self._scripts.at(self._slots.holder(key))
-
-    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
-        if block_ms:
-            return await self._reader.read(streams, count, block_ms)
-        return await self._asking.read_each(streams, count)
-
-    async def messages(self, channel: str) -> AsyncIterator[bytes]:
-        """Every server speaks of its own keys only. One that joins later is heard after the next break."""
-        await self._slots.settle()
-        heard: asyncio.Queue[bytes | Exception] = asyncio.Queue(maxsize=1000)
-        listening = [asyncio.create_task(self._listen(node, channel, heard)) for node in self._slots.masters]
-        try:
-            while True:
-                message = await heard.get()
-                if isinstance(message, Exception):
-                    raise message
-                yield message
-        finally:
-            for task in listening:
-                task.cancel()
-            await asyncio.gather(*listening, return_exceptions=True)
-
-    async def _listen(self, node: Node, channel: str, heard: asyncio.Queue[bytes | Exception]) -> None:
-        try:
-            async with self._waiting.at(node).pubsub() as subscription:
-                await subscription.subscribe(channel)
-                async for message in subscription.listen():
-                    if message["type"] == "message":
-                        await heard.put(message["data"])
-        except (RedisError, OSError) as error:
-            self._slots.doubtful = True
-            await heard.put(error)
-
-    async def close(self) -> None:
-        await self._reader.close()
-        for client in (self._scripts, self._asking, self._waiting):
-            await client.close()

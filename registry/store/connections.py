@@ -6,9 +6,8 @@ clients whose commands go where their key is, a reader of streams, and the serve
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -17,7 +16,6 @@ from redis.asyncio.connection import ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
-from redis.commands import AsyncCoreCommands
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
@@ -41,17 +39,23 @@ class Pools:
 
 
 class Connections(Protocol):
-    """What the store needs of Redis. Errors are redis-py's; nothing is ever sent twice unless Redis refused it unread."""
+    """What the store needs of Redis. Errors are redis-py's; nothing is sent twice, unless Redis sent it elsewhere.
 
-    #: Scripts and questions each have their own connections, so that clients who ask for what is not there cannot hold
-    #: up heartbeats and pulses. When all are in use, a command waits for one.
-    scripts: AsyncCoreCommands
-    asking: AsyncCoreCommands
+    Scripts and questions each have their own connections, so that clients who ask for what is not there cannot hold up
+    heartbeats and pulses. When all are in use, a call waits for one.
+    """
+
     #: The channel on which appending scripts must name the stream, "" for none.
     wake_channel: str
 
+    async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run a loaded script, where its keys are."""
+
+    async def ask(self, command: str, key: str, *arguments: str) -> Any:
+        """Ask a question about a key, where that is."""
+
     async def servers(self) -> Sequence[Redis]:
-        """Every server that holds data of its own, as a client for scripts."""
+        """Every server that holds data of its own."""
 
     async def server_of(self, key: str) -> Redis:
         """The one that holds `key`."""
@@ -59,8 +63,8 @@ class Connections(Protocol):
     async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
         """Entries after the given ids; waits up to `block_ms` for the first."""
 
-    def messages(self, channel: str) -> AsyncIterator[bytes]:
-        """What is said on a channel, on every server."""
+    def expirations(self) -> AsyncIterator[bytes]:
+        """The names of keys whose time is over, as far as Redis speaks of them."""
 
     async def close(self) -> None: ...
 
@@ -72,8 +76,13 @@ class OneMaster:
 
     def __init__(self, pools: Sequence[ConnectionPool]) -> None:
         self._scripts, self._asking, self._waiting = (Redis(connection_pool=pool) for pool in pools)
-        self.scripts: AsyncCoreCommands = self._scripts
-        self.asking: AsyncCoreCommands = self._asking
+        self._database = int(pools[0].connection_kwargs.get("db") or 0)
+
+    async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        return await execute(self._scripts, "EVALSHA", digest, len(keys), *keys, *arguments)
+
+    async def ask(self, command: str, key: str, *arguments: str) -> Any:
+        return await execute(self._asking, command, key, *arguments)
 
     async def servers(self) -> Sequence[Redis]:
         return [self._scripts]
@@ -83,11 +92,11 @@ class OneMaster:
 
     async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
         reader = self._waiting if block_ms else self._asking
-        return stream_entries(await reader.xread(dict(streams), count=count, block=block_ms or None))
+        return stream_entries(await execute(reader, *xread_command(streams, count, block_ms)))
 
-    async def messages(self, channel: str) -> AsyncIterator[bytes]:
+    async def expirations(self) -> AsyncIterator[bytes]:
         async with self._waiting.pubsub() as subscription:
-            await subscription.subscribe(channel)
+            await subscription.subscribe(f"__keyevent@{self._database}__:expired")
             async for message in subscription.listen():
                 if message["type"] == "message":
                     yield message["data"]
@@ -105,7 +114,7 @@ class NamedMaster(OneMaster):
         options.pop("host", None)
         secure = options.pop("connection_class", None) is SSLConnection
         tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-        self._sentinel = Sentinel(
+        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
             list(address.nodes),
             sentinel_kwargs={
                 **address.sentinel_login,
@@ -119,7 +128,9 @@ class NamedMaster(OneMaster):
         for most, timeout_s in _sizes(pools):
             limits = pool_options(most, timeout_s, pools.timeout_s)
             connection = _SecureMasterConnection if secure else _MasterConnection
-            pool = _MasterPool(address.service, self._sentinel, connection_class=connection, **options, **limits)
+            pool = _MasterPool(  # type: ignore[no-untyped-call]
+                address.service, self._sentinel, connection_class=connection, **options, **limits
+            )
             pool.siblings = siblings
             siblings.append(pool)
         super().__init__(siblings)
@@ -150,7 +161,7 @@ class _MasterConnection(SentinelManagedConnection):
     """A connection that wants a master, whatever a sentinel that is behind says."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(redis_connect_func=self._greet, **options)
+        super().__init__(redis_connect_func=self._greet, **options)  # type: ignore[no-untyped-call]
 
     @staticmethod
     async def _greet(connection: _MasterConnection) -> None:
@@ -186,7 +197,7 @@ def one_server(address: Address, pools: Pools) -> OneMaster:
 
 
 def _sizes(pools: Pools) -> list[tuple[int, float | None]]:
-    """Connections and time limit of the pools for scripts, questions and waiting, whose calls bring their own limits."""
+    """Connections and time limit of the pools for scripts, questions, and waiting, whose calls bring their own."""
     return [(pools.scripts_max, pools.timeout_s), (pools.asking_max, pools.timeout_s), (WAITING_MAX, None)]
 
 
@@ -215,6 +226,15 @@ def pool_options(most: int, timeout_s: float | None, connect_timeout_s: float) -
 def never_again() -> Retry:
     """A commit that failed may have happened: never send it twice behind our back."""
     return Retry(NoBackoff(), 0)
+
+
+async def execute(client: Redis, *command: Any) -> Any:
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+def xread_command(streams: Mapping[str, str], count: int, block_ms: int = 0) -> tuple[Any, ...]:
+    waiting = ("BLOCK", block_ms) if block_ms else ()
+    return ("XREAD", "COUNT", count, *waiting, "STREAMS", *streams.keys(), *streams.values())
 
 
 def stream_entries(reply: Any) -> StreamEntries:

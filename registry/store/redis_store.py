@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import (
-    BusyLoadingError,
+    ClusterDownError,
     NoScriptError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.view import Tenant
+from registry.store.address import parse_address
+from registry.store.cluster_connections import ClusterConnections
+from registry.store.connections import Connections, NamedMaster, Pools, one_server
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Tail, Write
+from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
-
-logger = logging.getLogger(__name__)
 
 REDIS_OLDEST: Final = (6, 2)
 #: Events per tenant asked for by the first read; later ones adapt to their size, but never below the least.
@@ -37,10 +36,10 @@ READ_FIRST: Final = 64
 READ_LEAST: Final = 4
 #: Tenants whose key names are remembered; reads of tenants that do not exist must not grow anything.
 TENANT_KEYS_MAX: Final = 4096
-SCRIPTS: Final = (
-    *("beat", "commit", "expire", "pulse", "rearm", "remaining", "resume", "revive", "tenant"),
-    *("drop", "exchange", "fetch", "hold", "mark", "marks", "stow", "trim"),
-)
+#: The beginning of the URL for servers that run in these modes.
+URL_BEGINS: Final = {"cluster": "redis+cluster://", "sentinel": "redis+sentinel://"}
+#: Answers of a server that does not do its work now, for whatever was asked.
+AWAY: Final = (ClusterDownError, TryAgainError, ReadOnlyError)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -71,35 +70,20 @@ class RedisLimits:
 
 
 class RedisStore:
-    """Store over one Redis server, Sentinel-less and without a cluster."""
+    """Store over Redis, in each way in which it is deployed (`registry.store.connections`).
+
+    Raises:
+        BadAddress: the URL is of another form.
+    """
 
     def __init__(self, url: str, limits: RedisLimits | None = None) -> None:
         self._limits = limits or RedisLimits()
         self._keys = Keys(self._limits.prefix)
         self._tenant_keys = lru_cache(TENANT_KEYS_MAX)(_TenantKeys.of)
-        # Scripts and questions each have their own connections, so that clients who ask for what is not there cannot
-        # hold up heartbeats and pulses. One more than the limit waits for a connection.
-        self._redis = self._client(url, self._limits.connections_max, self._limits.timeout_s)
-        self._asking = self._client(url, self._limits.asking_max, self._limits.timeout_s)
-        # The reader and the notifications wait on purpose; their calls bring their own time limits.
-        self._waiting = self._client(url, 4, None)
-        self._database = int(self._redis.connection_pool.connection_kwargs.get("db") or 0)
-        self._scripts: dict[str, bytes] = {name: _script_text(name) for name in SCRIPTS}
-        self._hashes: dict[str, str] = {}
+        self._mode = parse_address(url).mode
+        self._connections = _connections(url, self._limits)
+        self._scripts = read_scripts(self._connections.wake_channel)
         self._read_count = min(READ_FIRST, self._limits.read_max)
-
-    def _client(self, url: str, connections: int, timeout_s: float | None) -> Redis:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=self._limits.timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=self._limits.timeout_s,
-            # A commit that failed may have happened: never send it twice behind our back.
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=False,
-        )
-        return Redis(connection_pool=pool)
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 
@@ -108,49 +92,53 @@ class RedisStore:
 
         Raises:
             StoreUnavailable: no answer.
-            StoreRefused: older than 6.2, or it may evict keys.
+            StoreRefused: a server is older than 6.2, may evict keys, or is deployed otherwise than the URL says.
         """
-        server = await self._ask(self._redis.info("server"))
+        for server in await self._ask(self._connections.servers()):
+            await self._check(server)
+            await self._load_scripts(server)
+
+    async def _check(self, redis: Redis) -> None:
+        server = await self._ask(redis.info("server"))
         version = tuple(int(part) for part in str(server["redis_version"]).split(".")[:2])
         if version < REDIS_OLDEST:
             raise StoreRefused(f"Redis {server['redis_version']} is too old: the registry needs 6.2 or newer")
-        memory = await self._ask(self._redis.info("memory"))
+        runs_as = str(server.get("redis_mode", "standalone"))
+        if runs_as != ("cluster" if self._mode == "cluster" else "standalone"):
+            raise StoreRefused(
+                f"Redis runs as {runs_as}: its URL must begin with {URL_BEGINS.get(runs_as, 'redis://')}"
+            )
+        memory = await self._ask(redis.info("memory"))
         policy = str(memory.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction":
             raise StoreRefused(
                 f"Redis may evict the registry's data: its maxmemory-policy is {policy}, it must be noeviction"
             )
-        await self._load_scripts()
 
     async def close(self) -> None:
-        for client in (self._redis, self._asking, self._waiting):
-            with contextlib.suppress(RedisError, OSError):
-                await client.aclose()
-                await client.connection_pool.disconnect()
+        await self._connections.close()
 
-    async def _load_scripts(self) -> None:
-        for name, text in self._scripts.items():
-            self._hashes[name] = await self._ask(self._redis.script_load(text))
+    async def _load_scripts(self, redis: Redis) -> None:
+        for script in self._scripts.values():
+            await self._ask(redis.script_load(script.text))
 
     async def _ask(self, call: Awaitable[Any] | Any) -> Any:
         try:
             return await call
         except (RedisError, OSError, TimeoutError) as exc:
-            if isinstance(exc, ResponseError) and not isinstance(exc, BusyLoadingError):
-                raise _meaning(exc) from exc
-            raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
+            raise _meaning(exc) from exc
 
     async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        digest = self._scripts[script].digest
         try:
-            return await self._redis.evalsha(self._hashes[script], len(keys), *keys, *arguments)
-        except (NoScriptError, KeyError):
-            # Redis forgot its scripts: it was restarted or flushed. A script that was not found did nothing.
-            await self._load_scripts()
-            return await self._ask(self._redis.evalsha(self._hashes[script], len(keys), *keys, *arguments))
+            return await self._connections.run(digest, keys, arguments)
+        except NoScriptError:
+            # This server does not know our scripts: it was restarted or flushed, or has just become the one to ask.
+            # A script that was not found did nothing.
+            await self._load_scripts(await self._ask(self._connections.server_of(keys[0])))
+            return await self._ask(self._connections.run(digest, keys, arguments))
         except (RedisError, OSError, TimeoutError) as exc:
-            if isinstance(exc, ResponseError) and not isinstance(exc, BusyLoadingError):
-                raise _meaning(exc) from exc
-            raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
+            raise _meaning(exc) from exc
 
     # -- the log -------------------------------------------------------------------------------------------------------
 
@@ -159,27 +147,26 @@ class RedisStore:
         await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), names)
 
     async def head(self, tenant: Tenant) -> Position:
-        text = await self._ask(self._asking.get(self._names(tenant).head))
+        text = await self._ask(self._connections.ask("GET", self._names(tenant).head))
         return parse_position(text) if text else ORIGIN
 
     async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
-        streams: dict[Any, Any] = {self._keys.tenants_stream: tenants_after or "0-0"}
+        streams: dict[str, str] = {self._keys.tenants_stream: tenants_after or "0-0"}
         by_key: dict[bytes, Tenant] = {}
         for tenant, position in after.items():
             stream = self._names(tenant).events
             streams[stream] = position.text()
             by_key[stream.encode()] = tenant
-        reader = self._waiting if block_ms else self._asking
         try:
             async with asyncio.timeout(block_ms / 1000 + self._limits.timeout_s):
-                reply = await reader.xread(streams, count=self._read_count, block=block_ms or None)
+                found = await self._connections.read(streams, self._read_count, block_ms)
         except (RedisError, OSError, TimeoutError) as exc:
             # Perhaps it was too much to send in the time.
             self._read_count = max(self._read_count // 2, READ_LEAST)
             raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
         events: dict[Tenant, Sequence[tuple[Position, bytes]]] = {}
         tenants: list[Tenant] = []
-        for key, entries in _stream_entries(reply):
+        for key, entries in found:
             if key in by_key:
                 events[by_key[key]] = [(parse_position(entry_id), fields[b"e"]) for entry_id, fields in entries]
                 continue
@@ -198,7 +185,7 @@ class RedisStore:
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         text = position.text()
-        entries = await self._ask(self._asking.xrange(self._names(tenant).events, text, text))
+        entries = await self._ask(self._connections.ask("XRANGE", self._names(tenant).events, text, text))
         return bytes(entries[0][1][b"e"]) if entries else None
 
     async def commit(
@@ -270,16 +257,13 @@ class RedisStore:
         return Pulse(silence, parse_position(head), bool(restarted))
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
-        async with self._waiting.pubsub() as subscription:
-            try:
-                await subscription.subscribe(f"__keyevent@{self._database}__:expired")
-                async for message in subscription.listen():
-                    if message["type"] == "message":
-                        lease = self._keys.parse_lease(message["data"].decode("utf-8", "replace"))
-                        if lease is not None:
-                            yield lease
-            except (RedisError, OSError) as exc:
-                raise StoreUnavailable(f"Redis ended the notifications: {exc}") from exc
+        try:
+            async for key in self._connections.expirations():
+                lease = self._keys.parse_lease(key.decode("utf-8", "replace"))
+                if lease is not None:
+                    yield lease
+        except (RedisError, OSError) as exc:
+            raise StoreUnavailable(f"Redis ended the notifications: {exc}") from exc
 
     def _names(self, tenant: Tenant) -> _TenantKeys:
         return self._tenant_keys(self._keys, tenant)
@@ -308,8 +292,16 @@ class _TenantKeys:
         )
 
 
-def _script_text(name: str) -> bytes:
-    return files("registry.store").joinpath("scripts", f"{name}.lua").read_bytes()
+def _connections(url: str, limits: RedisLimits) -> Connections:
+    address = parse_address(url)
+    pools = Pools(limits.connections_max, limits.asking_max, limits.timeout_s)
+    match address.mode:
+        case "server":
+            return one_server(address, pools)
+        case "sentinel":
+            return NamedMaster(address, pools)
+        case "cluster":
+            return ClusterConnections(address, pools, f"{limits.prefix}wake")
 
 
 def _pack_leases(leases: Sequence[Lease]) -> bytes:
@@ -319,18 +311,11 @@ def _pack_leases(leases: Sequence[Lease]) -> bytes:
     return _pack(flat)
 
 
-def _stream_entries(reply: Any) -> list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
-    """XREAD's reply as (key, entries) pairs, whether it came by RESP2 (pairs) or RESP3 (a map of lists of lists)."""
-    if not reply:
-        return []
-    if isinstance(reply, dict):
-        return [(key, [entry for chunk in chunks for entry in chunk]) for key, chunks in reply.items()]
-    return [(key, entries) for key, entries in reply]
-
-
-def _meaning(exc: ResponseError) -> StoreUnavailable:
-    """What a refusal of Redis or of a script means. Scripts begin their own with a word in capitals."""
+def _meaning(exc: Exception) -> StoreUnavailable:
+    """What a failure, or a refusal of Redis or of a script, means. Scripts begin their own with a word in capitals."""
     text = str(exc)
+    if not isinstance(exc, ResponseError) or isinstance(exc, AWAY):
+        return StoreUnavailable(f"Redis did not answer: {text}")
     if text.startswith("EPOCH"):
         return HistoryChanged(f"the log is not the one followed so far; its newest event is {text.partition(' ')[2]}")
     if text.startswith("OUTAGE"):

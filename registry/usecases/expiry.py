@@ -25,7 +25,8 @@ from registry.domain.outcome import DELETE, Outcome
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
-from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Store
+from registry.store.leases import SILENCE_MAX_MS, rearm
+from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Pulse, Store
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -35,15 +36,14 @@ TICK_MS: Final = 100
 SLOT_MS: Final = 100
 #: How often each tenant's pulse is recorded, ms.
 PULSE_MS: Final = 500
-#: Leases asked about, proposed or re-armed in one step.
+#: Leases asked about or proposed in one step.
 ASK_MAX: Final = 2000
 #: Leases asked about in one tick, so that a start with a million instances does not hold up everything else.
 ASK_PER_TICK_MAX: Final = 20_000
 #: Tenants pulsed at once.
 PULSES_AT_ONCE: Final = 16
-#: A longer silence of all replicas (ms) makes leases start anew before anybody is judged - all of them when it was
-#: longer than the setting `outage_after_ms`, else those that are no longer than so many times the silence.
-SILENCE_MAX_MS: Final = 1500
+#: After a silence of all replicas leases start anew before anybody is judged - all of them when it was longer than the
+#: setting `outage_after_ms`, else those that are no longer than so many times the silence.
 SHORT_LEASE_SILENCES: Final = 4
 #: Nothing is scheduled further ahead than this (ms); longer leases are looked at in between.
 HORIZON_MS: Final = 150_000
@@ -309,16 +309,6 @@ class Expiry:
             except StoreUnavailable as error:
                 logger.info("no notifications for now: %s", error.detail, extra={"action": "notifications_lost"})
             await asyncio.sleep(1)
-
-
-async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
-    """Give all of these leases their full length again; False when the store was silent for long in between."""
-    for start in range(0, max(len(rows), 1), ASK_MAX):
-        some = rows[start : start + ASK_MAX]
-        leases = [Lease(row.service_id, row.instance_id, row.ttl_ms) for row in some]
-        if not await store.rearm(tenant, leases, SILENCE_MAX_MS if start else 0):
-            return False
-    return True
 
 
 def _name(row: InstanceRow) -> tuple[str, str]:

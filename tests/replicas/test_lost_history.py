@@ -53,6 +53,8 @@ def test_replicas_agree_after_a_backup_was_restored(server: RedisServer) -> None
         with replica("--redis-url", server.url) as fresh:
             expected = ids(fresh.api("team").instances_of("cart"))
             assert {f"new{number}" for number in range(6)} <= set(expected)
+            assert {f"lost{number}" for number in range(1, 4)} <= set(expected), "what was acknowledged is put back"
+            assert len(expected) == len(set(expected))
             for lane in (a, b):
                 until_sync(
                     lambda lane=lane: ids(lane.api("team").instances_of("cart")) == expected,  # type: ignore[misc]
@@ -70,18 +72,34 @@ def _registers(lane: Replica, instance_id: str) -> bool:
         return False
 
 
-def test_a_flushed_tenant_is_looked_after_again(server: RedisServer) -> None:
-    """Registered anew on a living replica, it must be known to every replica: listed, and its dead expired."""
-    with replica("--redis-url", server.url) as a:
+def test_an_emptied_redis_is_seeded_from_memory(server: RedisServer) -> None:
+    """FLUSHALL under two replicas: nobody is gone, no list is empty for a moment, no rev moves; the dead still go."""
+    with replica("--redis-url", server.url) as a, replica("--redis-url", server.url) as b:
         api = a.api("team")
         api.service("cart", serviceId="cart")
-        Redis.from_url(server.url).flushall()
-        until_sync(lambda: api.get("/microservices/cart").status == 400, "the loss to be noticed", LIMIT_S)
-        api.service("cart", serviceId="cart")
-        api.register("cart", instanceId="i", healthCheck={"mode": "push", "interval": 5, "times": 0})
+        for number in range(20):
+            api.instance("cart", instanceId=f"i{number}")
+        api.register("cart", instanceId="dead", healthCheck={"mode": "push", "interval": 5, "times": 0})
+        before = api.find("cart")
+        until_sync(lambda: b.api("team").find("cart").rev == before.rev, "both to hold it", LIMIT_S)
+        redis = Redis.from_url(server.url)
+        redis.flushall()
+        seen: list[int] = []
+
+        def seeded() -> bool:
+            seen.append(len(ids(api.instances_of("cart"))))
+            return bool(redis.exists("registry:{team/default}:head", "registry:{default/default}:head") == 2)
+
+        until_sync(seeded, "the log to be seeded", LIMIT_S)
+        assert min(seen) >= 20
+        until_sync(lambda: _registers(b, "after"), "writes to work again", LIMIT_S)
+        assert api.put("/microservices/cart/instances/i3/heartbeat").status == 200
+        until_sync(lambda: len(ids(api.instances_of("cart"))) == 21, "the dead one to go", LIMIT_S)
         with replica("--redis-url", server.url) as fresh:
-            assert ok(fresh.api("team").get("/microservices")).json()["services"]
-        until_sync(lambda: ids(api.instances_of("cart")) == [], "the dead instance to go", LIMIT_S)
+            expected = fresh.api("team").find("cart")
+            assert set(ids(expected)) == {"after", *(f"i{number}" for number in range(20))}
+            for lane in (a, b):
+                until_sync(lambda lane=lane: lane.api("team").find("cart").rev == expected.rev, "to agree", LIMIT_S)  # type: ignore[misc]
 
 
 def test_what_a_lagging_replica_does_not_know_it_neither_denies_nor_confirms(server: RedisServer) -> None:

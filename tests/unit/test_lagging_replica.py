@@ -78,4 +78,4 @@ async def test_waiting_for_a_position_that_never_comes_leaves_nothing(lanes: tup
     """Else a header that any client can send grows the replica."""
     a, _ = lanes
     assert not await a.projector.wait_for(T, a.view.position._replace(sequence=10**6), 0.001)
-    assert a.projector._waiters == {}
+    assert a.projector._waiters._waiters == {}

@@ -1,0 +1,191 @@
+"""Mending: a log that has lost events gets them back from the replicas that have applied them.
+
+A failover to a server that lacked the tail, a restored backup, an emptied disk: the store goes on from an earlier state
+as if nothing had happened. A replica notices, because its own position is not part of the log any more. It then
+
+- appends what it remembers and the log lacks once more, as the first events of a new epoch, exactly once over all
+  replicas: an event is known by who wrote it and its number, and the epoch begins only if the log has not moved since
+  it was read; or,
+- where the log is empty or has lost more than is remembered, seeds it: it writes its whole view as a snapshot, and
+  begins a new epoch with it. The replica that is furthest ahead does so.
+
+Leases are given their full length again before the epoch begins, since the store has lost renewals too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from registry.clock import Clock
+from registry.domain.events import Event, HistoryResumed, encode_event
+from registry.domain.history import Recent, put_back
+from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.snapshot import Loader, take
+from registry.domain.view import RegistryView
+from registry.projection.restoring import Restored, restore
+from registry.projection.saving import save
+from registry.store.leases import rearm
+from registry.store.port import HistoryChanged, Store
+
+logger = logging.getLogger(__name__)
+
+ACTOR: Final = "registry"
+#: For how long the replicas say how far they are before the one that is furthest ahead seeds an empty log.
+CLAIMS_WAIT_S: Final = 1.0
+#: A replica that is further ahead has so many of these waits to do it.
+CLAIMS_WAITS_MAX: Final = 10
+CLAIM_KEPT_MS: Final = 5000
+#: The right to seed, ms. Longer than writing a snapshot of a million instances takes.
+SEEDING_MS: Final = 120_000
+
+
+class Mending:
+    """One replica's part in putting histories together again."""
+
+    def __init__(self, store: Store, replica: str, clock: Clock) -> None:
+        self._store = store
+        self._replica = replica
+        self._clock = clock
+        #: Events put back, and logs seeded, by this replica.
+        self.put_back = 0
+        self.seeded = 0
+
+    async def restore(self, own: RegistryView, recent: Recent, before_ms: int | None = None) -> Restored | None:
+        """What the log holds now, after it got back what this replica knows of. None: the own view is the log's state.
+
+        Raises:
+            HistoryChanged: the log moved meanwhile; try again.
+            StoreUnavailable, LogDamaged
+        """
+        tenant = own.tenant
+        restored = await restore(self._store, tenant, self._replica, before_ms)
+        log = restored.view
+        lost = recent.lost(log, restored.tail)
+        if log.includes(own.position) and not lost:
+            return restored
+        if log.position == ORIGIN:
+            await self._await_turn(own)
+            await self._seed(own, ORIGIN, own.position.text())
+            return None
+        if lost and recent.reach(log):
+            await self._append_again(restored, own, put_back(lost, restored.tail))
+            return restored
+        return await self._merge(restored, own)
+
+    # -- a lost tail ---------------------------------------------------------------------------------------------------
+
+    async def _append_again(self, restored: Restored, own: RegistryView, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        log = restored.view
+        head = log.position
+        resumed = self._resumed(head.text())
+        epoch = self._next_epoch(head, own.position)
+        for number, event in enumerate((resumed, *events), 1):
+            restored.apply(Position(epoch, number), event, self._replica)
+        await self._rearm(log)
+        payloads = [encode_event(event) for event in (resumed, *events)]
+        await self._store.resume_history(log.tenant, head, epoch, payloads)
+        self.put_back += len(events)
+        logger.error(
+            "the log of %s had lost %d events after %s; they are put back in epoch %d",
+            log.tenant,
+            len(events),
+            head.text(),
+            epoch,
+            extra={"action": "history_mended", "tenant": str(log.tenant)},
+        )
+
+    # -- a lost log ----------------------------------------------------------------------------------------------------
+
+    async def _await_turn(self, own: RegistryView) -> None:
+        """Let the replica seed that is furthest ahead; of equals, one."""
+        tenant, mine = own.tenant, (own.position, self._replica)
+        claim = own.position.text().encode()
+        for _ in range(CLAIMS_WAITS_MAX):
+            await self._store.snapshots.exchange(tenant, self._replica, claim, CLAIM_KEPT_MS)
+            await asyncio.sleep(CLAIMS_WAIT_S)
+            others = await self._store.snapshots.exchange(tenant, self._replica, claim, CLAIM_KEPT_MS)
+            if await self._store.head(tenant) != ORIGIN:
+                raise HistoryChanged("another replica has seeded the log")
+            if all((_claimed(other), name) < mine for name, other in others.items()):
+                break
+        if not await self._store.snapshots.hold(tenant, self._replica, SEEDING_MS):
+            raise HistoryChanged("another replica is seeding the log")
+
+    async def _merge(self, restored: Restored, own: RegistryView) -> Restored | None:
+        """The log lost more than is remembered, or began anew: the own view and what the log says beyond it."""
+        tail = list(restored.tail)
+        beyond = [remembered for remembered in tail if not own.includes(remembered.position)]
+        if len(tail) == restored.tail.maxlen or (beyond and beyond[0].position.sequence != 1):
+            logger.error(
+                "the log of %s is another one, with a history up to %s: what was here, up to %s, is given up",
+                own.tenant,
+                restored.view.position.text(),
+                own.position.text(),
+                extra={"action": "history_given_up", "tenant": str(own.tenant)},
+            )
+            return restored
+        if not beyond:
+            await self._seed(own, restored.view.position, own.position.text())
+            return None
+        loader = Loader()
+        for chunk in take(own, b""):
+            loader.add(chunk)
+            await asyncio.sleep(0)
+        merged = Restored(loader.view())
+        for position, event in beyond:
+            merged.apply(position, event, self._replica)
+        head = restored.view.position
+        position, resumed = await self._seed(merged.view, head, f"{head.text()} and {own.position.text()}")
+        merged.apply(position, resumed, self._replica)
+        return merged
+
+    async def _seed(self, view: RegistryView, head: Position, after: str) -> tuple[Position, HistoryResumed]:
+        """Write the view as the state with which a new epoch begins."""
+        tenant = view.tenant
+        resumed = self._resumed(after)
+        position = Position(self._next_epoch(head, view.position), 1)
+        chunks = take(view, encode_event(resumed), position)
+        mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._replica)
+        if mark is None:
+            raise HistoryChanged("the snapshot was lost while it was written")
+        await self._rearm(view)
+        try:
+            await self._store.resume_history(tenant, head, position.epoch, [encode_event(resumed)])
+        except HistoryChanged:
+            await self._store.snapshots.drop(tenant, mark)
+            raise
+        self.seeded += 1
+        logger.error(
+            "the log of %s was lost; it goes on in epoch %d from this replica's memory, %d instances, as of %s",
+            tenant,
+            position.epoch,
+            view.instance_count,
+            after,
+            extra={"action": "history_seeded", "tenant": str(tenant)},
+        )
+        return position, resumed
+
+    # -- both ----------------------------------------------------------------------------------------------------------
+
+    def _resumed(self, after: str) -> HistoryResumed:
+        return HistoryResumed(at_ms=self._clock.wall_ms(), replica=self._replica, number=0, actor=ACTOR, after=after)
+
+    def _next_epoch(self, head: Position, own: Position) -> int:
+        return max(self._clock.wall_ms(), head.epoch + 1, own.epoch + 1)
+
+    async def _rearm(self, view: RegistryView) -> None:
+        rows = [row for service in view.services.values() for row in service.instances.values()]
+        if not await rearm(self._store, view.tenant, rows):
+            raise HistoryChanged("the store was silent while leases were re-armed")
+
+
+def _claimed(claim: bytes) -> Position:
+    try:
+        return parse_position(claim)
+    except (ValueError, UnicodeDecodeError):
+        return ORIGIN

@@ -1,0 +1,35 @@
+"""Saving: a view written to the store as a snapshot, without holding up whoever reads the view meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+from registry.domain.position import Position
+from registry.domain.snapshot import FORMAT, ChunksDigest, Mark
+from registry.domain.view import Tenant
+from registry.store.port import Store
+
+#: Chunks of at least so many bytes are packed beside the event loop.
+PACK_BESIDE_BYTES: Final = 64 * 1024
+
+
+async def save(
+    store: Store, tenant: Tenant, position: Position, chunks: Iterable[bytes], at_ms: int, replica: str
+) -> Mark | None:
+    """Write the chunks of `snapshot.take` and mark them as complete. None when one of them went away meanwhile."""
+    digest = ChunksDigest()
+    for chunk in chunks:
+        stored = await _pack(chunk)
+        await store.snapshots.put_chunk(tenant, position, digest.chunks, stored)
+        digest.add(stored)
+    mark = Mark(FORMAT, *position, digest.chunks, digest.size, digest.digest(), at_ms, replica)
+    return mark if await store.snapshots.put_mark(tenant, mark) else None
+
+
+async def _pack(chunk: bytes) -> bytes:
+    if len(chunk) < PACK_BESIDE_BYTES:
+        return zlib.compress(chunk, 1)
+    return await asyncio.to_thread(zlib.compress, chunk, 1)

@@ -1,0 +1,89 @@
+"""Waiting: for a position to be applied, and for a catch-up that others may share."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+from registry.domain.position import Position
+from registry.domain.view import Tenant
+
+_Waiter = tuple[Position, int, "asyncio.Future[None]"]
+
+
+class Waiters:
+    """Who waits for which position of which tenant."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[Tenant, list[_Waiter]] = {}
+        self._tickets = count()
+
+    async def wait(self, tenant: Tenant, position: Position, timeout_s: float) -> bool:
+        """Wait until `wake` is called with this position or a later one. False when that took too long."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (position, next(self._tickets), future)
+        heapq.heappush(self._waiters.setdefault(tenant, []), waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except TimeoutError:
+            return False
+        finally:
+            self._forget(tenant, waiter)
+        return True
+
+    def _forget(self, tenant: Tenant, waiter: _Waiter) -> None:
+        waiters = self._waiters.get(tenant, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            heapq.heapify(waiters)
+        if not waiters:
+            self._waiters.pop(tenant, None)
+
+    def wake(self, tenant: Tenant, position: Position) -> None:
+        waiters = self._waiters.get(tenant)
+        while waiters and waiters[0][0] <= position:
+            future = heapq.heappop(waiters)[2]
+            if not future.done():
+                future.set_result(None)
+
+
+class CatchUps:
+    """One catch-up per tenant at a time. Whoever comes while one is under way shares the next.
+
+    Args:
+        catch_up: brings a tenant's view to the tail that the log has when it is called.
+    """
+
+    def __init__(self, catch_up: Callable[[Tenant], Awaitable[None]]) -> None:
+        self._catch_up = catch_up
+        self._current: dict[Tenant, asyncio.Task[None]] = {}
+        self._next: dict[Tenant, asyncio.Task[None]] = {}
+
+    async def join(self, tenant: Tenant) -> None:
+        """Wait for a catch-up that begins after this call; raises what it raises."""
+        task = self._next.get(tenant)
+        if task is None:
+            task = asyncio.create_task(self._in_turn(tenant, self._current.get(tenant)))
+            task.add_done_callback(_retrieve)
+            self._next[tenant] = task
+        await asyncio.shield(task)
+
+    async def _in_turn(self, tenant: Tenant, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        task = self._next.pop(tenant)
+        self._current[tenant] = task
+        try:
+            await self._catch_up(tenant)
+        finally:
+            if self._current.get(tenant) is task:
+                del self._current[tenant]
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Look at the result even when every caller has given up waiting for it."""
+    if not task.cancelled():
+        task.exception()
