@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -18,6 +20,7 @@ from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Store
 from registry.store.redis_store import RedisLimits, RedisStore
+from registry.usecases.agreement import Agreement
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
 from registry.usecases.expiry import Expiry
@@ -25,12 +28,16 @@ from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
+from registry.usecases.protection import MassLapse, Protection
 from registry.usecases.self_registration import SelfRegistration
+from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.watching import Watching
 from registry.usecases.writes import Writes
 
 #: A replica that has not heard from the store for so long (seconds) should not be sent requests.
 SILENT_MAX_S = 5.0
+#: ... and after so long its answers say that they may be old. The log is asked at least once a second.
+STALE_AFTER_S = 2.5
 
 
 @dataclass(slots=True)
@@ -42,9 +49,27 @@ class Replica:
     projector: Projector
     expiry: Expiry
     registration: SelfRegistration
+    snapshotting: Snapshotting
+    agreement: Agreement
     api: Api
     app: ASGIApp
     stopping: bool = False
+
+    def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs beside the projector and the server for as long as the replica lives."""
+        return {
+            "expiry": self.expiry.run(),
+            "notifications": self.expiry.follow_notifications(),
+            "registration": self.registration.run(),
+            "heartbeats": self.api.heartbeats.run(),
+            "snapshotting": self.snapshotting.run(),
+            "agreement": self.agreement.run(),
+        }
+
+    def stale_s(self) -> int:
+        """For how many seconds the store has been away; 0 when it is not."""
+        silent_s = self.projector.silent_s
+        return int(silent_s) if silent_s > STALE_AFTER_S else 0
 
     def not_ready(self) -> str:
         """Why this replica should not be sent requests; "" when it should."""
@@ -89,7 +114,13 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     metadata = Metadata(writes, new_id)
     watching = Watching(projector, text_frame)
     microservices = Microservices(writes)
-    expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms)
+    protection = Protection(
+        MassLapse(settings.mass_lapse_share, settings.mass_lapse_least, settings.mass_lapse_hold_s * 1000), clock
+    )
+    expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms, protection)
+    retention = Retention(settings.snapshot_every, settings.snapshots_kept, settings.history_s * 1000)
+    snapshotting = Snapshotting(store, projector, clock, retention)
+    agreement = Agreement(store, projector, snapshotting, clock)
     registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)
     api = Api(
         Discovery(projector, shared),
@@ -101,5 +132,5 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         Alarms(lambda: projector.stats().silent_s, clock.steady_ms),
         lambda: replica.not_ready(),
     )
-    replica = Replica(name, store, projector, expiry, registration, api, create_app(api))
+    replica = Replica(name, store, projector, expiry, registration, snapshotting, agreement, api, create_app(api))
     return replica

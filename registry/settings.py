@@ -56,6 +56,49 @@ class Settings:
             "max": 3_600_000,
         },
     )
+    mass_lapse_share: float = field(
+        default=0.5,
+        metadata={
+            "unit": "share",
+            "help": "expiry pauses when more of a tenant's instances than this lapse within 30 seconds; 1: never",
+            "min": 0.01,
+            "max": 1.0,
+        },
+    )
+    mass_lapse_least: int = field(
+        default=1000,
+        metadata={
+            "unit": "instances",
+            "help": "fewer that lapse at once never pause expiry",
+            "min": 1,
+            "max": 10**9,
+        },
+    )
+    mass_lapse_hold_s: int = field(
+        default=60,
+        metadata={"unit": "seconds", "help": "expiry pauses for at most so long", "min": 1, "max": 86_400},
+    )
+    snapshot_every: int = field(
+        default=10_000,
+        metadata={
+            "unit": "events",
+            "help": "a snapshot is due after so many, or a quarter of the instances if that is more",
+            "min": 10,
+            "max": 10**9,
+        },
+    )
+    snapshots_kept: int = field(
+        default=2, metadata={"unit": "snapshots", "help": "so many of the newest stay", "min": 1, "max": 100}
+    )
+    history_s: int = field(
+        default=0,
+        metadata={
+            "unit": "seconds",
+            "help": "the log reaches back so far; 0: to the eldest of the newest snapshots",
+            "min": 0,
+            "max": 31_536_000,
+        },
+    )
     keep_alive_s: int = field(
         default=90,
         metadata={"unit": "seconds", "help": "an idle client connection is kept so long", "min": 1, "max": 3600},

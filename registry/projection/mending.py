@@ -24,8 +24,8 @@ from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.history import Recent, put_back
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import Loader, take
-from registry.domain.view import RegistryView
-from registry.projection.restoring import Restored, restore
+from registry.domain.view import RegistryView, Tenant
+from registry.projection.restoring import LogDamaged, Restored, restore
 from registry.projection.saving import save
 from registry.store.leases import rearm
 from registry.store.port import HistoryChanged, Store
@@ -61,7 +61,7 @@ class Mending:
             StoreUnavailable, LogDamaged
         """
         tenant = own.tenant
-        restored = await restore(self._store, tenant, self._replica, before_ms)
+        restored = await self._replay(tenant, before_ms)
         log = restored.view
         lost = recent.lost(log, restored.tail)
         if log.includes(own.position) and not lost:
@@ -74,6 +74,14 @@ class Mending:
             await self._append_again(restored, own, put_back(lost, restored.tail))
             return restored
         return await self._merge(restored, own)
+
+    async def _replay(self, tenant: Tenant, before_ms: int | None) -> Restored:
+        if before_ms is not None:
+            try:
+                return await restore(self._store, tenant, self._replica, before_ms)
+            except LogDamaged:
+                logger.warning("%s has no snapshot that is old enough, the newest must do", tenant)
+        return await restore(self._store, tenant, self._replica)
 
     # -- a lost tail ---------------------------------------------------------------------------------------------------
 

@@ -108,6 +108,11 @@ class Projector:
         if tenant not in self._views:
             self._views[tenant] = RegistryView(tenant)
 
+    def newest_event(self, tenant: Tenant) -> Event | None:
+        """The event at the view's position, if this replica has seen it."""
+        newest = self._recent[tenant].newest()
+        return newest.event if newest is not None and newest.position == self.view(tenant).position else None
+
     def listen(self, listener: Listener) -> None:
         """Call `listener` with every event applied, right after it became visible in the view."""
         self._listeners.append(listener)

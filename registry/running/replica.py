@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: New containers until the youngest generation is looked at; then so many times until the next one.
 GC_THRESHOLDS: Final = (50_000, 20, 100)
+#: For how many seconds the store has not been heard from, in every answer meanwhile.
+STALE: Final = b"X-Registry-Stale"
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 4096
 #: Seconds after which a loop that has not ended is cancelled again.
@@ -142,15 +144,25 @@ def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -
         timeout_graceful_shutdown=settings.stop_timeout_s,
         backlog=BACKLOG,
     )
-    return _Server(config, started)
+    return _Server(config, started, replica.stale_s)
 
 
 class _Server(uvicorn.Server):
     """Leaves signals to the replica, which has more than a server to stop, and says when it listens."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], stale_s: Callable[[], int]) -> None:
         super().__init__(config)
         self._on_started = started
+        self._stale_s = stale_s
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second uvicorn makes the headers of all answers anew; while the store is away they say how old."""
+        ended = await super().on_tick(counter)
+        stale_s = self._stale_s()
+        if stale_s:
+            kept = [header for header in self.server_state.default_headers if header[0] != STALE]
+            self.server_state.default_headers = [*kept, (STALE, str(stale_s).encode())]
+        return ended
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -176,9 +188,7 @@ async def _run_parts(replica: Replica, server: uvicorn.Server, bound: socket.soc
     parts = [
         _part("server", server.serve(sockets=[bound])),
         projector,
-        _part("expiry", replica.expiry.run()),
-        _part("notifications", replica.expiry.follow_notifications()),
-        _part("registration", replica.registration.run()),
+        *(_part(name, work) for name, work in replica.loops().items()),
     ]
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -201,6 +211,7 @@ async def _stop(replica: Replica, server: uvicorn.Server, parts: list[asyncio.Ta
     serving, *loops = parts
     if all(not task.done() for task in loops):
         await replica.registration.leave()
+        await replica.snapshotting.leave()
     server.should_exit = True
     with contextlib.suppress(Exception):
         await asyncio.shield(serving)

@@ -200,8 +200,8 @@ class MemoryStore:
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
         data = self._server.of(tenant)
         now = self._server.clock_ms()
-        young = data.head == ORIGIN or abs(now - data.head.epoch) <= outage_after_ms
-        last, run = data.pulse or (now, self._server.run if young else 0)
+        began = now if data.head == ORIGIN else data.head.epoch
+        last, run = data.pulse or (began, self._server.run if abs(now - began) <= outage_after_ms else 0)
         silence, restarted = now - last, run != self._server.run
         rearmed = resume and abs(now - data.rearmed) <= outage_after_ms
         if rearmed or (not restarted and abs(silence) <= outage_after_ms):

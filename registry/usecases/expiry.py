@@ -27,6 +27,7 @@ from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Pulse, Store
+from registry.usecases.protection import Protection
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ PULSES_AT_ONCE: Final = 16
 SHORT_LEASE_SILENCES: Final = 4
 #: Nothing is scheduled further ahead than this (ms); longer leases are looked at in between.
 HORIZON_MS: Final = 150_000
+#: Whoever is held by the protection is asked about again after so many ms.
+HELD_MS: Final = 1000
 ACTOR: Final = "registry"
 
 
@@ -112,7 +115,16 @@ class _Schedule:
 class Expiry:
     """One replica's part in expiring the instances of all tenants."""
 
-    def __init__(self, store: Store, projector: Projector, writes: Writes, clock: Clock, outage_after_ms: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projector: Projector,
+        writes: Writes,
+        clock: Clock,
+        outage_after_ms: int,
+        protection: Protection,
+    ) -> None:
+        self.protection = protection
         self._store = store
         self._projector = projector
         self._writes = writes
@@ -120,6 +132,8 @@ class Expiry:
         self._outage_after_ms = outage_after_ms
         self._schedules: dict[Tenant, _Schedule] = defaultdict(_Schedule)
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
+        #: Tenants that this replica has given a pulse.
+        self._pulsed: set[Tenant] = set()
         self.stats = ExpiryStats()
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._schedule_anew)
@@ -133,10 +147,12 @@ class Expiry:
             for change in outcome.changes:
                 due = now + change.row.ttl_ms if self._projector.live else now
                 self._schedules[tenant].add(now, due, _name(change.row))
-        else:
-            for change in outcome.changes:
-                if change.action == DELETE:
-                    self._schedules[tenant].remove(_name(change.row))
+            return
+        for change in outcome.changes:
+            if change.action == DELETE:
+                self._schedules[tenant].remove(_name(change.row))
+                if isinstance(event, InstanceExpired):
+                    self.protection.expired(tenant)
 
     def _schedule_anew(self, tenant: Tenant) -> None:
         """The log was replayed: look at everything it holds, leases may have little left."""
@@ -205,14 +221,20 @@ class Expiry:
         now = self._clock.steady_ms()
         left = await self._store.remaining(tenant, [LeaseName(row.service_id, row.instance_id) for row, _ in asked])
         self.stats.asked += len(asked)
-        lapsed = []
+        lapsed, alive = [], []
         for due, remaining_ms in zip(asked, left, strict=True):
             if remaining_ms >= 0:
                 self._schedules[tenant].add(now, now + remaining_ms, _name(due.row))
+                alive.append(LeaseName(*_name(due.row)))
             else:
                 lapsed.append(due)
+        self.protection.alive(tenant, alive)
         if lapsed:
-            await self._propose(tenant, lapsed)
+            names = [LeaseName(*_name(due.row)) for due in lapsed]
+            if self.protection.believes(tenant, names, self._projector.view(tenant).instance_count):
+                await self._propose(tenant, lapsed)
+            else:
+                self._look_again(tenant, lapsed, HELD_MS)
 
     async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
         epoch, sequence = self._projector.view(tenant).position
@@ -255,10 +277,10 @@ class Expiry:
             extra={"action": "instance_expired", "tenant": str(tenant), "position": position.text()},
         )
 
-    def _look_again(self, tenant: Tenant, rows: Iterable[_Due]) -> None:
+    def _look_again(self, tenant: Tenant, rows: Iterable[_Due], after_ms: int = PULSE_MS) -> None:
         now = self._clock.steady_ms()
         for row, _ in rows:
-            self._schedules[tenant].add(now, now + PULSE_MS, _name(row))
+            self._schedules[tenant].add(now, now + after_ms, _name(row))
 
     # -- outages -------------------------------------------------------------------------------------------------------
 
@@ -277,11 +299,15 @@ class Expiry:
         await self._projector.check(tenant, pulse.head)
         if pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS:
             await self._resume(tenant, pulse)
+        self._pulsed.add(tenant)
 
     async def _resume(self, tenant: Tenant, pulse: Pulse) -> None:
         """Give leases their full length again: all of them after an outage, the short ones after any silence."""
         await self._projector.catch_up(tenant)
-        outage = pulse.restarted or abs(pulse.silence_ms) > self._outage_after_ms
+        # A store that was started anew under a living replica may have lost renewals; one that was started together
+        # with us after a short stop has not.
+        lost = pulse.restarted and tenant in self._pulsed
+        outage = lost or abs(pulse.silence_ms) > self._outage_after_ms
         rows = [
             row
             for service in self._projector.view(tenant).services.values()

@@ -1,20 +1,27 @@
 """Heartbeats: keep leases, group by group, and answer a late one truthfully.
 
-A heartbeat changes no view and no rev. It is refused only when the log no longer holds the instance.
+A heartbeat changes no view and no rev. It is refused only when the log no longer holds the instance. While the store
+does not answer, heartbeats of instances that the view holds are accepted, remembered, and delivered when it is back: a
+client must not be driven into registering again by an outage of ours.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from registry.domain.decide import instance_or_refuse
-from registry.domain.errors import RegistryError
+from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Store
 from registry.usecases.grouping import Group
+
+logger = logging.getLogger(__name__)
 
 BATCH_MAX: Final = 1000
 #: Batches under way at once: with few connections the round trip is the limit, not Redis.
@@ -22,6 +29,19 @@ FLIGHTS_MAX: Final = 2
 WAITING_MAX: Final = 200_000
 #: A log that moves all the time must not keep a late heartbeat waiting for ever.
 REVIVE_TRIES_MAX: Final = 20
+#: Seconds that a heartbeat waits for the store before it is remembered. One that waited for its batch to leave waits
+#: as long as the batch before, so that each is answered within twice this time at worst, and within it as a rule.
+BEAT_TIMEOUT_S: Final = 0.45
+#: Seconds between attempts to deliver what was remembered, and that one attempt may take.
+DELIVER_EVERY_S: Final = 0.25
+DELIVER_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(slots=True)
+class HeartbeatStats:
+    #: Accepted without the store, and delivered to it later.
+    remembered: int = 0
+    delivered: int = 0
 
 
 class Heartbeats:
@@ -31,13 +51,17 @@ class Heartbeats:
         self._store = store
         self._projector = projector
         self._groups: dict[Tenant, Group[Lease, bool]] = {}
+        #: Accepted while the store did not answer. While there are any, more are remembered at once.
+        self._remembered: dict[Tenant, dict[LeaseName, Lease]] = defaultdict(dict)
+        self._something = asyncio.Event()
+        self.stats = HeartbeatStats()
 
     async def beat(self, tenant: Tenant, service_id: str, instance_id: str) -> None:
         """Renew one instance's lease to its full length.
 
         Raises:
             InstanceNotExists: the log does not hold the instance (any more).
-            StoreUnavailable: the store does not answer.
+            StoreUnavailable: the view does not hold it, and the store does not answer.
         """
         row = self._projector.view(tenant).instance(service_id, instance_id)
         if row is None:
@@ -45,11 +69,15 @@ class Heartbeats:
             await self._projector.catch_up(tenant)
             row = instance_or_refuse(self._projector.view(tenant), service_id, instance_id)
         if not await self.renew(tenant, row):
-            await self._revive(tenant, LeaseName(service_id, instance_id))
+            try:
+                async with asyncio.timeout(BEAT_TIMEOUT_S):
+                    await self._revive(tenant, LeaseName(service_id, instance_id))
+            except (StoreUnavailable, TimeoutError):
+                self._remember(tenant, (_lease(row),))
 
     def renew(self, tenant: Tenant, row: InstanceRow) -> asyncio.Future[bool]:
         """Hand a renewal to the next batch; False when the lease has lapsed."""
-        return self._group(tenant).put(Lease(row.service_id, row.instance_id, row.ttl_ms))
+        return self._group(tenant).put(_lease(row))
 
     async def beat_many(self, tenant: Tenant, names: Sequence[LeaseName]) -> dict[LeaseName, str]:
         """Renew each distinct instance; the value is the reason why not, "" when renewed."""
@@ -77,14 +105,80 @@ class Heartbeats:
         if group is None:
 
             async def flush(leases: Sequence[Lease]) -> Sequence[bool]:
-                missing = await self._store.beat(tenant, leases, self._projector.replica)
-                renewed = [True] * len(leases)
-                for index in missing:
-                    renewed[index] = False
-                return renewed
+                return await self._flush(tenant, leases)
 
             group = self._groups[tenant] = Group(flush, BATCH_MAX, FLIGHTS_MAX, WAITING_MAX)
         return group
+
+    async def _flush(self, tenant: Tenant, leases: Sequence[Lease]) -> Sequence[bool]:
+        renewed = [True] * len(leases)
+        if self._remembered.get(tenant):
+            self._remember(tenant, leases)
+            return renewed
+        try:
+            async with asyncio.timeout(BEAT_TIMEOUT_S):
+                missing = await self._store.beat(tenant, leases, self._projector.replica)
+        except (StoreUnavailable, TimeoutError):
+            self._remember(tenant, leases)
+            return renewed
+        for index in missing:
+            renewed[index] = False
+        return renewed
+
+    # -- while the store is away ---------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Heartbeats that are remembered and not delivered yet: one for each instance at most."""
+        return sum(len(leases) for leases in self._remembered.values())
+
+    def _remember(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
+        if not self._something.is_set():
+            logger.warning("the store does not answer, heartbeats are remembered", extra={"action": "beats_remembered"})
+            self._something.set()
+        remembered = self._remembered[tenant]
+        for lease in leases:
+            remembered[LeaseName(lease.service_id, lease.instance_id)] = lease
+        self.stats.remembered += len(leases)
+
+    async def run(self) -> None:
+        """Deliver what was remembered, until cancelled."""
+        while True:
+            await self._something.wait()
+            await self.deliver()
+            await asyncio.sleep(DELIVER_EVERY_S)
+
+    async def deliver(self) -> None:
+        """Try to bring every remembered heartbeat to the store; those that it does not take stay remembered."""
+        for tenant in list(self._remembered):
+            remembered = self._remembered[tenant]
+            while remembered:
+                some = [remembered[name] for name in list(remembered)[:BATCH_MAX]]
+                try:
+                    async with asyncio.timeout(DELIVER_TIMEOUT_S):
+                        await self._deliver(tenant, some)
+                except (StoreUnavailable, TimeoutError):
+                    break
+                for lease in some:
+                    # Another one may have come meanwhile: it says no more than the one delivered.
+                    remembered.pop(LeaseName(lease.service_id, lease.instance_id), None)
+                self.stats.delivered += len(some)
+            else:
+                del self._remembered[tenant]
+        if not self._remembered:
+            self._something.clear()
+            logger.warning("the remembered heartbeats are delivered", extra={"action": "beats_delivered"})
+
+    async def _deliver(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
+        missing = await self._store.beat(tenant, leases, self._projector.replica)
+        lapsed = [leases[index] for index in missing]
+        while lapsed:
+            view = self._projector.view(tenant)
+            # One that was removed meanwhile hears so with its next heartbeat.
+            lapsed = [lease for lease in lapsed if view.instance(lease.service_id, lease.instance_id) is not None]
+            if await self._store.revive(tenant, view.position, lapsed):
+                return
+            await self._projector.catch_up(tenant)
 
 
 def _lease(row: InstanceRow) -> Lease:

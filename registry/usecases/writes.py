@@ -25,7 +25,11 @@ from registry.usecases.grouping import Group
 D = TypeVar("D")
 
 #: Seconds an appended event may take to be applied here before the client is told that we cannot say.
-OUTCOME_TIMEOUT_S: Final = 10.0
+OUTCOME_TIMEOUT_S: Final = 4.0
+#: Seconds that a decision waits for the log's tail, and that an event waits to be appended. Together with the outcome's
+#: they stay below the ten after which a write must have failed.
+DECIDE_TIMEOUT_S: Final = 2.5
+APPEND_TIMEOUT_S: Final = 3.0
 BATCH_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 FLIGHTS_MAX: Final = 2
@@ -71,7 +75,11 @@ class Writes:
             decided = None
         if decided is None or isinstance(decided, Known):
             # Refusing the client, and telling it that nothing is to be done, both speak of the present.
-            await self._projector.catch_up(tenant)
+            try:
+                async with asyncio.timeout(DECIDE_TIMEOUT_S):
+                    await self._projector.catch_up(tenant)
+            except TimeoutError:
+                raise StoreUnavailable(f"the log has not answered for {DECIDE_TIMEOUT_S} seconds") from None
             return decision(self._projector.view(tenant))
         return decided
 
@@ -90,7 +98,7 @@ class Writes:
         """
         applied = self._projector.expect(event.number)
         try:
-            await self._group(tenant).put(_Pending(event, Write(encode_event(event), grants, drops)))
+            await self._put(tenant, _Pending(event, Write(encode_event(event), grants, drops)))
             # Done already, unless another replica's events came between.
             if not applied.done():
                 await asyncio.wait((applied,), timeout=OUTCOME_TIMEOUT_S)
@@ -105,7 +113,15 @@ class Writes:
 
     async def change_leases(self, tenant: Tenant, grants: tuple[Lease, ...], drops: tuple[LeaseName, ...] = ()) -> None:
         """Grant and drop leases without an event."""
-        await self._group(tenant).put(_Pending(None, Write(None, grants, drops)))
+        await self._put(tenant, _Pending(None, Write(None, grants, drops)))
+
+    async def _put(self, tenant: Tenant, pending: _Pending) -> None:
+        try:
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                await self._group(tenant).put(pending)
+        except TimeoutError:
+            # It may be appended yet: then it is in the log, as after any answer that was lost on its way.
+            raise StoreUnavailable(f"the store has not taken the write for {APPEND_TIMEOUT_S} seconds") from None
 
     def _group(self, tenant: Tenant) -> Group[_Pending, Position | None]:
         group = self._groups.get(tenant)

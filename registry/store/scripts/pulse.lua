@@ -10,9 +10,10 @@ local head = redis.call('GET', KEYS[2]) or '0-0'
 local last, last_run = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%x+)$')
 local limit = tonumber(ARGV[1])
 if not last then
-  -- The first pulse of a tenant. But if its log is older, there has been one, and it was lost.
-  local age = now_ms - tonumber(string.match(head, '^%d+'))
-  last, last_run = now_ms, (head == '0-0' or (age <= limit and age >= -limit)) and run or ''
+  -- The first pulse of a tenant. If its log is older, there was none since, or it was lost.
+  local began = head == '0-0' and now_ms or tonumber(string.match(head, '^%d+'))
+  local age = now_ms - began
+  last, last_run = began, (age <= limit and age >= -limit) and run or ''
 end
 local silence = now_ms - tonumber(last)
 local restarted = last_run ~= run

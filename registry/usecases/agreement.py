@@ -1,0 +1,173 @@
+"""Agreement: replicas prove to each other that they hold the same, and one that differs is put right.
+
+Each replica goes through its views part by part - every service, and the rest - and tells the others the digest of each
+part and where the part last changed. Two replicas whose part changed last at the same position must hold the same: the
+fold is a function of the log. Where they do not, one of them is wrong, and none can know which; so both replay the log,
+from a snapshot that is older than the difference. Nothing here holds up a request: a part is read in steps, and a part
+that changes meanwhile waits for the next round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from registry.clock import Clock
+from registry.domain.errors import StoreUnavailable
+from registry.domain.position import Position, parse_position
+from registry.domain.snapshot import FORMAT, REST, PartDigest, rest_section, service_sections
+from registry.domain.view import RegistryView, Tenant
+from registry.projection.projector import Projector
+from registry.store.port import Store
+from registry.usecases.snapshotting import Snapshotting
+
+logger = logging.getLogger(__name__)
+
+#: Seconds from the end of one round to the next.
+ROUND_EVERY_S: Final = 4.0
+#: Instances digested before other tasks get a turn of so many seconds: at most about a twentieth of a core.
+STEP_ROWS: Final = 2000
+STEP_PAUSE_S: Final = 0.05
+#: What another replica said counts for so long, ms.
+STATE_KEPT_MS: Final = 30_000
+#: A replay starts from a snapshot older than this (ms): the difference was not there yet.
+HEAL_FROM_MS: Final = 60_000
+#: After a replay that did not help, the next one is so much later, ms: replicas of different versions may differ.
+HEAL_AGAIN_MS: Final = 600_000
+
+
+class State(Struct, frozen=True, array_like=True):
+    """What a replica says of one tenant: per part its digest and where it last changed. Of one format only."""
+
+    format: int
+    position: str
+    parts: dict[str, tuple[str, bytes]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(State).decode
+
+
+@dataclass(slots=True)
+class AgreementStats:
+    rounds: int = 0
+    #: Parts found to differ, and replays because of it.
+    differences: int = 0
+    healed: int = 0
+
+
+class Agreement:
+    """One replica's part in it."""
+
+    def __init__(self, store: Store, projector: Projector, snapshotting: Snapshotting, clock: Clock) -> None:
+        self._store = store
+        self._projector = projector
+        self._snapshotting = snapshotting
+        self._clock = clock
+        self._replayed_ms: dict[Tenant, int] = {}
+        self.stats = AgreementStats()
+
+    async def run(self) -> None:
+        """Compare, round after round, until cancelled."""
+        while True:
+            await asyncio.sleep(ROUND_EVERY_S)
+            for tenant in self._projector.tenants:
+                try:
+                    await self.compare(tenant)
+                except StoreUnavailable as error:
+                    logger.info("not compared: %s", error.detail, extra={"action": "compare_failed"})
+                    break
+            self.stats.rounds += 1
+
+    async def compare(self, tenant: Tenant) -> None:
+        """Say what this replica holds, hear what the others do, and replay the log where they differ."""
+        mine = await self._state(tenant)
+        differing = await self._exchange(tenant, mine)
+        if not differing:
+            self._snapshotting.distrusted.discard(tenant)
+            return
+        self.stats.differences += len(differing)
+        self._snapshotting.distrusted.add(tenant)
+        logger.error(
+            "replicas differ in %d parts of %s, e.g. %s",
+            len(differing),
+            tenant,
+            differing[0] or "dependencies and policies",
+            extra={"action": "replicas_differ", "tenant": str(tenant)},
+        )
+        now = self._clock.steady_ms()
+        if now - self._replayed_ms.get(tenant, -HEAL_AGAIN_MS) < HEAL_AGAIN_MS:
+            return
+        self._replayed_ms[tenant] = now
+        before_ms = self._clock.wall_ms() - HEAL_FROM_MS
+        await self._projector.rebuild(tenant, "replicas differ at the same position", before_ms)
+        self.stats.healed += 1
+        await self._exchange(tenant, await self._state(tenant))
+
+    async def _exchange(self, tenant: Tenant, mine: State) -> list[str]:
+        """The parts in which another replica differs."""
+        others = await self._store.snapshots.exchange(tenant, self._projector.replica, _encode(mine), STATE_KEPT_MS)
+        differing: set[str] = set()
+        readers: dict[str, Position] = {}
+        for name, said in others.items():
+            state = _read(said)
+            if state is None:
+                continue
+            readers[name] = parse_position(state.position)
+            differing.update(
+                part
+                for part, (changed, digest) in state.parts.items()
+                if part in mine.parts and mine.parts[part][0] == changed and mine.parts[part][1] != digest
+            )
+        self._snapshotting.readers[tenant] = readers
+        return sorted(differing)
+
+    async def _state(self, tenant: Tenant) -> State:
+        view = self._projector.view(tenant)
+        position = view.position.text()
+        parts: dict[str, tuple[str, bytes]] = {}
+        rest = PartDigest()
+        rest.add(rest_section(view))
+        parts[REST] = (view.rest_changed.text(), rest.digest())
+        rows = 0
+        for service_id in list(view.services):
+            part = _service_part(view, service_id)
+            for digest in part:
+                rows += STEP_ROWS if digest is None else 1
+                if digest is not None:
+                    parts[service_id] = digest
+                if rows >= STEP_ROWS:
+                    rows = 0
+                    await asyncio.sleep(STEP_PAUSE_S)
+        return State(FORMAT, position, parts)
+
+
+def _service_part(view: RegistryView, service_id: str) -> Iterator[tuple[str, bytes] | None]:
+    """The digest of a service's row, after a None for each step; nothing when the row changes meanwhile."""
+    row = view.services.get(service_id)
+    if row is None:
+        return
+    changed, part = row.changed, PartDigest()
+    for section in service_sections(row):
+        if row.changed != changed:
+            return
+        part.add(section)
+        if len(row.instances) >= STEP_ROWS:
+            yield None
+    if row.changed == changed:
+        yield changed.text(), part.digest()
+
+
+def _read(said: bytes) -> State | None:
+    """What another replica said, if it is of this version and no claim of `mending`."""
+    try:
+        state = _decode(said)
+    except msgspec.MsgspecError:
+        return None
+    return state if state.format == FORMAT else None
