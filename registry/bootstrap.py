@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from registry import __version__
 from registry.clock import Clock
 from registry.domain.decide import Quotas
+from registry.figures import figures
 from registry.http_api.api import Api
 from registry.http_api.app import create_app
 from registry.http_api.websocket import text_frame
@@ -21,8 +22,9 @@ from registry.settings import Settings
 from registry.store.port import Store
 from registry.store.redis_store import RedisLimits, RedisStore
 from registry.usecases.agreement import Agreement
-from registry.usecases.alarms import Alarms
+from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, Alarms
 from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
+from registry.usecases.durable import Durable
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
@@ -102,6 +104,21 @@ def quotas(settings: Settings) -> Quotas:
     )
 
 
+def _conditions(protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats) -> dict[str, str]:
+    """The alarms that are no event but a state, while it lasts."""
+    found: dict[str, str] = {}
+    held = protection.held()
+    if held:
+        names = ", ".join(f"{number} instances of {tenant}" for tenant, number in held.items())
+        found[MASS_LAPSE] = f"lapsed at once and are kept for now: {names}"
+    if snapshotting.distrusted:
+        names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)
+        found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
+    if heartbeats.waiting:
+        found[HEARTBEATS_WAITING] = f"{heartbeats.waiting} heartbeats wait for the store"
+    return found
+
+
 def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock | None = None) -> Replica:
     """Wire one replica. Nothing runs yet."""
     clock = clock or Clock()
@@ -129,7 +146,13 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         microservices,
         metadata,
         watching,
-        Alarms(lambda: projector.stats().silent_s, clock.steady_ms),
+        Alarms(
+            lambda: projector.stats().silent_s,
+            clock.steady_ms,
+            lambda: _conditions(protection, snapshotting, heartbeats),
+        ),
+        Durable(store, clock, settings.durability),  # type: ignore[arg-type]  # checked with the settings
+        lambda: figures(projector, expiry, heartbeats, snapshotting, agreement, watching),
         lambda: replica.not_ready(),
     )
     replica = Replica(name, store, projector, expiry, registration, snapshotting, agreement, api, create_app(api))

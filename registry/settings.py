@@ -47,6 +47,13 @@ class Settings:
     redis_timeout_s: float = field(
         default=5.0, metadata={"unit": "seconds", "help": "until Redis counts as not answering", "min": 0.1, "max": 60}
     )
+    durability: str = field(
+        default="memory",
+        metadata={
+            "unit": "name",
+            "help": "what a write has before it is answered: memory (of Redis), disk (fsynced) or replica (of Redis)",
+        },
+    )
     outage_after_ms: int = field(
         default=5000,
         metadata={
@@ -211,6 +218,8 @@ def _check(settings: Settings) -> None:
         raise BadSetting(f"REGISTRY_REDIS_URL {exc}") from exc
     if settings.advertise and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.\-]+):\d{1,5}", settings.advertise):
         raise BadSetting(f"REGISTRY_ADVERTISE is {settings.advertise!r}, it must be HOST:PORT")
+    if settings.durability not in ("memory", "disk", "replica"):
+        raise BadSetting(f"REGISTRY_DURABILITY is {settings.durability!r}, it must be memory, disk or replica")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise BadSetting(f"REGISTRY_LOG_LEVEL is {settings.log_level!r}, it must be debug, info, warning or error")
     if not settings.redis_url and Path(settings.data_dir).is_file():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.http_api import reply
+from registry.http_api.figure import Figure
 from registry.http_api.queries import BatchQueries, Memo
 from registry.http_api.reply import Compressor, Header
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
+from registry.usecases.durable import Durable
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
@@ -30,6 +32,8 @@ class Api:
     metadata: Metadata
     watching: Watching
     alarms: Alarms
+    durable: Durable
+    figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
     compressor: Compressor = field(default_factory=Compressor)

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry.domain.errors import InvalidParams, RegistryError
-from registry.http_api import discovery, instances, reply
+from registry.http_api import admin, discovery, instances, reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
 from registry.http_api.reply import Reply
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of path and query from which on a request is refused (servicecomb-v4.md 1.2).
 URI_MAX_BYTES: Final = 2048
+#: What appends no event though it is no GET: there is nothing to be made durable.
+NO_EVENTS: Final = frozenset((discovery.batch_find, instances.heartbeat, instances.heartbeat_set, admin.clear_alarms))
 
 
 def create_app(api: Api) -> ASGIApp:
@@ -122,6 +124,8 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
         wanted = call.wanted_position
         if wanted is not None:
             await api.discovery.await_position(call.tenant, wanted)
+        if scope["method"] != "GET" and handler not in NO_EVENTS:
+            return await _answer_durably(api, handler, call)
         return await handler(api, call)
     except ClientGone:
         return reply.empty()
@@ -132,6 +136,14 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
     except Exception:
         logger.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "request_failed"})
         return _failed(api, RegistryError("the registry failed; its log says why"))
+
+
+async def _answer_durably(api: Api, handler: Handler, call: Call) -> Reply:
+    durability = api.durable.wanted(call.header(b"x-registry-durability").decode("latin-1"))
+    await api.durable.check(call.tenant, durability)
+    answer = await handler(api, call)
+    await api.durable.confirm(call.tenant, durability)
+    return answer
 
 
 def _failed(api: Api, error: RegistryError, *headers: reply.Header) -> Reply:

@@ -15,6 +15,7 @@ from registry.http_api.route import ApiRoute
 _REF: Final = "#/components/schemas/{name}"
 _TENANT: Final = {"$ref": "#/components/parameters/domain"}
 _POSITION: Final = {"$ref": "#/components/parameters/position"}
+_DURABILITY: Final = {"$ref": "#/components/parameters/durability"}
 _CONSUMER: Final = {"$ref": "#/components/parameters/consumer"}
 
 
@@ -59,10 +60,14 @@ def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
     ]
     found += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
-    return found + ([_TENANT, _POSITION, _CONSUMER] if "project" in names else [])
+    if "project" not in names:
+        return found
+    return [*found, _TENANT, _POSITION, _CONSUMER, *([] if route.method == "GET" else [_DURABILITY])]
 
 
 def _responses(route: ApiRoute, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    if route.text == 200:
+        return {"200": {"description": "success", "content": {"text/plain": {}}}}
     if route.text:
         content = {"text/plain": {}, **_json(schemas[ErrorBody])}
         return {str(route.text): {"description": "the reason", "content": content}}
@@ -86,6 +91,12 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _PARAMETERS: Final = {
+    "durability": {
+        "name": "X-Registry-Durability",
+        "in": "header",
+        "description": "What a write has before it is answered; absent: what the deployment has chosen.",
+        "schema": {"type": "string", "enum": ["memory", "disk", "replica"]},
+    },
     "domain": {
         "name": "X-Domain-Name",
         "in": "header",

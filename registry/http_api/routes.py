@@ -16,6 +16,7 @@ from registry.http_api import (
     health,
     instances,
     metadata,
+    metrics,
     microservices,
     openapi,
     reply,
@@ -110,6 +111,7 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("GET", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer),
     ApiRoute("GET", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer),
     ApiRoute("DELETE", f"{_ADMIN}/alarms", admin.clear_alarms),
+    ApiRoute("GET", "/metrics", metrics.get_metrics, text=200),
     ApiRoute("GET", "/openapi.json", get_openapi, dict[str, Any]),
 )
 

@@ -6,6 +6,7 @@ clients whose commands go where their key is, a reader of streams, and the serve
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from registry.store.address import Address, Node
 
 #: Seconds after which a sentinel, or a server asked for the cluster's slots, counts as not answering.
 FINDING_TIMEOUT_S: Final = 1.0
+#: How often the sentinels are asked who is master now, seconds: the old one may go on answering for a while.
+LOOK_EVERY_S: Final = 1.0
 #: Connections that wait on purpose: the reader's and those of notifications.
 WAITING_MAX: Final = 4
 
@@ -134,8 +137,26 @@ class NamedMaster(OneMaster):
             pool.siblings = siblings
             siblings.append(pool)
         super().__init__(siblings)
+        self._pool = siblings[0]
+        self._look_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
+
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at and (self._looking is None or self._looking.done()):
+            self._look_at = now + LOOK_EVERY_S
+            self._looking = asyncio.create_task(self._look())
+        return await super().read(streams, count, block_ms)
+
+    async def _look(self) -> None:
+        # Sentinels that are away keep nobody from a master that answers.
+        with contextlib.suppress(RedisError, OSError):
+            await self._pool.get_master_address()
 
     async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
         await super().close()
         with contextlib.suppress(RedisError, OSError):
             await self._sentinel.aclose()

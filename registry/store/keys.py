@@ -44,6 +44,9 @@ class Keys:
     def chunk(self, tenant: Tenant, position: Position, index: int) -> str:
         return f"{self.tag(tenant)}:snapshot:{position.text()}:{index}"
 
+    def marker(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:marker"
+
     def holder(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:holder"
 

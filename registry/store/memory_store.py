@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import Tenant
 from registry.store.memory_snapshots import MemorySnapshots, SnapshotData
-from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Tail, Write
+from registry.store.port import (
+    Durability,
+    HistoryChanged,
+    Lease,
+    LeaseName,
+    NotDurable,
+    OutageSuspected,
+    Proposal,
+    Pulse,
+    Tail,
+    Write,
+)
 
 
 @dataclass(slots=True)
@@ -36,6 +47,8 @@ class MemoryServer:
         self.appended = asyncio.Event()
         #: Counts the server's starts.
         self.run = 1
+        #: What it can promise.
+        self.durabilities: set[Durability] = {"memory"}
 
     def of(self, tenant: Tenant) -> _TenantData:
         return self.data.setdefault(tenant, _TenantData())
@@ -215,6 +228,13 @@ class MemoryStore:
         data.events += [(Position(epoch, number), payload) for number, payload in enumerate(payloads, 1)]
         data.head = Position(epoch, len(payloads))
         self._server.wake()
+
+    async def cannot(self, tenant: Tenant, durability: Durability) -> str:
+        return "" if durability in self._server.durabilities else f"this store has no {durability}"
+
+    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> None:
+        if durability not in self._server.durabilities:
+            raise NotDurable(f"written, but not confirmed within {timeout_ms} ms")
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         """No prompts: the sweep alone must do."""

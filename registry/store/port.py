@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
@@ -61,6 +61,14 @@ class Pulse(NamedTuple):
     silence_ms: int
     head: Position
     restarted: bool = False
+
+
+#: memory: the store's process has it. disk: it is fsynced. replica: another server of the store has it too.
+Durability = Literal["memory", "disk", "replica"]
+
+
+class NotDurable(StoreUnavailable):
+    """The durability that was asked for cannot be had, or is not confirmed in time; the detail says which."""
 
 
 class HistoryChanged(StoreUnavailable):
@@ -153,6 +161,16 @@ class Store(Protocol):
 
         Raises:
             HistoryChanged: it is another. Nothing was done.
+        """
+
+    async def cannot(self, tenant: Tenant, durability: Durability) -> str:
+        """Why the store, as it runs now, cannot promise that durability; "" when it can."""
+
+    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> None:
+        """Wait until everything that was written before this call has that durability.
+
+        Raises:
+            NotDurable: not within the time.
         """
 
     def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:

@@ -22,11 +22,22 @@ from redis.exceptions import (
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.view import Tenant
+from registry.store import redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
 from registry.store.connections import Connections, NamedMaster, Pools, one_server
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
-from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Pulse, Tail, Write
+from registry.store.port import (
+    Durability,
+    HistoryChanged,
+    Lease,
+    LeaseName,
+    OutageSuspected,
+    Proposal,
+    Pulse,
+    Tail,
+    Write,
+)
 from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
 
@@ -255,6 +266,16 @@ class RedisStore:
         keys = (names.pulse, names.head, names.rearming)
         silence, head, restarted = await self._run("pulse", keys, (outage_after_ms, int(resume)))
         return Pulse(silence, parse_position(head), bool(restarted))
+
+    # -- durability ----------------------------------------------------------------------------------------------------
+
+    async def cannot(self, tenant: Tenant, durability: Durability) -> str:
+        server = await self._ask(self._connections.server_of(self._names(tenant).head))
+        return await redis_durability.cannot(server, self._ask, durability)
+
+    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> None:
+        server = await self._ask(self._connections.server_of(self._names(tenant).head))
+        await redis_durability.confirm(server, self._ask, self._keys.marker(tenant), durability, timeout_ms)
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         try:

@@ -5,7 +5,7 @@ In memory, one alarm of each kind: its latest occurrence. Each replica has its o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct, structs
@@ -18,6 +18,12 @@ CLEARED: Final = "CLEARED"
 BACKEND_REFUSED: Final = "BackendConnectionRefuse"
 #: A request was answered 5xx.
 INTERNAL_ERROR: Final = "InternalError"
+#: Very many leases lapsed at once, and expiry is paused.
+MASS_LAPSE: Final = "MassLapse"
+#: This replica's view and another's differ at the same position.
+REPLICAS_DIFFER: Final = "ReplicasDiffer"
+#: Heartbeats are accepted and remembered, because the store does not take them.
+HEARTBEATS_WAITING: Final = "HeartbeatsWaiting"
 #: Characters kept of a detail.
 DETAIL_MAX: Final = 500
 
@@ -34,9 +40,16 @@ class Alarms:
     Args:
         silent_s: seconds since the store last answered this replica.
         steady_ms: a clock that never jumps.
+        conditions: what holds at this moment, as the alarm's id and its detail.
     """
 
-    def __init__(self, silent_s: Callable[[], float], steady_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        silent_s: Callable[[], float],
+        steady_ms: Callable[[], int],
+        conditions: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._conditions = conditions
         self._silent_s = silent_s
         self._steady_ms = steady_ms
         self._kept: dict[str, Alarm] = {}
@@ -65,6 +78,12 @@ class Alarms:
     def current(self) -> list[Alarm]:
         """Every alarm since the last `clear`, the eldest kind first; those that are over are marked so."""
         self.refused()
+        now = self._conditions()
+        for id, alarm in self._kept.items():
+            if id not in (BACKEND_REFUSED, INTERNAL_ERROR) and id not in now:
+                self._kept[id] = structs.replace(alarm, status=CLEARED)
+        for id, detail in now.items():
+            self._raise(id, detail)
         return list(self._kept.values())
 
     def clear(self) -> None:

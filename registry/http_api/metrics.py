@@ -1,0 +1,26 @@
+"""`GET /metrics`: this replica's figures in the Prometheus text format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.http_api import reply
+from registry.http_api.api import Api
+from registry.http_api.call import Call
+from registry.http_api.figure import Figure
+from registry.http_api.reply import Reply
+
+
+async def get_metrics(api: Api, call: Call) -> Reply:
+    return reply.text(200, render(api.figures()))
+
+
+def render(figures: Sequence[Figure]) -> str:
+    """The text format, version 0.0.4."""
+    lines: list[str] = []
+    for figure in figures:
+        name = f"registry_{figure.name}"
+        lines.append(f"# HELP {name} {figure.help}")
+        lines.append(f"# TYPE {name} {'counter' if figure.counter else 'gauge'}")
+        lines.append(f"{name} {figure.value:.15g}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,71 @@
+"""Durability on Redis: what a server can promise, and proof that it has kept it, both asked of the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from registry.domain.errors import StoreUnavailable
+from registry.store.port import Durability, NotDurable
+
+#: From this version on a server says what it has fsynced.
+WAITAOF_SINCE: Final = (7, 2)
+#: The marker that a confirmation writes is forgotten after so many ms.
+MARKER_KEPT_MS: Final = 60_000
+
+Ask = Callable[[Awaitable[Any]], Awaitable[Any]]
+
+
+async def cannot(redis: Redis, ask: Ask, durability: Durability) -> str:
+    """Why this server cannot promise that durability; "" when it can."""
+    if durability == "disk":
+        found = await ask(redis.info("persistence"))
+        if not int(found.get("aof_enabled", 0)):
+            return "Redis keeps no append-only file (appendonly is no)"
+        if str(found.get("aof_last_write_status", "ok")) != "ok":
+            return "Redis cannot write its append-only file"
+        if await _says_what_is_synced(redis, ask):
+            return ""
+        try:
+            policy = (await ask(redis.config_get("appendfsync"))).get("appendfsync", "")
+        except StoreUnavailable as error:
+            return f"Redis does not tell its appendfsync: {error.detail}"
+        if policy not in ("always", b"always"):
+            return "this Redis can only confirm it with appendfsync always, or from version 7.2 on"
+    if durability == "replica" and not int((await ask(redis.info("replication"))).get("connected_slaves", 0)):
+        return "Redis has no replica"
+    return ""
+
+
+async def confirm(redis: Redis, ask: Ask, marker: str, durability: Durability, timeout_ms: int) -> None:
+    """Prove that everything written to this server before the call has that durability.
+
+    A marker is written on the same connection behind it all, and its durability is that of everything before.
+
+    Raises:
+        NotDurable: not within the time.
+    """
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.set(marker, b"1", px=MARKER_KEPT_MS)
+    synced = durability == "disk" and await _says_what_is_synced(redis, ask)
+    if durability == "replica":
+        pipeline.execute_command("WAIT", 1, timeout_ms)
+    elif synced:
+        pipeline.execute_command("WAITAOF", 1, 0, timeout_ms)
+    replies = await ask(pipeline.execute())
+    if durability == "replica" and int(replies[1]) < 1:
+        raise NotDurable(f"written, but no replica of Redis has confirmed it within {timeout_ms} ms")
+    if synced and int(replies[1][0]) < 1:
+        raise NotDurable(f"written, but Redis has not confirmed within {timeout_ms} ms that it is on disk")
+    if durability == "disk" and not synced:
+        # With appendfsync always a reply is sent after the fsync; that it is so is asked once more, behind the write.
+        reason = await cannot(redis, ask, durability)
+        if reason:
+            raise NotDurable(f"written, but not known to be on disk: {reason}")
+
+
+async def _says_what_is_synced(redis: Redis, ask: Ask) -> bool:
+    version = str((await ask(redis.info("server")))["redis_version"]).split(".")
+    return tuple(int(part) for part in version[:2]) >= WAITAOF_SINCE

@@ -1,0 +1,75 @@
+"""Durable: a write is answered only when it has the durability that was asked for, or that is the deployment's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, get_args
+
+from registry.clock import Clock
+from registry.domain.errors import InvalidParams
+from registry.domain.view import Tenant
+from registry.store.port import Durability, NotDurable, Store
+from registry.usecases.grouping import Group
+
+#: How long (ms) the store may take to confirm.
+CONFIRM_TIMEOUT_MS: Final = 2000
+#: What a store can promise is asked anew after so long, ms.
+ASKED_AGAIN_MS: Final = 1000
+BATCH_MAX: Final = 10_000
+WAITING_MAX: Final = 50_000
+NAMES: Final = get_args(Durability)
+
+
+class Durable:
+    """
+    Args:
+        default: what every write gets that asks for nothing else.
+    """
+
+    def __init__(self, store: Store, clock: Clock, default: Durability) -> None:
+        self._store = store
+        self._clock = clock
+        self._default = default
+        self._checked: dict[tuple[Tenant, Durability], int] = {}
+        self._groups: dict[tuple[Tenant, Durability], Group[None, None]] = {}
+
+    def wanted(self, named: str) -> Durability:
+        """The durability of that name; the deployment's for "". Raises InvalidParams."""
+        if not named:
+            return self._default
+        if named not in NAMES:
+            raise InvalidParams(f"header X-Registry-Durability is {named[:32]!r}, it may be {', '.join(NAMES)}")
+        durability: Durability = named  # type: ignore[assignment]  # it is one of them
+        return durability
+
+    async def check(self, tenant: Tenant, durability: Durability) -> None:
+        """Refuse before anything is written what the store cannot promise. Raises NotDurable, StoreUnavailable."""
+        now = self._clock.steady_ms()
+        if durability == "memory" or now - self._checked.get((tenant, durability), -ASKED_AGAIN_MS) < ASKED_AGAIN_MS:
+            return
+        reason = await self._store.cannot(tenant, durability)
+        if reason:
+            raise NotDurable(f"durability {durability} cannot be had: {reason}")
+        if len(self._checked) > BATCH_MAX:
+            self._checked.clear()
+        self._checked[tenant, durability] = now
+
+    async def confirm(self, tenant: Tenant, durability: Durability) -> None:
+        """Wait until everything written so far has it. One question serves all who wait.
+
+        Raises:
+            NotDurable: it was written, but this is not confirmed in time.
+        """
+        if durability != "memory":
+            await self._group(tenant, durability).put(None)
+
+    def _group(self, tenant: Tenant, durability: Durability) -> Group[None, None]:
+        group = self._groups.get((tenant, durability))
+        if group is None:
+
+            async def flush(waiting: Sequence[None]) -> Sequence[None]:
+                await self._store.confirm(tenant, durability, CONFIRM_TIMEOUT_MS)
+                return waiting
+
+            group = self._groups[tenant, durability] = Group(flush, BATCH_MAX, 2, WAITING_MAX)
+        return group
