@@ -12,6 +12,7 @@ from registry.http_api.reply import Reply
 
 
 async def get_metrics(api: Api, call: Call) -> Reply:
+    """`GET /metrics`: this replica's figures."""
     return reply.text(200, render(api.figures()))
 
 
