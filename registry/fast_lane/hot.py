@@ -6,7 +6,6 @@ answer can be kept: the head of a prepared answer is rendered once for as long a
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from msgspec import Struct
@@ -15,11 +14,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.view import Answer, InstanceRow, Tenant
+from registry.fast_lane.heads import Head, Heads
 from registry.http_api import queries, reply
 from registry.http_api.api import Api
-from registry.http_api.call import consumer_of, takes_gzip, tenant_of
+from registry.http_api.call import consumer_of, tenant_of
 from registry.http_api.discovery import batch_now, batch_reply
 from registry.http_api.reply import Reply
+from registry.usecases.grouping import Waiter
 
 #: Requests whose meaning is remembered, and prepared heads kept.
 KEPT_MAX: Final = 10_000
@@ -41,32 +42,31 @@ class Hot:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._finds: dict[tuple[bytes, bytes, bytes, bool], Taken] = {}
+        self.heads = Heads()
+        self._taken: dict[tuple[bytes, bytes, bytes, bytes, bool], Taken] = {}
+        #: What a heartbeat was last answered: to which headers of uvicorn's, at which position, with which bytes.
+        self._beaten: tuple[Any, bytes, bytes] = (None, b"", b"")
         self._heads: dict[str, tuple[Answer, bytes, bytes]] = {}
         self._date: tuple[Any, bytes] = (None, b"")
 
     # -- taking --------------------------------------------------------------------------------------------------------
 
-    def take(self, method: bytes, url: bytes, headers: dict[bytes, bytes]) -> Taken | None:
+    def take(self, method: bytes, url: bytes, head: Head) -> Taken | None:
         """Understand a request's head, or leave it to the other lane."""
-        consumer = headers.get(b"x-consumerid") or headers.get(b"x-consumer_id", b"")
-        domain = headers.get(b"x-domain-name", b"")
-        gzip = takes_gzip(headers.get(b"accept-encoding", b""))
-        if method == b"GET":
-            key = (url, domain, consumer, gzip)
-            taken = self._finds.get(key)
-            if taken is None:
-                taken = _find(*key)
-                if taken is not None:
-                    if len(self._finds) >= KEPT_MAX:
-                        self._finds.clear()
-                    self._finds[key] = taken
-            return taken
         if method == b"PUT":
-            return self._heartbeat(url, domain)
-        if method == b"POST":
-            return _batch(url, domain, consumer, gzip)
-        return None
+            return self._heartbeat(url, head.domain)
+        understand = _UNDERSTAND.get(method)
+        if understand is None:
+            return None
+        key = (method, url, head.domain, head.consumer, head.gzip)
+        taken = self._taken.get(key)
+        if taken is None:
+            taken = understand(*key[1:])
+            if taken is not None:
+                if len(self._taken) >= KEPT_MAX:
+                    self._taken.clear()
+                self._taken[key] = taken
+        return taken
 
     def _heartbeat(self, url: bytes, domain: bytes) -> Taken | None:
         parts = url.split(b"/")
@@ -126,11 +126,18 @@ class Hot:
         whole = batch_reply(self._api, taken.tenant, answer)
         return self.render(self._api.compressor.compress(whole) if taken.gzip else whole, date)
 
-    def renew(self, tenant: Tenant, row: InstanceRow) -> asyncio.Future[bool]:
-        return self._api.heartbeats.renew(tenant, row)
+    def renew(self, tenant: Tenant, row: InstanceRow, waiter: Waiter[bool]) -> None:
+        """Hand a renewal to the next batch, which tells the waiter. Raises StoreUnavailable."""
+        self._api.heartbeats.renew_for(tenant, row, waiter)
 
-    def beaten(self, tenant: Tenant) -> Reply:
-        return reply.empty(self._api.position(tenant))
+    def beaten(self, tenant: Tenant, date: Any) -> bytes:
+        """The response to a heartbeat that was heard. A batch of them has the same for all."""
+        position = self._api.discovery.position_text(tenant)
+        made_for, made_at, response = self._beaten
+        if made_for is not date or made_at is not position:
+            response = self.render(self.heard(tenant), date)
+            self._beaten = (date, position, response)
+        return response
 
     async def beat(self, tenant: Tenant, row: InstanceRow) -> Reply:
         """The heartbeat again, with all the waiting that it may need."""
@@ -140,7 +147,10 @@ class Hot:
             self._api.alarms.observe(error)
             position = self._api.position(tenant)
             return reply.error(error, *((position,) if error.code // 1000 == 400 else ()))
-        return self.beaten(tenant)
+        return self.heard(tenant)
+
+    def heard(self, tenant: Tenant) -> Reply:
+        return reply.empty(self._api.position(tenant))
 
     # -- rendering -----------------------------------------------------------------------------------------------------
 
@@ -176,6 +186,7 @@ def _is_plain(path: bytes, parts: list[bytes], resource: bytes) -> bool:
         and b"//" not in path
         and b"/." not in path
         and b"%" not in path
+        and b"#" not in path
     )
 
 
@@ -184,7 +195,7 @@ def _find(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | Non
     parts = path.split(b"/")
     if len(url) > _URI_MAX_BYTES or len(parts) != 5 or not question or not _is_plain(path, parts, b"instances"):
         return None
-    if b"//" in query or query.endswith((b";", b"&", b"?", b"@")):
+    if b"#" in query or b"//" in query or query.endswith((b";", b"&", b"?", b"@")):
         return None
     try:
         asked = queries.find_query(query, consumer_of(consumer))
@@ -196,7 +207,7 @@ def _find(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | Non
 def _batch(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | None:
     path, _, query = url.partition(b"?")
     parts = path.split(b"/")
-    if query not in (b"type=query", b"type=query&rev=0") or len(parts) != 6 or parts[5] != b"action":
+    if b"#" in url or query not in (b"type=query", b"type=query&rev=0") or len(parts) != 6 or parts[5] != b"action":
         return None
     if not _is_plain(path, parts, b"instances"):
         return None
@@ -204,3 +215,6 @@ def _batch(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | No
         return Taken(tenant_of(domain, parts[2].decode()), consumer_id=consumer_of(consumer), gzip=gzip)
     except (RegistryError, UnicodeDecodeError):
         return None
+
+
+_UNDERSTAND: Final = {b"GET": _find, b"POST": _batch}

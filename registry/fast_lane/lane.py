@@ -7,22 +7,22 @@ as if the lane were not there - at the end of the head, or later, when answering
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from registry.domain.errors import RegistryError
 from registry.domain.view import InstanceRow, Tenant
+from registry.fast_lane.heads import SEGMENT_MAX_BYTES, Head
 from registry.fast_lane.hot import Hot, Taken
+from registry.http_api.call import takes_gzip
 from registry.http_api.protocol import RegistryProtocol
-from registry.http_api.reply import Reply
 
 #: Bytes of a body that the lane collects; a larger one goes on by the other way.
 BODY_MAX_BYTES: Final = 256 * 1024
 
 #: Headers that the hot answers take into account.
-_READ: Final = frozenset((b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"accept-encoding"))
+_READ: Final = frozenset((b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"accept-encoding", b"content-length"))
 #: Headers that ask for something else than a hot answer.
 _ELSEWHERE: Final = frozenset(
     (b"x-registry-position", b"origin", b"expect", b"upgrade", b"transfer-encoding", b"connection")
@@ -34,14 +34,77 @@ class FastLane(RegistryProtocol):
 
     hot: ClassVar[Hot]
 
+    #: Whether the parser stands between two requests.
+    _between = True
+    #: Requests of the present segment, as far as the parser has come.
+    _begun = 0
+    _last_s = 0.0
     #: Whether the present request is still the lane's.
     _mine = True
     _elsewhere = False
     _taken: Taken | None = None
 
+    # -- whole requests ------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        between = self._between and self._is_idle()
+        if between and len(data) <= SEGMENT_MAX_BYTES:
+            whole = self.hot.heads.read(data)
+            if whole is not None and self._answer_whole(*whole):
+                return
+        self._begun = 0
+        super().data_received(data)
+        taken = self._taken
+        if between and self._between and self._begun == 1 and taken is not None:
+            head = self._head_of_request()
+            if self._body_bytes == head.length:
+                self.hot.heads.learn(data, self.parser.get_method(), self._url, head)
+
+    def _is_idle(self) -> bool:
+        """Nothing is owed to the client, it reads what it is sent, and the connection stays."""
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and not self._broken
+            and not self.transport.is_closing()
+        )
+
+    def _answer_whole(self, method: bytes, url: bytes, head: Head, body: bytes) -> bool:
+        """Answer without the parser. False: not understood, or it needs a wait; nothing has been done."""
+        taken = self.hot.take(method, url, head)
+        if taken is None:
+            return False
+        if taken.row is not None:
+            return self._beat(taken.tenant, taken.row)
+        response = self.hot.answer(taken, body, self.server_state.default_headers)
+        if response is None:
+            return False
+        self.transport.write(response)
+        self._answered()
+        return True
+
+    def _answered(self) -> None:
+        """What uvicorn does after a response, as far as it is needed while the connection goes on as it was."""
+        if self.timeout_keep_alive_task is None or self.pipeline or self._broken or self.flow.read_paused:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._last_s = self.loop.time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The timer is not set anew for each request: it looks when the last one was."""
+        left_s = self._last_s + self.timeout_keep_alive - self.loop.time()
+        ours = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        if left_s <= 0 and not ours:
+            super().timeout_keep_alive_handler()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(max(left_s, 1.0), self.timeout_keep_alive_handler)
+
     # -- the head ------------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._between = False
+        self._begun += 1
         self._head_bytes = 0
         self._head_done = False
         self._mine = True
@@ -73,16 +136,25 @@ class FastLane(RegistryProtocol):
     def on_headers_complete(self) -> None:
         self._head_done = True
         if self._may_take():
-            self._taken = self.hot.take(self.parser.get_method(), self._url, self._read)
+            self._taken = self.hot.take(self.parser.get_method(), self._url, self._head_of_request())
         if self._taken is None:
             self._hand_over()
+
+    def _head_of_request(self) -> Head:
+        read = self._read
+        consumer = read.get(b"x-consumerid") or read.get(b"x-consumer_id", b"")
+        length = read.get(b"content-length", b"0")
+        return Head(
+            read.get(b"x-domain-name", b""),
+            consumer,
+            takes_gzip(read.get(b"accept-encoding", b"")),
+            int(length) if length.isdigit() else -1,
+        )
 
     def _may_take(self) -> bool:
         return (
             not self._elsewhere
-            and (self.cycle is None or self.cycle.response_complete)
-            and not self.flow.write_paused
-            and not self.transport.is_closing()
+            and self._is_idle()
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and not self.parser.should_upgrade()
@@ -115,75 +187,98 @@ class FastLane(RegistryProtocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        self._between = True
         taken = self._taken
         if taken is None:
             if not self._mine:
                 super().on_message_complete()
             return
         if taken.row is not None:
-            self._beat(taken.tenant, taken.row)
+            if not self._beat(taken.tenant, taken.row):
+                self._hand_over()
+                super().on_message_complete()
             return
-        reply = self.hot.answer(taken, b"".join(self._body), self.server_state.default_headers)
-        if reply is None:
+        response = self.hot.answer(taken, b"".join(self._body), self.server_state.default_headers)
+        if response is None:
             self._hand_over()
             super().on_message_complete()
             return
-        self.transport.write(reply)
+        self.transport.write(response)
         self.on_response_complete()
 
     # -- heartbeats ----------------------------------------------------------------------------------------------------
 
-    def _beat(self, tenant: Tenant, row: InstanceRow) -> None:
+    def _beat(self, tenant: Tenant, row: InstanceRow) -> bool:
         """Hand the renewal to the next batch; the connection's next request waits for this one's answer."""
+        beat = _Beat(self, tenant, row)
         try:
-            renewed = self.hot.renew(tenant, row)
+            self.hot.renew(tenant, row, beat)
         except RegistryError:
-            self._hand_over()
-            super().on_message_complete()
-            return
-        beat = _Beat()
+            return False
         self.cycle = self._active = beat  # type: ignore[assignment]  # what uvicorn looks at while one is unanswered
-        renewed.add_done_callback(lambda future: self._renewed(beat, tenant, row, future))
+        return True
 
-    def _renewed(self, beat: _Beat, tenant: Tenant, row: InstanceRow, future: asyncio.Future[bool]) -> None:
-        if beat.disconnected:
-            if not future.cancelled():
-                future.exception()  # looked at: nobody is left to be told
-            beat.response_complete = True
-        elif not future.cancelled() and future.exception() is None and future.result():
-            self._finish(beat, self.hot.beaten(tenant))
-        else:
-            # Lapsed, or the store is away: the whole use case, which may wait, decides what is true.
-            task = self.loop.create_task(self._beat_slowly(beat, tenant, row))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+    def beat_slowly(self, beat: _Beat) -> None:
+        """Lapsed, or the store is away: the whole use case, which may wait, decides what is true."""
+        task = self.loop.create_task(self._beat_slowly(beat))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
-    async def _beat_slowly(self, beat: _Beat, tenant: Tenant, row: InstanceRow) -> None:
-        reply = await self.hot.beat(tenant, row)
-        if beat.disconnected:
-            beat.response_complete = True
-        else:
-            self._finish(beat, reply)
+    async def _beat_slowly(self, beat: _Beat) -> None:
+        reply = await self.hot.beat(beat.tenant, beat.row)
+        self.finish(beat, self.hot.render(reply, self.server_state.default_headers, beat.keep_alive))
 
-    def _finish(self, beat: _Beat, reply: Reply) -> None:
-        self.transport.write(self.hot.render(reply, self.server_state.default_headers, beat.keep_alive))
+    def finish(self, beat: _Beat, response: bytes | None = None) -> None:
+        """Answer the heartbeat; without a response, that it was heard."""
+        if not beat.disconnected:
+            if response is None and beat.keep_alive:
+                response = self.hot.beaten(beat.tenant, self.server_state.default_headers)
+            elif response is None:
+                response = self.hot.render(self.hot.heard(beat.tenant), self.server_state.default_headers, False)
+            self.transport.write(response)
         beat.response_complete = True
+        if beat.disconnected:
+            return
         if not beat.keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        self._answered()
 
 
 class _Beat:
-    """A heartbeat under way, in the place where uvicorn looks for the request that it has not answered."""
+    """A heartbeat under way, in the place where uvicorn looks for the request that it has not answered.
 
-    __slots__ = ("disconnected", "keep_alive", "message_event", "more_body", "response_complete")
+    It is told of the renewal by the batch in which it was.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        *("disconnected", "keep_alive", "message_event", "more_body", "response_complete"),
+        *("lane", "row", "tenant"),
+    )
+
+    def __init__(self, lane: FastLane, tenant: Tenant, row: InstanceRow) -> None:
+        self.lane = lane
+        self.tenant = tenant
+        self.row = row
         self.disconnected = False
         self.keep_alive = True
         self.more_body = False
         self.response_complete = False
         self.message_event = _NOBODY_WAITS
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, renewed: bool, /) -> None:
+        if renewed or self.disconnected:
+            self.lane.finish(self)
+        else:
+            self.lane.beat_slowly(self)
+
+    def set_exception(self, exception: Exception, /) -> None:
+        if self.disconnected:
+            self.lane.finish(self)
+        else:
+            self.lane.beat_slowly(self)
 
 
 class _Nobody:

@@ -9,12 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from registry.domain.errors import StoreUnavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
+R_in = TypeVar("R_in", contravariant=True)
+
+
+class Waiter(Protocol[R_in]):
+    """Who is told of an item's result: a future, or whatever else can be told so."""
+
+    def done(self) -> bool:
+        """Nobody wants to be told any more."""
+
+    def set_result(self, result: R_in, /) -> None: ...
+
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 class Group(Generic[T, R]):
@@ -42,31 +54,37 @@ class Group(Generic[T, R]):
         self._batch_max = batch_max
         self._flights_max = flights_max
         self._waiting_max = waiting_max
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: deque[tuple[T, Waiter[R]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(self, item: T) -> asyncio.Future[R]:
         """Hand over one item; the future brings its result."""
+        future: asyncio.Future[R] = self._running_loop().create_future()
+        self.put_for(item, future)
+        return future
+
+    def put_for(self, item: T, waiter: Waiter[R]) -> None:
+        """Hand over one item; the waiter is told of its result, in the turn of the loop in which it is known."""
         if len(self._waiting) >= self._waiting_max:
             raise StoreUnavailable(f"{self._waiting_max} requests are waiting for the store already")
-        loop = self._loop
-        if loop is None:
-            # Asked once: before Python 3.12 each question costs a system call.
-            loop = self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, waiter))
         if not self._scheduled and len(self._flights) < self._flights_max:
             # At the end of this turn of the loop, when every request that has arrived is in.
             self._scheduled = True
-            loop.call_soon(self._depart)
-        return future
+            self._running_loop().call_soon(self._depart)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            # Asked once: before Python 3.12 each question costs a system call.
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _depart(self) -> None:
         self._scheduled = False
         while self._waiting and len(self._flights) < self._flights_max:
-            batch: list[tuple[T, asyncio.Future[R]]] = []
+            batch: list[tuple[T, Waiter[R]]] = []
             weight = 0
             while self._waiting and len(batch) < self._batch_max and weight < self._weight_max:
                 batch.append(self._waiting.popleft())
@@ -79,17 +97,18 @@ class Group(Generic[T, R]):
         self._flights.discard(task)
         self._depart()
 
-    async def _fly(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _fly(self, batch: list[tuple[T, Waiter[R]]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
         except BaseException as exc:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(exc if isinstance(exc, Exception) else StoreUnavailable("stopping"))
-                    future.exception()  # looked at: its caller may be gone
+            for _, waiter in batch:
+                if not waiter.done():
+                    waiter.set_exception(exc if isinstance(exc, Exception) else StoreUnavailable("stopping"))
+                    if isinstance(waiter, asyncio.Future):
+                        waiter.exception()  # looked at: its caller may be gone
             if not isinstance(exc, Exception):
                 raise
             return
-        for (_, future), result in zip(batch, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        for (_, waiter), result in zip(batch, results, strict=True):
+            if not waiter.done():
+                waiter.set_result(result)

@@ -19,7 +19,7 @@ from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Store
-from registry.usecases.grouping import Group
+from registry.usecases.grouping import Group, Waiter
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,10 @@ class Heartbeats:
     def renew(self, tenant: Tenant, row: InstanceRow) -> asyncio.Future[bool]:
         """Hand a renewal to the next batch; False when the lease has lapsed."""
         return self._group(tenant).put(_lease(row))
+
+    def renew_for(self, tenant: Tenant, row: InstanceRow, waiter: Waiter[bool]) -> None:
+        """As `renew`, telling the waiter."""
+        self._group(tenant).put_for(_lease(row), waiter)
 
     async def beat_many(self, tenant: Tenant, names: Sequence[LeaseName]) -> dict[LeaseName, str]:
         """Renew each distinct instance; the value is the reason why not, "" when renewed."""

@@ -1,0 +1,72 @@
+"""Heads: requests recognised without the parser, by header blocks that the parser has understood before.
+
+Clients repeat their headers byte for byte, request after request; only the request line changes. A block that came
+through the parser once, in a request that the lane took, says the same the next time. What is not exactly one whole
+request in one segment, with a known block, goes to the parser.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+#: Blocks remembered; when there are more, all are forgotten. One has a few hundred bytes.
+BLOCKS_MAX: Final = 4096
+BLOCK_MAX_BYTES: Final = 2048
+#: Segments longer than this are not looked at.
+SEGMENT_MAX_BYTES: Final = 64 * 1024
+_VERSION: Final = b" HTTP/1.1"
+
+
+class Head(Struct, frozen=True, gc=False):
+    """What the headers of a hot request say. `length` is that of its body."""
+
+    domain: bytes = b""
+    consumer: bytes = b""
+    gzip: bool = False
+    length: int = 0
+
+
+class Whole(NamedTuple):
+    """One whole request."""
+
+    method: bytes
+    url: bytes
+    head: Head
+    body: bytes
+
+
+class Heads:
+    """The header blocks that are known."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def read(self, segment: bytes) -> Whole | None:
+        """The one request of which the segment consists, if its header block is known."""
+        line_end = segment.find(b"\r\n")
+        head_end = segment.find(b"\r\n\r\n", line_end)
+        if line_end < 0 or head_end < 0:
+            return None
+        head = self._known.get(segment[line_end:head_end])
+        if head is None or len(segment) - head_end - 4 != head.length:
+            return None
+        line = segment[:line_end]
+        method, _, rest = line.partition(b" ")
+        url = rest[: -len(_VERSION)]
+        if not rest.endswith(_VERSION) or b" " in url or not line.isascii() or not line.decode().isprintable():
+            return None
+        return Whole(method, url, head, segment[head_end + 4 :])
+
+    def learn(self, segment: bytes, method: bytes, url: bytes, head: Head) -> None:
+        """The parser has read this segment as exactly one request with these parts."""
+        line = b"%b %b HTTP/1.1\r\n" % (method, url)
+        head_end = segment.find(b"\r\n\r\n", len(line) - 2)
+        if not segment.startswith(line) or head_end < 0 or len(segment) - head_end - 4 != head.length:
+            return
+        block = segment[len(line) - 2 : head_end]
+        if len(block) <= BLOCK_MAX_BYTES:
+            if len(self._known) >= BLOCKS_MAX:
+                self._known.clear()
+            self._known[block] = head
