@@ -1,105 +1,79 @@
 """How many requests does the registry answer, and at what cost, beside a bare uvicorn app on the same machine?
 
 The ratio to the bare app, measured in turn with it, is what carries over to other machines; requests per second do not.
-Not shown: what happens below saturation (wrk is a closed loop), over a network, with TLS, with watchers, with several
-replicas, or with requests of many kinds at once.
+Not shown: a network, TLS, clients that reconnect. See benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import shlex
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import report, scenes, servers, wrk
+from benchmarks import compare, options, plots, report
 from benchmarks.errors import BenchmarkError
-from benchmarks.measure import Plan, Result, Target, measure
-from benchmarks.wire import Address
+from benchmarks.report import Report
+from benchmarks.run import run
+from benchmarks.scenes import catalogue
+from benchmarks.servers import ROOT
 
 
-def main() -> int:
-    """Run the chosen scenes. Returns 1, after what was measured until then, when anything went wrong."""
-    options = _parser().parse_args()
-    if options.list:
-        print("\n".join(f"{scene.name:<17} {scene.question}" for scene in scenes.SCENES))
-        return 0
-    results: list[Result] = []
-    problem = ""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says. Returns 1 when anything was answered wrongly, or could not be done."""
+    chosen, given = options.read(arguments)
     try:
-        _measure_all(options, results)
+        if given.list:
+            print("\n".join(f"{scene.name:<21} {scene.question}" for scene in catalogue.SCENES))
+        elif given.compare:
+            print(compare.markdown(*(compare.read(path) for path in given.compare)))
+        elif given.plot:
+            _say_written(plots.plot(compare.read(given.plot), given.plot.parent))
+        else:
+            return _measure(chosen, given)
     except BenchmarkError as exc:
-        problem = str(exc)
-    except KeyboardInterrupt:
-        problem = "interrupted."
-    _report(results, options, problem)
-    return 1 if problem else 0
+        _say(f"bench: {exc}")
+        return 1
+    return 0
 
 
-def _measure_all(options: argparse.Namespace, results: list[Result]) -> None:
-    wrk.require()
-    chosen = scenes.select(options.scenes)
-    _say(report.sentence(report.machine()))
-    _say(report.sentence(report.versions()))
-    with tempfile.TemporaryDirectory(prefix="registry-bench-") as name, _target(options, Path(name)) as target:
-        plan = Plan(options.rounds, options.seconds, options.connections, Path(name))
-        for scene in chosen:
-            result = measure(scene, target, plan, _say)
-            results.append(result)
-            _say(f"{scene.name:<17} {result.ratio:.2f} times bare")
+def _measure(chosen: options.Options, given: argparse.Namespace) -> int:
+    scenes = catalogue.select(chosen.scenes)
+    folder = given.results or ROOT / "build" / "bench" / time.strftime("%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True, exist_ok=True)
+    result = run(scenes, chosen, _say, lambda so_far: _write(so_far, folder, given.json))
+    _write(result, folder, given.json)
+    print(report.markdown(result) if given.markdown else report.text(result))
+    _plot(result, folder)
+    for problem in result.problems:
+        _say(f"bench: {problem}")
+    return 1 if result.problems else 0
 
 
-@contextlib.contextmanager
-def _target(options: argparse.Namespace, directory: Path) -> Iterator[Target]:
-    """The registry to measure: the one at --url, or one of our own for the length of the run."""
-    if options.url:
-        yield Target(Address.of(options.url), options.pid)
-        return
-    with servers.registry(directory, shlex.split(options.serve_args)) as (address, pid):
-        yield Target(address, [pid])
+def _write(result: Report, folder: Path, also: Path | None) -> None:
+    document = json.dumps(result.as_json(), indent=2) + "\n"
+    for path in [folder / "results.json", *([also] if also else [])]:
+        path.write_text(document)
+    (folder / "results.md").write_text(report.page(result))
 
 
-def _report(results: Sequence[Result], options: argparse.Namespace, problem: str) -> None:
-    if results:
-        print(report.markdown(results) if options.markdown else report.table(results))
-    if options.json:
-        document = report.as_json(results, vars(options) | {"json": str(options.json)}, problem)
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
-    if problem:
-        print(f"bench: {problem}", file=sys.stderr)
+def _plot(result: Report, folder: Path) -> None:
+    written = [folder / "results.json", folder / "results.md"]
+    try:
+        written += plots.plot(result, folder)
+    except BenchmarkError as exc:
+        _say(f"bench: {exc}")
+    _say_written(written)
+
+
+def _say_written(paths: Sequence[Path]) -> None:
+    _say("written: " + ", ".join(str(path) for path in paths))
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--url", help="a running v4 registry, http://host:port (default: start one with an empty data directory)")
-    add("--pid", type=int, action="append", default=[], help="with --url: a process to count CPU of, with children")
-    add("--serve-args", default="", help='more arguments for the registry we start, as one string: "--workers 2"')
-    add("--scenes", default="", help="comma list (default: all)")
-    add("--list", action="store_true", help="list the scenes and end")
-    add("--rounds", type=_positive, default=3, help="runs of each contender per scene (default 3)")
-    add("--seconds", type=_positive, default=4, help="length of a run (default 4)")
-    add("--connections", type=_positive, help="for every scene (default: 64 for registers and heartbeats, else 32)")
-    add("--json", type=Path, metavar="FILE", help="write everything, with every round, to a file")
-    add("--markdown", action="store_true", help="print the table as Markdown")
-    return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 if __name__ == "__main__":

@@ -11,16 +11,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+from benchmarks import processes
+from benchmarks.outcome import Number
 
 TICK_US: Final = 1_000_000 // os.sysconf("SC_CLK_TCK")
-
-
-class _Process(NamedTuple):
-    parent: int
-    name: str
-    ticks: int
+#: A processor time whose rounding error may exceed this share is marked with "~".
+COARSE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +38,25 @@ class Usage:
         """What rounding to ticks can have added to or taken from a difference."""
         return self.processes * TICK_US
 
+    def us_of(self, name: str) -> int:
+        """Of the processes whose name begins so."""
+        return sum(us for process, us in self.by_name.items() if process.startswith(name))
+
     def since(self, earlier: Usage) -> Usage:
         """What was used between two readings."""
         used = {name: us - earlier.by_name.get(name, 0) for name, us in self.by_name.items()}
         return Usage(used, max(self.processes, earlier.processes))
+
+    def numbers(self, requests: int, seconds: float) -> dict[str, Number]:
+        """Processor time per request and cores kept busy; nothing when no process is known."""
+        if not self.processes or not requests:
+            return {}
+        mark = "~" if self.error_us > COARSE * self.total_us else ""
+        return {
+            "CPU per request": Number(self.total_us / requests, "µs", "less", mark=mark),
+            "of it redis": Number(self.us_of("redis") / requests, "µs", "less", mark=mark),
+            "busy": Number(self.total_us / (seconds * 1e6), "cores"),
+        }
 
 
 def read_usage(roots: Iterable[int]) -> Usage:
@@ -52,35 +65,8 @@ def read_usage(roots: Iterable[int]) -> Usage:
     A child that has ended is in its parent's count of waited-for children, under the parent's name, so nothing is lost
     when Redis forks to write a file. A process that left the tree (a daemon) is not seen: the report names what was.
     """
-    processes = _read_all()
-    children = defaultdict(list)
-    for pid, process in processes.items():
-        children[process.parent].append(pid)
-    waiting, seen = list(roots), set[int]()
+    found = processes.tree(roots)
     by_name: dict[str, int] = defaultdict(int)
-    while waiting:
-        pid = waiting.pop()
-        if pid in processes and pid not in seen:
-            seen.add(pid)
-            by_name[processes[pid].name] += processes[pid].ticks * TICK_US
-            waiting.extend(children[pid])
-    return Usage(dict(by_name), len(seen))
-
-
-def _read_all() -> dict[int, _Process]:
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = path.read_text()
-        except OSError:
-            continue  # It ended between the listing and the reading.
-        found[int(path.parent.name)] = _parse(text)
-    return found
-
-
-def _parse(stat: str) -> _Process:
-    """Read one line of proc(5) stat; the name stands in parentheses and may itself hold spaces and parentheses."""
-    name = stat[stat.index("(") + 1 : stat.rindex(")")]
-    fields = stat[stat.rindex(")") + 2 :].split()
-    # After the name: state, ppid, ...; utime, stime, cutime and cstime are fields 14 to 17 of the line.
-    return _Process(int(fields[1]), name, sum(int(field) for field in fields[11:15]))
+    for process in found.values():
+        by_name[process.name] += process.ticks * TICK_US
+    return Usage(dict(by_name), len(found))

@@ -1,187 +1,146 @@
-"""What was measured, as a table, as Markdown and as JSON."""
+"""Report: outcomes as tables for a terminal or in Markdown, and as one JSON document."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import re
-import subprocess
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from statistics import median
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from benchmarks.measure import Result, Run, per_second
-from benchmarks.servers import ROOT
+from benchmarks.outcome import Number, Outcome
 
-#: A processor time whose rounding error may exceed this share is marked with "~".
-COARSE: Final = 0.05
-
-#: A bare app that kept less of its core busy was held up by wrk or by somebody else: its ratio is marked with "?".
-SATURATED: Final = 0.9
-
-COLUMNS: Final = (
-    "scene",
-    "conns",
-    "body B",
-    "req/s",
-    "p50 ms",
-    "p99 ms",
-    "CPU µs",
-    "of it redis",
-    "busy",
-    "wrk busy",
-    "bare req/s",
-    "bare CPU µs",
-    "bare busy",
-    "ratio",
-    "(min–max)",
+#: The columns of the closed loops: heading, number of the outcome, decimals.
+CLOSED: Final = (
+    ("req/s", "req/s", 0),
+    ("p50 ms", "p50", 2),
+    ("p99 ms", "p99", 2),
+    ("p99.9 ms", "p99.9", 2),
+    ("CPU µs", "CPU per request", 1),
+    ("of it redis", "of it redis", 1),
+    ("busy", "busy", 2),
+    ("wrk busy", "wrk busy", 2),
+    ("bare req/s", "bare req/s", 0),
+    ("bare CPU µs", "bare CPU per request", 1),
+    ("bare busy", "bare busy", 2),
+    ("ratio", "ratio", 2),
 )
+CLOSED_HEAD: Final = ("scene", "conns", "body B", *(heading for heading, _, _ in CLOSED), "(min–max)")
+OTHER_HEAD: Final = ("scene", "number", "value", "unit", "(min–max)")
+
+Table = Sequence[Sequence[str]]
 
 
-def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    """One row per scene, in the order of `COLUMNS`."""
-    return [_row(result) for result in results]
+@dataclass(slots=True)
+class Report:
+    """Everything that one run has to tell."""
+
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    options: Mapping[str, Any]
+    outcomes: list[Outcome] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Scenes that could not be asked, each with the reason."""
+    problems: list[str] = field(default_factory=list)
+    """Why the run fails; empty when it does not."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with every round, for later comparison."""
+        return {
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+            "options": {name: str(value) for name, value in self.options.items()},
+            "skipped": self.skipped,
+            "problems": self.problems,
+            "scenes": [outcome.as_json() for outcome in self.outcomes],
+        }
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Report:
+        """Read what `as_json` wrote, after it went through a file."""
+        outcomes = [Outcome.from_json(scene) for scene in written["scenes"]]
+        facts = {name: written[name] for name in ("machine", "versions", "options", "skipped", "problems")}
+        return cls(**facts, outcomes=outcomes)
 
 
-def table(results: Sequence[Result]) -> str:
-    """Columns for a terminal: the first to the left, numbers to the right."""
-    lines = [COLUMNS, *rows(results)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    return "\n".join("  ".join(_aligned(line, widths)) for line in lines)
+def text(report: Report) -> str:
+    """The tables for a terminal."""
+    return "\n\n".join(_columns(table) for table in _tables(report.outcomes))
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """The same table for a README."""
-    rule = ["---", *("---:" for _ in COLUMNS[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *rows(results)))
+def markdown(report: Report) -> str:
+    """The tables for a README."""
+    return "\n\n".join(_pipes(table) for table in _tables(report.outcomes))
 
 
-def as_json(results: Sequence[Result], options: dict[str, Any], problem: str) -> dict[str, Any]:
-    """Everything, with every round, for later comparison. `problem` is empty unless the run failed half-way."""
-    facts = {"machine": machine(), "versions": versions(), "options": options, "problem": problem}
-    return facts | {"scenes": [_scene(result) for result in results]}
+def page(report: Report) -> str:
+    """A page of Markdown about the whole run."""
+    facts = [f"- {name}: {value}" for name, value in {**report.machine, **report.versions, **report.options}.items()]
+    skipped = [f"- {name} was skipped: {why}" for name, why in report.skipped.items()]
+    problems = [f"- **failed**: {problem}" for problem in report.problems]
+    settings = [f"- {outcome.name}: {outcome.question}; {_setting(outcome)}" for outcome in report.outcomes]
+    head = ["# Results", "", *facts, "", *skipped, *problems, "", "## Scenes", "", *settings, "", "## Numbers", ""]
+    return "\n".join(head) + "\n" + markdown(report) + "\n"
 
 
-def machine() -> dict[str, Any]:
-    """Where and when: a number without its machine means nothing."""
-    return {
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": round(os.getloadavg()[0], 2),
-    }
+def _tables(outcomes: Sequence[Outcome]) -> list[Table]:
+    """One of the closed loops with a row per scene, one of all others with a row per number."""
+    closed = [outcome for outcome in outcomes if "ratio" in outcome.numbers]
+    others = [outcome for outcome in outcomes if "ratio" not in outcome.numbers]
+    tables: list[Table] = []
+    if closed:
+        tables.append([CLOSED_HEAD, *(_closed_row(outcome) for outcome in closed)])
+    rows = [_other_row(outcome.name, name, number) for outcome in others for name, number in outcome.numbers.items()]
+    rows += [
+        (outcome.name, f"errors: {what}", f"{count:,}", "", "")
+        for outcome in outcomes
+        for what, count in outcome.errors.items()
+    ]
+    if rows:
+        tables.append([OTHER_HEAD, *rows])
+    return tables
 
 
-def versions() -> dict[str, str]:
-    """What was measured with."""
-    found = {"python": platform.python_version()}
-    found |= {name: _package(name) for name in ("uvicorn", "httptools", "uvloop", "redis", "hiredis", "msgspec")}
-    # The private server comes from the PATH where there is one.
-    found["redis-server"] = _first(r"v=(\S+)", ["redis-server", "--version"])
-    found["commit"] = _first(r"(\S+)", ["git", "-C", str(ROOT), "describe", "--always", "--dirty"])
-    found["wrk"] = _first(r"wrk (\S+)", ["wrk", "-v"])
-    return found
+def _closed_row(outcome: Outcome) -> tuple[str, ...]:
+    numbers = outcome.numbers
+    cells = (_cell(numbers.get(name), decimals) for _, name, decimals in CLOSED)
+    size = f"{outcome.setting['body bytes']:,}"
+    low, high = numbers["ratio"].span
+    return (outcome.name, str(outcome.setting["connections"]), size, *cells, f"({low:.2f}–{high:.2f})")
 
 
-def sentence(facts: dict[str, Any]) -> str:
-    """Facts on one line."""
-    return ", ".join(f"{name} {value}" for name, value in facts.items())
+def _cell(number: Number | None, decimals: int) -> str:
+    return "-" if number is None else f"{number.mark}{number.value:,.{decimals}f}"
 
 
-def _row(result: Result) -> tuple[str, ...]:
-    ours, theirs, ratios = result.registry, result.bare, result.ratios
-    return (
-        result.scene.name,
-        str(result.connections),
-        f"{result.body_bytes:,}",
-        f"{per_second(ours):,.0f}",
-        _milliseconds(ours, lambda run: run.counted.p50_us),
-        _milliseconds(ours, lambda run: run.counted.p99_us),
-        _cpu(ours, lambda run: run.cpu_us),
-        _cpu(ours, lambda run: run.cpu_us_of("redis")),
-        _busy(ours),
-        f"{median(run.wrk_busy for run in ours):.2f}",
-        f"{per_second(theirs):,.0f}",
-        _cpu(theirs, lambda run: run.cpu_us),
-        _busy(theirs),
-        f"{'?' if median(run.busy for run in theirs) < SATURATED else ''}{result.ratio:.2f}",
-        f"({ratios[0]:.2f}–{ratios[-1]:.2f})",
+def _other_row(scene: str, name: str, number: Number) -> tuple[str, ...]:
+    low, high = number.span
+    span = f"({digits(low)}–{digits(high)})" if len(number.rounds) > 1 else ""
+    return scene, name, f"{number.mark}{digits(number.value)}", number.unit, span
+
+
+def digits(value: float) -> str:
+    """A number with about three digits that count."""
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+
+
+def _setting(outcome: Outcome) -> str:
+    return ", ".join(f"{name} {value}" for name, value in outcome.setting.items())
+
+
+def _columns(table: Table) -> str:
+    """The first column to the left, numbers to the right; of a row's words, too, the first two to the left."""
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    left = 2 if table[0] == OTHER_HEAD else 1
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
     )
 
 
-def _milliseconds(runs: Sequence[Run], value: Callable[[Run], int]) -> str:
-    return f"{median(value(run) for run in runs) / 1000:.2f}"
-
-
-def _cpu(runs: Sequence[Run], value: Callable[[Run], float]) -> str:
-    """A median of processor times; "-" when no process is known, "~" when ticks are too coarse for it."""
-    if not all(run.used.processes for run in runs):
-        return "-"
-    used = median(value(run) for run in runs)
-    error = median(run.used.error_us / run.counted.requests for run in runs)
-    return f"{'~' if used and error > COARSE * used else ''}{used:.1f}"
-
-
-def _busy(runs: Sequence[Run]) -> str:
-    """Median of the cores kept busy; "-" when no process is known."""
-    return f"{median(run.busy for run in runs):.2f}" if all(run.used.processes for run in runs) else "-"
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    first, *others = zip(line, widths, strict=True)
-    return [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
-
-
-def _scene(result: Result) -> dict[str, Any]:
-    return {
-        "name": result.scene.name,
-        "question": result.scene.question,
-        "connections": result.connections,
-        "body_bytes": result.body_bytes,
-        "ratio": round(result.ratio, 4),
-        "ratios_by_round": [round(ratio, 4) for ratio in result.ratios],
-        "registry": _side(result.registry),
-        "bare": _side(result.bare),
-    }
-
-
-def _side(runs: Sequence[Run]) -> dict[str, Any]:
-    return {
-        "per_second": round(per_second(runs), 1),
-        "p50_us": median(run.counted.p50_us for run in runs),
-        "p99_us": median(run.counted.p99_us for run in runs),
-        "cpu_us": round(median(run.cpu_us for run in runs), 2) if all(run.used.processes for run in runs) else None,
-        "busy": round(median(run.busy for run in runs), 3) if all(run.used.processes for run in runs) else None,
-        "wrk_busy": round(median(run.wrk_busy for run in runs), 3),
-        "rounds": [asdict(run.counted) | {"cpu_by_process_us": run.used.by_name} for run in runs],
-    }
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "unknown"
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else "unknown"
-
-
-def _package(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "missing"
-
-
-def _first(pattern: str, command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    except OSError:
-        return "missing"
-    found = re.search(pattern, done.stdout + done.stderr)
-    return found[1] if found else "unknown"
+def _pipes(table: Table) -> str:
+    left = 2 if table[0] == OTHER_HEAD else 1
+    rule = ["---" if column < left else "---:" for column in range(len(table[0]))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (table[0], rule, *table[1:]))

@@ -22,11 +22,23 @@ class Request:
     path: str
     #: None for GET. An empty string sends `Content-Length: 0`.
     body: str | None = None
+    #: A service id: who asks. The reference's own load scenes name nobody.
+    consumer: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
-        """Only what a request with content needs: no consumer, no tenant, like the reference's own load scenes."""
-        return {"Content-Type": "application/json"} if self.body else {}
+        """Only what a request needs: never a tenant, so everything happens in the default one."""
+        headers = {"Content-Type": "application/json"} if self.body else {}
+        return headers | ({"X-ConsumerId": self.consumer} if self.consumer else {})
+
+    def rendered(self, host: str) -> bytes:
+        """The bytes to send to a host."""
+        headers = {"Host": host, **self.headers}
+        content = (self.body or "").encode()
+        if self.body is not None:
+            headers["Content-Length"] = str(len(content))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"{self.method} {self.path} HTTP/1.1\r\n{lines}\r\n".encode() + content
 
 
 @dataclass(frozen=True, slots=True)

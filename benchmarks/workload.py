@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from benchmarks.wire import Request
@@ -45,6 +46,24 @@ def instance_body(service: str, number: int, instance_id: str | None = None) -> 
     return body if instance_id is None else body | {"instanceId": instance_id}
 
 
+def numbered_body(instance_id: str, number: int, build: str = "1", times: int = 119) -> dict[str, Any]:
+    """An instance of a large population: like `instance_body`, but cheap to make by the million.
+
+    Args:
+        build: a property by which a later registration differs.
+        times: of the health check; the lease is 30 s × (times + 1).
+    """
+    address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return {
+        "instanceId": instance_id,
+        "hostName": f"host-{number:07d}",
+        "endpoints": [f"rest://{address}:8080/{number:010d}", f"highway://{address}:7070/{number:010d}"],
+        "properties": {"zone": ("red", "tan", "sky")[number % 3], "build": build},
+        "healthCheck": HEALTH_CHECK | {"times": times},
+        "dataCenterInfo": {"name": "beijing", "region": "beijing", "availableZone": "az1"},
+    }
+
+
 def register_instance(service: str, body: dict[str, Any]) -> Request:
     """Register an instance of a service."""
     return Request("POST", f"{BASE}/microservices/{service}/instances", _dumps({"instance": body}))
@@ -55,21 +74,43 @@ def list_instances(service: str) -> Request:
     return Request("GET", f"{BASE}/microservices/{service}/instances")
 
 
+def statistics() -> Request:
+    """How many services and instances there are."""
+    return Request("GET", "/v4/default/govern/microservices?options=statistics&withShared=1")
+
+
 def heartbeat(service: str, instance_id: str) -> Request:
     """Renew one lease. PUT without content, sent with `Content-Length: 0` as clients do."""
     return Request("PUT", f"{BASE}/microservices/{service}/instances/{instance_id}/heartbeat", "")
 
 
-def find(service: str, rev: str = "") -> Request:
+def heartbeat_set(members: Iterable[tuple[str, str]]) -> Request:
+    """Renew many leases at once; members are pairs of service and instance id."""
+    instances = [{"serviceId": service, "instanceId": instance_id} for service, instance_id in members]
+    return Request("PUT", f"{BASE}/heartbeats", _dumps({"instances": instances}))
+
+
+def set_properties(service: str, instance_id: str, properties: dict[str, str]) -> Request:
+    """Change an instance, so that everyone who polls or watches its service has something to learn."""
+    path = f"{BASE}/microservices/{service}/instances/{instance_id}/properties"
+    return Request("PUT", path, _dumps({"properties": properties}))
+
+
+def get_instance(service: str, instance_id: str) -> Request:
+    """One instance as it is now."""
+    return Request("GET", f"{BASE}/microservices/{service}/instances/{instance_id}")
+
+
+def find(service: str, rev: str = "", consumer: str = "") -> Request:
     """Find the instances of a service; `rev` is what an earlier answer carried."""
     query = f"appId=default&serviceName={service}&version=0%2B" + (f"&rev={rev}" if rev else "")
-    return Request("GET", f"{BASE}/instances?{query}")
+    return Request("GET", f"{BASE}/instances?{query}", consumer=consumer)
 
 
-def batch_find(revs: dict[str, str]) -> Request:
+def batch_find(revs: Mapping[str, str], consumer: str = "") -> Request:
     """Ask for many services at once, each with the rev that is known of it."""
     services = [
         {"service": {"appId": "default", "serviceName": name, "version": "0+"}, "rev": rev}
         for name, rev in revs.items()
     ]
-    return Request("POST", f"{BASE}/instances/action?type=query", _dumps({"services": services}))
+    return Request("POST", f"{BASE}/instances/action?type=query", _dumps({"services": services}), consumer)

@@ -2,6 +2,8 @@
 
 wrk is a closed loop: every connection sends its next request when the last one is answered. Its latencies are therefore
 those of a server that is kept saturated by that many connections, not those at a given rate.
+
+A script may look at every reply (`checked`): that costs wrk so much that it is done in the warm-up only.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,18 +25,42 @@ NUMBER: Final = "0" * 10
 REPLY_TIMEOUT_S: Final = 5
 
 _MARK: Final = "BENCH "
-#: wrk tells its totals to `done`, exactly and once; the text it prints beside that is rounded. `response`, which would
-#: see every single reply, costs so much that it would slow wrk down below the server.
+_WRONG_MARK: Final = "WRONG "
+#: wrk tells its totals to `done`, exactly and once; the text it prints beside that is rounded. What a checking script
+#: has collected lies in the environments of its threads.
 _DONE: Final = f"""
+local threads = {{}}
+function setup(thread) threads[#threads + 1] = thread end
 function done(summary, latency)
   local e = summary.errors
-  print(string.format('{_MARK}{{"requests":%d,"bytes":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"max_us":%d,' ..
-    '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}}',
+  local wrong, statuses = 0, {{}}
+  for _, thread in ipairs(threads) do
+    wrong = wrong + (thread:get("wrong") or 0)
+    for status, count in pairs(thread:get("statuses") or {{}}) do
+      statuses[#statuses + 1] = string.format('"%s":%d', status, count)
+    end
+    local first = thread:get("first_wrong")
+    if first then print("{_WRONG_MARK}" .. first) end
+  end
+  print(string.format('{_MARK}{{"requests":%d,"bytes":%d,"duration_us":%d,' ..
+    '"p50_us":%d,"p99_us":%d,"p999_us":%d,"max_us":%d,' ..
+    '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,"wrong":%d,"statuses":{{%s}}}}',
     summary.requests, summary.bytes, summary.duration,
-    latency:percentile(50), latency:percentile(99), latency.max,
-    e.connect, e.read, e.write, e.status, e.timeout))
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max,
+    e.connect, e.read, e.write, e.status, e.timeout, wrong, table.concat(statuses, ",")))
 end
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What every reply of a scene must be."""
+
+    status: int
+    body: str | None
+    """The usual body: right at a glance. None when every reply differs."""
+    parts: Sequence[str] = ()
+    """What a body that is not the usual one must hold, each of them; it is wrong when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +72,7 @@ class Counted:
     duration_us: int
     p50_us: int
     p99_us: int
+    p999_us: int
     max_us: int
     connect: int
     read: int
@@ -55,6 +82,11 @@ class Counted:
     timeout: int
     wrk_cpu_us: int
     """What wrk itself used: near `duration_us`, wrk was the limit and not the server."""
+    wrong: int = 0
+    """Replies that were not as expected; only a checking script counts them."""
+    statuses: dict[str, int] = field(default_factory=dict)
+    """Replies by status; only a checking script counts them."""
+    first_wrong: str = ""
 
     @property
     def per_second(self) -> float:
@@ -66,14 +98,24 @@ class Counted:
         """Mean size of a reply with its head."""
         return self.bytes / self.requests
 
+    @property
+    def errors(self) -> dict[str, int]:
+        """What went wrong during the load: how often; replies by status when they were looked at one by one."""
+        found = {"neither 2xx nor 3xx": self.status, f"later than {REPLY_TIMEOUT_S} s": self.timeout}
+        found |= {f"socket error ({kind})": getattr(self, kind) for kind in ("connect", "read", "write")}
+        found |= {"wrong": self.wrong}
+        if self.wrong:
+            found |= {f"status {status}": count for status, count in self.statuses.items() if status >= "4"}
+        return {what: count for what, count in found.items() if count}
+
     def problem(self) -> str | None:
-        """What went wrong during the load, in words."""
+        """The same in words; None when nothing went wrong."""
         if self.requests == 0:
             return "no request was answered"
-        errors = {"replies that were neither 2xx nor 3xx": self.status, "replies later than 5 s": self.timeout}
-        errors |= {f"socket errors ({kind})": getattr(self, kind) for kind in ("connect", "read", "write")}
-        found = [f"{count} {what}" for what, count in errors.items() if count]
-        return f"{', '.join(found)} beside {self.requests} requests" if found else None
+        if not self.errors:
+            return None
+        first = f", the first wrong reply: {self.first_wrong}" if self.wrong else ""
+        return f"{', '.join(f'{count} × {what}' for what, count in self.errors.items())} of {self.requests}{first}"
 
 
 def same_request(request: Request) -> str:
@@ -123,6 +165,30 @@ end
 {_DONE}"""
 
 
+def checked(script: str, expected: Expected) -> str:
+    """The same script, looking at every reply."""
+    parts = ",".join(_quoted(part) for part in expected.parts)
+    return f"""{script}
+wrong, statuses, first_wrong = 0, {{}}, nil
+local usual, parts = {"nil" if expected.body is None else _quoted(expected.body)}, {{{parts}}}
+local function is_right(status, body)
+  if status ~= {expected.status} then return false end
+  if body == usual then return true end
+  if #parts == 0 or (usual and #body ~= #usual) then return false end
+  for _, part in ipairs(parts) do
+    if not body:find(part, 1, true) then return false end
+  end
+  return true
+end
+function response(status, headers, body)
+  statuses[tostring(status)] = (statuses[tostring(status)] or 0) + 1
+  if is_right(status, body) then return end
+  wrong = wrong + 1
+  first_wrong = first_wrong or ("status " .. status .. ", body " .. body:sub(1, 200):gsub("%c", "?"))
+end
+"""
+
+
 def run(address: Address, script: Path, connections: int, seconds: int) -> Counted:
     """Load a server for some seconds from one wrk thread."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"--timeout={REPLY_TIMEOUT_S}s"]
@@ -131,9 +197,13 @@ def run(address: Address, script: Path, connections: int, seconds: int) -> Count
         [*command, "-s", str(script), address.url], capture_output=True, text=True, check=False, timeout=seconds + 60
     )
     used_us = _children_us() - before_us
+    first_wrong = ""
     for line in done.stdout.splitlines():
+        if line.startswith(_WRONG_MARK):
+            first_wrong = line.removeprefix(_WRONG_MARK)
         if line.startswith(_MARK):
-            return Counted(**json.loads(line.removeprefix(_MARK)), wrk_cpu_us=used_us)
+            counted = json.loads(line.removeprefix(_MARK))
+            return Counted(**counted, wrk_cpu_us=used_us, first_wrong=first_wrong)
     raise BenchmarkError(f"wrk could not run against {address.url}: {(done.stderr or done.stdout).strip()[-500:]}")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.redis_modes import redis_cluster
 from tests.support.redis_server import redis_server
 
 # No deadline: a slow machine is not a wrong answer. `ci` is repeatable and looks at many more examples.
@@ -36,6 +37,13 @@ def redis_url() -> Iterator[str]:
     """The address of a redis-server started for this run. Shared: keep below `key_prefix`, never flush it."""
     with redis_server() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """The address of a Redis Cluster of three servers. Shared, as `redis_url` is."""
+    with redis_cluster(replicas=False) as cluster:
+        yield cluster.url
 
 
 @pytest.fixture

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.contract.worlds import MemoryWorld, RedisWorld, World
+from tests.contract.worlds import ClusterWorld, MemoryWorld, RedisWorld, World
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def unopened_world(request: pytest.FixtureRequest, key_prefix: str) -> World:
     if request.param == "memory":
         return MemoryWorld()
+    if request.param == "cluster":
+        return ClusterWorld(request.getfixturevalue("cluster_url"), key_prefix)
     return RedisWorld(request.getfixturevalue("redis_url"), key_prefix)
 
 

@@ -134,12 +134,40 @@ async def test_rearm_gives_everyone_a_full_lease(world: World) -> None:
     store = await world.connect()
     position = await begin(store, lease(A, 5_000), lease(B, SHORT_MS))
     await world.let_lapse(TENANT, B)
-    await store.rearm(TENANT, [lease(A), lease(B), lease(C, 9_000)])
+    assert await store.rearm(TENANT, [lease(A), lease(B), lease(C, 9_000)])
     a, b, c = await store.remaining(TENANT, [A, B, C])
     assert min(a, b) > LONG_MS - 60_000
     assert 0 < c <= 9_000
     assert await store.head(TENANT) == position
-    await store.rearm(TENANT, [])
+    assert await store.rearm(TENANT, [])
+
+
+async def test_rearming_goes_on_while_its_batches_follow_each_other(world: World) -> None:
+    """A million leases are re-armed in many batches; each is measured from the one before, not from the first."""
+    store, other = await world.connect(), await world.connect()
+    assert await store.rearm(TENANT, [lease(A)])
+    for _ in range(3):
+        await world.move_rearming(TENANT, 9_000)
+        assert await other.rearm(TENANT, [lease(B, 5_000)], going_on_ms=20_000)
+    # The same name again, shorter: `rearm` gives what it is told to.
+    assert await store.rearm(TENANT, [lease(A, 7_000)], going_on_ms=20_000)
+    a, b = await store.remaining(TENANT, [A, B])
+    assert (0 < a <= 7_000, 0 < b <= 5_000) == (True, True)
+
+
+async def test_rearming_that_was_interrupted_begins_anew(world: World) -> None:
+    """Clients could not beat meanwhile: leases of the first batches may have lapsed through our fault."""
+    store = await world.connect()
+    assert not await store.rearm(TENANT, [lease(A)], going_on_ms=20_000)
+    assert await store.rearm(TENANT, [lease(A)])
+    await world.move_rearming(TENANT, 20_001)
+    for _ in range(2):
+        assert not await store.rearm(TENANT, [lease(A, 5_000), lease(B)], going_on_ms=20_000)
+    a, b = await store.remaining(TENANT, [A, B])
+    assert (a > 5_000, b) == (True, -1)
+    assert await store.rearm(TENANT, [lease(B)])
+    assert await store.rearm(TENANT, [lease(C)], going_on_ms=20_000)
+    assert await alive(store, B, C) == [True, True]
 
 
 async def test_revive_restores_a_lapsed_lease_while_the_log_stands_still(world: World) -> None:
@@ -248,8 +276,24 @@ async def test_nobody_is_expired_when_no_replica_could_write_for_too_long(world:
     with pytest.raises(OutageSuspected):
         await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS)
     assert await store.head(TENANT) == position
+    await store.rearm(TENANT, [lease(B)])
     await store.pulse(TENANT, OUTAGE_MS, True)
     assert await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS) == [position.next()]
+
+
+async def test_nobody_is_expired_by_a_store_that_was_started_anew(world: World) -> None:
+    """It may have lost the newest leases with its memory, however short it was away."""
+    store, other = await world.connect(), await world.connect()
+    position = await begin(store, lease(A))
+    await world.restart()
+    for _ in range(2):
+        with pytest.raises(OutageSuspected):
+            await store.expire(TENANT, position.epoch, [proposal(B)], OUTAGE_MS)
+        with pytest.raises(OutageSuspected):
+            await other.expire(TENANT, position.epoch, [], OUTAGE_MS)
+        # A pulse alone does not make up for what was lost.
+        await other.pulse(TENANT, OUTAGE_MS, False)
+    assert await store.head(TENANT) == position
 
 
 async def test_nobody_is_expired_when_the_clock_was_set_back(world: World) -> None:
@@ -311,10 +355,36 @@ async def test_a_lease_that_was_dropped_counts_as_gone(world: World) -> None:
 async def test_the_first_pulse_of_a_tenant_is_no_outage(world: World) -> None:
     """A new tenant has not been silent."""
     store = await world.connect()
-    assert await store.pulse(TENANT, OUTAGE_MS, False) == (0, ORIGIN)
+    assert await store.pulse(TENANT, OUTAGE_MS, False) == (0, ORIGIN, False)
     position = await begin(store)
-    silence, head = await store.pulse(TENANT, OUTAGE_MS, False)
-    assert (silence < OUTAGE_MS, head) == (True, position)
+    silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+    assert (silence < OUTAGE_MS, head, restarted) == (True, position, False)
+
+
+async def test_a_pulse_after_the_first_registration_is_no_outage_either(world: World) -> None:
+    """A tenant's first event and its first pulse come in any order."""
+    store = await world.connect()
+    position = await begin(store, pulse=False)
+    silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+    assert (0 <= silence < 10_000, head, restarted) == (True, position, False)
+    assert await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS) == [position.next()]
+
+
+@pytest.mark.parametrize("age_ms", [OUTAGE_MS + 10_000, -OUTAGE_MS - 60_000], ids=["older", "of the future"])
+async def test_an_older_log_without_a_pulse_has_lost_it(world: World, age_ms: int) -> None:
+    """A tenant whose events are of long ago has had pulses; where they went, leases may have gone too."""
+    store = await world.connect()
+    epoch = await world.now_ms() - age_ms
+    await store.resume_history(TENANT, ORIGIN, epoch, [b"restored"])
+    for _ in range(2):
+        silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+        # Nobody is known to have written since the log began.
+        assert (0 <= silence - age_ms < 10_000, head, restarted) == (True, Position(epoch, 1), True)
+        with pytest.raises(OutageSuspected):
+            await store.expire(TENANT, epoch, [proposal(A)], OUTAGE_MS)
+    await store.rearm(TENANT, [])
+    await store.pulse(TENANT, OUTAGE_MS, True)
+    assert await store.expire(TENANT, epoch, [proposal(A)], OUTAGE_MS) == [Position(epoch, 2)]
 
 
 async def test_a_pulse_in_time_starts_the_silence_anew(world: World) -> None:
@@ -337,9 +407,87 @@ async def test_after_an_outage_the_silence_lasts_until_a_replica_resumes(world: 
         assert abs((await store.pulse(TENANT, OUTAGE_MS, False)).silence_ms) > OUTAGE_MS
         with pytest.raises(OutageSuspected):
             await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS)
+    await other.rearm(TENANT, [lease(B)])
+    assert abs((await one.pulse(TENANT, OUTAGE_MS, False)).silence_ms) > OUTAGE_MS
     assert abs((await other.pulse(TENANT, OUTAGE_MS, True)).silence_ms) > OUTAGE_MS
     assert abs((await one.pulse(TENANT, OUTAGE_MS, False)).silence_ms) <= OUTAGE_MS
     assert await one.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS) == [position.next()]
+
+
+async def test_a_store_that_was_started_anew_is_told_until_a_replica_resumes(world: World) -> None:
+    """However short the silence: every replica must know that leases may be missing."""
+    one, other = await world.connect(), await world.connect()
+    position = await begin(one)
+    await world.restart()
+    for store in (one, other, one):
+        silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+        assert (silence <= OUTAGE_MS, head, restarted) == (True, position, True)
+    await other.rearm(TENANT, [lease(B)])
+    assert (await other.pulse(TENANT, OUTAGE_MS, False)).restarted
+    assert (await other.pulse(TENANT, OUTAGE_MS, True)).restarted
+    assert not (await one.pulse(TENANT, OUTAGE_MS, False)).restarted
+    assert await one.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS) == [position.next()]
+    # And so again, each time.
+    await world.restart()
+    assert (await one.pulse(TENANT, OUTAGE_MS, False)).restarted
+
+
+@pytest.mark.parametrize("fault", ["silence", "restart"])
+@pytest.mark.parametrize(
+    "rearmed_ms", [None, OUTAGE_MS + 1, -2 * OUTAGE_MS], ids=["never", "too long ago", "clock set back"]
+)
+async def test_a_resume_counts_only_when_leases_were_rearmed_just_now(
+    world: World, fault: str, rearmed_ms: int | None
+) -> None:
+    """A replica that stalled between re-arming and resuming would have everybody expired whom it was to protect."""
+    store = await world.connect()
+    position = await begin(store)
+    if rearmed_ms is not None:
+        await store.rearm(TENANT, [lease(B)])
+        await world.move_rearming(TENANT, rearmed_ms)
+    await (world.move_pulse(TENANT, 2 * OUTAGE_MS) if fault == "silence" else world.restart())
+    for _ in range(2):
+        await store.pulse(TENANT, OUTAGE_MS, True)
+        with pytest.raises(OutageSuspected):
+            await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS)
+    await store.rearm(TENANT, [])
+    await store.pulse(TENANT, OUTAGE_MS, True)
+    assert await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS) == [position.next()]
+
+
+async def test_a_resume_where_nothing_was_amiss_is_a_pulse(world: World) -> None:
+    """Another replica was faster to resume; the slower one does no harm."""
+    store = await world.connect()
+    await begin(store)
+    await world.move_pulse(TENANT, OUTAGE_MS - 10_000)
+    await store.pulse(TENANT, OUTAGE_MS, True)
+    assert (await store.pulse(TENANT, OUTAGE_MS, False)).silence_ms < 10_000
+
+
+async def test_reviving_one_lease_is_no_rearming_of_all(world: World) -> None:
+    """A late heartbeat in the middle of an outage must not let a replica resume without the other leases."""
+    store = await world.connect()
+    position = await begin(store)
+    await world.move_pulse(TENANT, 2 * OUTAGE_MS)
+    assert await store.revive(TENANT, position, [lease(A)])
+    await store.beat(TENANT, [lease(A)], "r1")
+    await store.pulse(TENANT, OUTAGE_MS, True)
+    with pytest.raises(OutageSuspected):
+        await store.expire(TENANT, position.epoch, [proposal(B)], OUTAGE_MS)
+    assert not await store.rearm(TENANT, [], going_on_ms=OUTAGE_MS)
+
+
+async def test_the_rearming_of_one_tenant_resumes_no_other(world: World) -> None:
+    """Each tenant's leases are re-armed for themselves."""
+    store = await world.connect()
+    other = Tenant("other", "project")
+    position = await begin(store)
+    await store.rearm(other, [lease(B)])
+    await world.restart()
+    await store.pulse(TENANT, OUTAGE_MS, True)
+    with pytest.raises(OutageSuspected):
+        await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS)
+    assert not await store.rearm(TENANT, [], going_on_ms=OUTAGE_MS)
 
 
 async def test_each_tenant_has_a_pulse_of_its_own(world: World) -> None:
@@ -351,3 +499,10 @@ async def test_each_tenant_has_a_pulse_of_its_own(world: World) -> None:
     await world.move_pulse(TENANT, 2 * OUTAGE_MS)
     assert (await store.pulse(TENANT, OUTAGE_MS, False)).silence_ms > OUTAGE_MS
     assert (await store.pulse(other, OUTAGE_MS, False)).silence_ms < OUTAGE_MS
+    await world.restart()
+    for tenant in (TENANT, other):
+        assert (await store.pulse(tenant, OUTAGE_MS, False)).restarted
+    await store.rearm(other, [])
+    await store.pulse(other, OUTAGE_MS, True)
+    assert (await store.pulse(TENANT, OUTAGE_MS, False)).restarted
+    assert not (await store.pulse(other, OUTAGE_MS, False)).restarted

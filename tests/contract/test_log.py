@@ -184,6 +184,108 @@ async def test_a_commit_grants_and_drops_the_leases_it_names(world: World) -> No
     await store.commit(DEFAULT_TENANT, epoch, [Write(None, (), (LeaseName("s", "never"),))])
 
 
+# -- histories that go on ----------------------------------------------------------------------------------------------
+
+
+async def test_a_history_that_is_resumed_goes_on_in_its_new_epoch(world: World) -> None:
+    """What was put back stands behind what was left, and is followed by what comes next, without a gap."""
+    store, other = await world.connect(), await world.connect()
+    epoch = await begin(store, b"1", b"2")
+    await store.commit(DEFAULT_TENANT, epoch, [Write(None, (lease("s", "i"),))])
+    later = epoch + 5
+    await store.resume_history(DEFAULT_TENANT, Position(epoch, 2), later, [b"resumed", b"\0\r\n\xff", b"put back"])
+    assert await other.head(DEFAULT_TENANT) == Position(later, 3)
+    assert await other.commit(DEFAULT_TENANT, later, [Write(b"next")], 3) == [Position(later, 4)]
+    expected = [(Position(later, n), p) for n, p in enumerate([b"resumed", b"\0\r\n\xff", b"put back", b"next"], 1)]
+    assert await whole_log(other) == [(Position(epoch, 1), b"1"), (Position(epoch, 2), b"2"), *expected]
+    assert list((await other.read({DEFAULT_TENANT: Position(epoch, 2)}, "", 0)).events[DEFAULT_TENANT]) == expected
+    assert await other.entry(DEFAULT_TENANT, Position(later, 1)) == b"resumed"
+    # Leases are no part of a history.
+    assert (await store.remaining(DEFAULT_TENANT, [LeaseName("s", "i")]))[0] > 0
+
+
+async def test_who_follows_the_history_before_may_not_write_to_the_resumed_one(world: World) -> None:
+    """It has not seen what was put back."""
+    store = await world.connect()
+    epoch = await begin(store)
+    await store.pulse(DEFAULT_TENANT, LONG_MS, False)
+    await store.resume_history(DEFAULT_TENANT, Position(epoch, 1), epoch + 1, [b"resumed"])
+    gone = Proposal(LeaseName("s", "i"), "1-1", b"gone")
+    for followed in (epoch, 0):
+        with pytest.raises(HistoryChanged):
+            await store.commit(DEFAULT_TENANT, followed, [Write(b"lost")])
+        with pytest.raises(HistoryChanged):
+            await store.expire(DEFAULT_TENANT, followed, [gone], LONG_MS)
+    assert not await store.revive(DEFAULT_TENANT, Position(epoch, 1), [lease("s", "i")])
+    assert await store.head(DEFAULT_TENANT) == Position(epoch + 1, 1)
+    assert await store.expire(DEFAULT_TENANT, epoch + 1, [gone], LONG_MS, 1) == [Position(epoch + 1, 2)]
+
+
+async def test_a_log_that_was_lost_is_resumed_from_nothing(world: World) -> None:
+    """An emptied store is seeded by the replica that remembers most."""
+    store = await world.connect()
+    epoch = await begin(store, b"a", b"b")
+    await world.lose_log(DEFAULT_TENANT)
+    with pytest.raises(HistoryChanged):
+        await store.resume_history(DEFAULT_TENANT, Position(epoch, 2), epoch + 1, [b"resumed"])
+    assert await store.head(DEFAULT_TENANT) == ORIGIN
+    await store.resume_history(DEFAULT_TENANT, ORIGIN, epoch + 1, [b"resumed"])
+    assert await whole_log(store) == [(Position(epoch + 1, 1), b"resumed")]
+    assert await store.commit(DEFAULT_TENANT, epoch + 1, [Write(b"next")]) == [Position(epoch + 1, 2)]
+
+
+@pytest.mark.parametrize("moved", [(0, -1), (0, 1), (-1, 0), (1, 0), None], ids=str)
+async def test_a_history_is_resumed_only_where_it_was_read_to(world: World, moved: tuple[int, int] | None) -> None:
+    """An event that came since has not been taken into account, and might be contradicted."""
+    store = await world.connect()
+    epoch = await begin(store, b"1", b"2")
+    head = ORIGIN if moved is None else Position(epoch + moved[0], 2 + moved[1])
+    with pytest.raises(HistoryChanged):
+        await store.resume_history(DEFAULT_TENANT, head, epoch + 9, [b"resumed"])
+    assert [payload for _, payload in await whole_log(store)] == [b"1", b"2"]
+    assert await store.commit(DEFAULT_TENANT, epoch, [Write(b"3")]) == [Position(epoch, 3)]
+
+
+async def test_of_replicas_that_resume_a_history_at_once_one_does(world: World) -> None:
+    """Else everything would be put back twice."""
+    one, other = await world.connect(), await world.connect()
+    epoch = await begin(one)
+    outcomes = await asyncio.gather(
+        *(
+            (one, other)[n % 2].resume_history(DEFAULT_TENANT, Position(epoch, 1), epoch + 1 + n, [b"%d" % n])
+            for n in range(4)
+        ),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes].count(HistoryChanged) == 3
+    winner = outcomes.index(None)
+    assert await whole_log(one) == [(Position(epoch, 1), b"first"), (Position(epoch + 1 + winner, 1), b"%d" % winner)]
+
+
+async def test_as_much_as_is_remembered_can_be_put_back(world: World) -> None:
+    """A replica remembers 20 000 events, and they must arrive as one."""
+    store = await world.connect()
+    epoch = await begin(store)
+    await store.resume_history(DEFAULT_TENANT, Position(epoch, 1), epoch + 1, [b"%d" % n for n in range(20_000)])
+    assert await store.head(DEFAULT_TENANT) == Position(epoch + 1, 20_000)
+    assert await store.entry(DEFAULT_TENANT, Position(epoch + 1, 20_000)) == b"19999"
+
+
+async def test_a_waiting_read_is_woken_by_a_resumed_history(world: World) -> None:
+    """The other replicas follow it at once."""
+    store, other = await world.connect(), await world.connect()
+    epoch = await begin(store)
+    waiting = asyncio.create_task(store.read({DEFAULT_TENANT: Position(epoch, 1)}, "", 8_000))
+    await world.reader_waits()
+    await other.resume_history(DEFAULT_TENANT, Position(epoch, 1), epoch + 1, [b"resumed"])
+    async with asyncio.timeout(5):
+        tail = await waiting
+    assert list(tail.events[DEFAULT_TENANT]) == [(Position(epoch + 1, 1), b"resumed")]
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
 async def test_a_read_brings_what_is_after_each_position(world: World) -> None:
     """Re-reading is how a replica catches up: one event too few would be missing for ever."""
     store = await world.connect()

@@ -14,9 +14,11 @@ from redis.asyncio import Redis
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import FORMAT, Mark
 from registry.domain.view import DEFAULT_TENANT as TENANT
 from registry.domain.view import Tenant
-from registry.store.port import Lease, LeaseName, Proposal, Write
+from registry.store.keys import Keys
+from registry.store.port import Lease, LeaseName, OutageSuspected, Proposal, Write
 from registry.store.redis_store import RedisLimits, RedisStore, StoreRefused
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.waiting import until
@@ -65,7 +67,18 @@ async def use_everything(store: RedisStore, tenant: Tenant) -> Position:
     assert await store.remaining(tenant, [NAME]) != [-1]
     gone = Proposal(LeaseName("s", "gone"), "1-1", b"gone")
     assert await store.expire(tenant, position.epoch, [gone], LONG_MS) == [position.next()]
-    return position.next()
+    resumed = Position(position.epoch + 1, 1)
+    await store.resume_history(tenant, position.next(), resumed.epoch, [b"resumed"])
+    await store.snapshots.put_chunk(tenant, position, 0, b"chunk")
+    assert await store.snapshots.put_mark(tenant, mark_of(position, 1))
+    assert await store.snapshots.trim(tenant, position) == 0
+    assert await store.snapshots.hold(tenant, "r", LONG_MS)
+    assert await store.snapshots.exchange(tenant, "r", b"state", LONG_MS) == {}
+    return resumed
+
+
+def mark_of(position: Position, chunks: int) -> Mark:
+    return Mark(FORMAT, *position, chunks, 5, b"digest", 1_650_545_035_000, "r1")
 
 
 @pytest.mark.parametrize("tenant", [TENANT, Tenant("a}{b", "c/{d}"), Tenant("", "ü")])
@@ -80,7 +93,8 @@ async def test_all_keys_of_a_tenant_lie_in_one_slot_below_the_prefix(
     assert all(key.startswith(key_prefix.encode()) for key in keys)
     # A cluster hashes what stands between the first `{` and the next `}`.
     assert len({key.partition(b"{")[2].partition(b"}")[0] for key in of_tenant}) == 1
-    assert len(of_tenant) >= 5
+    # Events, head, beats, pulse, rearming, lease, lapse, snapshots, chunk, holder, states.
+    assert len(of_tenant) >= 11
 
 
 async def test_two_registries_on_one_redis_do_not_see_each_other(
@@ -135,10 +149,88 @@ async def test_a_server_that_comes_back_from_its_file_has_log_and_leases(own_ser
         await store.read({TENANT: ORIGIN}, "", 0)
     own_server.start()
     assert await store.head(TENANT) == head
-    assert [payload for _, payload in (await store.read({TENANT: ORIGIN}, "", 0)).events[TENANT]] == [b"e", b"gone"]
+    assert [payload for _, payload in (await store.read({TENANT: ORIGIN}, "", 0)).events[TENANT]] == [
+        b"e",
+        b"gone",
+        b"resumed",
+    ]
     assert (await store.remaining(TENANT, [NAME]))[0] > LONG_MS - 60_000
     assert await store.commit(TENANT, head.epoch, [Write(b"next")]) == [head.next()]
+    (mark,) = await store.snapshots.marks(TENANT)
+    assert await store.snapshots.chunk(TENANT, mark.position, 0) == b"chunk"
     await store.close()
+
+
+async def test_a_server_that_was_really_restarted_is_noticed(own_server: RedisServer) -> None:
+    """With `appendfsync everysec` it has lost a second of leases: nobody may be judged before they are re-armed."""
+    store = RedisStore(own_server.url)
+    await store.open()
+    head = await use_everything(store, TENANT)
+    assert not (await store.pulse(TENANT, LONG_MS, False)).restarted
+    own_server.kill()
+    with pytest.raises(StoreUnavailable):
+        await store.pulse(TENANT, LONG_MS, False)
+    own_server.start()
+    gone = Proposal(LeaseName("s", "other"), "1-1", b"gone")
+    for _ in range(2):
+        assert (await store.pulse(TENANT, LONG_MS, False)).restarted
+        with pytest.raises(OutageSuspected):
+            await store.expire(TENANT, head.epoch, [gone], LONG_MS)
+    assert await store.rearm(TENANT, [LEASE])
+    assert (await store.pulse(TENANT, LONG_MS, True)).restarted
+    assert not (await store.pulse(TENANT, LONG_MS, False)).restarted
+    assert await store.expire(TENANT, head.epoch, [gone], LONG_MS) == [head.next()]
+    await store.close()
+
+
+async def test_a_pulse_of_an_earlier_version_counts_as_of_another_run(
+    store: RedisStore, redis: Redis, key_prefix: str
+) -> None:
+    """It did not say in which run it was recorded; the registry that is upgraded must go on all the same."""
+    (position,) = await store.commit(TENANT, 0, [Write(b"e")])
+    assert position is not None
+    pulse = Keys(key_prefix).pulse(TENANT)
+    await redis.set(pulse, position.epoch)
+    with pytest.raises(OutageSuspected):
+        await store.expire(TENANT, position.epoch, [Proposal(NAME, "1-1", b"gone")], LONG_MS)
+    await store.rearm(TENANT, [])
+    await store.pulse(TENANT, LONG_MS, True)
+    assert await store.expire(TENANT, position.epoch, [Proposal(NAME, "1-1", b"gone")], LONG_MS) == [position.next()]
+
+
+async def test_chunks_of_a_snapshot_that_was_never_completed_lapse(
+    store: RedisStore, redis: Redis, key_prefix: str
+) -> None:
+    """Writers die; what they leave must not fill Redis. What is complete stays until it is dropped."""
+    position = Position(7, 3)
+    keys = [Keys(key_prefix).chunk(TENANT, position, index) for index in range(2)]
+    await store.snapshots.put_chunk(TENANT, position, 0, b"a")
+    assert not await store.snapshots.put_mark(TENANT, mark_of(position, 2))
+    assert 3_000_000 < await redis.pttl(keys[0]) <= 3_600_000
+    await store.snapshots.put_chunk(TENANT, position, 1, b"b")
+    assert await store.snapshots.put_mark(TENANT, mark_of(position, 2))
+    assert [await redis.pttl(key) for key in keys] == [-1, -1]
+    await store.snapshots.drop(TENANT, mark_of(position, 2))
+    assert await redis.exists(*keys, Keys(key_prefix).snapshots(TENANT)) == 0
+
+
+@pytest.mark.parametrize("damage", ["no MessagePack", "cut", "another form", "no text"])
+async def test_a_mark_that_cannot_be_read_is_passed_over(
+    store: RedisStore, redis: Redis, key_prefix: str, damage: str
+) -> None:
+    """One damaged mark, or one of a later version, must not keep a replica from the other snapshots."""
+    await store.snapshots.put_chunk(TENANT, Position(7, 3), 0, b"a")
+    good = mark_of(Position(7, 3), 1)
+    assert await store.snapshots.put_mark(TENANT, good)
+    written = msgspec.msgpack.encode(good)
+    bad = {
+        "no MessagePack": b"\xc1",
+        "cut": written[:-1],
+        "another form": msgspec.msgpack.encode({"format": "two"}),
+        "no text": written[:-2] + b"\xff\xfe",
+    }[damage]
+    await redis.hset(Keys(key_prefix).snapshots(TENANT), "7-9", bad)
+    assert await store.snapshots.marks(TENANT) == [good]
 
 
 async def test_a_server_that_does_not_answer_counts_as_away_after_the_time_limit(own_server: RedisServer) -> None:

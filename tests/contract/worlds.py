@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from registry.domain.view import Tenant
 from registry.store.keys import Keys
@@ -52,6 +53,14 @@ class World(ABC):
         """Make the last pulse `ms` older than it is; younger, even in the future, when negative."""
 
     @abstractmethod
+    async def move_rearming(self, tenant: Tenant, ms: int) -> None:
+        """Make the last re-arming `ms` older than it is; younger, even in the future, when negative."""
+
+    @abstractmethod
+    async def restart(self) -> None:
+        """Make the store another run than the one that the pulses so far were recorded in."""
+
+    @abstractmethod
     async def lose_log(self, tenant: Tenant) -> None:
         """Lose the tenant's log as a flush or an empty backup does."""
 
@@ -82,7 +91,16 @@ class MemoryWorld(World):
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
         data = self._server.of(tenant)
         assert data.pulse is not None, "there was no pulse yet"
-        data.pulse -= ms
+        last, run = data.pulse
+        data.pulse = (last - ms, run)
+
+    async def move_rearming(self, tenant: Tenant, ms: int) -> None:
+        data = self._server.of(tenant)
+        assert data.rearmed, "nothing was re-armed yet"
+        data.rearmed -= ms
+
+    async def restart(self) -> None:
+        self._server.run += 1
 
     async def lose_log(self, tenant: Tenant) -> None:
         self._server.data.pop(tenant, None)
@@ -95,11 +113,12 @@ class MemoryWorld(World):
 
 
 class RedisWorld(World):
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, client: Redis | RedisCluster | None = None) -> None:
         super().__init__()
         self._url = url
         self._keys = Keys(prefix)
-        self._redis = Redis.from_url(url)
+        # Any: where both clients have a method, redis-py's types still tell them apart.
+        self._redis: Any = client or Redis.from_url(url)
 
     async def close(self) -> None:
         await super().close()
@@ -128,9 +147,21 @@ class RedisWorld(World):
         await until(lapsed, f"the leases of {names} to lapse")
 
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
-        last = await self._redis.get(self._keys.pulse(tenant))
-        assert last is not None, "there was no pulse yet"
-        await self._redis.set(self._keys.pulse(tenant), int(last) - ms)
+        value = await self._redis.get(self._keys.pulse(tenant))
+        assert value is not None, "there was no pulse yet"
+        last, run = value.split()
+        await self._redis.set(self._keys.pulse(tenant), b"%d %b" % (int(last) - ms, run))
+
+    async def move_rearming(self, tenant: Tenant, ms: int) -> None:
+        last = await self._redis.get(self._keys.rearming(tenant))
+        assert last is not None, "nothing was re-armed yet"
+        await self._redis.set(self._keys.rearming(tenant), int(last) - ms, keepttl=True)
+
+    async def restart(self) -> None:
+        """The server itself runs on for other tests: the pulses are of a run that is none of its own."""
+        async for key in self._redis.scan_iter(match=_literally(self._keys.prefix) + "*:pulse"):
+            last, _ = (await self._redis.get(key)).split()
+            await self._redis.set(key, b"%b %b" % (last, b"0" * 40))
 
     async def lose_log(self, tenant: Tenant) -> None:
         async for key in self._redis.scan_iter(match=_literally(self._keys.tag(tenant)) + "*"):
@@ -142,6 +173,24 @@ class RedisWorld(World):
             return int((await self._redis.info("clients"))["blocked_clients"]) > 0
 
         await until(blocked, "a reader to wait")
+
+
+class ClusterWorld(RedisWorld):
+    def __init__(self, url: str, prefix: str) -> None:
+        super().__init__(url, prefix, RedisCluster.from_url(url.replace("redis+cluster", "redis").partition(",")[0]))
+
+    async def reader_waits(self) -> None:
+        channel = f"{self._keys.prefix}wake"
+        await self._redis.initialize()
+
+        async def subscribed() -> bool:
+            # Each server counts its own; redis-py's sum over all of them is always 0.
+            for node in self._redis.get_nodes():
+                if any(count for _, count in await node.execute_command("PUBSUB NUMSUB", channel)):
+                    return True
+            return False
+
+        await until(subscribed, "a reader to listen")
 
 
 def _literally(text: str) -> str:

@@ -16,6 +16,7 @@ from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
     Event,
+    HistoryResumed,
     InstanceExpired,
     InstancePropertiesSet,
     InstanceRegistered,
@@ -135,6 +136,8 @@ class Oracle:
             return Told(None, event.policy_id, []) if known is not None else Told(INVALID, "", [])
         if isinstance(event, DependenciesAdded | DependenciesReplaced):
             return self._depend(event)
+        if isinstance(event, HistoryResumed):
+            return Told(None, "", [])
         return self._describe(event, now)
 
     def _edit(self, service_id: str, instance_id: str, member: str, value: Any, now: str) -> Told:

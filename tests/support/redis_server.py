@@ -56,6 +56,10 @@ class RedisServer:
         assert self._process is not None, "the server does not run"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         """Start and wait until PING is answered."""
         assert self._process is None, "the server runs already"

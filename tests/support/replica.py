@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,17 @@ class Replica:
     Args:
         options: of `serve`; the port is a free one unless `port` names it.
         environment: further environment variables; those of this process that set the registry are left out.
+        program: Python's arguments in place of `-m registry`; what it is told on the command line is the same.
     """
 
-    def __init__(self, *options: str, port: int = 0, environment: Mapping[str, str] | None = None) -> None:
-        self._command = [sys.executable, "-m", "registry", "serve", "--port", str(port), *options]
+    def __init__(
+        self,
+        *options: str,
+        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "registry"),
+    ) -> None:
+        self._command = [sys.executable, *program, "serve", "--port", str(port), *options]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         self._environment = inherited | dict(environment or {})
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by clean_up
@@ -127,6 +134,10 @@ class Replica:
         """The log records written so far."""
         lines = self.output().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
+
+    def said(self, action: str) -> list[dict[str, Any]]:
+        """The log records of one kind."""
+        return [record for record in self.log() if record.get("action") == action]
 
     def worker_pids(self) -> list[int]:
         """The processes that have ever served for it, in the order in which they began to listen."""

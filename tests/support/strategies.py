@@ -9,6 +9,7 @@ from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
     Event,
+    HistoryResumed,
     InstanceExpired,
     InstancePropertiesSet,
     InstanceRegistered,
@@ -121,6 +122,8 @@ expiries = st.builds(
     registered=st.integers(1, 12).map(lambda sequence: Position(EPOCH, sequence).text()) | st.just("?"),
     **about_instance,
 )
+#: `logs` gives each a place in the epoch that is under way, `histories` one at the beginning of the next.
+resumptions = st.builds(HistoryResumed, after=st.sampled_from(["7-1", "7-3", "?"]), **stamps)
 #: Versions and ids that no command lets through: a log may hold what this code would not have written.
 odd_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
@@ -147,7 +150,8 @@ odd_events: st.SearchStrategy[Event] = st.one_of(
     ),
 )
 events: st.SearchStrategy[Event] = st.one_of(
-    instance_registrations, instance_registrations, service_registrations, edits, descriptions, removals, expiries
+    *(instance_registrations, instance_registrations, service_registrations),
+    *(edits, descriptions, removals, expiries, resumptions),
 )
 
 
@@ -176,6 +180,24 @@ def logs(draw: st.DrawFn, max_size: int = 14, only_ordinary: bool = True) -> lis
         if isinstance(event, InstanceRegistered) and told.error is None:
             registrations.setdefault((event.instance.service_id, told.id), []).append(position.text())
     return log
+
+
+@st.composite
+def histories(draw: st.DrawFn, max_size: int = 14, only_ordinary: bool = True) -> list[tuple[Position, Event]]:
+    """A log with its positions: every `HistoryResumed` is the first event of a new epoch."""
+    history: list[tuple[Position, Event]] = []
+    #: Where an event of `logs` stands here, so that a lapse still is of the registration that it was drawn for.
+    places: dict[str, str] = {}
+    position = Position(EPOCH, 0)
+    for sequence, event in enumerate(draw(logs(max_size, only_ordinary)), 1):
+        resumed = isinstance(event, HistoryResumed)
+        position = Position(position.epoch + draw(st.integers(1, 3)), 1) if resumed else position.next()
+        places[Position(EPOCH, sequence).text()] = position.text()
+        if isinstance(event, InstanceExpired):
+            name = event.service_id, event.instance_id
+            event = _about(event, name, places.get(event.registered, event.registered))
+        history.append((position, event))
+    return history
 
 
 def _about(event: InstanceExpired, name: tuple[str, str], registered: str) -> InstanceExpired:

@@ -16,6 +16,7 @@ from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
     Event,
+    HistoryResumed,
     InstanceExpired,
     InstancePropertiesSet,
     InstanceRegistered,
@@ -121,6 +122,7 @@ EXPECTED: dict[str, Event] = {
         **BY,
     ),
     "policy-deleted.full": PolicyDeleted(policy_id="id-1", **BY),
+    "history-resumed.full": HistoryResumed(after="1650545000000-300", **BY),
 }
 
 

@@ -1,0 +1,276 @@
+"""MemoryReplica: a replica's parts over a `MemoryServer`, each step taken by the test; and a loop whose time jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from registry.clock import Clock
+from registry.domain.errors import StoreUnavailable
+from registry.domain.events import Event, decode_event, encode_event
+from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import PartDigest, rest_section, service_sections
+from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.projection.projector import Projector
+from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.port import Lease, Tail, Write
+from registry.usecases.agreement import Agreement
+from registry.usecases.expiry import Expiry
+from registry.usecases.heartbeats import Heartbeats
+from registry.usecases.instances import Instances
+from registry.usecases.metadata import Metadata
+from registry.usecases.microservices import Microservices
+from registry.usecases.protection import MassLapse, Protection
+from registry.usecases.snapshotting import Retention, Snapshotting
+from registry.usecases.writes import Writes
+
+R = TypeVar("R")
+
+#: Unix seconds at which virtual time begins.
+BEGIN_S: Final = 1_700_000_000.0
+#: What a replica asks of its store. `lapses` is left out: it only prompts.
+STORE_CALLS: Final = (
+    *("add_tenant", "head", "read", "entry", "commit", "beat", "revive", "expire", "remaining", "rearm", "pulse"),
+    "resume_history",
+)
+SNAPSHOT_CALLS: Final = ("marks", "chunk", "put_chunk", "put_mark", "drop", "trim", "hold", "exchange")
+#: Seconds after which a run that has not ended is given up: virtual ones, so that they cost nothing.
+RUN_MAX_S: Final = 100_000.0
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Where a loop would wait, its time jumps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = BEGIN_S
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        assert timeout is not None, "nothing is ready and nothing is scheduled: it would wait for ever"
+        self.now_s += max(timeout, 0)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that never waits: to sleep for a minute takes as long as what happens meanwhile."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+        self._clock_resolution = 1e-6
+
+    def time(self) -> float:
+        return self._jumping.now_s
+
+
+#: For a module's `anyio_backend` fixture: its tests run in virtual time.
+VIRTUAL: Final[tuple[str, dict[str, Any]]] = ("asyncio", {"loop_factory": VirtualLoop})
+
+
+def virtual_ms() -> int:
+    """The time of the loop that runs, Unix ms."""
+    return round(asyncio.get_running_loop().time() * 1000)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """Run a coroutine to its end in virtual time."""
+
+    async def limited() -> R:
+        async with asyncio.timeout(RUN_MAX_S):
+            return await main()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(limited())
+
+
+# -- a store that fails ------------------------------------------------------------------------------------------------
+
+
+class FlakyStore(MemoryStore):
+    """A connection whose calls the test can see, fail, hold up, or let happen without an answer.
+
+    `before` and `after` are awaited around each call with its name, and may raise.
+    """
+
+    def __init__(self, server: MemoryServer) -> None:
+        super().__init__(server)
+        self.calls: list[str] = []
+        self.before: Callable[[str], Awaitable[None]] = _nothing
+        self.after: Callable[[str], Awaitable[None]] = _nothing
+        for name in STORE_CALLS:
+            setattr(self, name, self._around(name, getattr(self, name)))
+        for name in SNAPSHOT_CALLS:
+            setattr(self.snapshots, name, self._around(name, getattr(self.snapshots, name)))
+
+    def _read_now(self, after: Mapping[Tenant, Position], tenants_after: str) -> Tail:
+        # `MemoryStore` cannot read `restoring.NO_TENANTS`, which Redis can: see tests/unit/test_snapshotting.py.
+        return super()._read_now(after, tenants_after.partition("-")[0])
+
+    def _around(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def called(*args: Any, **named: Any) -> Any:
+            self.calls.append(name)
+            await self.before(name)
+            answer = await call(*args, **named)
+            await self.after(name)
+            return answer
+
+        return called
+
+    def go_away(self) -> None:
+        """From now on every call fails."""
+        self.before = _fail
+
+    def hang(self) -> None:
+        """From now on no call is answered."""
+        self.before = _hang
+
+    def come_back(self) -> None:
+        self.before = self.after = _nothing
+
+    def fail_call(self, number: int, happens: bool = False) -> None:
+        """Fail the call of that number from now (0: the next), and no other. `happens`: only its answer is lost."""
+        left = number
+
+        async def count(name: str) -> None:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                await _fail(name)
+
+        self.come_back()
+        if happens:
+            self.after = count
+        else:
+            self.before = count
+
+
+async def _nothing(name: str) -> None:
+    return None
+
+
+async def _fail(name: str) -> None:
+    raise StoreUnavailable(f"{name} was lost on its way")
+
+
+async def _hang(name: str) -> None:
+    await asyncio.Event().wait()
+
+
+# -- a replica ---------------------------------------------------------------------------------------------------------
+
+
+class MemoryReplica:
+    """All parts of one replica, none of them running: it reads, sweeps, compares when the test says so."""
+
+    def __init__(
+        self,
+        server: MemoryServer,
+        name: str,
+        clock: Clock | None = None,
+        *,
+        lapse: MassLapse | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        self.name = name
+        self.clock = clock or Clock(virtual_ms, virtual_ms)
+        self.store = FlakyStore(server)
+        self.projector = Projector(self.store, name, self.clock)
+        self.writes = Writes(self.store, self.projector, self.clock)
+        self.heartbeats = Heartbeats(self.store, self.projector)
+        self.instances = Instances(self.writes, self.heartbeats, lambda: f"new-{name}")
+        self.services = Microservices(self.writes)
+        self.metadata = Metadata(self.writes, lambda: f"new-{name}")
+        self.protection = Protection(lapse or MassLapse(), self.clock)
+        self.expiry = Expiry(self.store, self.projector, self.writes, self.clock, 10_000, self.protection)
+        self.snapshotting = Snapshotting(self.store, self.projector, self.clock, retention or Retention())
+        self.agreement = Agreement(self.store, self.projector, self.snapshotting, self.clock)
+
+    @property
+    def view(self) -> RegistryView:
+        return self.projector.view(DEFAULT_TENANT)
+
+    async def follow(self) -> None:
+        """Read all that there is, and mend what the reading shows to be broken."""
+        await self.projector.start()
+
+    async def look(self) -> None:
+        """Follow, and compare the log's head with the own position, as every pulse does."""
+        await self.follow()
+        await self.projector.check(DEFAULT_TENANT, await self.store.head(DEFAULT_TENANT))
+        await self.follow()
+
+    async def after_a_break(self, for_s: float = 30) -> None:
+        """Run the projector, its first read failing, so that it proves its place in the log."""
+        self.store.fail_call(0)
+        running = asyncio.create_task(self.projector.run())
+        done, _ = await asyncio.wait((running,), timeout=for_s)
+        self.store.come_back()
+        running.cancel()
+        await asyncio.wait((running,))
+        if done:
+            running.result()
+
+
+async def append(server: MemoryServer, *events: Event, tenant: Tenant = DEFAULT_TENANT) -> list[Position]:
+    """Append events behind the head, as some replica would that holds all before; instances get their leases."""
+    store = MemoryStore(server)
+    await store.add_tenant(tenant)
+    head = await store.head(tenant)
+    positions = await store.commit(tenant, head.epoch, [Write(encode_event(event), _grants(event)) for event in events])
+    return [position for position in positions if position is not None]
+
+
+def _grants(event: Event) -> tuple[Lease, ...]:
+    instance = getattr(event, "instance", None)
+    if instance is None:
+        return ()
+    return (Lease(instance.service_id, instance.instance_id, instance.health_check.ttl_ms()),)
+
+
+def log_of(server: MemoryServer, tenant: Tenant = DEFAULT_TENANT) -> list[tuple[Position, Event]]:
+    """What the log holds now."""
+    return [(position, decode_event(payload)) for position, payload in server.of(tenant).events]
+
+
+async def cut(server: MemoryServer, length: int, tenant: Tenant = DEFAULT_TENANT) -> None:
+    """The server comes back, after a second, with the log's first `length` entries only, and no lease."""
+    await asyncio.sleep(1)
+    data = server.of(tenant)
+    del data.events[length:]
+    data.head = data.events[-1][0] if data.events else ORIGIN
+    data.leases.clear()
+
+
+async def empty(server: MemoryServer) -> None:
+    """The server comes back, after a second, without any data."""
+    await asyncio.sleep(1)
+    server.tenants.clear()
+    server.data.clear()
+
+
+def digests(view: RegistryView) -> dict[str, bytes]:
+    """What replicas compare of a view: everything that is in it, service by service, "" for the rest."""
+    found: dict[str, bytes] = {}
+    for service_id, row in view.services.items():
+        part = PartDigest()
+        for section in service_sections(row):
+            part.add(section)
+        found[service_id] = part.digest()
+    rest = PartDigest()
+    rest.add(rest_section(view))
+    return found | {"": rest.digest()}
+
+
+def restamped(events: Iterable[Event], replica: str, at_ms: int, step_ms: int = 10) -> Sequence[Event]:
+    """The same events as written by one replica, one after the other."""
+    stamped: list[Event] = []
+    for number, event in enumerate(events, 1):
+        fields = {name: getattr(event, name) for name in event.__struct_fields__}
+        fields |= {"replica": replica, "number": number, "at_ms": at_ms + number * step_ms}
+        stamped.append(type(event)(**fields))
+    return stamped
