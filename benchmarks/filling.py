@@ -94,15 +94,25 @@ def send_all(address: Address, calls: Iterator[Call], total: int, what: str, say
 
 
 def _send(address: Address, calls: Iterator[Call], total: int, what: str, say: Say) -> Record:
+    return drive(Driver(address, min(CONNECTIONS, total), schedules.closed(calls), progress(say, total, what)))
+
+
+def progress(say: Say, total: int, what: str, kind: str = "") -> Callable[[Record], None]:
+    """For a driver to call every second: says how far it is, every few seconds.
+
+    Args:
+        kind: of the answers that count; empty counts all.
+    """
     said_s = time.monotonic()
 
-    def progress(record: Record) -> None:
+    def tell(record: Record) -> None:
         nonlocal said_s
         if time.monotonic() - said_s >= SAY_EVERY_S:
             said_s = time.monotonic()
-            say(f"  {record.answered:,} of {total:,} {what}")
+            done = len(record.samples[kind].due_s) if kind in record.samples else 0 if kind else record.answered
+            say(f"  {done:,} of {total:,} {what}")
 
-    return drive(Driver(address, min(CONNECTIONS, total), schedules.closed(calls), progress))
+    return tell
 
 
 def has_service_id(head: bytes, body: bytes) -> str | None:

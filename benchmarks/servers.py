@@ -20,7 +20,7 @@ import redis
 from benchmarks.errors import BenchmarkError
 from benchmarks.wire import Address, Reply, Request, send
 from benchmarks.workload import BASE
-from registry.running.private_redis import PrivateRedis
+from registry.running.private_redis import PrivateRedis, die_with_parent
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 #: The replay of a large log may last.
@@ -105,7 +105,15 @@ def _process(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[b
     # What is set for a registry of the user's own must not change what is measured.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")} | QUOTAS
     with log.open("ab") as out:
-        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=out, stderr=out, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+            env=environment,
+            # A run that is killed leaves no server behind.
+            preexec_fn=die_with_parent,
+        )
     try:
         yield process
     finally:

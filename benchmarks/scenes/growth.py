@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from statistics import fmean
 from typing import Final
@@ -82,13 +81,11 @@ def _grow(stage: Stage, target: Target, population: Population, connections: int
         for number in range(population.instances):
             yield filling.registration(address, population, number)
 
-    driver = Driver(address, connections, schedules.closed(calls()), partial(_say, stage, population.instances))
+    driver = Driver(
+        address, connections, schedules.closed(calls()), filling.progress(stage.say, population.instances, "instances")
+    )
     driver.on_answer = lambda instances: marks.note(driver.record, instances)
     return drive(driver)
-
-
-def _say(stage: Stage, total: int, record: Record) -> None:
-    stage.say(f"  {record.answered:,} of {total:,} instances")
 
 
 def _count(outcome: Outcome, marks: list[_Mark]) -> None:

@@ -8,7 +8,6 @@ from typing import Final
 from benchmarks import cpu, filling, workload
 from benchmarks.load import schedules
 from benchmarks.load.driver import Call, Driver
-from benchmarks.load.record import Record
 from benchmarks.load.ticks import drive_beside, pauses
 from benchmarks.outcome import Number, Outcome
 from benchmarks.population import Population
@@ -30,9 +29,7 @@ def _run(stage: Stage, outcome: Outcome) -> None:
     not_modified = unmodified(target.address, QUIET).sample
     tick = filling.call(target.address, "tick", not_modified, filling.is_empty, 304)
 
-    def progress(record: Record) -> None:
-        stage.say(f"  {len(record.samples['register'].due_s):,} of {population.instances:,} registered again")
-
+    progress = filling.progress(stage.say, population.instances, "registered again", "register")
     calls = schedules.all_due_at_start(_registrations(target.address, population))
     before = cpu.read_usage(target.pids)
     [record], ticks = drive_beside(target.address, tick, Driver(target.address, connections, calls, progress))

@@ -300,7 +300,7 @@ def decode_mark(data: bytes) -> Mark | None:
     """The mark, or None when these bytes are none."""
     try:
         return _decode_mark(data)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

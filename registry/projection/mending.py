@@ -64,7 +64,8 @@ class Mending:
         restored = await self._replay(tenant, before_ms)
         log = restored.view
         lost = recent.lost(log, restored.tail)
-        if log.includes(own.position) and not lost:
+        if not lost and (log.includes(own.position) or (log.position != ORIGIN and recent.reach(log))):
+            # Nothing is missing; or another replica has put everything back already, in a later epoch.
             return restored
         if log.position == ORIGIN:
             await self._await_turn(own)

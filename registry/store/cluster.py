@@ -7,6 +7,7 @@ its fifth redirection, may send ASKING on another connection than the command, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -25,7 +26,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry.store.address import Node
-from registry.store.connections import StreamEntries, close_client, execute, stream_entries, xread_command
+from registry.store.connections import (
+    FINDING_TIMEOUT_S,
+    StreamEntries,
+    close_client,
+    execute,
+    stream_entries,
+    xread_command,
+)
 
 #: How often a command follows a redirection before it counts as unanswered.
 REDIRECTIONS_MAX: Final = 8
@@ -71,6 +79,13 @@ class Slots:
                 self._look_at = asyncio.get_running_loop().time() + LOOK_EVERY_S
 
     async def _look(self) -> None:
+        """Look for as long as nothing is known, else for a moment: everybody waits for it."""
+        limit_s = FINDING_TIMEOUT_S if self._holders else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._ask_around()
+
+    async def _ask_around(self) -> None:
         """Ask one server after the other, beginning each time with another: one that is cut off must not mislead us."""
         failure: Exception | None = None
         for _ in range(len(self._known)):

@@ -31,6 +31,8 @@ from registry.store.connections import (
 #: Every so many seconds a share of the streams is looked at unasked; after so many shares all of them have been.
 SWEEP_EVERY_S: Final = 0.5
 SWEEP_SHARES: Final = 4
+#: Wake-ups taken before what they speak of is read.
+HEARD_AT_ONCE: Final = 1000
 
 
 class ClusterConnections:
@@ -187,13 +189,15 @@ class ClusterReader:
 
     async def _hear(self, subscription: PubSub, wait_s: float) -> None:
         """Wait for a message; take it, and those that are there already."""
-        message = await subscription.get_message(timeout=wait_s)
-        while message is not None:
+        for _ in range(HEARD_AT_ONCE):
+            message = await subscription.get_message(timeout=wait_s)
+            if message is None:
+                return
             if message["type"] == "message":
                 self._quiet.pop(message["data"].decode("utf-8", "replace"), None)
             elif message["type"] == "pong":
                 self._pinged_at = None
-            message = await subscription.get_message(timeout=0.0)
+            wait_s = 0.0
 
     async def _sweep(self, subscription: PubSub, streams: Mapping[str, str], now: float) -> None:
         """Doubt a share of what is quiet, and whether the server that is listened to is still there."""

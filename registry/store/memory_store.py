@@ -164,8 +164,13 @@ class MemoryStore:
     async def revive(self, tenant: Tenant, at: Position, leases: Sequence[Lease]) -> bool:
         if self._server.of(tenant).head != at:
             return False
-        await self.rearm(tenant, leases)
+        self._grant(tenant, leases)
         return True
+
+    def _grant(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
+        data, now = self._server.of(tenant), self._server.clock_ms()
+        for lease in leases:
+            data.leases[LeaseName(lease.service_id, lease.instance_id)] = now + lease.ttl_ms
 
     async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
         data = self._server.of(tenant)
@@ -173,8 +178,7 @@ class MemoryStore:
         if going_on_ms and now - data.rearmed > going_on_ms:
             return False
         data.rearmed = now
-        for lease in leases:
-            data.leases[LeaseName(lease.service_id, lease.instance_id)] = now + lease.ttl_ms
+        self._grant(tenant, leases)
         return True
 
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tests.chaos.bugs import BUGS
 from tests.chaos.clocks import faketime_library
+from tests.chaos.judging import judge
 from tests.chaos.plan import NEMESES, WITH_CLOCKS
 from tests.chaos.report import summary
 from tests.chaos.world import Options, run
-from tests.support.checker import check
 from tests.support.history import History, read_history, write_history
 
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _judge(history: History) -> int:
-    findings = check(history)
+    findings = judge(history)
     print(summary(history, findings), flush=True)
     return bool(findings or history.failures)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,10 @@ from tests.chaos.client import APP, Client, described, find_path, found, positio
 from tests.chaos.fleet import ChaosReplica
 from tests.support.history import BATCH, FIND, NOWHERE, OK, UNKNOWN, LastLook, Operation, Position
 from tests.support.http import Response
+
+
+#: How often a consumer says what it holds.
+HOLDS: Final = 0.8
 
 
 class _Updated(Struct):
@@ -41,7 +45,7 @@ _decode = msgspec.json.Decoder(_Batch).decode
 class Consumer(Client):
     services: Sequence[str]
     #: Seconds between polls, at most.
-    period_s: float = 1.0
+    period_s: float
 
     async def run(self) -> None:
         self._revs = dict.fromkeys(self.services, "")
@@ -68,7 +72,7 @@ class Consumer(Client):
             self._revs[service] = operation.rev
 
     def _asked(self, service: str) -> str:
-        return self._revs[service] if self.random.random() < 0.9 else ""
+        return self._revs[service] if self.random.random() < HOLDS else ""
 
     async def _batch(self, wanted: Position) -> None:
         asked = {service: self._asked(service) for service in self.services}

@@ -29,7 +29,7 @@ STATUSES: Final = ("UP", "DOWN", "STARTING", "OUTOFSERVICE", "TESTING")
 BEAT_TIMEOUT_S: Final = 2.0
 CHANGE_TIMEOUT_S: Final = 3.0
 #: How often a client looks for what it has changed.
-LOOKS: Final = 0.5
+LOOKS: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Options:
     services: int = 4
     instances: int = 40
     consumers: int = 4
+    #: Seconds between the polls of a consumer, at most.
+    period_s: float = 1.0
     nemeses: Sequence[str] = ()
     #: Seconds between the heartbeats of an instance, and the `times` of the leases: lease = 5 s x (times + 1).
     beat_s: float = 4.0
@@ -186,7 +188,7 @@ class World:
         consumers = []
         for number in range(self._options.consumers):
             consumer = Consumer(f"c{number}", self._chance(), shared)
-            consumer.services = self._services
+            consumer.services, consumer.period_s = self._services, self._options.period_s
             consumers.append(consumer)
         return consumers
 

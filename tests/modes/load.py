@@ -15,6 +15,8 @@ from tests.support.waiting import until_sync
 
 #: Ten seconds of lease: longer than the registry may be away without saying so, shorter than a test.
 LIVING = {"healthCheck": {"mode": "push", "interval": 5, "times": 1}}
+#: Six seconds are usual; an election that fails because nobody gets to run is held again after twenty.
+RECOVERY_LIMIT_S = 90.0
 BEAT_EVERY_S = 0.5
 WRITE_EVERY_S = 0.01
 LOOK_EVERY_S = 0.05

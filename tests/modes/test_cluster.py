@@ -13,7 +13,7 @@ from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.port import Lease, LeaseName, OutageSuspected, Proposal, Write
 from registry.store.redis_store import RedisLimits, RedisStore, StoreRefused
-from tests.modes.load import Load
+from tests.modes.load import RECOVERY_LIMIT_S, Load
 from tests.modes.serving import two_replicas
 from tests.support.redis_modes import Cluster, redis_cluster
 from tests.support.waiting import until
@@ -36,7 +36,7 @@ def test_serves_and_survives_the_death_of_a_shard() -> None:
             killed = cluster.holder("{failover/default}")
             killed_at = time.monotonic()
             killed.kill()
-            print(f"writes came back after {load.recovers(killed_at, 40):.1f} s")
+            print(f"writes came back after {load.recovers(killed_at, RECOVERY_LIMIT_S):.1f} s")
             load.assert_readiness_turned_and_came_back(killed_at)
         heir = cluster.holder("{failover/default}")
         assert heir is not killed

@@ -13,7 +13,7 @@ from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.port import Lease, Write
 from registry.store.redis_store import RedisLimits, RedisStore, StoreRefused
-from tests.modes.load import Load
+from tests.modes.load import RECOVERY_LIMIT_S, Load
 from tests.modes.serving import LIMIT_S, assert_serves, two_replicas
 from tests.support.redis_modes import SentinelTrio, sentinel_trio
 from tests.support.waiting import until
@@ -115,7 +115,7 @@ def test_serves_and_survives_the_death_of_the_master(trio: SentinelTrio) -> None
             killed = trio.master()
             killed_at = time.monotonic()
             killed.kill()
-            print(f"writes came back after {load.recovers(killed_at, 40):.1f} s")
+            print(f"writes came back after {load.recovers(killed_at, RECOVERY_LIMIT_S):.1f} s")
             load.assert_readiness_turned_and_came_back(killed_at)
         master = trio.master()
         assert master is not killed

@@ -9,14 +9,22 @@ from unittest.mock import patch
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
 from registry.domain import snapshot
 from registry.domain.dump import dump
 from registry.domain.errors import RegistryError
-from registry.domain.events import DependenciesAdded, Event, HistoryResumed, ServiceUnregistered
+from registry.domain.events import (
+    DependenciesAdded,
+    Event,
+    HistoryResumed,
+    InstanceUnregistered,
+    SchemaPut,
+    ServiceUnregistered,
+    TagsReplaced,
+)
 from registry.domain.find import FindQuery, InstanceQuery, find, list_instances
 from registry.domain.fold import apply
 from registry.domain.metadata import consumers_of, providers_of
@@ -43,6 +51,7 @@ from registry.domain.snapshot import (
     take,
 )
 from registry.domain.view import RegistryView, ServiceRow, Tenant
+from tests.support import strategies
 from tests.support.builders import (
     append,
     instance,
@@ -59,7 +68,26 @@ Placed = tuple[Position, Event]
 
 TENANT = Tenant("dömain", "project")
 LAST = b"\0the last event\xff"
-any_history = histories() | histories(only_ordinary=False)
+_of_a_crowd = st.sampled_from(["i1", "i2", "i3", "i4"])
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> list[Placed]:
+    """Instances of one service that share endpoints, move from some to others, and go."""
+    some = st.sampled_from(["rest://1:1", "rest://2:2"])
+    register = st.builds(
+        lambda id, endpoint: instance_registered(instance("s1", id, endpoints=[endpoint]), chosen=True),
+        _of_a_crowd,
+        some,
+    )
+    unregister = _of_a_crowd.map(lambda id: InstanceUnregistered(service_id="s1", instance_id=id, **stamp()._asdict()))
+    log: list[Event] = [service_registered(microservice("s1", "cart"))]
+    log += draw(st.lists(register | register | unregister, max_size=10))
+    return [(Position(7, number), event) for number, event in enumerate(log, 1)]
+
+
+any_history = histories() | histories(only_ordinary=False) | crowds()
+changes = st.one_of(strategies.edits, strategies.descriptions, strategies.removals, strategies.instance_registrations)
 long_history = histories(max_size=30)
 #: Few, so that a handful of instances fills several sections and chunks.
 row_limits = st.sampled_from([1, 2, 3, SECTION_ROWS_MAX])
@@ -205,6 +233,28 @@ def test_a_snapshot_is_of_the_moment_of_the_call_whatever_happens_while_it_is_dr
     assert_same(loader.view(), expected)
     # Nor does loading one tie it to the view that it was taken from.
     assert_same(fold(history[cut:], loader.view()), fold(history))
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+@given(about=st.data())
+def test_whatever_of_a_view_changes_while_a_snapshot_is_drawn_is_not_in_it(seen: int, about: st.DataObject) -> None:
+    """Every index is copied at the call: one that is not would mix two moments."""
+    began: list[Event] = []
+    for service_id in ("s1", "s2", "s3"):
+        began.append(service_registered(microservice(service_id)))
+        for number in (1, 2, 3):
+            content_ = instance(service_id, f"i{number}", endpoints=["rest://1:1"])
+            began.append(instance_registered(content_, chosen=True))
+        began.append(TagsReplaced(service_id=service_id, tags={"zone": "a"}, **stamp()._asdict()))
+        began.append(SchemaPut(service_id=service_id, schema_id="x1", schema="{}", **stamp()._asdict()))
+    view, expected = view_of(*began), view_of(*began)
+    with patch.object(snapshot, "SECTION_ROWS_MAX", 1):
+        drawing = take(view, LAST)
+        chunks = [next(drawing) for _ in range(seen)]
+        for event in about.draw(st.lists(changes, min_size=1, max_size=4)):
+            append(view, event)
+        chunks += drawing
+    assert content(load(chunks)) == content(expected)
 
 
 @given(any_history, st.integers(1, 3))
@@ -420,13 +470,15 @@ def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
     assert mark.position == Position(mark.epoch, mark.sequence)
 
 
-@given(marks, st.data(), plain)
-def test_a_damaged_mark_is_none_or_a_mark(mark: Mark, data: st.DataObject, value: Any) -> None:
+@pytest.mark.xfail(strict=True, reason="BUG: decode_mark lets UnicodeDecodeError through")
+@example(Mark(1, 7, 3, 1, 9, b"", 1, "é"), -1, 6, None)
+@given(marks, st.integers(0, 999), st.integers(0, 7), plain)
+def test_a_damaged_mark_is_none_or_a_mark(mark: Mark, at: int, bit: int, value: Any) -> None:
     """It must not keep a replica from the other snapshots."""
     written = bytearray(encode_mark(mark))
-    at = data.draw(st.integers(0, len(written) - 1))
+    at %= len(written)
     assert decode_mark(bytes(written[:at])) is None
-    written[at] ^= 1 << data.draw(st.integers(0, 7))
+    written[at] ^= 1 << bit
     for damaged in (bytes(written), msgspec.msgpack.encode(value)):
         found = decode_mark(damaged)
         assert found is None or isinstance(found, Mark)

@@ -183,8 +183,9 @@ def failover(scene: Scene) -> None:
         client.replicaof("127.0.0.1", behind.port)
 
         def is_synced() -> bool:
-            info = client.info("replication")
-            return info["master_link_status"] == "up" and client.get(HEAD) == there.get(HEAD).decode()
+            info: Any = client.info("replication")
+            head: Any = there.get(HEAD)
+            return bool(info["master_link_status"] == "up" and client.get(HEAD) == head.decode())
 
         until_sync(is_synced, "Redis's replica to be in step", LIMIT_S)
         behind.hang()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -41,7 +42,7 @@ class Written:
 
     def marks(self) -> list[Mark]:
         """Newest first."""
-        marks = [decode_mark(data) for data in self.redis.hgetall(f"{self._tag}:snapshots").values()]
+        marks = [decode_mark(data) for data in self._hash("snapshots").values()]
         return sorted((mark for mark in marks if mark), key=lambda mark: mark.position, reverse=True)
 
     def put_mark(self, mark: Mark) -> None:
@@ -52,18 +53,24 @@ class Written:
 
     def first(self) -> Position:
         """The eldest event in the log."""
-        return parse_position(self.redis.xrange(f"{self._tag}:events", count=1)[0][0])
+        entries: Any = self.redis.xrange(f"{self._tag}:events", count=1)
+        return parse_position(entries[0][0])
 
     def head(self) -> Position:
-        return parse_position(self.redis.get(f"{self._tag}:head"))
+        head: Any = self.redis.get(f"{self._tag}:head")
+        return parse_position(head)
 
     def states(self) -> dict[bytes, tuple[int, Position]]:
         """What the replicas have said of themselves last: when (Unix ms), and how far they were."""
         found = {}
-        for replica, said in self.redis.hgetall(f"{self._tag}:states").items():
+        for name, said in self._hash("states").items():
             at_ms, _, state = said.partition(b" ")
-            found[replica] = (int(at_ms), parse_position(msgspec.msgpack.decode(state)[1]))
+            found[name] = (int(at_ms), parse_position(msgspec.msgpack.decode(state)[1]))
         return found
+
+    def _hash(self, name: str) -> dict[bytes, bytes]:
+        values: Any = self.redis.hgetall(f"{self._tag}:{name}")
+        return dict(values)
 
     def copy(self, prefix: str) -> Written:
         """The same registry below another prefix."""

@@ -63,14 +63,13 @@ class FaultyStore:
         #: Messages under way belong to no process: they arrive whatever becomes of their sender.
         self._network = contextvars.Context()
 
+        self._methods = _Methods(self._store, self._send)
+        self.snapshots = _Methods(self._store.snapshots, self._send)
+
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method = getattr(self._store, name)
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            return await self._send(lambda: method(*args, **kwargs), name, args)
-
-        setattr(self, name, call)
-        return call
+        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._methods, name)
+        setattr(self, name, method)
+        return method
 
     async def _send(
         self, work: Callable[[], Coroutine[Any, Any, Any]], name: str, args: tuple[Any, ...], block_ms: int = 0
@@ -102,6 +101,23 @@ class FaultyStore:
     def lapses(self) -> _NoPrompts:
         """No prompts: the sweep alone must do."""
         return _NoPrompts(self._loop)
+
+
+class _Methods:
+    """The methods of an object in the store, each called by sending the call."""
+
+    def __init__(self, of: object, send: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        self._of = of
+        self._send = send
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        method = getattr(self._of, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await self._send(lambda: method(*args, **kwargs), name, args)
+
+        setattr(self, name, call)
+        return call
 
 
 class _NoPrompts:
@@ -201,6 +217,7 @@ class _Call:
             return
         if error is not None:
             self._answer.set_exception(error)
+            self._answer.exception()  # looked at: the caller may be dead
         else:
             self._answer.set_result(result)
 

@@ -30,6 +30,8 @@ from tests.support.history import (
 
 EVER: Final = 1 << 62
 EXPIRE: Final = "expire"
+#: The outcome of a heartbeat that was accepted without the store: it keeps the lease, but says nothing of the registry.
+REMEMBERED: Final = "remembered"
 #: What the last look showed, as the last operation.
 LOOK: Final = "look"
 #: An id, status or value that cannot be known.
@@ -128,7 +130,11 @@ class InstanceModel:
     @cached_property
     def renewals(self) -> list[Operation]:
         """What certainly renewed the lease."""
-        return [o for o in self.operations if o.kind in (REGISTER, HEARTBEAT) and o.outcome == OK]
+        return [
+            o
+            for o in self.operations
+            if o.kind in (REGISTER, HEARTBEAT) and o.outcome in (OK, REMEMBERED) and o.ttl_ms
+        ]
 
     @cached_property
     def lapses(self) -> list[Span]:
@@ -154,7 +160,7 @@ class InstanceModel:
 
     def has_order(self, look: Seen | None, look_ms: int, lapses_anywhere: bool = False, with_look: bool = True) -> bool:
         """Whether some order explains every answer, and with the last look what it showed."""
-        steps = [_step(o) for o in self.operations if not (o.outcome == UNKNOWN and o.kind == HEARTBEAT)]
+        steps = [_step(o) for o in self.operations if not (o.kind == HEARTBEAT and o.outcome in (UNKNOWN, REMEMBERED))]
         lost = sum(o.outcome == UNKNOWN and o.kind == REGISTER for o in self.operations)
         for lapse in [Span(0, EVER)] * len(self.renewals) if lapses_anywhere else self.lapses:
             steps += [Step(EXPIRE, *lapse, optional=True)] * (1 + min(lost, 2))

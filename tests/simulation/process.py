@@ -33,8 +33,6 @@ class Process:
         self._context.run(OWNER.set, self)
         #: Clients that wait for an answer, eldest first.
         self._asked: dict[asyncio.Future[Any], None] = {}
-        #: Held so that what never ends is not taken for a leak while the run lasts.
-        self.tasks: list[asyncio.Task[Any]] = []
 
     def takes(self, handle: asyncio.Handle, later: Callable[[asyncio.Handle, Process], None]) -> bool:
         """Whether the callback may run now. Of a stalled process it is kept, of a dead one dropped."""
@@ -67,9 +65,7 @@ class Process:
 
     def start(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         """Run this as part of the process."""
-        task = self._loop.create_task(work, context=self._context)
-        self.tasks.append(task)
-        return task
+        return self._loop.create_task(work, context=self._context)
 
     async def ask(self, work: Callable[[], Awaitable[R]]) -> R:
         """Send a request and wait for its answer. Whoever gives up waiting leaves the request running.
@@ -93,7 +89,6 @@ class Process:
                     answer.set_result(result)
 
         task = self._loop.create_task(handle(), context=self._context)
-        self.tasks.append(task)
         try:
             return await answer
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import contextvars
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final, TypeVar, cast
@@ -24,6 +24,8 @@ from tests.support.history import BREAK, Fault
 
 R = TypeVar("R")
 
+#: Snapshots often enough that a run of some hundred events takes and trims some.
+SETTINGS: Final = Settings(snapshot_every=30)
 #: For so long a broken connection may be felt (ms): the projector reads again within a second.
 BREAK_MS: Final = 1200
 
@@ -64,7 +66,7 @@ class SimReplica:
         try:
             faulty = FaultyStore(self._loop, self._host, self.link, self._recorder, process.name)
             store = cast("Store", faulty)  # every method by __getattr__
-            replica = build_replica(Settings(), store, f"{self.name}.example:30100", self._clock)
+            replica = build_replica(SETTINGS, store, f"{self.name}.example:30100", self._clock)
             await _serve(replica, lambda: self._serves(replica))
         except (RegistryError, OSError) as error:
             self._recorder.trace(f"{process.name} could not start: {error!r}")
@@ -73,7 +75,8 @@ class SimReplica:
         else:
             self._recorder.failure(process.name, "the replica ended")
         self.kill()
-        self._loop.call_later(RESTART_S, self._start_again, process)
+        # In a context of its own: what belongs to the dead process never runs.
+        self._loop.call_later(RESTART_S, self._start_again, process, context=contextvars.Context())
 
     def _start_again(self, ended: Process) -> None:
         if self.process is ended:
@@ -85,6 +88,7 @@ class SimReplica:
         self._recorder.trace(f"{self.process.name} serves")
 
     def kill(self) -> None:
+        self._loop.keep()
         self.serving = False
         self.process.kill()
 
@@ -134,7 +138,7 @@ def _position(api: Api, tenant: Tenant) -> tuple[int, int]:
 
 
 async def _serve(replica: Replica, serves: Callable[[], None]) -> None:
-    """The loops that `registry.running.replica` runs beside the HTTP server, in its order; returns when one ends."""
+    """What `registry.running.replica` runs beside the HTTP server, in its order; returns when a part ends."""
     await replica.store.open()
     await replica.projector.start()
     await replica.expiry.pulse()
@@ -144,18 +148,12 @@ async def _serve(replica: Replica, serves: Callable[[], None]) -> None:
     except StoreUnavailable:
         projector.cancel()
         raise
-    parts = [
-        projector,
-        asyncio.create_task(replica.expiry.run()),
-        asyncio.create_task(replica.expiry.follow_notifications()),
-        asyncio.create_task(replica.registration.run()),
-    ]
+    parts = [projector, *(asyncio.create_task(work) for work in replica.loops().values())]
     serves()
     await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
     for part in parts:
         if part.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                part.result()
+            part.result()
 
 
 def seeded_link(random: Random, late: float, breaks: float) -> Link:

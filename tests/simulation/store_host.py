@@ -83,7 +83,9 @@ class StoreHost:
         self.cut()
 
     def start(self) -> None:
+        """Come up again, as another process."""
         self.up = True
+        self.server.run += 1
 
     def cut(self) -> None:
         """Break every connection: each call under way fails at once."""
@@ -92,13 +94,14 @@ class StoreHost:
         for broken in connections.values():
             broken()
 
-    def backup(self) -> Any:
+    def backup(self) -> dict[str, Any]:
         """A copy of all data, as a replica of the store holds it when it lags behind."""
-        return copy.deepcopy((self.server.tenants, self.server.data))
+        return copy.deepcopy({"tenants": self.server.tenants, "data": self.server.data})
 
-    def restore(self, backup: Any) -> None:
+    def restore(self, backup: dict[str, Any]) -> None:
         """Fail over to that copy: whatever was written since is lost."""
-        self.server.tenants, self.server.data = copy.deepcopy(backup)
+        for name, value in copy.deepcopy(backup).items():
+            setattr(self.server, name, value)
         self._seen = ""
 
     def flush(self) -> None:

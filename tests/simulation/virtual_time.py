@@ -7,6 +7,7 @@ scheduled, so a run depends on nothing but what its code does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import heapq
 from collections import deque
@@ -33,6 +34,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._soon: deque[tuple[asyncio.Handle, Process | None]] = deque()
         self._timers: list[tuple[float, int, asyncio.Handle, Process | None]] = []
         self._numbers = count()
+        self._held: dict[asyncio.Task[Any], None] = {}
         self.callbacks = 0
 
     def time(self) -> float:
@@ -72,6 +74,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _again(self, handle: asyncio.Handle, process: Process) -> None:
         self._soon.append((handle, process))
+
+    def keep(self) -> None:
+        """Hold every task that has not ended. Those of a dead process never will; Python must not find that odd."""
+        self._held.update(dict.fromkeys(asyncio.all_tasks(self)))
+
+    def bury(self) -> None:
+        """After the run: end what has not ended."""
+        self.keep()
+        for task in self._held:
+            if not task.done():
+                task._log_destroy_pending = False
+                # Whatever it does on its way out is done to nobody.
+                with contextlib.suppress(Exception):
+                    task.get_coro().close()
+        self._held.clear()
 
     def _run_once(self) -> None:
         """Run what is ready, or let time jump to the next timer."""

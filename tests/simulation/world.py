@@ -11,12 +11,14 @@ import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha1
 from random import Random
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
 from registry.domain.commands import MicroserviceBody
 from registry.domain.find import FindQuery
+from registry.domain.snapshot import PartDigest, rest_section, service_sections
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.projection.projector import Projector
 from tests.simulation.client import Client
@@ -150,6 +152,7 @@ class World:
         """Nothing runs any more; what was under way is put away, or Python would complain of each."""
         for replica in self.replicas:
             replica.kill()
+        self._loop.bury()
 
     def _client(self, kind: type[C], name: str) -> C:
         return kind(name, self._loop, Random(self._random.getrandbits(64)), self.replicas, self.recorder, self.tenant)
@@ -228,5 +231,14 @@ async def _last(api: Any, tenant: Tenant, service: str) -> Any:
 
 
 def _state_hash(projector: Projector, tenant: Tenant) -> str:
-    """The replica's own digest of its view, once it tells one."""
-    return ""
+    """A digest of everything that the replica's view holds."""
+    view, whole = projector.view(tenant), sha1()
+    for service_id in sorted(view.services):
+        part = PartDigest()
+        for section in service_sections(view.services[service_id]):
+            part.add(section)
+        whole.update(part.digest())
+    part = PartDigest()
+    part.add(rest_section(view))
+    whole.update(part.digest())
+    return whole.hexdigest()

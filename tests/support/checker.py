@@ -13,16 +13,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from tests.simulation.instance_model import InstanceModel, models_of
+from msgspec import structs
+
+from tests.simulation.instance_model import REMEMBERED, InstanceModel, models_of
 from tests.support.history import (
     BREAK,
     FIND,
+    HEARTBEAT,
     LOSSES,
     NOWHERE,
     OK,
     REFUSED,
     REGISTER,
     SET_PROPERTIES,
+    UNKNOWN,
     WRITES,
     History,
     Operation,
@@ -92,9 +96,12 @@ def check(history: History, rules: Rules | None = None) -> list[Finding]:
     return [finding for judge in judges for finding in judge(case) if finding.rule in rules.enabled]
 
 
-class Stretch(NamedTuple):
+class Trouble(NamedTuple):
+    """A stretch of time in which faults are felt; `own`: not only those that concern all replicas."""
+
     begin_ms: int
     end_ms: int
+    own: bool
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,23 @@ class Case:
 
     @cached_property
     def models(self) -> dict[tuple[str, str], InstanceModel]:
-        return models_of(self.history.operations)
+        return models_of(self._without_doubt(operation) for operation in self.history.operations)
+
+    def _without_doubt(self, operation: Operation) -> Operation:
+        """What an answer says for certain.
+
+        A replica that cannot reach the store accepts heartbeats of what it holds, and delivers them later. In an
+        outage of the store nobody is expired meanwhile, so they keep leases all the same. Where one replica alone was
+        in trouble they may come too late, or never ("Limits").
+        """
+        if operation.outcome != OK or operation.kind not in (HEARTBEAT, REGISTER):
+            return operation
+        trouble = self.trouble(operation.replica, operation.start_ms, operation.end_ms)
+        if trouble is None:
+            return operation
+        if operation.kind == REGISTER:
+            return structs.replace(operation, ttl_ms=0) if trouble.own else operation
+        return structs.replace(operation, outcome=UNKNOWN if trouble.own else REMEMBERED)
 
     @cached_property
     def by_service(self) -> dict[str, list[InstanceModel]]:
@@ -146,34 +169,40 @@ class Case:
     # -- faults --------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _troubles(self) -> dict[str, list[Stretch]]:
-        """By replica ("": those of all): when something was done to it, and until when that may be felt; merged."""
-        names = {o.replica.partition(".")[0] for o in self.history.operations} | {""}
-        return {name: self._trouble(name) for name in names}
+    def _troubles(self) -> dict[str, list[Trouble]]:
+        """By replica: when faults are felt there, those that touch each other as one."""
+        names = {o.replica.partition(".")[0] for o in self.history.operations}
+        return {name: self._troubles_of(name) for name in names}
 
-    def _trouble(self, name: str) -> list[Stretch]:
-        merged: list[Stretch] = []
+    def _troubles_of(self, name: str) -> list[Trouble]:
+        merged: list[Trouble] = []
         for fault in sorted(self.history.faults, key=lambda fault: fault.start_ms):
             if fault.target not in ("", name):
                 continue
-            after = 0 if fault.kind == BREAK else self.rules.recover_ms
+            end_ms = fault.end_ms + (0 if fault.kind == BREAK else self.rules.recover_ms)
+            own = fault.target == name
             if merged and fault.start_ms <= merged[-1].end_ms:
-                merged[-1] = Stretch(merged[-1].begin_ms, max(merged[-1].end_ms, fault.end_ms + after))
+                last = merged.pop()
+                merged.append(Trouble(last.begin_ms, max(last.end_ms, end_ms), last.own or own))
             else:
-                merged.append(Stretch(fault.start_ms, fault.end_ms + after))
+                merged.append(Trouble(fault.start_ms, end_ms, own))
         return merged
 
-    def begin_of_trouble(self, replica: str, begin_ms: int, end_ms: int) -> int | None:
-        """When the faults began that touch this replica in this stretch."""
+    def trouble(self, replica: str, begin_ms: int, end_ms: int) -> Trouble | None:
+        """The first trouble of this replica in this stretch of time."""
         for trouble in self._troubles.get(replica.partition(".")[0], ()):
             if trouble.begin_ms <= end_ms and begin_ms <= trouble.end_ms:
-                return trouble.begin_ms
+                return trouble
         return None
 
     def excused_ms(self, due_ms: int, ttl_ms: int) -> int:
         """When a lease that ends at `due_ms` has ended at last, if every fault near it starts leases anew."""
         for fault in sorted(self.history.faults, key=lambda fault: fault.start_ms):
-            if fault.kind != BREAK and fault.start_ms <= due_ms + self.rules.expiry_ms and fault.end_ms + ttl_ms > due_ms - ttl_ms:
+            if (
+                fault.kind != BREAK
+                and fault.start_ms <= due_ms + self.rules.expiry_ms
+                and fault.end_ms + ttl_ms > due_ms - ttl_ms
+            ):
                 due_ms = max(due_ms, fault.end_ms + self.rules.recover_ms + ttl_ms)
         return due_ms
 
@@ -186,7 +215,9 @@ class Case:
     @cached_property
     def _writes(self) -> tuple[list[Position], list[int]]:
         """Positions of acknowledged writes, ascending, and the latest begin of a write up to each."""
-        writes = sorted((o.position, o.start_ms) for o in self.history.operations if o.kind in WRITES and o.outcome == OK)
+        writes = sorted(
+            (o.position, o.start_ms) for o in self.history.operations if o.kind in WRITES and o.outcome == OK
+        )
         latest, begins = 0, []
         for _, start_ms in writes:
             latest = max(latest, start_ms)
@@ -221,7 +252,9 @@ def _orders(case: Case) -> Iterator[Finding]:
         if model.has_order(last, look_ms, lapses_anywhere=True, with_look=look is not None):
             yield Finding(LIVING_REMOVED, where, "it was removed within a lease after a renewal was answered")
         elif model.has_order(None, look_ms, lapses_anywhere=True, with_look=False):
-            yield Finding(LOST_WRITE, where, f"the last look shows {last}, which its acknowledged writes do not lead to")
+            yield Finding(
+                LOST_WRITE, where, f"the last look shows {last}, which its acknowledged writes do not lead to"
+            )
         else:
             yield Finding(ORDER, where, "no order of its operations explains their answers")
     for operation in case.history.operations:
@@ -289,9 +322,9 @@ def _oldest_ms(case: Case, find: Operation) -> int:
     """From when on the answer may be. One that contradicts what the client holds may not be from before the request."""
     contradicts = find.asked_rev and not find.not_modified
     begin_ms = find.start_ms - (0 if contradicts else case.rules.lag_ms)
-    trouble_ms = case.begin_of_trouble(find.replica, find.start_ms - case.rules.lag_ms, find.end_ms)
-    if trouble_ms is not None:
-        begin_ms = min(begin_ms, trouble_ms - case.rules.lag_ms)
+    trouble = case.trouble(find.replica, find.start_ms - case.rules.lag_ms, find.end_ms)
+    if trouble is not None:
+        begin_ms = min(begin_ms, trouble.begin_ms - case.rules.lag_ms)
     # A write that changed nothing may have been answered at this position later than this find.
     return max(begin_ms, min(case.not_before_ms(find.position), find.end_ms))
 

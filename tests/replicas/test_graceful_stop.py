@@ -1,0 +1,132 @@
+"""A stop in order: first not ready, then out of the registry, then the requests under way, then the watchers.
+
+The line to Redis hangs meanwhile, so that what happens within moments can be looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.api import Api, ids, ok
+from tests.support.far_redis import Line
+from tests.support.http import Response
+from tests.support.redis_server import redis_server
+from tests.support.replica import Replica
+from tests.support.waiting import until_sync
+from tests.support.websocket import CLOSE, Frame, beat_by_socket, watch
+
+OFF = (503, b"stopping\n")
+
+
+class Stop:
+    """One replica of two is stopped while it is used, and what its clients saw."""
+
+    def __init__(self, stays: Replica, leaves: Replica, line: Line) -> None:
+        self.stays = stays
+        self.leaves = leaves
+        self.line = line
+        self.readiness: list[tuple[int, bytes]] = []
+        self.found: list[list[str]] = []
+        self.under_way: Response | None = None
+        self.frames: dict[str, list[Frame]] = {}
+        self.health_before = self.health_after = 0
+        self.exit_code = -1
+        self.took_s = 0.0
+
+    def play(self) -> None:
+        api = self.leaves.api("team")
+        service_id = api.service("cart", serviceId="cart")
+        api.instance(service_id, instanceId="i")
+        consumer = api.service("consumer")
+        ok(api.find("cart", consumer=consumer))
+        until_sync(lambda: self._listed() == 2, "both to be listed")
+        self.health_before = self._listed()
+        writer, prober = self.leaves.api("team"), self.leaves.api("team")
+        ok(writer.find("cart"))
+        ok(prober.get("/health/readiness"))
+        with watch(api, consumer) as watcher, beat_by_socket(api, service_id, "i") as beater:
+            self.line.hang()
+            self._send_registration(writer)
+            began = time.monotonic()
+            self.leaves.process.send_signal(signal.SIGTERM)
+            self._probe(prober)
+            self.under_way = writer.connection.receive()
+            self.frames = {"watcher": watcher.until_end(), "heartbeat": beater.until_end()}
+        self.exit_code = self.leaves.wait()
+        self.took_s = time.monotonic() - began
+        self.health_after = self._listed()
+
+    def _send_registration(self, writer: Api) -> None:
+        body = b'{"instance":{"hostName":"h","instanceId":"under-way"}}'
+        head = (
+            f"POST /v4/default/registry/microservices/cart/instances HTTP/1.1\r\nHost: r\r\n"
+            f"X-Domain-Name: {writer.domain}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.connection.send(head.encode() + body)
+
+    def _probe(self, prober: Api) -> None:
+        """Ask until it answers no more, as a balancer does; and look for instances, as clients do that hear late."""
+        with contextlib.suppress(OSError):
+            while True:
+                response = prober.get("/health/readiness")
+                self.readiness.append((response.status, response.body))
+                self.found.append(ids(prober.find("cart")))
+                if self.readiness[-1] == OFF:
+                    self.line.mend()
+
+    def _listed(self) -> int:
+        return len(ok(self.stays.api("default").get("/health")).json()["instances"])
+
+
+@pytest.fixture(scope="module")
+def stopped() -> Iterator[Stop]:
+    """Everything below is about what happened here."""
+    with redis_server() as server, contextlib.closing(Line(server.socket)) as line:
+        stop = Stop(Replica("--redis-url", server.url), Replica("--redis-url", line.url), line)
+        try:
+            for one in (stop.stays, stop.leaves):
+                one.launch()
+            for one in (stop.stays, stop.leaves):
+                one.wait_ready()
+            stop.play()
+            yield stop
+        finally:
+            stop.stays.clean_up()
+            stop.leaves.clean_up()
+
+
+def test_readiness_turns_off_first(stopped: Stop) -> None:
+    """A balancer takes it out while it still answers everybody."""
+    off = stopped.readiness.index(OFF)
+    assert set(stopped.readiness[off:]) == {OFF}
+    assert all("i" in found for found in stopped.found[off:])
+    assert len(stopped.found) > off
+
+
+def test_request_under_way_is_answered(stopped: Stop) -> None:
+    """And what it has done is there."""
+    assert stopped.under_way is not None
+    assert (stopped.under_way.status, stopped.under_way.json()) == (200, {"instanceId": "under-way"})
+    assert ids(stopped.stays.api("team").find("cart")) == ["i", "under-way"]
+
+
+@pytest.mark.parametrize("which", ["watcher", "heartbeat"])
+def test_sockets_break_so_that_clients_come_back_elsewhere(stopped: Stop, which: str) -> None:
+    """Without a farewell, which keeps java clients away for ever, and without 4001."""
+    assert CLOSE not in {frame.opcode for frame in stopped.frames[which]}
+
+
+def test_replica_leaves_the_list_of_replicas(stopped: Stop) -> None:
+    """At once, not when its lease has ended."""
+    assert (stopped.health_before, stopped.health_after) == (2, 1)
+
+
+def test_stop_ends_soon_and_well(stopped: Stop) -> None:
+    assert stopped.exit_code == 0
+    assert "Traceback" not in stopped.leaves.output()
+    assert stopped.took_s < 10.0
