@@ -32,7 +32,10 @@ class Settings:
     redis_url: str = field(
         default="",
         repr=False,
-        metadata={"unit": "URL", "help": "redis://, rediss:// or unix:// of the store; blank: a private Redis"},
+        metadata={
+            "unit": "URL",
+            "help": "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// of the store; blank: a private Redis",
+        },
     )
     data_dir: str = field(
         default="./data", metadata={"unit": "folder", "help": "where the private Redis keeps its data"}

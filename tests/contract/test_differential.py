@@ -292,7 +292,6 @@ class Differential(RuleBasedStateMachine):
         self.both(ask)
 
 
-@pytest.mark.xfail(run=False, reason="BUG: MemoryStore.revive counts as a re-arming (found, but shrunk for minutes)")
 @pytest.mark.slow
 def test_memory_and_redis_agree_on_every_sequence_of_operations() -> None:
     """What is proven by simulation on the memory store must be true of the store that users run.

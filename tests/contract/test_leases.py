@@ -11,7 +11,7 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.view import DEFAULT_TENANT as TENANT
 from registry.domain.view import Tenant
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store, Write
-from tests.contract.worlds import MemoryWorld, World
+from tests.contract.worlds import World
 
 LONG_MS = 600_000
 SHORT_MS = 40
@@ -464,11 +464,8 @@ async def test_a_resume_where_nothing_was_amiss_is_a_pulse(world: World) -> None
     assert (await store.pulse(TENANT, OUTAGE_MS, False)).silence_ms < 10_000
 
 
-async def test_reviving_one_lease_is_no_rearming_of_all(world: World, request: pytest.FixtureRequest) -> None:
+async def test_reviving_one_lease_is_no_rearming_of_all(world: World) -> None:
     """A late heartbeat in the middle of an outage must not let a replica resume without the other leases."""
-    if isinstance(world, MemoryWorld):
-        bug = "BUG: the revive of MemoryStore goes through its rearm, and so counts as one"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=bug))
     store = await world.connect()
     position = await begin(store)
     await world.move_pulse(TENANT, 2 * OUTAGE_MS)

@@ -218,10 +218,7 @@ async def test_chunks_of_a_snapshot_that_was_never_completed_lapse(
     "damage",
     [
         *("no MessagePack", "cut", "another form"),
-        pytest.param(
-            "no text",
-            marks=pytest.mark.xfail(strict=True, reason="BUG: decode_mark lets UnicodeDecodeError through"),
-        ),
+        "no text",
     ],
 )
 async def test_a_mark_that_cannot_be_read_is_passed_over(

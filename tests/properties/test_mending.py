@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hypothesis import given
+import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.events import (
@@ -54,6 +55,13 @@ from tests.support.strategies import (
 T = DEFAULT_TENANT
 NOW = 1_700_000_000_000
 LATER = NOW + 1_000_000
+
+
+seeds_again = pytest.mark.xfail(
+    strict=True, reason="Mending.restore: every further replica seeds the log once more, see tests/unit/test_mending.py"
+)
+#: To be dropped together with the above: the smallest counterexample is known.
+quickly = settings(phases=[Phase.generate], database=None)
 
 
 class Loss(NamedTuple):
@@ -195,12 +203,16 @@ def test_one_that_remembers_puts_everything_back(loss: Loss) -> None:
     check(loss)
 
 
+@seeds_again
+@quickly
 @given(losses(holders=4, meanwhile=False))
 def test_several_that_remember_put_everything_back_once(loss: Loss) -> None:
     """In any order, or at once, and however far each had come."""
     check(loss)
 
 
+@seeds_again
+@quickly
 @given(losses(holders=4, meanwhile=True))
 def test_several_that_remember_keep_what_others_wrote(loss: Loss) -> None:
     """A write to the log that came back is as much acknowledged as what was lost."""

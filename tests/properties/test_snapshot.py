@@ -470,7 +470,6 @@ def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
     assert mark.position == Position(mark.epoch, mark.sequence)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: decode_mark lets UnicodeDecodeError through")
 @example(Mark(1, 7, 3, 1, 9, b"", 1, "é"), -1, 6, None)
 @given(marks, st.integers(0, 999), st.integers(0, 7), plain)
 def test_a_damaged_mark_is_none_or_a_mark(mark: Mark, at: int, bit: int, value: Any) -> None:

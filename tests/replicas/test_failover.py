@@ -329,9 +329,6 @@ def test_leases_start_anew_and_end_again(scene: Scene) -> None:
     assert scene.dead_gone - scene.works <= LEASE_S + BACK_WITHIN_S
 
 
-@pytest.mark.xfail(
-    reason="Mending.restore: the second replica finds its events put back already (lost == []), and merges and seeds",
-)
 def test_failover_puts_back_what_was_lost_and_nothing_else(scenes: dict[str, Scene]) -> None:
     """The log was not seeded: only the ten events that the new primary lacked are appended again."""
     scene = scenes["failover"]
