@@ -34,7 +34,8 @@ class Settings:
         repr=False,
         metadata={
             "unit": "URL",
-            "help": "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// of the store; blank: a private Redis",
+            "help": "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// of the store; "
+            "blank: a private Redis",
         },
     )
     data_dir: str = field(
