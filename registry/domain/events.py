@@ -150,10 +150,13 @@ class HistoryResumed(Recorded, frozen=True, tag="history-resumed"):
     """The first event of a new epoch, which goes on where another one was broken off.
 
     `after` (`epoch-sequence`) names the state in which it begins: the event directly before it in the log, or, where
-    the log begins with it, the position at which the snapshot was taken that stands in for everything before.
+    the log begins with it, the position at which the snapshot was taken that stands in for everything before. Empty
+    where that snapshot was made of two histories, so that nobody stands there.
+    `mended`: lost histories that are part of this one from now on, epoch -> the sequence up to which they are.
     """
 
     after: str
+    mended: dict[int, int] = {}
 
 
 Event = (

@@ -68,13 +68,18 @@ def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
 
 def move(view: RegistryView, position: Position) -> None:
     """The view now stands at `position`, perhaps in a new epoch."""
-    before = view.position
-    if before.epoch and position.epoch != before.epoch:
-        view.lineage[before.epoch] = before.sequence
-        if len(view.lineage) > LINEAGE_MAX:
-            del view.lineage[min(view.lineage)]
+    if position.epoch != view.position.epoch:
+        include(view.lineage, view.position)
     view.position = position
     view.position_text = position.text().encode()
+
+
+def include(lineage: dict[int, int], position: Position) -> None:
+    """The history up to `position`, of an earlier epoch, is part of the one that has this lineage."""
+    if position.epoch:
+        lineage[position.epoch] = max(position.sequence, lineage.get(position.epoch, 0))
+        if len(lineage) > LINEAGE_MAX:
+            del lineage[min(lineage)]
 
 
 def _mark_changed(view: RegistryView, position: Position, event: Event, outcome: Outcome) -> None:
@@ -121,5 +126,7 @@ def _change(view: RegistryView, position: Position, event: Event) -> Outcome:
         case PolicyDeleted():
             return delete_policy(view, event)
         case HistoryResumed():
+            for epoch, sequence in event.mended.items():
+                include(view.lineage, Position(epoch, sequence))
             return NOTHING
     assert_never(event)

@@ -1,10 +1,12 @@
-"""History: what a log has lost, told from what a replica remembers of it."""
+"""History: what a log has lost, told from what a replica remembers of it; and what of that is to be put back."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
+
+from msgspec import structs
 
 from registry.domain.events import (
     DependenciesAdded,
@@ -28,13 +30,15 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
-from registry.domain.position import Position
+from registry.domain.position import Position, parse_position
 from registry.domain.view import RegistryView
 
 #: Events of one tenant that a replica remembers. A store that loses more of its tail is seeded from memory instead.
 RECENT_MAX: Final = 20_000
 
 EventId = tuple[str, int]
+#: What an event decides, from the whole to the part: ("service", id, "instance", id, "status").
+Subject = tuple[str, ...]
 
 
 class Remembered(NamedTuple):
@@ -52,8 +56,12 @@ class Recent:
 
     def __init__(self) -> None:
         self._events: deque[Remembered] = deque(maxlen=RECENT_MAX)
+        #: The one before the eldest.
+        self._before: Remembered | None = None
 
     def add(self, position: Position, event: Event) -> None:
+        if len(self._events) == self._events.maxlen:
+            self._before = self._events[0]
         self._events.append(Remembered(position, event))
 
     def newest(self) -> Remembered | None:
@@ -61,7 +69,9 @@ class Recent:
 
     def reset(self, events: Iterable[Remembered]) -> None:
         """The log was replayed: these are its newest events."""
-        self._events = deque(events, maxlen=RECENT_MAX)
+        self._events, self._before = deque(maxlen=RECENT_MAX), None
+        for remembered in events:
+            self.add(*remembered)
 
     def lost(self, log: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
         """What this replica has applied and a log does not hold.
@@ -70,71 +80,146 @@ class Recent:
             log: the view to which the log was replayed.
             tail: the log's newest events. What is older is told by its position alone.
         """
-        held = {event_id(remembered.event) for remembered in tail}
         begins = tail[0].position if tail else log.position.next()
-        return [
-            remembered
-            for remembered in self._events
-            if event_id(remembered.event) not in held
-            and not (remembered.position < begins and log.includes(remembered.position))
-            and not isinstance(remembered.event, HistoryResumed)
-        ]
+        return _missing(self._events, tail, log, begins)
 
-    def reach(self, log: RegistryView) -> bool:
+    def since(self, own: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
+        """What the log's newest events tell that this replica, whose view is `own`, has not applied."""
+        begins = self._events[0].position if self._events else own.position.next()
+        return _missing(tail, self._events, own, begins)
+
+    def reach(self, log: RegistryView, tail: Sequence[Remembered]) -> bool:
         """Whether everything that the log may have lost is remembered: it holds what was before the eldest event."""
         if not self._events:
             return False
-        eldest = self._events[0].position
-        return eldest.sequence == 1 or log.includes(Position(eldest.epoch, eldest.sequence - 1))
+        position, event = self._events[0]
+        begins = tail[0].position if tail else log.position.next()
+        if _holds(tail, self._events[0]) or (position < begins and log.includes(position)):
+            return True
+        if isinstance(event, HistoryResumed):
+            return event.after != "" and log.includes(parse_position(event.after))
+        if position.sequence == 1:
+            return True
+        if self._before is not None and begins <= self._before.position:
+            return _holds(tail, self._before)
+        return log.includes(Position(position.epoch, position.sequence - 1))
 
 
-def put_back(lost: Sequence[Remembered], log: Sequence[Remembered]) -> list[Event]:
-    """The lost events that are to be appended again: all but those that a later one in the log speaks against.
-
-    Clients that came to the log after it had lost its tail may have written the same things anew; what they wrote
-    later stands.
-    """
-    ids = {event_id(remembered.event) for remembered in lost}
-    later: dict[tuple[str, ...], int] = {}
-    for _, event in log:
-        if event_id(event) not in ids:
-            for subject in _subjects(event):
-                later[subject] = max(later.get(subject, 0), event.at_ms)
+def _missing(
+    events: Iterable[Remembered], others: Iterable[Remembered], view: RegistryView, begins: Position
+) -> list[Remembered]:
+    """Those of the events that are not among the others, nor in what the view held before these begin."""
+    known = {event_id(remembered.event) for remembered in others}
     return [
-        event for _, event in lost if not any(later.get(subject, -1) >= event.at_ms for subject in _subjects(event)[:1])
+        remembered
+        for remembered in events
+        if event_id(remembered.event) not in known
+        and not (remembered.position < begins and view.includes(remembered.position))
+        and not isinstance(remembered.event, HistoryResumed)
     ]
 
 
-def _subjects(event: Event) -> list[tuple[str, ...]]:
-    """What an event decides: first its own subject, then whatever else it overwrites."""
+def _holds(tail: Iterable[Remembered], asked: Remembered) -> bool:
+    if isinstance(asked.event, HistoryResumed):  # it is never put back, and has no name of its own
+        return asked in tail
+    return any(event_id(remembered.event) == event_id(asked.event) for remembered in tail)
+
+
+# -- putting back ------------------------------------------------------------------------------------------------------
+
+
+class PutBack(NamedTuple):
+    """What is to be appended: the lost events, and after them what they would undo."""
+
+    lost: list[Event]
+    #: Events of the log that decided a part of what a lost one decides as a whole.
+    again: list[Event]
+
+
+def put_back(lost: Iterable[Remembered], since: Sequence[Remembered]) -> PutBack:
+    """The lost events that are to be appended again.
+
+    What the log tells since the loss stands, by its place in the log and not by anybody's clock: clients that came to
+    it wrote last. A lost event is left out where it is overwritten. Expiries count on neither side: who lives is told
+    by the leases, which start anew. A service does not leave again under what was written to it since.
+    """
+    told = [event for _, event in since if not isinstance(event, InstanceExpired)]
+    decided = {subject for event in told for subject in _subjects(event)}
+    touched = {subject[:length] for subject in decided for length in range(1, len(subject))}
+    kept: list[Event] = []
+    undone: set[Subject] = set()
+    for _, event in lost:
+        if isinstance(event, InstanceExpired) or (isinstance(event, ServiceUnregistered) and _root(event) in touched):
+            continue
+        left = _without(event, decided)
+        if left is not None:
+            kept.append(left)
+            undone.update(subject for subject in _subjects(left) if subject in touched)
+    again: list[Event] = [event for event in told if any(_within(subject, undone) for subject in _subjects(event))]
+    return PutBack(kept, again)
+
+
+def _root(event: ServiceUnregistered) -> Subject:
+    return "service", event.service_id
+
+
+def _within(subject: Subject, wholes: set[Subject]) -> bool:
+    """Whether it is one of these, or a part of one."""
+    return any(subject[:length] in wholes for length in range(1, len(subject) + 1))
+
+
+def _without(event: Event, decided: set[Subject]) -> Event | None:
+    """The event without what has been decided since; None when nothing is left of it."""
+    left = [not _within(subject, decided) for subject in _subjects(event)]
+    if all(left):
+        return event
+    if isinstance(event, TagsDeleted) and any(left):
+        return structs.replace(event, keys=[key for key, stays in zip(event.keys, left, strict=True) if stays])
+    if isinstance(event, DependenciesAdded) and any(left):
+        some = [provider for provider, stays in zip(event.providers, left, strict=True) if stays]
+        return structs.replace(event, providers=some)
+    return None
+
+
+def _subjects(event: Event) -> list[Subject]:
+    return list(_subjects_of(event))
+
+
+def _subjects_of(event: Event) -> Iterator[Subject]:
     match event:
         case InstanceRegistered():
-            name = event.instance.service_id, event.instance.instance_id
-            return [("instance", *name), ("status", *name), ("properties", *name)]
+            yield "service", event.instance.service_id, "instance", event.instance.instance_id
         case InstanceUnregistered() | InstanceExpired():
-            name = event.service_id, event.instance_id
-            return [("instance", *name), ("status", *name), ("properties", *name)]
+            yield "service", event.service_id, "instance", event.instance_id
         case InstanceStatusSet():
-            return [("status", event.service_id, event.instance_id)]
+            yield "service", event.service_id, "instance", event.instance_id, "status"
         case InstancePropertiesSet():
-            return [("properties", event.service_id, event.instance_id)]
+            yield "service", event.service_id, "instance", event.instance_id, "properties"
         case ServiceRegistered():
-            return [("service", event.service.service_id)]
+            yield "service", event.service.service_id, "registration"
         case ServiceUnregistered():
-            return [("service", event.service_id)]
+            yield "service", event.service_id
         case ServicePropertiesSet():
-            return [("service-properties", event.service_id)]
-        case TagsReplaced() | TagSet() | TagsDeleted():
-            return [("tags", event.service_id)]
+            yield "service", event.service_id, "properties"
+        case TagsReplaced():
+            yield "service", event.service_id, "tags"
+        case TagSet():
+            yield "service", event.service_id, "tags", event.key
+        case TagsDeleted():
+            for key in event.keys or [""]:
+                yield "service", event.service_id, "tags", key
         case SchemaPut() | SchemaDeleted():
-            return [("schema", event.service_id, event.schema_id)]
+            yield "service", event.service_id, "schemas", event.schema_id
         case SchemasReplaced():
-            return [("schemas", event.service_id), *(("schema", event.service_id, s.schema_id) for s in event.schemas)]
-        case DependenciesAdded() | DependenciesReplaced():
-            return [("dependencies", event.consumer_id)]
+            yield "service", event.service_id, "schemas"
+        case DependenciesAdded():
+            for provider in event.providers or [("", "", "")]:
+                yield "service", event.consumer_id, "dependencies", *provider
+        case DependenciesReplaced():
+            yield "service", event.consumer_id, "dependencies"
         case PolicySaved():
-            return [("policy", event.policy.id)]
+            yield "policy", event.policy.id
         case PolicyDeleted():
-            return [("policy", event.policy_id)]
+            yield "policy", event.policy_id
         case HistoryResumed():
-            return []
+            pass

@@ -6,6 +6,7 @@ Pure, as `domain.decide`; refusals are made again after catching up.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -195,8 +196,8 @@ def _groups(view: RegistryView, provider: GroupKey) -> list[list[str]]:
         return [list(group.services)] if group is not None else []
     return [
         list(group.services)
-        for group in view.groups.values()
-        if group.environment == environment and app_id in ("", group.app_id)
+        for key, group in sorted(view.groups.items(), key=itemgetter(0))
+        if key[0] == environment and app_id in ("", key[1])
     ]
 
 

@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.errors import InvalidParams
-from registry.domain.fold import move
+from registry.domain.fold import include, move
 from registry.domain.model import Microservice, Policy, Schema, encode_microservice
-from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.position import Position, parse_position
 from registry.domain.version import parse_version
 from registry.domain.view import GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow, Tenant
 
@@ -98,8 +98,8 @@ def take(view: RegistryView, last: bytes, resumed: Position | None = None) -> It
         resumed: the view is to stand at this position, the first of a new epoch that goes on from it.
     """
     lineage = dict(view.lineage)
-    if resumed is not None and view.position != ORIGIN:
-        lineage[view.position.epoch] = view.position.sequence
+    if resumed is not None:
+        include(lineage, view.position)
     beginning = Beginning(
         FORMAT,
         view.tenant.domain,
@@ -197,7 +197,7 @@ class Loader:
             sections: Sequence[Section] = _decode(chunk)
             for section in sections:
                 self._add(section)
-        except (msgspec.MsgspecError, KeyError, ValueError, InvalidParams) as exc:
+        except (msgspec.MsgspecError, KeyError, ValueError, InvalidParams, RecursionError) as exc:
             raise SnapshotUnreadable(f"a chunk cannot be read: {exc}") from exc
 
     def view(self) -> RegistryView:
@@ -210,8 +210,8 @@ class Loader:
         if isinstance(section, Beginning):
             self._begin(section)
             return
-        if self._view is None:
-            raise SnapshotUnreadable("it has no beginning")
+        if self._view is None or self._complete:
+            raise SnapshotUnreadable("it goes on after its end" if self._complete else "it has no beginning")
         match section:
             case ServiceSection():
                 _add_service(self._view, section)
@@ -222,6 +222,8 @@ class Loader:
                 self._complete = True
 
     def _begin(self, section: Beginning) -> None:
+        if self._view is not None:
+            raise SnapshotUnreadable("it begins twice")
         if section.format != FORMAT:
             raise SnapshotUnreadable(f"it has format {section.format}, this version reads format {FORMAT}")
         self._view = RegistryView(Tenant(section.domain, section.project))
@@ -233,6 +235,8 @@ class Loader:
 
 def _add_service(view: RegistryView, section: ServiceSection) -> None:
     service = section.service
+    if service.service_id in view.services:
+        raise SnapshotUnreadable(f"service {service.service_id} comes twice")
     key = (service.environment, service.app_id, service.service_name, service.version)
     group = view.groups.setdefault(key[:3], ServiceGroup(*key[:3]))
     row = ServiceRow(service, encode_microservice(service), parse_version(service.version), group)
@@ -251,12 +255,15 @@ def _add_service(view: RegistryView, section: ServiceSection) -> None:
 def _add_instances(view: RegistryView, section: InstancesSection) -> None:
     row = view.services[section.service_id]
     service_id, instances, by_endpoints = row.service_id, row.instances, row.by_endpoints
+    before = len(instances)
     for saved in section.rows:
         instances[saved.instance_id] = InstanceRow(
             service_id, saved.instance_id, saved.body, saved.digest, saved.ttl_ms, saved.registered, saved.endpoints_key
         )
         if saved.endpoints_key and saved.endpoints_key not in by_endpoints:
             by_endpoints[saved.endpoints_key] = (saved.instance_id,)
+    if len(instances) != before + len(section.rows):
+        raise SnapshotUnreadable(f"an instance of service {service_id} comes twice")
     view.instance_count += len(section.rows)
 
 

@@ -15,13 +15,18 @@ Leases are given their full length again before the epoch begins, since the stor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+from msgspec import structs
+
 from registry.clock import Clock
+from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, HistoryResumed, encode_event
-from registry.domain.history import Recent, put_back
+from registry.domain.fold import include
+from registry.domain.history import PutBack, Recent, Remembered, put_back
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import Loader, take
 from registry.domain.view import RegistryView, Tenant
@@ -38,8 +43,8 @@ CLAIMS_WAIT_S: Final = 1.0
 #: A replica that is further ahead has so many of these waits to do it.
 CLAIMS_WAITS_MAX: Final = 10
 CLAIM_KEPT_MS: Final = 5000
-#: The right to seed, ms. Longer than writing a snapshot of a million instances takes.
-SEEDING_MS: Final = 120_000
+#: The right to seed, ms. It is renewed while the snapshot is written; should its holder die, others wait so long.
+SEEDING_MS: Final = 6_000
 
 
 class Mending:
@@ -52,6 +57,7 @@ class Mending:
         #: Events put back, and logs seeded, by this replica.
         self.put_back = 0
         self.seeded = 0
+        self._again = 0
 
     async def restore(self, own: RegistryView, recent: Recent, before_ms: int | None = None) -> Restored | None:
         """What the log holds now, after it got back what this replica knows of. None: the own view is the log's state.
@@ -60,21 +66,19 @@ class Mending:
             HistoryChanged: the log moved meanwhile; try again.
             StoreUnavailable, LogDamaged
         """
-        tenant = own.tenant
-        restored = await self._replay(tenant, before_ms)
-        log = restored.view
-        lost = recent.lost(log, restored.tail)
-        if not lost and (log.includes(own.position) or (log.position != ORIGIN and recent.reach(log))):
-            # Nothing is missing; or another replica has put everything back already, in a later epoch.
+        restored = await self._replay(own.tenant, before_ms)
+        log, tail = restored.view, restored.tail
+        lost = recent.lost(log, tail)
+        if not lost and log.includes(own.position):
+            return restored
+        if log.position != ORIGIN and recent.reach(log, tail):
+            await self._append_again(restored, own, put_back(lost, recent.since(own, tail)))
             return restored
         if log.position == ORIGIN:
-            await self._await_turn(own)
+            await self._await_turn(own, ORIGIN)
             await self._seed(own, ORIGIN, own.position.text())
             return None
-        if lost and recent.reach(log):
-            await self._append_again(restored, own, put_back(lost, restored.tail))
-            return restored
-        return await self._merge(restored, own)
+        return await self._merge(restored, own, recent.since(own, tail))
 
     async def _replay(self, tenant: Tenant, before_ms: int | None) -> Restored:
         if before_ms is not None:
@@ -86,31 +90,37 @@ class Mending:
 
     # -- a lost tail ---------------------------------------------------------------------------------------------------
 
-    async def _append_again(self, restored: Restored, own: RegistryView, events: Sequence[Event]) -> None:
-        if not events:
-            return
+    async def _append_again(self, restored: Restored, own: RegistryView, events: PutBack) -> None:
         log = restored.view
+        if not events.lost and log.includes(own.position):
+            return  # all that is missing has been decided otherwise since
         head = log.position
-        resumed = self._resumed(head.text())
         epoch = self._next_epoch(head, own.position)
-        for number, event in enumerate((resumed, *events), 1):
+        resumed = self._resumed(head.text(), _histories(own))
+        payloads = []
+        for number, event in enumerate((resumed, *events.lost, *map(self._said_again, events.again)), 1):
             restored.apply(Position(epoch, number), event, self._replica)
+            payloads.append(encode_event(event))
         await self._rearm(log)
-        payloads = [encode_event(event) for event in (resumed, *events)]
         await self._store.resume_history(log.tenant, head, epoch, payloads)
-        self.put_back += len(events)
+        self.put_back += len(events.lost)
         logger.error(
-            "the log of %s had lost %d events after %s; they are put back in epoch %d",
+            "the log of %s had lost its history after %s; %d events are put back in epoch %d",
             log.tenant,
-            len(events),
             head.text(),
+            len(events.lost),
             epoch,
             extra={"action": "history_mended", "tenant": str(log.tenant)},
         )
 
+    def _said_again(self, event: Event) -> Event:
+        """The same under a name of its own; those that clients' writes are given count upwards."""
+        self._again -= 1
+        return structs.replace(event, replica=self._replica, number=self._again)
+
     # -- a lost log ----------------------------------------------------------------------------------------------------
 
-    async def _await_turn(self, own: RegistryView) -> None:
+    async def _await_turn(self, own: RegistryView, head: Position) -> None:
         """Let the replica seed that is furthest ahead; of equals, one."""
         tenant, mine = own.tenant, (own.position, self._replica)
         claim = own.position.text().encode()
@@ -118,38 +128,40 @@ class Mending:
             await self._store.snapshots.exchange(tenant, self._replica, claim, CLAIM_KEPT_MS)
             await asyncio.sleep(CLAIMS_WAIT_S)
             others = await self._store.snapshots.exchange(tenant, self._replica, claim, CLAIM_KEPT_MS)
-            if await self._store.head(tenant) != ORIGIN:
-                raise HistoryChanged("another replica has seeded the log")
+            if await self._store.head(tenant) != head:
+                raise HistoryChanged("the log has moved")
             if all((_claimed(other), name) < mine for name, other in others.items()):
                 break
         if not await self._store.snapshots.hold(tenant, self._replica, SEEDING_MS):
-            raise HistoryChanged("another replica is seeding the log")
+            raise HistoryChanged("another replica is seeding the log, or writing a snapshot")
 
-    async def _merge(self, restored: Restored, own: RegistryView) -> Restored | None:
+    async def _merge(self, restored: Restored, own: RegistryView, since: Sequence[Remembered]) -> Restored | None:
         """The log lost more than is remembered, or began anew: the own view and what the log says beyond it."""
-        tail = list(restored.tail)
-        beyond = [remembered for remembered in tail if not own.includes(remembered.position)]
-        if len(tail) == restored.tail.maxlen or (beyond and beyond[0].position.sequence != 1):
+        log, tail = restored.view, restored.tail
+        if len(tail) == tail.maxlen or (since and since[0].position.sequence != 1):
             logger.error(
                 "the log of %s is another one, with a history up to %s: what was here, up to %s, is given up",
                 own.tenant,
-                restored.view.position.text(),
+                log.position.text(),
                 own.position.text(),
                 extra={"action": "history_given_up", "tenant": str(own.tenant)},
             )
             return restored
-        if not beyond:
-            await self._seed(own, restored.view.position, own.position.text())
+        await self._await_turn(own, log.position)
+        if not since:
+            await self._seed(own, log.position, own.position.text())
             return None
         loader = Loader()
         for chunk in take(own, b""):
             loader.add(chunk)
             await asyncio.sleep(0)
         merged = Restored(loader.view())
-        for position, event in beyond:
-            merged.apply(position, event, self._replica)
-        head = restored.view.position
-        position, resumed = await self._seed(merged.view, head, f"{head.text()} and {own.position.text()}")
+        for sequence, (_, event) in enumerate(since, 1):
+            # In an epoch of nobody's, later than the own one: the log's may be earlier, if the store's clock is wrong.
+            merged.apply(Position(own.position.epoch + 1, sequence), event, self._replica)
+        include(merged.view.lineage, log.position)
+        position, resumed = await self._seed(merged.view, log.position, "")
+        merged.tail.clear()  # what led here stands in no log
         merged.apply(position, resumed, self._replica)
         return merged
 
@@ -159,30 +171,52 @@ class Mending:
         resumed = self._resumed(after)
         position = Position(self._next_epoch(head, view.position), 1)
         chunks = take(view, encode_event(resumed), position)
-        mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._replica)
-        if mark is None:
-            raise HistoryChanged("the snapshot was lost while it was written")
-        await self._rearm(view)
-        try:
-            await self._store.resume_history(tenant, head, position.epoch, [encode_event(resumed)])
-        except HistoryChanged:
-            await self._store.snapshots.drop(tenant, mark)
-            raise
+        async with self._holding(tenant):
+            mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._replica)
+            if mark is None:
+                raise HistoryChanged("the snapshot was lost while it was written")
+            await self._rearm(view)
+            try:
+                await self._store.resume_history(tenant, head, position.epoch, [encode_event(resumed)])
+            except HistoryChanged:
+                await self._store.snapshots.drop(tenant, mark)
+                raise
         self.seeded += 1
         logger.error(
             "the log of %s was lost; it goes on in epoch %d from this replica's memory, %d instances, as of %s",
             tenant,
             position.epoch,
             view.instance_count,
-            after,
+            view.position.text(),
             extra={"action": "history_seeded", "tenant": str(tenant)},
         )
         return position, resumed
 
+    @contextlib.asynccontextmanager
+    async def _holding(self, tenant: Tenant) -> AsyncIterator[None]:
+        """Keep the right to seed for as long as it takes, and give it back."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(SEEDING_MS / 3000)
+                with contextlib.suppress(StoreUnavailable):
+                    await self._store.snapshots.hold(tenant, self._replica, SEEDING_MS)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.snapshots.hold(tenant, self._replica, 1)
+
     # -- both ----------------------------------------------------------------------------------------------------------
 
-    def _resumed(self, after: str) -> HistoryResumed:
-        return HistoryResumed(at_ms=self._clock.wall_ms(), replica=self._replica, number=0, actor=ACTOR, after=after)
+    def _resumed(self, after: str, mended: dict[int, int] | None = None) -> HistoryResumed:
+        at_ms = self._clock.wall_ms()
+        return HistoryResumed(
+            at_ms=at_ms, replica=self._replica, number=0, actor=ACTOR, after=after, mended=mended or {}
+        )
 
     def _next_epoch(self, head: Position, own: Position) -> int:
         return max(self._clock.wall_ms(), head.epoch + 1, own.epoch + 1)
@@ -191,6 +225,11 @@ class Mending:
         rows = [row for service in view.services.values() for row in service.instances.values()]
         if not await rearm(self._store, view.tenant, rows):
             raise HistoryChanged("the store was silent while leases were re-armed")
+
+
+def _histories(view: RegistryView) -> dict[int, int]:
+    """All that led to the view: epoch -> the sequence up to which it did."""
+    return {**view.lineage, view.position.epoch: view.position.sequence}
 
 
 def _claimed(claim: bytes) -> Position:

@@ -68,11 +68,15 @@ async def restore(store: Store, tenant: Tenant, replica: str, before_ms: int | N
         StoreUnavailable
     """
     restored = await load_newest(store, tenant, before_ms)
-    view = restored.view
-    while entries := (await store.read({tenant: view.position}, NO_TENANTS, 0)).events.get(tenant):
+    while entries := (await store.read({tenant: restored.view.position}, NO_TENANTS, 0)).events.get(tenant):
+        view = restored.view
         for position, payload in entries:
             event = read_event(tenant, position, payload)
             if not follows(view.position, position, event):
+                # Was a snapshot written meanwhile, and the log trimmed up to it?
+                restored = await load_newest(store, tenant, before_ms)
+                if restored.view.position > view.position:
+                    break
                 raise LogDamaged(
                     f"the log of {tenant} goes on at {position.text()}, and no snapshot that can be read reaches it: "
                     f"the newest ends at {view.position.text()}"
@@ -116,12 +120,20 @@ async def _load(store: Store, tenant: Tenant, mark: Mark) -> Restored:
     if digest.digest() != mark.digest or (view.tenant, view.position) != (tenant, mark.position):
         raise SnapshotUnreadable("it is not what its mark says")
     stands = await store.entry(tenant, mark.position)
+    if stands is None and (begins := await _begins(store, tenant)) is not None and begins <= mark.position:
+        raise SnapshotUnreadable("the log has lost the event at which it was taken")
     if stands is not None and stands != loader.last:
         raise SnapshotUnreadable("the log holds another event where it was taken")
     restored = Restored(view)
     if loader.last:
         restored.tail.append(Remembered(view.position, read_event(tenant, view.position, loader.last)))
     return restored
+
+
+async def _begins(store: Store, tenant: Tenant) -> Position | None:
+    """The eldest event that the log still holds."""
+    events = (await store.read({tenant: ORIGIN}, NO_TENANTS, 0)).events.get(tenant)
+    return events[0][0] if events else None
 
 
 def unpack(stored: bytes) -> bytes:

@@ -111,7 +111,7 @@ class MemoryStore:
             new = [entry for entry in self._server.of(tenant).events if entry[0] > position][: self._read_max]
             if new:
                 events[tenant] = new
-        tenants = self._server.tenants[int(tenants_after or "0") :]
+        tenants = self._server.tenants[int(tenants_after.partition("-")[0] or "0") :]
         return Tail(events, tenants, str(len(self._server.tenants)))
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:

@@ -19,7 +19,6 @@ from registry.domain.events import (
     HistoryResumed,
     InstanceExpired,
     InstancePropertiesSet,
-    InstanceRegistered,
     InstanceStatusSet,
     InstanceUnregistered,
     PolicyDeleted,
@@ -28,7 +27,6 @@ from registry.domain.events import (
     SchemaPut,
     SchemasReplaced,
     ServicePropertiesSet,
-    ServiceRegistered,
     ServiceUnregistered,
     TagsDeleted,
     TagSet,
@@ -36,7 +34,7 @@ from registry.domain.events import (
 )
 from registry.domain.fold import LINEAGE_MAX, apply
 from registry.domain.history import Recent, Remembered, event_id, put_back
-from registry.domain.model import Schema
+from registry.domain.model import Policy, Schema
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from tests.support.builders import instance, instance_registered, microservice, service_registered, stamp
@@ -163,160 +161,260 @@ def test_a_replica_remembers_the_newest_events_up_to_a_limit(placed: list[Placed
 
 def test_who_remembers_nothing_reaches_no_log() -> None:
     """It cannot tell what is missing."""
-    assert not Recent().reach(RegistryView(DEFAULT_TENANT))
+    assert not Recent().reach(RegistryView(DEFAULT_TENANT), [])
 
 
 @pytest.mark.parametrize(("eldest", "log", "reached"), [(1, 0, True), (5, 4, True), (5, 9, True), (5, 3, False)])
 def test_memory_reaches_a_log_that_holds_everything_before_it(eldest: int, log: int, reached: bool) -> None:
     """Between the log's end and the eldest event remembered nothing may be missing."""
-    event = service_registered(microservice("s1"))
+    events = named([(Position(7, n), service_registered(microservice("s1"))) for n in range(1, 12)], "r")
     recent = Recent()
-    recent.add(Position(7, eldest), event)
-    recent.add(Position(7, eldest + 1), event)
-    assert recent.reach(fold([(Position(7, n), event) for n in range(1, log + 1)])) == reached
+    for placed in events[eldest - 1 :]:
+        recent.add(*placed)
+    held = events[:log]
+    tail = [Remembered(*placed) for placed in held]
+    assert recent.reach(fold(held), tail) == recent.reach(fold(held), tail[-1:]) == reached
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: Recent.reach takes sequence 1 of any epoch for the first event of all")
+@pytest.mark.parametrize(("cut", "reached"), [(3, False), (4, True), (6, True)])
+def test_memory_does_not_reach_a_log_that_went_on_from_further_back(cut: int, reached: bool) -> None:
+    """It is as long as it was, but what stands there is another's; what was before is not remembered."""
+    events = named([(Position(7, n), service_registered(microservice("s1"))) for n in range(1, 12)], "r")
+    with patch.object(history, "RECENT_MAX", 7):
+        recent = Recent()
+    for placed in events:
+        recent.add(*placed)
+    log = events[:cut] + named(behind(Position(7, cut), [event for _, event in events[:8]]), "other")
+    assert recent.reach(fold(log), [Remembered(*placed) for placed in log]) == reached
+
+
 def test_memory_that_begins_with_a_resumed_epoch_reaches_only_what_that_goes_on_from() -> None:
     """The first event of an epoch is not the first of all: what stood before the epoch is not remembered."""
     event = service_registered(microservice("s1"))
-    before = [(Position(7, n), event) for n in range(1, 6)]
+    before = named([(Position(7, n), event) for n in range(1, 6)], "r")
     resumed: Placed = (Position(8, 1), HistoryResumed(after="7-5", **stamp()._asdict()))
     recent = Recent()
     for placed in (resumed, (Position(8, 2), event)):
         recent.add(*placed)
-    assert recent.reach(fold(before))
-    assert recent.reach(fold([*before, resumed]))
-    assert not recent.reach(fold(before[:3]))
-    assert not recent.reach(RegistryView(DEFAULT_TENANT))
+
+    def reached(log: list[Placed]) -> bool:
+        return recent.reach(fold(log), [Remembered(*placed) for placed in log])
+
+    assert reached(before)
+    assert reached([*before, resumed])
+    assert not reached(before[:3])
+    assert not reached([])
+
+
+@given(losses())
+def test_since_is_exactly_what_the_log_tells_and_was_not_applied(loss: Loss) -> None:
+    """One too few would be overwritten by what is put back; one too many would keep something from coming back."""
+    found = loss.recent().since(fold(loss.applied), loss.tail())
+    ids = {event_id(event) for _, event in loss.applied}
+    assert [tuple(remembered) for remembered in found] == [
+        (at, event)
+        for at, event in loss.log[loss.trimmed :]
+        if event_id(event) not in ids and not isinstance(event, HistoryResumed)
+    ]
 
 
 # -- put back ----------------------------------------------------------------------------------------------------------
 
 
-def topic(event: Event) -> tuple[str, ...]:
-    """What an event is about, so that a later one about the same overwrites it."""
-    match event:
-        case InstanceRegistered():
-            return "instance", event.instance.service_id, event.instance.instance_id
-        case InstanceUnregistered() | InstanceExpired():
-            return "instance", event.service_id, event.instance_id
-        case InstanceStatusSet() | InstancePropertiesSet():
-            return type(event).__name__, event.service_id, event.instance_id
-        case ServiceRegistered():
-            return "service", event.service.service_id
-        case ServiceUnregistered():
-            return "service", event.service_id
-        case TagsReplaced() | TagSet() | TagsDeleted():
-            return "tags", event.service_id
-        case SchemaPut() | SchemaDeleted():
-            return "one schema", event.service_id, event.schema_id
-        case ServicePropertiesSet() | SchemasReplaced():
-            return type(event).__name__, event.service_id
-        case DependenciesAdded() | DependenciesReplaced():
-            return "dependencies", event.consumer_id
-        case PolicySaved():
-            return "policy", event.policy.id
-        case PolicyDeleted():
-            return "policy", event.policy_id
-        case HistoryResumed():
-            return ()
+#: Each way to speak of one thing: the later word, the lost one, and whether that is left out.
+WORDS: dict[str, tuple[Event, Event, bool]] = {}
 
 
-def is_against(later: Event, lost: Event) -> bool:
-    """Whether the one overwrites what the other did, were it not for the time."""
-    about, of = topic(later), topic(lost)
-    if isinstance(lost, InstanceStatusSet | InstancePropertiesSet) and about[0] == "instance":
-        return about[1:] == of[1:]
-    if isinstance(later, SchemasReplaced) and isinstance(lost, SchemaPut | SchemaDeleted):
-        return later.service_id == lost.service_id and lost.schema_id in [one.schema_id for one in later.schemas]
-    return about == of != ()
+def word(name: str, later: Event, lost: Event, left_out: bool) -> None:
+    WORDS[name] = later, lost, left_out
 
 
-def naively_put_back(lost: Sequence[Placed], log: Sequence[Placed]) -> list[Event]:
-    return [
-        event
-        for _, event in lost
-        if not any(is_against(later, event) and later.at_ms >= event.at_ms for _, later in log)
-    ]
+BY = stamp()._asdict()
+word(
+    "schema left out",
+    SchemasReplaced(service_id="s1", **BY),
+    SchemaPut(service_id="s1", schema_id="x", schema="{}", **BY),
+    True,
+)
+word(
+    "another schema",
+    SchemaPut(service_id="s1", schema_id="y", schema="{}", **BY),
+    SchemaDeleted(service_id="s1", schema_id="x", **BY),
+    False,
+)
+word(
+    "all schemas",
+    SchemaPut(service_id="s1", schema_id="y", schema="{}", **BY),
+    SchemasReplaced(service_id="s1", **BY),
+    False,
+)
+word(
+    "status since",
+    InstanceStatusSet(service_id="s1", instance_id="i1", status="DOWN", **BY),
+    instance_registered(instance("s1", "i1")),
+    False,
+)
+word(
+    "came since",
+    instance_registered(instance("s1", "i1")),
+    InstanceStatusSet(service_id="s1", instance_id="i1", status="UP", **BY),
+    True,
+)
+word(
+    "came back",
+    instance_registered(instance("s1", "i1")),
+    InstanceUnregistered(service_id="s1", instance_id="i1", **BY),
+    True,
+)
+word(
+    "left since",
+    InstanceUnregistered(service_id="s1", instance_id="i1", **BY),
+    instance_registered(instance("s1", "i1")),
+    True,
+)
+word(
+    "lapsed since",
+    InstanceExpired(service_id="s1", instance_id="i1", registered="", **BY),
+    instance_registered(instance("s1", "i1")),
+    False,
+)
+word(
+    "lapse lost",
+    instance_registered(instance("s1", "i2")),
+    InstanceExpired(service_id="s1", instance_id="i1", registered="", **BY),
+    True,
+)
+word(
+    "properties",
+    InstancePropertiesSet(service_id="s1", instance_id="i1", **BY),
+    InstanceStatusSet(service_id="s1", instance_id="i1", status="UP", **BY),
+    False,
+)
+word(
+    "service left since",
+    ServiceUnregistered(service_id="s1", **BY),
+    TagSet(service_id="s1", key="a", value="b", **BY),
+    True,
+)
+word(
+    "service in use",
+    TagSet(service_id="s1", key="a", value="b", **BY),
+    ServiceUnregistered(service_id="s1", force=True, **BY),
+    True,
+)
+word(
+    "service unused",
+    TagSet(service_id="s2", key="a", value="b", **BY),
+    ServiceUnregistered(service_id="s1", force=True, **BY),
+    False,
+)
+word("service anew", service_registered(microservice("s1")), instance_registered(instance("s1", "i1")), False)
+word("tags", TagsReplaced(service_id="s1", **BY), TagsDeleted(service_id="s1", keys=["a", "b"], **BY), True)
+word("service properties", TagsReplaced(service_id="s1", **BY), ServicePropertiesSet(service_id="s1", **BY), False)
+word("policy", PolicyDeleted(policy_id="p", **BY), PolicySaved(policy=Policy(name="p", id="p"), **BY), True)
+word(
+    "providers",
+    DependenciesReplaced(consumer_id="s1", **BY),
+    DependenciesAdded(consumer_id="s1", providers=[("", "a", "b")], **BY),
+    True,
+)
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_what_the_log_tells_since_the_loss_stands(name: str) -> None:
+    """By its place in the log, whatever anybody's clock says: who wrote to it wrote last."""
+    later, lost, left_out = WORDS[name]
+    for ahead_ms in (-5_000, 0, 5_000):
+        told = structs.replace(later, replica="since", number=1, at_ms=later.at_ms + ahead_ms)
+        put = put_back([Remembered(Position(7, 5), lost)], [Remembered(Position(7, 5), told)])
+        assert put.lost == ([] if left_out else [lost])
+
+
+def test_of_several_things_those_come_back_that_nobody_decided() -> None:
+    """One key that was written since must not cost the others."""
+    told = TagSet(service_id="s1", key="a", value="2", **BY)
+    put = put_back(
+        [Remembered(Position(7, 5), TagsDeleted(service_id="s1", keys=["a", "b"], **BY))],
+        [Remembered(Position(7, 5), told)],
+    )
+    assert put.lost == [TagsDeleted(service_id="s1", keys=["b"], **BY)]
+    x, y = ("", "a", "x"), ("", "a", "y")
+    found = [DependenciesAdded(consumer_id="s1", providers=some, **BY) for some in ([x], [x, y], [y])]
+    assert put_back([Remembered(Position(7, 5), found[1])], [Remembered(Position(7, 5), found[0])]).lost == [found[2]]
 
 
 #: Few names, so that what was lost and what came since are often about the same.
 alike = st.lists(events.filter(lambda event: not isinstance(event, HistoryResumed)), max_size=10)
 
 
-@given(alike, alike, st.data())
-def test_put_back_leaves_out_exactly_what_a_later_event_speaks_against(
-    some: list[Event], others: list[Event], data: st.DataObject
-) -> None:
-    """Clients that came to the log after its loss have the last word; everything else comes back, in its order."""
-    lost = named(behind(Position(7, 5), some), "before")
-    log = named(behind(Position(7, 5), others), "since")
-    # An event of the lost ones that stands in the log does not speak against the others: they have been one history.
-    log = data.draw(st.permutations(log + data.draw(st.lists(st.sampled_from(lost), max_size=2)) if lost else log))
-    found = put_back([Remembered(*one) for one in lost], [Remembered(*one) for one in log])
-    assert found == naively_put_back(lost, [one for one in log if one[1].replica != "before"])
-    assert len({event_id(event) for event in found}) == len(found)
+@given(alike, alike)
+def test_what_is_put_back_keeps_its_order_and_undoes_nothing(some: list[Event], others: list[Event]) -> None:
+    """What was written since, and what is said again after what comes back, reads the same as before it came."""
+    lost = [Remembered(*one) for one in named(behind(Position(7, 5), some), "before")]
+    since = [Remembered(*one) for one in named(behind(Position(7, 5), others), "since")]
+    put = put_back(lost, since)
+    order = [event_id(event) for _, event in lost]
+    assert [order.index(event_id(event)) for event in put.lost] == sorted(order.index(event_id(e)) for e in put.lost)
+    assert all(event in [told for _, told in since] for event in put.again)
+    if not others:
+        assert put == ([event for _, event in lost if not isinstance(event, InstanceExpired)], [])
 
 
 @given(losses())
 def test_what_was_put_back_is_not_put_back_again(loss: Loss) -> None:
     """The second replica that notices the loss finds nothing left to do, and so does the first after a restart."""
-    events = put_back(loss.recent().lost(fold(loss.log), loss.tail()), loss.tail())
+    recent, own = loss.recent(), fold(loss.applied)
+    put = put_back(recent.lost(fold(loss.log), loss.tail()), recent.since(own, loss.tail()))
     epoch = max(position.epoch for position, _ in [*loss.applied, *loss.log, (ORIGIN, None)]) + 1
-    resumed = HistoryResumed(after="?", at_ms=1, replica="mender", number=0)
-    mended = Loss(loss.applied, loss.log + behind(Position(epoch, 0), [resumed, *events]), loss.trimmed)
-    lost = mended.recent().lost(fold(mended.log), mended.tail())
-    assert put_back(lost, mended.tail()) == []
-    assert not {event_id(event) for event in events} & {event_id(event) for _, event in lost}
+    resumed = HistoryResumed(
+        after="?",
+        mended={**own.lineage, own.position.epoch: own.position.sequence},
+        at_ms=1,
+        replica="mender",
+        number=0,
+    )
+    again = [structs.replace(event, replica="mender", number=-n) for n, event in enumerate(put.again, 1)]
+    mended = Loss(loss.applied, loss.log + behind(Position(epoch, 0), [resumed, *put.lost, *again]), loss.trimmed)
+    view = fold(mended.log)
+    assert view.includes(own.position)
+    lost = mended.recent().lost(view, mended.tail())
+    assert put_back(lost, mended.recent().since(own, mended.tail())).lost == []
+    assert not {event_id(event) for event in put.lost} & {event_id(event) for _, event in lost}
+    # And when a snapshot stands in for all of it.
+    assert mended.recent().lost(view, []) == []
 
 
-@given(st.data())
-def test_every_kind_of_event_speaks_against_itself(data: st.DataObject) -> None:
-    """What is lost and was written anew, later, is not wanted any more; written before, it is."""
-    event = data.draw(events.filter(lambda event: not isinstance(event, HistoryResumed)))
-    here = [(Position(7, 5), event)]
-    lost = [Remembered(*one) for one in named(here, "before")]
-    for later_by_ms, stays in ((-1, True), (0, False), (1, False)):
-        (anew,) = (structs.replace(one, at_ms=one.at_ms + later_by_ms) for _, one in named(here, "since"))
-        assert bool(put_back(lost, [Remembered(Position(7, 5), anew)])) == stays
-
-
-@pytest.mark.xfail(strict=True, reason="BUG: put_back compares what an event is about first, not all it overwrites")
-@pytest.mark.parametrize("case", ["schema left out", "schema put since", "status set since", "properties set since"])
-def test_what_was_written_later_stands(case: str) -> None:
-    """Put back is what was lost before that: appended last, it must not undo it."""
-    early, late = stamp(at_ms=1_000)._asdict(), stamp(at_ms=2_000)._asdict()
-    all_schemas = SchemasReplaced(service_id="s1", schemas=[Schema("y", "", "{}")], **early)
-    again = instance_registered(instance("s1", "i1"), chosen=True, at_ms=1_000)
+@pytest.mark.parametrize("case", ["schema put since", "status set since", "properties set since", "tag set since"])
+def test_a_part_that_was_written_later_is_said_again(case: str) -> None:
+    """The whole comes back, without undoing what was written since."""
+    all_schemas = SchemasReplaced(service_id="s1", schemas=[Schema("y", "", "{}")], **BY)
+    again = instance_registered(instance("s1", "i1", properties={"new": "1"}), chosen=True)
     cases: dict[str, tuple[Event, Event]] = {
-        "schema left out": (
-            SchemaPut(service_id="s1", schema_id="x", schema="{}", **early),
-            SchemasReplaced(service_id="s1", schemas=[], **late),
-        ),
-        "schema put since": (all_schemas, SchemaPut(service_id="s1", schema_id="x", schema="{}", **late)),
-        "status set since": (again, InstanceStatusSet(service_id="s1", instance_id="i1", status="DOWN", **late)),
+        "schema put since": (all_schemas, SchemaPut(service_id="s1", schema_id="x", schema="{}", **BY)),
+        "status set since": (again, InstanceStatusSet(service_id="s1", instance_id="i1", status="DOWN", **BY)),
         "properties set since": (
             again,
-            InstancePropertiesSet(service_id="s1", instance_id="i1", properties={"a": "b"}, **late),
+            InstancePropertiesSet(service_id="s1", instance_id="i1", properties={"a": "b"}, **BY),
+        ),
+        "tag set since": (
+            TagsReplaced(service_id="s1", tags={"a": "1", "b": "1"}, **BY),
+            TagSet(service_id="s1", key="a", value="2", **BY),
         ),
     }
     lost, later = cases[case]
     began: list[Event] = [
-        service_registered(microservice("s1"), at_ms=500),
-        instance_registered(instance("s1", "i1"), chosen=True, at_ms=500),
+        service_registered(microservice("s1")),
+        instance_registered(instance("s1", "i1"), chosen=True),
+        TagsReplaced(service_id="s1", tags={"a": "0"}, **BY),
     ]
     log = behind(Position(7, 0), [*began, later])
-    put = put_back([Remembered(Position(7, 3), lost)], [Remembered(*one) for one in log])
-    before, after = fold(log), fold(log + behind(Position(8, 0), put))
-    assert after.services["s1"].schemas.keys() == before.services["s1"].schemas.keys()
-    assert _told(after) == _told(before)
-
-
-def _told(view: RegistryView) -> list[bytes]:
-    """Status and properties; the moment of the change aside."""
-    bodies = [row.body for row in view.services["s1"].instances.values()]
-    return [body.partition(b'"timestamp"')[0] for body in bodies]
+    put = put_back([Remembered(Position(7, 4), lost)], [Remembered(*log[-1])])
+    assert put == ([lost], [later])
+    after = fold(log + behind(Position(8, 0), [*put.lost, *put.again]))
+    straight = fold(behind(Position(7, 0), [*began, lost, later]))
+    row, expected = after.services["s1"], straight.services["s1"]
+    assert [one.body for one in row.instances.values()] == [one.body for one in expected.instances.values()]
+    assert (row.tags, row.schemas) == (expected.tags, expected.schemas)
 
 
 # -- lineage -----------------------------------------------------------------------------------------------------------

@@ -275,10 +275,6 @@ def test_a_snapshot_of_nothing_is_nothing() -> None:
     assert loaded.lineage == load(take(RegistryView(TENANT), b"", Position(7, 1))).lineage == {}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="BUG: the loader meets the groups in another order than the fold made them; providers_of shows it",
-)
 def test_a_star_stands_for_its_groups_in_the_same_order_on_every_replica() -> None:
     """Clients page through providers, and compare what they were told; the order must not depend on who restarted."""
     view = view_of(
@@ -361,7 +357,6 @@ def test_a_snapshot_without_its_beginning_is_refused(chunks: list[bytes], data: 
     assert read([*others, chunks[0]]) is None
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the loader goes on after the rest")
 @given(snapshots(st.just(1)), st.data())
 def test_chunks_behind_the_end_are_refused(chunks: list[bytes], data: st.DataObject) -> None:
     """Chunks in another order, or some of them twice, are another registry."""
@@ -373,7 +368,6 @@ def test_chunks_behind_the_end_are_refused(chunks: list[bytes], data: st.DataObj
         assert read([chunks[0], *middle[:at], chunks[-1], *middle[at:]]) is None
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the loader counts instances, and replaces services, that come twice")
 @given(snapshots(st.just(1)), st.data())
 def test_a_chunk_that_comes_twice_is_refused(chunks: list[bytes], data: st.DataObject) -> None:
     """Its instances would be counted twice."""
@@ -437,7 +431,6 @@ def _replace_somewhere(thing: Any, value: Any, data: st.DataObject) -> Any:
     return thing
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: RecursionError is not caught by Loader.add")
 def test_bytes_nested_too_deeply_are_refused() -> None:
     """A policy's spec may hold anything, also what no decoder can follow."""
     (chunk,) = take(RegistryView(TENANT), LAST)

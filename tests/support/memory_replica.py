@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from registry.clock import Clock
@@ -15,7 +15,7 @@ from registry.domain.snapshot import PartDigest, rest_section, service_sections
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
-from registry.store.port import Lease, Tail, Write
+from registry.store.port import Lease, Write
 from registry.usecases.agreement import Agreement
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
@@ -114,10 +114,6 @@ class FlakyStore(MemoryStore):
             setattr(self, name, self._around(name, getattr(self, name)))
         for name in SNAPSHOT_CALLS:
             setattr(self.snapshots, name, self._around(name, getattr(self.snapshots, name)))
-
-    def _read_now(self, after: Mapping[Tenant, Position], tenants_after: str) -> Tail:
-        # `MemoryStore` cannot read `restoring.NO_TENANTS`, which Redis can: see tests/unit/test_snapshotting.py.
-        return super()._read_now(after, tenants_after.partition("-")[0])
 
     def _around(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def called(*args: Any, **named: Any) -> Any:
