@@ -43,6 +43,8 @@ CLAIMS_WAIT_S: Final = 1.0
 #: A replica that is further ahead has so many of these waits to do it.
 CLAIMS_WAITS_MAX: Final = 10
 CLAIM_KEPT_MS: Final = 5000
+#: Claims stand among what replicas say of their views (`agreement`), each under the replica's name behind this.
+CLAIMS: Final = "claim "
 #: The right to seed, ms. It is renewed while the snapshot is written; should its holder die, others wait so long.
 SEEDING_MS: Final = 6_000
 
@@ -122,15 +124,16 @@ class Mending:
 
     async def _await_turn(self, own: RegistryView, head: Position) -> None:
         """Let the replica seed that is furthest ahead; of equals, one."""
-        tenant, mine = own.tenant, (own.position, self._replica)
+        tenant, name = own.tenant, CLAIMS + self._replica
+        mine = own.position, name
         claim = own.position.text().encode()
         for _ in range(CLAIMS_WAITS_MAX):
-            await self._store.snapshots.exchange(tenant, self._replica, claim, CLAIM_KEPT_MS)
+            await self._store.snapshots.exchange(tenant, name, claim, CLAIM_KEPT_MS)
             await asyncio.sleep(CLAIMS_WAIT_S)
-            others = await self._store.snapshots.exchange(tenant, self._replica, claim, CLAIM_KEPT_MS)
+            others = await self._store.snapshots.exchange(tenant, name, claim, CLAIM_KEPT_MS)
             if await self._store.head(tenant) != head:
                 raise HistoryChanged("the log has moved")
-            if all((_claimed(other), name) < mine for name, other in others.items()):
+            if all((_claimed(said), other) < mine for other, said in others.items() if other.startswith(CLAIMS)):
                 break
         if not await self._store.snapshots.hold(tenant, self._replica, SEEDING_MS):
             raise HistoryChanged("another replica is seeding the log, or writing a snapshot")

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 #: How long one read waits for news, ms. Also the longest time after which a lost connection is noticed.
 READ_BLOCK_MS: Final = 1000
+#: After news that were all known (own writes) the next read waits so long for more of them: a read costs
+#: as much as a commit. So much later may another replica's write be seen.
+OWN_NEWS_PAUSE_S: Final = 0.002
 #: Events applied before other tasks get a turn.
 APPLY_BATCH_MAX: Final = 500
 #: Seconds between attempts to reach a store that is away.
@@ -149,7 +152,10 @@ class Projector:
                 if prove:
                     await self._prove_checkpoints()
                     prove = False
-                await self._absorb(await self._read(READ_BLOCK_MS))
+                tail, applied = await self._read(READ_BLOCK_MS), self._applied
+                await self._absorb(tail)
+                if tail.events and self._applied == applied:
+                    await asyncio.sleep(OWN_NEWS_PAUSE_S)
                 retry_s = RETRY_FIRST_S
             except StoreUnavailable as error:
                 prove = True

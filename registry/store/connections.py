@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from registry.store.address import Address, Node
+from registry.store.kept import Kept
 
 #: Seconds after which a sentinel, or a server asked for the cluster's slots, counts as not answering.
 FINDING_TIMEOUT_S: Final = 1.0
@@ -79,10 +80,11 @@ class OneMaster:
 
     def __init__(self, pools: Sequence[ConnectionPool]) -> None:
         self._scripts, self._asking, self._waiting = (Redis(connection_pool=pool) for pool in pools)
+        self._running, self._reading = Kept(self._scripts), Kept(self._waiting)
         self._database = int(pools[0].connection_kwargs.get("db") or 0)
 
     async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        return await execute(self._scripts, "EVALSHA", digest, len(keys), *keys, *arguments)
+        return await self._running.execute("EVALSHA", digest, len(keys), *keys, *arguments)
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
         return await execute(self._asking, command, key, *arguments)
@@ -94,8 +96,8 @@ class OneMaster:
         return self._scripts
 
     async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
-        reader = self._waiting if block_ms else self._asking
-        return stream_entries(await execute(reader, *xread_command(streams, count, block_ms)))
+        command = xread_command(streams, count, block_ms)
+        return stream_entries(await (self._reading.execute(*command) if block_ms else execute(self._asking, *command)))
 
     async def expirations(self) -> AsyncIterator[bytes]:
         async with self._waiting.pubsub() as subscription:

@@ -24,6 +24,7 @@ from registry.domain.position import Position, parse_position
 from registry.domain.snapshot import FORMAT, REST, PartDigest, rest_section, service_sections
 from registry.domain.view import RegistryView, Tenant
 from registry.projection.projector import Projector
+from registry.projection.restoring import LogDamaged
 from registry.store.port import Store
 from registry.usecases.snapshotting import Snapshotting
 
@@ -34,8 +35,9 @@ ROUND_EVERY_S: Final = 4.0
 #: Instances digested before other tasks get a turn of so many seconds: at most about a twentieth of a core.
 STEP_ROWS: Final = 2000
 STEP_PAUSE_S: Final = 0.05
-#: What another replica said counts for so long, ms.
+#: What another replica said counts for so long, ms; or for so many rounds, where a round takes long.
 STATE_KEPT_MS: Final = 30_000
+STATE_KEPT_ROUNDS: Final = 3
 #: A replay starts from a snapshot older than this (ms): the difference was not there yet.
 HEAL_FROM_MS: Final = 60_000
 #: After a replay that did not help, the next one is so much later, ms: replicas of different versions may differ.
@@ -71,23 +73,30 @@ class Agreement:
         self._snapshotting = snapshotting
         self._clock = clock
         self._replayed_ms: dict[Tenant, int] = {}
+        #: How long the last round took.
+        self._round_ms = 0
         self.stats = AgreementStats()
 
     async def run(self) -> None:
         """Compare, round after round, until cancelled."""
         while True:
             await asyncio.sleep(ROUND_EVERY_S)
+            began = self._clock.steady_ms()
             for tenant in self._projector.tenants:
                 try:
                     await self.compare(tenant)
                 except StoreUnavailable as error:
                     logger.info("not compared: %s", error.detail, extra={"action": "compare_failed"})
                     break
+            self._round_ms = self._clock.steady_ms() - began
             self.stats.rounds += 1
 
     async def compare(self, tenant: Tenant) -> None:
         """Say what this replica holds, hear what the others do, and replay the log where they differ."""
         mine = await self._state(tenant)
+        if await self._store.head(tenant) < parse_position(mine.position):
+            # The log has lost events. What is said of that is said by `mending`, in the same place.
+            return
         differing = await self._exchange(tenant, mine)
         if not differing:
             self._snapshotting.distrusted.discard(tenant)
@@ -106,13 +115,20 @@ class Agreement:
             return
         self._replayed_ms[tenant] = now
         before_ms = self._clock.wall_ms() - HEAL_FROM_MS
-        await self._projector.rebuild(tenant, "replicas differ at the same position", before_ms)
+        try:
+            await self._projector.rebuild(tenant, "replicas differ at the same position", before_ms)
+        except LogDamaged as error:
+            # This would end every replica that differs, and none of them could be started again: the alarm stays on.
+            logger.error("%s cannot be replayed: %s", tenant, error, extra={"action": "heal_failed"})
+            return
         self.stats.healed += 1
+        self._snapshotting.suspect(tenant, before_ms, self._clock.wall_ms())
         await self._exchange(tenant, await self._state(tenant))
 
     async def _exchange(self, tenant: Tenant, mine: State) -> list[str]:
         """The parts in which another replica differs."""
-        others = await self._store.snapshots.exchange(tenant, self._projector.replica, _encode(mine), STATE_KEPT_MS)
+        keep_ms = max(STATE_KEPT_MS, STATE_KEPT_ROUNDS * self._round_ms)
+        others = await self._store.snapshots.exchange(tenant, self._projector.replica, _encode(mine), keep_ms)
         differing: set[str] = set()
         readers: dict[str, Position] = {}
         for name, said in others.items():

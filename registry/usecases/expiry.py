@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from registry.clock import Clock
@@ -27,14 +27,14 @@ from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Pulse, Store
-from registry.usecases.protection import Protection
+from registry.usecases.protection import WINDOW_MS, Protection
+from registry.usecases.schedule import Schedule
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
 
 #: How often the sweep looks, ms; with the width of a slot it bounds how late a lapse is noticed.
 TICK_MS: Final = 100
-SLOT_MS: Final = 100
 #: How often each tenant's pulse is recorded, ms.
 PULSE_MS: Final = 500
 #: Leases asked about or proposed in one step.
@@ -46,8 +46,6 @@ PULSES_AT_ONCE: Final = 16
 #: After a silence of all replicas leases start anew before anybody is judged - all of them when it was longer than the
 #: setting `outage_after_ms`, else those that are no longer than so many times the silence.
 SHORT_LEASE_SILENCES: Final = 4
-#: Nothing is scheduled further ahead than this (ms); longer leases are looked at in between.
-HORIZON_MS: Final = 150_000
 #: Whoever is held by the protection is asked about again after so many ms.
 HELD_MS: Final = 1000
 ACTOR: Final = "registry"
@@ -70,48 +68,6 @@ class _Due(NamedTuple):
     due_ms: int
 
 
-@dataclass(slots=True)
-class _Schedule:
-    """One tenant's instances by the slot of steady time in which their lease may lapse.
-
-    Each instance stands in one slot that counts; an entry in another one is a leftover and is passed over. Only names
-    are kept, in plain tuples and at most `HORIZON_MS` ahead, so that replaced content is not held by it.
-    """
-
-    slots: dict[int, list[tuple[str, str, int]]] = field(default_factory=lambda: defaultdict(list))
-    current: dict[tuple[str, str], int] = field(default_factory=dict)
-    reached: int = 0
-
-    def add(self, now_ms: int, due_ms: int, name: tuple[str, str]) -> None:
-        slot = max(min(due_ms, now_ms + HORIZON_MS) // SLOT_MS + 1, self.reached)
-        if self.current.get(name) != slot:
-            self.current[name] = slot
-            self.slots[slot].append((*name, due_ms))
-
-    def remove(self, name: tuple[str, str]) -> None:
-        self.current.pop(name, None)
-
-    def due(self, now_ms: int, most: int) -> list[tuple[str, str, int]]:
-        """Take up to `most` instances whose slot has begun, as service id, instance id, deadline."""
-        found: list[tuple[str, str, int]] = []
-        last = now_ms // SLOT_MS
-        if not self.reached:
-            self.reached = min(min(self.slots, default=last), last)
-        while self.reached <= last and len(found) < most:
-            slot = self.slots.get(self.reached, [])
-            room = most - len(found)
-            for service_id, instance_id, due_ms in slot[:room]:
-                if self.current.get((service_id, instance_id)) == self.reached:
-                    del self.current[service_id, instance_id]
-                    found.append((service_id, instance_id, due_ms))
-            if len(slot) > room:
-                del slot[:room]
-                break
-            self.slots.pop(self.reached, None)
-            self.reached += 1
-        return found
-
-
 class Expiry:
     """One replica's part in expiring the instances of all tenants."""
 
@@ -130,10 +86,11 @@ class Expiry:
         self._writes = writes
         self._clock = clock
         self._outage_after_ms = outage_after_ms
-        self._schedules: dict[Tenant, _Schedule] = defaultdict(_Schedule)
+        self._schedules: dict[Tenant, Schedule] = defaultdict(Schedule)
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
-        #: Tenants that this replica has given a pulse.
+        #: Tenants that this replica has given a pulse, and those whose part of the store did not take the last one.
         self._pulsed: set[Tenant] = set()
+        self._away: set[Tenant] = set()
         self.stats = ExpiryStats()
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._schedule_anew)
@@ -147,20 +104,29 @@ class Expiry:
             for change in outcome.changes:
                 due = now + change.row.ttl_ms if self._projector.live else now
                 self._schedules[tenant].add(now, due, _name(change.row))
+                self.protection.alive(tenant, (LeaseName(*_name(change.row)),))
             return
         for change in outcome.changes:
             if change.action == DELETE:
-                self._schedules[tenant].remove(_name(change.row))
-                if isinstance(event, InstanceExpired):
-                    self.protection.expired(tenant)
+                name = LeaseName(*_name(change.row))
+                self._schedules[tenant].remove(name)
+                if isinstance(event, InstanceExpired) and self._is_recent(event):
+                    self.protection.expired(tenant, name)
+                else:
+                    self.protection.left(tenant, name)
+
+    def _is_recent(self, event: Event) -> bool:
+        """Whether it happened lately. A replayed log tells of all that have ever expired."""
+        return self._projector.live or self._clock.wall_ms() - event.at_ms < WINDOW_MS
 
     def _schedule_anew(self, tenant: Tenant) -> None:
         """The log was replayed: look at everything it holds, leases may have little left."""
-        schedule = self._schedules[tenant] = _Schedule()
-        now = self._clock.steady_ms()
-        for service in self._projector.view(tenant).services.values():
+        schedule = self._schedules[tenant] = Schedule()
+        now, view = self._clock.steady_ms(), self._projector.view(tenant)
+        for service in view.services.values():
             for row in service.instances.values():
                 schedule.add(now, now, _name(row))
+        self.protection.keep(tenant, lambda name: view.instance(*name) is not None)
 
     def prompt(self, tenant: Tenant, name: LeaseName) -> None:
         """Look at this instance in the next tick. Prompts beyond the queue's limit are dropped: the sweep will look."""
@@ -175,18 +141,23 @@ class Expiry:
         for tenant, schedule in self._schedules.items():
             found = schedule.due(now, room)
             room -= len(found)
-            view = self._projector.view(tenant)
-            for service_id, instance_id, due_ms in found:
-                current = view.instance(service_id, instance_id)
-                if current is not None:
-                    due[tenant][LeaseName(service_id, instance_id)] = _Due(current, due_ms)
+            due[tenant].update(self._still_there(tenant, found))
         while not self._prompts.empty():
             tenant, name = self._prompts.get_nowait()
             self.stats.prompted += 1
             current = self._projector.view(tenant).instance(*name)
             if current is not None:
                 due[tenant].setdefault(name, _Due(current, now))
-        return {tenant: list(rows.values()) for tenant, rows in due.items()}
+        return {tenant: list(rows.values()) for tenant, rows in due.items() if rows}
+
+    def _still_there(self, tenant: Tenant, found: Iterable[tuple[str, str, int]]) -> dict[LeaseName, _Due]:
+        view = self._projector.view(tenant)
+        rows: dict[LeaseName, _Due] = {}
+        for service_id, instance_id, due_ms in found:
+            current = view.instance(service_id, instance_id)
+            if current is not None:
+                rows[LeaseName(service_id, instance_id)] = _Due(current, due_ms)
+        return rows
 
     # -- the sweep -----------------------------------------------------------------------------------------------------
 
@@ -204,37 +175,61 @@ class Expiry:
     async def sweep(self) -> None:
         """Ask about the leases that may have lapsed by now, and propose to expire those that have."""
         for tenant, rows in self._due().items():
-            for start in range(0, len(rows), ASK_MAX):
-                some = rows[start : start + ASK_MAX]
-                try:
-                    await self._judge(tenant, some)
-                except OutageSuspected as error:
-                    logger.warning("nobody is expired: %s", error.detail, extra={"action": "expiry_held"})
-                    self._look_again(tenant, some)
-                except HistoryChanged:
-                    self._look_again(tenant, some)
-                except StoreUnavailable as error:
-                    logger.warning("leases cannot be read: %s", error.detail, extra={"action": "sweep_failed"})
-                    self._look_again(tenant, some)
+            if tenant in self._away:
+                self._look_again(tenant, rows)
+                continue
+            try:
+                await self._judge(tenant, rows)
+            except OutageSuspected as error:
+                logger.warning("nobody is expired: %s", error.detail, extra={"action": "expiry_held"})
+                self._look_again(tenant, rows)
+            except HistoryChanged:
+                self._look_again(tenant, rows)
+            except StoreUnavailable as error:
+                logger.warning("leases cannot be read: %s", error.detail, extra={"action": "sweep_failed"})
+                self._look_again(tenant, rows)
 
-    async def _judge(self, tenant: Tenant, asked: Sequence[_Due]) -> None:
-        now = self._clock.steady_ms()
-        left = await self._store.remaining(tenant, [LeaseName(row.service_id, row.instance_id) for row, _ in asked])
-        self.stats.asked += len(asked)
-        lapsed, alive = [], []
-        for due, remaining_ms in zip(asked, left, strict=True):
-            if remaining_ms >= 0:
-                self._schedules[tenant].add(now, now + remaining_ms, _name(due.row))
-                alive.append(LeaseName(*_name(due.row)))
-            else:
-                lapsed.append(due)
-        self.protection.alive(tenant, alive)
-        if lapsed:
-            names = [LeaseName(*_name(due.row)) for due in lapsed]
-            if self.protection.believes(tenant, names, self._projector.view(tenant).instance_count):
-                await self._propose(tenant, lapsed)
-            else:
-                self._look_again(tenant, lapsed, HELD_MS)
+    async def _judge(self, tenant: Tenant, rows: list[_Due]) -> None:
+        """Propose those of the rows that have lapsed, and with them whoever lapsed in the same moment.
+
+        However many they are, they are believed or not as a whole: told of them one by one, the protection would
+        give away the first ones. The rows that were looked at beyond those given are added to the list.
+        """
+        lapsed = await self._ask(tenant, rows)
+        if not lapsed:
+            return
+        schedule = self._schedules[tenant]
+        ahead = self._still_there(tenant, schedule.ahead(self._clock.steady_ms(), ASK_PER_TICK_MAX))
+        for row, _ in rows:
+            ahead.pop(LeaseName(*_name(row)), None)
+        rows += ahead.values()
+        lapsed += await self._ask(tenant, list(ahead.values()))
+        # Who left while the store was asked must not be held: nobody would ever hear of it again.
+        view = self._projector.view(tenant)
+        lapsed = [due for due in lapsed if view.instance(*_name(due.row)) is not None]
+        names = [LeaseName(*_name(row)) for row, _ in lapsed]
+        if not self.protection.believes(tenant, names, view.instance_count):
+            self._look_again(tenant, lapsed, HELD_MS)
+            return
+        for start in range(0, len(lapsed), ASK_MAX):
+            await self._propose(tenant, lapsed[start : start + ASK_MAX])
+
+    async def _ask(self, tenant: Tenant, rows: Sequence[_Due]) -> list[_Due]:
+        """Those that have no lease. The others are scheduled for the end of theirs."""
+        lapsed: list[_Due] = []
+        for start in range(0, len(rows), ASK_MAX):
+            some = rows[start : start + ASK_MAX]
+            now, alive = self._clock.steady_ms(), []
+            left = await self._store.remaining(tenant, [LeaseName(*_name(row)) for row, _ in some])
+            self.stats.asked += len(some)
+            for due, remaining_ms in zip(some, left, strict=True):
+                if remaining_ms >= 0:
+                    self._schedules[tenant].add(now, now + remaining_ms, _name(due.row))
+                    alive.append(LeaseName(*_name(due.row)))
+                else:
+                    lapsed.append(due)
+            self.protection.alive(tenant, alive)
+        return lapsed
 
     async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
         epoch, sequence = self._projector.view(tenant).position
@@ -288,10 +283,21 @@ class Expiry:
         """Record that this replica can write; after a silence, re-arm leases first. Also compares the heads."""
         tenants = self._projector.tenants
         for start in range(0, len(tenants), PULSES_AT_ONCE):
-            try:
-                await asyncio.gather(*(self._pulse(tenant) for tenant in tenants[start : start + PULSES_AT_ONCE]))
-            except StoreUnavailable as error:
-                logger.warning("no pulse: %s", error.detail, extra={"action": "pulse_failed"})
+            some = tenants[start : start + PULSES_AT_ONCE]
+            found = await asyncio.gather(*(self._pulse(tenant) for tenant in some), return_exceptions=True)
+            failed = {tenant: error for tenant, error in zip(some, found, strict=True) if error is not None}
+            self._away.difference_update(some)
+            self._away.update(failed)
+            details: list[str] = []
+            for error in failed.values():
+                if not isinstance(error, StoreUnavailable):
+                    raise error
+                details.append(error.detail)
+            if details:
+                logger.warning("no pulse: %s", details[0], extra={"action": "pulse_failed"})
+            if self._away.issuperset(tenants[: start + len(some)]):
+                # Not one shard of a cluster, but all of the store: there is no need to wait for the others.
+                self._away.update(tenants)
                 return
 
     async def _pulse(self, tenant: Tenant) -> None:

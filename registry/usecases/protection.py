@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: Lapses within so many ms count together.
 WINDOW_MS: Final = 30_000
+#: Removals within so many ms are kept as one number.
+COUNTED_TOGETHER_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,23 @@ class Protection:
         """The tenants whose expiry is paused, and how many lapsed instances each keeps."""
         return {tenant: len(state.held) for tenant, state in self._states.items() if state.paused_ms is not None}
 
-    def expired(self, tenant: Tenant) -> None:
-        """An instance was removed, by whichever replica."""
+    def expired(self, tenant: Tenant, name: LeaseName) -> None:
+        """An instance was removed for its lapse, by whichever replica."""
         state, now = self._state(tenant), self._clock.steady_ms()
-        if state.expired and now - state.expired[-1][0] < 1000:
-            at, number = state.expired[-1]
-            state.expired[-1] = (at, number + 1)
-        else:
-            state.expired.append((now, 1))
+        if now >= state.released_until_ms:
+            self._count(state, now)
+        state.held.pop(name, None)
+        if state.paused_ms is not None and not state.held:
+            # That replica has waited for as long as the rule says: its judgement is not to be waited for once more.
+            self._release(tenant, state, now, "another replica has removed the last of them")
+
+    def left(self, tenant: Tenant, name: LeaseName) -> None:
+        """An instance is there no more, and not for a lapse: nobody waits for it to beat."""
+        self.alive(tenant, (name,))
+
+    def keep(self, tenant: Tenant, present: Callable[[LeaseName], bool]) -> None:
+        """The view is another one: hold only those that are still there."""
+        self.alive(tenant, [name for name in self._state(tenant).held if not present(name)])
 
     def alive(self, tenant: Tenant, names: Iterable[LeaseName]) -> None:
         """These have a lease: they were not held in vain."""
@@ -74,7 +85,8 @@ class Protection:
         if state is not None and state.held:
             for name in names:
                 state.held.pop(name, None)
-            self._end_early(tenant, state)
+            if state.paused_ms is not None and not state.held:
+                self._end(tenant, state, "none of them is missing any more")
 
     def believes(self, tenant: Tenant, lapsed: Iterable[LeaseName], instances: int) -> bool:
         """Whether these may be removed. Those that may not are counted as held.
@@ -89,8 +101,7 @@ class Protection:
             state.expired.popleft()
         state.held.update(dict.fromkeys(lapsed))
         if state.paused_ms is not None and now - state.paused_ms >= self._rule.hold_ms:
-            self._end(tenant, state, "the time set is over")
-            state.released_until_ms = now + WINDOW_MS
+            self._release(tenant, state, now, "the time set is over")
             return True
         gone = sum(number for _, number in state.expired)
         if len(state.held) + gone < self._limit(instances + gone):
@@ -102,6 +113,13 @@ class Protection:
         if state.paused_ms is None:
             self._begin(tenant, state, now, instances)
         return False
+
+    def _count(self, state: _State, now: int) -> None:
+        if state.expired and now - state.expired[-1][0] < COUNTED_TOGETHER_MS:
+            at, number = state.expired[-1]
+            state.expired[-1] = (at, number + 1)
+        else:
+            state.expired.append((now, 1))
 
     def _limit(self, instances: int) -> float:
         return max(self._rule.least, self._rule.share * instances) if self._rule.share < 1 else float("inf")
@@ -124,13 +142,15 @@ class Protection:
             extra={"action": "expiry_paused", "tenant": str(tenant)},
         )
 
-    def _end_early(self, tenant: Tenant, state: _State) -> None:
-        if state.paused_ms is not None and not state.held:
-            self._end(tenant, state, "all of them beat again")
+    def _release(self, tenant: Tenant, state: _State, now: int, why: str) -> None:
+        """End the pause, and let those go that it was about: they are not the beginning of another one."""
+        self._end(tenant, state, why)
+        state.expired.clear()
+        state.released_until_ms = now + WINDOW_MS
 
     def _end(self, tenant: Tenant, state: _State, why: str) -> None:
         logger.error(
-            "expiry of %s goes on: %s; %d instances had lapsed",
+            "expiry of %s goes on: %s; %d instances had not beaten",
             tenant,
             why,
             len(state.held),

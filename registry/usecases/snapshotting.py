@@ -7,8 +7,9 @@ it. A tenant is due when so many events have come that reading them would cost a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +17,7 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import encode_event
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import Mark, take
+from registry.domain.snapshot import FORMAT, Mark, take
 from registry.domain.view import RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.projection.saving import save
@@ -26,12 +27,17 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between looks whether a snapshot is due.
 LOOK_EVERY_S: Final = 5.0
-#: The right to write, ms. It is asked for again with every tenant.
+#: The right to write, ms: longer than it takes. Given back by whoever is done.
 HOLD_MS: Final = 120_000
+GIVEN_BACK_MS: Final = 1
 #: At a stop, so many events are enough for a last snapshot.
 EVENTS_AT_STOP: Final = 1000
 #: Snapshots that reach back as far as history is kept are spaced so that there are about so many.
 HISTORY_STEPS: Final = 4
+#: A snapshot that is not part of the log may be one with which a log is being seeded; after so long (ms) it is not.
+STRAY_KEPT_MS: Final = 3_600_000
+#: A stop waits so long (seconds) for last snapshots.
+LEAVE_WITHIN_S: Final = 10.0
 #: An event's entry costs a start about as much as so many instances of a snapshot.
 INSTANCES_PER_EVENT: Final = 4
 
@@ -82,6 +88,8 @@ class Snapshotting:
         self.readers: dict[Tenant, dict[str, Position]] = {}
         #: Tenants of which no snapshot may be taken here, because replicas differ.
         self.distrusted: set[Tenant] = set()
+        #: Between which moments (Unix ms) snapshots were taken that may hold what replicas differed in.
+        self._suspected: dict[Tenant, tuple[int, int]] = {}
         self._newest: dict[Tenant, Position] = {}
         self.stats = SnapshotStats()
 
@@ -93,9 +101,20 @@ class Snapshotting:
                 await self._look(tenant, self._retention.every_events)
 
     async def leave(self) -> None:
-        """The replica stops: write what is due, so that the next start is short."""
-        for tenant in self._projector.tenants:
-            await self._look(tenant, EVENTS_AT_STOP)
+        """The replica stops: write what is due, so that the next start is short, within the time of a stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                for tenant in self._projector.tenants:
+                    await self._look(tenant, EVENTS_AT_STOP)
+
+    def suspect(self, tenant: Tenant, since_ms: int, until_ms: int) -> None:
+        """Replicas have differed between these moments: as soon as they agree, replace the snapshots taken then.
+
+        Else a replica that is started from one of them would bring the difference back, and once it is no longer the
+        newest thing there is, all of them would be healed with it.
+        """
+        earlier = self._suspected.get(tenant)
+        self._suspected[tenant] = (since_ms if earlier is None else min(since_ms, earlier[0]), until_ms)
 
     async def _look(self, tenant: Tenant, events: int) -> None:
         try:
@@ -109,6 +128,10 @@ class Snapshotting:
             )
 
     def _is_due(self, view: RegistryView, events: int) -> bool:
+        if view.tenant in self.distrusted:
+            return False
+        if view.tenant in self._suspected:
+            return True
         epoch, sequence = view.position
         newest = self._newest.get(view.tenant, ORIGIN)
         since = sequence - (newest.sequence if newest.epoch == epoch else 0)
@@ -119,23 +142,34 @@ class Snapshotting:
 
         Then drop what is not needed any more. Raises StoreUnavailable.
         """
-        view = self._projector.view(tenant)
-        if not self._is_due(view, events) or tenant in self.distrusted:
+        if not self._is_due(self._projector.view(tenant), events):
             return None
         if not await self._store.snapshots.hold(tenant, self._projector.replica, HOLD_MS):
             return None
-        marks = await self._store.snapshots.marks(tenant)
-        self._newest[tenant] = max((mark.position for mark in marks), default=ORIGIN)
+        mark = await self._write(tenant, events)
+        if mark is not None:
+            await self._store.snapshots.hold(tenant, self._projector.replica, GIVEN_BACK_MS)
+        return mark
+
+    async def _write(self, tenant: Tenant, events: int) -> Mark | None:
+        marks = [mark for mark in await self._store.snapshots.marks(tenant) if mark.format == FORMAT]
+        head = await self._store.head(tenant)
         view = self._projector.view(tenant)
+        own = [mark for mark in marks if view.includes(mark.position)]
+        self._newest[tenant] = max((mark.position for mark in own), default=ORIGIN)
+        suspected = self._suspects(tenant, own)
         newest = self._projector.newest_event(tenant)
         if newest is None or not self._is_due(view, events):
             return None
-        began = self._clock.steady_ms()
-        position = view.position
-        chunks = take(view, encode_event(newest))
-        mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._projector.replica)
+        if any(view.position < mark.position <= head for mark in marks):
+            # Another replica is further ahead, perhaps in a history that this one has not heard of yet.
+            return None
+        began, position = self._clock.steady_ms(), view.position
+        last = encode_event(newest)
+        mark = await self._save(tenant, position, last, take(view, last))
         if mark is None:
             return None
+        self._suspected.pop(tenant, None)
         self._newest[tenant] = position
         self.stats.written += 1
         self.stats.size, self.stats.took_ms = mark.size, self._clock.steady_ms() - began
@@ -148,8 +182,35 @@ class Snapshotting:
             self.stats.took_ms,
             extra={"action": "snapshot_written", "tenant": str(tenant)},
         )
-        await self._drop_old(tenant, [mark, *marks])
+        older = [other for other in own if other.position != position]
+        strays = [other for other in marks if other not in own and mark.at_ms - other.at_ms > STRAY_KEPT_MS]
+        for other in (*strays, *(other for other in older if other in suspected)):
+            await self._store.snapshots.drop(tenant, other)
+        await self._drop_old(tenant, [mark, *(other for other in older if other not in suspected)])
         return mark
+
+    def _suspects(self, tenant: Tenant, marks: Sequence[Mark]) -> list[Mark]:
+        """The snapshots that are to be replaced. When there are none, none are suspected any more."""
+        since_ms, until_ms = self._suspected.get(tenant, (0, -1))
+        found = [mark for mark in marks if since_ms <= mark.at_ms <= until_ms]
+        if not found:
+            self._suspected.pop(tenant, None)
+        return found
+
+    async def _save(self, tenant: Tenant, position: Position, last: bytes, chunks: Iterable[bytes]) -> Mark | None:
+        """Write it, if its place is part of the log when that begins and still when it is done.
+
+        A log that has lost its tail knows nothing of what this view holds beyond it; and a snapshot of a place that
+        is not there leads nowhere. Nor does one whose last event a later version has written with more in it than
+        this version knows: by its bytes readers prove that the snapshot belongs to the log.
+        """
+        if await self._store.entry(tenant, position) != last:
+            return None
+        mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._projector.replica)
+        if mark is None or await self._store.entry(tenant, position) == last:
+            return mark
+        await self._store.snapshots.drop(tenant, mark)
+        return None
 
     async def _drop_old(self, tenant: Tenant, marks: Sequence[Mark]) -> None:
         """Keep what retention asks for, and the log from the eldest of it on, or from where a reader still is."""

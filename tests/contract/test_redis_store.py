@@ -183,6 +183,17 @@ async def test_a_server_that_was_really_restarted_is_noticed(own_server: RedisSe
     await store.close()
 
 
+async def test_the_mark_of_a_rearming_outlasts_any_outage_setting(
+    store: RedisStore, redis: Redis, key_prefix: str
+) -> None:
+    """With more than a minute allowed, a resumption must still be told from none at all."""
+    assert await store.rearm(TENANT, [LEASE])
+    mark = Keys(key_prefix).rearming(TENANT)
+    assert await redis.pttl(mark) == -1
+    await redis.set(mark, int(await redis.get(mark) or 0) - 3_000_000, keepttl=True)
+    assert await store.rearm(TENANT, [LEASE], going_on_ms=3_600_000)
+
+
 async def test_a_pulse_of_an_earlier_version_counts_as_of_another_run(
     store: RedisStore, redis: Redis, key_prefix: str
 ) -> None:
@@ -210,6 +221,9 @@ async def test_chunks_of_a_snapshot_that_was_never_completed_lapse(
     await store.snapshots.put_chunk(TENANT, position, 1, b"b")
     assert await store.snapshots.put_mark(TENANT, mark_of(position, 2))
     assert [await redis.pttl(key) for key in keys] == [-1, -1]
+    # Written again, as by a second replica that took the first for dead and then died itself.
+    await store.snapshots.put_chunk(TENANT, position, 0, b"a")
+    assert [await redis.pttl(key) for key in keys] == [-1, -1], "an hour later it would be gone"
     await store.snapshots.drop(TENANT, mark_of(position, 2))
     assert await redis.exists(*keys, Keys(key_prefix).snapshots(TENANT)) == 0
 

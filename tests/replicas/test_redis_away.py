@@ -21,7 +21,7 @@ from tests.support.far_redis import Line
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.replica import Replica, replica
 from tests.support.waiting import until_sync
-from tests.support.websocket import PING, PONG, beat_by_socket
+from tests.support.websocket import PING, PONG, beat_by_socket, watch
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,24 @@ def test_reads_are_answered_from_the_view(api: Api, away: None) -> None:
     assert ids(api.find(rev="old")) == ["i"]
     assert_refused(api.find("nobody"), 500011)
     ok(api.batch([{"service": {"serviceName": "*"}}]))
+
+
+def test_a_watch_for_what_was_found_meanwhile_is_not_deaf(api: Api, server: RedisServer) -> None:
+    """That the consumer depends on what it found could not be written down: its watch ends when somebody would have
+    been told, so that it comes back and pulls."""
+    api.service("consumer", serviceId="consumer")
+    server.pause()
+    try:
+        assert ids(api.find(consumer="consumer")) == ["i"]
+    finally:
+        server.resume()
+    with watch(api, "consumer") as socket:
+        until_sync(lambda: api.put("/microservices/s/instances/i/status?value=DOWN").status == 200, "Redis to be back")
+        socket.until_end()
+    ok(api.find(consumer="consumer"))
+    with watch(api, "consumer") as socket:
+        ok(api.put("/microservices/s/instances/i/status?value=UP"))
+        assert socket.next_event()["instance"]["status"] == "UP"
 
 
 def test_writes_fail_as_ours(api: Api, away: None) -> None:

@@ -615,7 +615,7 @@ async def test_a_replica_that_claimed_more_and_died_is_not_waited_for_long(serve
     (a,) = await replicas(server, "a")
     await empty(server)
     claim = Position(NOW + 1, 10**6).text().encode()
-    await a.store.snapshots.exchange(T, "dead", claim, mending.CLAIM_KEPT_MS)
+    await a.store.snapshots.exchange(T, mending.CLAIMS + "dead", claim, mending.CLAIM_KEPT_MS)
     began = virtual_ms()
     await a.look()
     assert virtual_ms() - began <= mending.CLAIMS_WAITS_MAX * mending.CLAIMS_WAIT_S * 1000 + 1000
@@ -627,7 +627,7 @@ async def test_what_is_no_claim_keeps_nobody_from_seeding(server: MemoryServer) 
     (a,) = await replicas(server, "a")
     await empty(server)
     for name, said in {"x": b"\xff\xfe", "y": b"", "z": b"9-"}.items():
-        await a.store.snapshots.exchange(T, name, said, mending.CLAIM_KEPT_MS)
+        await a.store.snapshots.exchange(T, mending.CLAIMS + name, said, mending.CLAIM_KEPT_MS)
     await a.look()
     assert a.projector.mending.seeded == 1
 

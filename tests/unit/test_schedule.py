@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.usecases.expiry import HORIZON_MS, SLOT_MS, _Schedule
+from registry.usecases.schedule import HORIZON_MS, SAME_MOMENT_MS, SLOT_MS, Schedule
 
 A, B = ("s", "a"), ("s", "b")
 DAY_MS = 86_400_000
@@ -18,7 +18,7 @@ def names(found: list[tuple[str, str, int]]) -> list[str]:
 
 def test_a_short_lease_does_not_wait_for_a_long_one_registered_before() -> None:
     """Else a dead instance stays until the eldest lease of its tenant ends."""
-    schedule = _Schedule()
+    schedule = Schedule()
     schedule.add(0, DAY_MS, A)
     assert schedule.due(0, MANY) == []
     schedule.add(1000, 6000, B)
@@ -28,7 +28,7 @@ def test_a_short_lease_does_not_wait_for_a_long_one_registered_before() -> None:
 
 def test_a_newer_deadline_replaces_the_older_one() -> None:
     """An instance that registers again and again is asked about once, and stands in the schedule once."""
-    schedule = _Schedule()
+    schedule = Schedule()
     for now in range(0, 50_000, 50):
         schedule.add(now, now + DAY_MS, A)
     assert len(schedule.current) == 1
@@ -36,7 +36,7 @@ def test_a_newer_deadline_replaces_the_older_one() -> None:
 
 
 def test_what_was_removed_is_not_asked_about() -> None:
-    schedule = _Schedule()
+    schedule = Schedule()
     schedule.add(0, 100, A)
     schedule.remove(A)
     assert schedule.due(10_000, MANY) == []
@@ -44,14 +44,14 @@ def test_what_was_removed_is_not_asked_about() -> None:
 
 def test_a_long_lease_is_looked_at_in_between() -> None:
     """So leftovers of replaced registrations go after the horizon, not after years."""
-    schedule = _Schedule()
+    schedule = Schedule()
     schedule.add(0, 100 * DAY_MS, A)
     assert names(schedule.due(HORIZON_MS + 2 * SLOT_MS, MANY)) == ["a"]
     assert not schedule.slots
 
 
 def test_a_tick_takes_no_more_than_it_may() -> None:
-    schedule = _Schedule()
+    schedule = Schedule()
     for number in range(10):
         schedule.add(0, 50, ("s", str(number)))
     first = schedule.due(1000, 4)
@@ -59,10 +59,28 @@ def test_a_tick_takes_no_more_than_it_may() -> None:
     assert sorted(names(first) + names(schedule.due(1000, MANY))) == [str(number) for number in range(10)]
 
 
+def test_those_that_are_due_in_a_moment_can_be_looked_at_where_they_are() -> None:
+    """Each is told once, nobody who has moved on is, and nobody is due any later for it."""
+    schedule = Schedule()
+    schedule.add(0, 1000, A)
+    schedule.add(0, 1000 + SAME_MOMENT_MS - SLOT_MS, B)
+    schedule.add(0, 1000 + 2 * SAME_MOMENT_MS, ("s", "later"))
+    schedule.add(0, 1000, ("s", "moved"))
+    schedule.add(0, 9000, ("s", "moved"))
+    schedule.add(0, 1000, ("s", "removed"))
+    schedule.remove(("s", "removed"))
+    assert schedule.due(999, MANY) == []
+    for _ in range(2):
+        assert names(schedule.ahead(1000, MANY)) == ["a", "b"]
+    assert names(schedule.ahead(1000, 1)) == ["a"]
+    assert names(schedule.due(1000 + SLOT_MS, MANY)) == ["a"]
+    assert names(schedule.due(1000 + SAME_MOMENT_MS, MANY)) == ["b"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20_000), st.integers(0, 2_000)), max_size=40))
 def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int]]) -> None:
     """Whatever was registered when, in whatever order."""
-    schedule, now = _Schedule(), 0
+    schedule, now = Schedule(), 0
     deadlines: dict[tuple[str, str], int] = {}
     for number, ahead, passed in steps:
         name = ("s", str(number))

@@ -11,5 +11,6 @@ local leases = cmsgpack.unpack(ARGV[1])
 for i = 1, #leases, 2 do
   redis.call('SET', KEYS[1] .. leases[i], '1', 'PX', leases[i + 1])
 end
-redis.call('SET', KEYS[2], string.format('%.0f', now_ms), 'PX', 60000)
+-- No time to live: what may pass until the resumption is for the replicas to say, not for this mark.
+redis.call('SET', KEYS[2], string.format('%.0f', now_ms))
 return 1

@@ -1,0 +1,75 @@
+"""Kept: connections at hand for the commands that are run all the time.
+
+To take a connection from redis-py's pool and to give it back costs more than the command itself: locks, conditions,
+counters, and a look at the socket. What is kept here is taken and given back without any of that; the pool still makes
+the connections, limits their number, and is asked again whenever one has ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+
+class Kept:
+    """Runs commands of one client. Errors are redis-py's; nothing is sent twice."""
+
+    def __init__(self, client: Redis) -> None:
+        self._pool = client.connection_pool
+        self._meanings = client.response_callbacks
+        self._free: list[AbstractConnection] = []
+        #: Calls that wait for the pool, because every connection is in use.
+        self._waiting = 0
+
+    async def execute(self, name: str, *arguments: Any) -> Any:
+        connection = self._free.pop() if self._free else await self._from_pool()
+        if not _is_open(connection):
+            await self._end(connection)
+            connection = await self._from_pool()
+        try:
+            await connection.send_command(name, *arguments, check_health=False)
+            reply = await connection.read_response()
+        except ResponseError:
+            await self._give_back(connection)  # it has answered
+            raise
+        except BaseException:
+            await self._end(connection)
+            raise
+        if self._waiting:
+            await self._give_back(connection)
+        else:
+            self._free.append(connection)
+        meaning = self._meanings.get(name)
+        return reply if meaning is None else meaning(reply)
+
+    async def _from_pool(self) -> AbstractConnection:
+        self._waiting += 1
+        try:
+            connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+            return connection
+        finally:
+            self._waiting -= 1
+
+    async def _give_back(self, connection: AbstractConnection) -> None:
+        if self._waiting or not _is_open(connection):
+            await self._pool.release(connection)
+        else:
+            self._free.append(connection)
+
+    async def _end(self, connection: AbstractConnection) -> None:
+        """Close it: whatever it may still be sent belongs to nobody. The pool opens it again when it is needed."""
+        try:
+            await connection.disconnect(nowait=True)
+        except (RedisError, OSError):
+            pass
+        finally:
+            await self._pool.release(connection)
+
+
+def _is_open(connection: AbstractConnection) -> bool:
+    """Whether nobody has closed it: the server, for one, that was started anew."""
+    reader = connection._reader
+    return connection.is_connected and reader is not None and not reader.at_eof()

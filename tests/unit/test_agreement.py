@@ -1,0 +1,168 @@
+"""Agreement in virtual time: a difference is healed for good, and comparing never gets in anybody's way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from registry.domain.events import Event
+from registry.domain.view import DEFAULT_TENANT
+from registry.projection.restoring import LogDamaged, restore
+from registry.store.memory_store import MemoryServer
+from registry.usecases import agreement
+from registry.usecases.agreement import HEAL_FROM_MS
+from registry.usecases.snapshotting import HOLD_MS, Retention
+from tests.support.builders import instance, instance_registered, microservice, service_registered
+from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, append, digests, empty, restamped
+from tests.support.memory_replica import virtual_ms as now_ms
+
+T = DEFAULT_TENANT
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return VIRTUAL
+
+
+@pytest.fixture
+def server() -> MemoryServer:
+    return MemoryServer(now_ms)
+
+
+async def come(server: MemoryServer, number: int, by: str = "w") -> None:
+    events: list[Event] = [instance_registered(instance("cart", f"{by}{n}"), chosen=True) for n in range(number)]
+    if not server.of(T).events:
+        events.insert(0, service_registered(microservice("cart"), chosen=True))
+    await append(server, *restamped(events, by, now_ms()))
+
+
+def falsify(one: MemoryReplica) -> None:
+    """A bit flips in this replica's memory."""
+    row = one.view.services["cart"]
+    row.instances["w0"] = structs.replace(row.instances["w0"], digest=b"flipped".ljust(20))
+
+
+async def compare(*lanes: MemoryReplica) -> None:
+    for one in lanes:
+        await one.follow()
+        await one.agreement.compare(T)
+
+
+def pair(server: MemoryServer) -> tuple[MemoryReplica, MemoryReplica]:
+    retention = Retention(1, 2)
+    return MemoryReplica(server, "right", retention=retention), MemoryReplica(server, "wrong", retention=retention)
+
+
+async def differing(server: MemoryServer) -> tuple[MemoryReplica, MemoryReplica]:
+    """One of two replicas holds something wrong, and has written it into the newest snapshot."""
+    right, wrong = pair(server)
+    await come(server, 9)
+    await wrong.follow()
+    assert await wrong.snapshotting.write(T, 1)
+    await asyncio.sleep(2 * HEAL_FROM_MS / 1000)
+    await come(server, 9, "x")
+    await compare(right, wrong)
+    falsify(wrong)
+    assert await wrong.snapshotting.write(T, 1)
+    return right, wrong
+
+
+async def healed(server: MemoryServer) -> tuple[MemoryReplica, MemoryReplica]:
+    right, wrong = await differing(server)
+    assert digests(right.view) != digests(wrong.view)
+    for _ in range(3):
+        await compare(right, wrong)
+    assert digests(right.view) == digests(wrong.view)
+    assert right.snapshotting.distrusted == wrong.snapshotting.distrusted == set()
+    return right, wrong
+
+
+async def test_a_snapshot_with_the_difference_is_replaced(server: MemoryServer) -> None:
+    """Else it comes back with the next replica that starts."""
+    right, wrong = await healed(server)
+    written = await wrong.snapshotting.write(T, 1_000_000)
+    assert written is not None
+    assert digests((await restore(FlakyStore(server), T, "new")).view) == digests(right.view)
+    assert await wrong.snapshotting.write(T, 1_000_000) is None, "once"
+    await asyncio.sleep(HOLD_MS / 1000)
+    assert await right.snapshotting.write(T, 1_000_000) is None, "by one of them"
+
+
+async def test_a_snapshot_with_the_difference_is_forgotten(server: MemoryServer) -> None:
+    """Where a later one replaces it: all replicas would be healed with the wrong one some day."""
+    right, wrong = await healed(server)
+    suspect = (await FlakyStore(server).snapshots.marks(T))[0]
+    await come(server, 1, "y")
+    await compare(right, wrong)
+    written = await wrong.snapshotting.write(T, 1_000_000)
+    assert written is not None
+    marks = await FlakyStore(server).snapshots.marks(T)
+    assert suspect not in marks
+    assert [mark.position for mark in marks] == [written.position, marks[1].position]
+    await asyncio.sleep(2 * HEAL_FROM_MS / 1000)
+    for before_ms in (now_ms(), written.at_ms):
+        assert digests((await restore(FlakyStore(server), T, "new", before_ms)).view) == digests(right.view)
+
+
+async def test_a_difference_over_a_damaged_log_ends_nobody(
+    server: MemoryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both replicas would stop at once, and neither could be started again."""
+    right, wrong = await differing(server)
+    log = server.of(T)
+    log.snapshots.marks.clear()
+    server.trim(T, log.head)
+    with pytest.raises(LogDamaged):
+        await restore(FlakyStore(server), T, "new")
+    for _ in range(2):
+        await compare(right, wrong)
+    assert wrong.snapshotting.distrusted == {T}
+    assert right.view.instance_count == 18
+    assert [r for r in caplog.records if r.__dict__.get("action") == "heal_failed"]
+
+
+async def test_comparing_does_not_overwrite_a_claim(server: MemoryServer) -> None:
+    """What a replica holds and how far it is while a log is seeded are told in one place; the latter decides."""
+    ahead, behind = pair(server)
+    await come(server, 5)
+    await behind.follow()
+    await come(server, 5, "x")
+    await ahead.follow()
+    await empty(server)
+    first = asyncio.create_task(behind.look())
+    await asyncio.sleep(0.5)
+    second = asyncio.create_task(ahead.look())
+    await asyncio.sleep(0.3)
+    for one in (ahead, behind):
+        await one.agreement.compare(T)
+    await asyncio.gather(first, second)
+    assert (ahead.projector.mending.seeded, behind.projector.mending.seeded) == (1, 0)
+
+
+async def test_a_difference_is_found_however_long_a_round_takes(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With millions of instances it takes a minute: what another replica said must count until then."""
+    monkeypatch.setattr(agreement, "STEP_ROWS", 1)
+    right, wrong = pair(server)
+    await come(server, 1)
+    services = [service_registered(microservice(f"s{n}"), chosen=True) for n in range(1200)]
+    await append(server, *restamped(services, "s", now_ms()))
+    await right.follow()
+    await wrong.follow()
+    falsify(wrong)
+    running = [asyncio.create_task(right.agreement.run())]
+    await asyncio.sleep(32)  # so that neither speaks shortly after the other
+    running.append(asyncio.create_task(wrong.agreement.run()))
+    await asyncio.sleep(250)
+    for task in running:
+        task.cancel()
+    await asyncio.wait(running)
+    assert right.agreement.stats.rounds < 5
+    assert digests(right.view) == digests(wrong.view)
+    assert wrong.agreement.stats.differences > 0

@@ -1,0 +1,334 @@
+"""Protection and the sweep in virtual time: who is removed at once, who is kept for a while, and when a pause ends.
+
+Two replicas over one store; leases of five seconds; expiry pauses for ten or more that lapse within thirty seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from registry.domain.errors import StoreUnavailable
+from registry.domain.events import Event, InstanceExpired, InstanceUnregistered, decode_event
+from registry.domain.model import HealthCheck
+from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.store.memory_store import MemoryServer
+from registry.store.port import LeaseName, Pulse
+from registry.usecases.protection import WINDOW_MS, MassLapse
+from tests.support.builders import instance, instance_registered, microservice, service_registered
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, restamped, virtual_ms
+
+T = DEFAULT_TENANT
+LEASE_S = 5.0
+TICK_S = 0.1
+HOLD_S = 4.0
+RULE = MassLapse(0.5, 10, int(HOLD_S * 1000))
+SHORT = HealthCheck(interval=5, times=0)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return VIRTUAL
+
+
+@pytest.fixture
+def server() -> MemoryServer:
+    return MemoryServer(virtual_ms)
+
+
+def lane(server: MemoryServer, name: str, rule: MassLapse = RULE) -> MemoryReplica:
+    return MemoryReplica(server, name, lapse=rule)
+
+
+async def come(server: MemoryServer, names: Iterable[str], tenant: Tenant = T) -> None:
+    """Instances with a short lease from now."""
+    events: list[Event] = [
+        instance_registered(structs.replace(instance("cart", name), health_check=SHORT), chosen=True) for name in names
+    ]
+    if not server.of(tenant).events:
+        events.insert(0, service_registered(microservice("cart"), chosen=True))
+    by = f"w{len(server.of(tenant).events)}"
+    await append(server, *restamped(events, by, virtual_ms(), 0), tenant=tenant)
+
+
+def many(number: int) -> list[str]:
+    return [f"i{n}" for n in range(number)]
+
+
+async def tick(*lanes: MemoryReplica) -> None:
+    """What each replica does ten times a second."""
+    for one in lanes:
+        await one.follow()
+        await one.expiry.pulse()
+        await one.expiry.sweep()
+
+
+async def go_on(seconds: float, *lanes: MemoryReplica) -> None:
+    end = virtual_ms() + seconds * 1000
+    while virtual_ms() < end:
+        await tick(*lanes)
+        await asyncio.sleep(TICK_S)
+
+
+async def pulse_only(seconds: float, one: MemoryReplica) -> None:
+    """A replica that can write, so that nobody takes the time for an outage, and judges nobody."""
+    for _ in range(round(seconds / TICK_S)):
+        await one.expiry.pulse()
+        await asyncio.sleep(TICK_S)
+
+
+async def until(condition: Callable[[], bool], *lanes: MemoryReplica) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await tick(*lanes)
+        await asyncio.sleep(TICK_S)
+    raise AssertionError("it never came")
+
+
+def there(one: MemoryReplica) -> set[str]:
+    return set(one.view.services["cart"].instances)
+
+
+def removed(server: MemoryServer) -> list[str]:
+    events = [decode_event(payload) for _, payload in server.of(T).events]
+    return [event.instance_id for event in events if isinstance(event, InstanceExpired)]
+
+
+def paused(one: MemoryReplica) -> bool:
+    return T in one.protection.held()
+
+
+def said(caplog: pytest.LogCaptureFixture, action: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.__dict__.get("action") == action]
+
+
+# -- who lapses together -----------------------------------------------------------------------------------------------
+
+
+async def test_those_of_whom_is_heard_one_by_one_lapse_together(server: MemoryServer) -> None:
+    """The store tells of some a little before the sweep would look: the first nine must not go for it."""
+    one = lane(server, "a")
+    await come(server, many(20))
+    await go_on(LEASE_S - 0.05, one)
+    await asyncio.sleep(0.06)
+    for name in many(9):
+        one.expiry.prompt(T, LeaseName("cart", name))
+    await one.expiry.pulse()
+    await one.expiry.sweep()
+    assert removed(server) == []
+    assert one.protection.held() == {T: 20}
+
+
+@pytest.mark.parametrize("early_ms", range(0, 100, 7))
+async def test_a_slot_that_ends_between_them_does_not_part_them(server: MemoryServer, early_ms: int) -> None:
+    """A replica knows each deadline up to the time an answer took; half of them fall into the slot before."""
+    one = lane(server, "a")
+    await come(server, many(20))
+    await one.follow()
+    await one.expiry.pulse()
+    now = virtual_ms()
+    schedule = one.expiry._schedules[T]
+    for n, name in enumerate(many(20)):
+        schedule.add(now, now + int(LEASE_S * 1000) - (early_ms if n < 9 else 0), ("cart", name))
+    await go_on(LEASE_S + 1, one)
+    assert removed(server) == []
+
+
+async def test_more_than_are_asked_about_at_once_are_judged_as_a_whole(server: MemoryServer) -> None:
+    """Five thousand at once are not two thousand that are no half of them, and then the rest."""
+    one = lane(server, "a", MassLapse(0.5, 1000, 60_000))
+    await come(server, many(5000))
+    await go_on(LEASE_S + 1, one)
+    assert removed(server) == []
+    assert one.protection.held() == {T: 5000}
+
+
+async def test_few_go_at_once(server: MemoryServer) -> None:
+    """Below the least number nobody waits; and who is due a moment later is not taken with them."""
+    one = lane(server, "a")
+    await come(server, many(8))
+    await asyncio.sleep(0.25)
+    await come(server, ["later"])
+    await until(lambda: len(removed(server)) == 8, one)
+    assert there(one) == {"later"}
+    assert not paused(one)
+
+
+async def test_a_replayed_log_of_old_lapses_pauses_nothing(server: MemoryServer) -> None:
+    """A replica that starts reads of everybody who has ever gone; the next one that dies must go at once."""
+    old = lane(server, "a")
+    for round_ in range(4):
+        await come(server, [f"{round_}-{n}" for n in range(9)])
+        await go_on(LEASE_S + 1 + WINDOW_MS / 1000, old)
+    assert len(removed(server)) == 36
+    await come(server, ["i"])
+    await pulse_only(LEASE_S - 1, old)
+    fresh = lane(server, "b")
+    await go_on(2.5, fresh)
+    assert removed(server)[-1] == "i"
+    assert fresh.protection.pauses == 0
+
+
+async def test_a_replayed_log_of_lapses_of_this_moment_counts(server: MemoryServer) -> None:
+    """A replica that is restarted in the midst of it must not begin to count anew."""
+    old = lane(server, "a")
+    await come(server, many(9))
+    await go_on(LEASE_S + 1, old)
+    assert len(removed(server)) == 9
+    await come(server, ["x", "y"])
+    await pulse_only(LEASE_S + 0.1, old)
+    fresh = lane(server, "b")
+    await go_on(1, old, fresh)
+    assert (len(removed(server)), fresh.protection.pauses) == (9, 1)
+
+
+# -- how a pause ends --------------------------------------------------------------------------------------------------
+
+
+async def held_on_two(server: MemoryServer) -> tuple[MemoryReplica, MemoryReplica]:
+    """Twenty of twenty have lapsed; the second replica has stood still meanwhile and pauses later."""
+    first, second = lane(server, "a"), lane(server, "b")
+    await come(server, many(20))
+    await go_on(LEASE_S - 0.5, first, second)
+    await go_on(1.5, first)
+    assert paused(first)
+    await tick(second)
+    assert paused(second)
+    return first, second
+
+
+async def test_a_pause_ends_where_another_replica_has_removed_them(
+    server: MemoryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else this replica tells of it for ever, and keeps nobody when it comes to the next one."""
+    first, second = await held_on_two(server)
+    await until(lambda: there(first) == set(), first)
+    assert paused(second)
+    await tick(second)
+    assert not paused(second)
+    assert said(caplog, "expiry_resumed")[1:] == [
+        "expiry of default/default goes on: another replica has removed the last of them; 0 instances had not beaten"
+    ]
+
+
+async def test_after_such_an_end_the_next_one_to_lapse_goes_at_once(server: MemoryServer) -> None:
+    """The twenty that have gone are not the beginning of another pause, on either replica, even much later."""
+    first, second = await held_on_two(server)
+    await until(lambda: there(first) == set(), first, second)
+    for wait_s in (0, WINDOW_MS / 1000 - LEASE_S + 0.5):
+        await go_on(wait_s, first, second)
+        await come(server, ["next"])
+        await go_on(LEASE_S + 0.5, second)
+        assert there(second) == set()
+    assert (first.protection.pauses, second.protection.pauses) == (1, 1)
+
+
+async def test_a_pause_ends_when_the_last_one_held_unregisters(server: MemoryServer) -> None:
+    """Whoever says goodbye is not waited for."""
+    one = lane(server, "a")
+    await come(server, many(20))
+    await go_on(LEASE_S + 1, one)
+    assert one.protection.held() == {T: 20}
+    await one.instances.unregister(T, "cart", "i0", "c")
+    assert one.protection.held() == {T: 19}
+    for name in many(20)[1:]:
+        await one.instances.unregister(T, "cart", name, "c")
+    assert not paused(one)
+    assert removed(server) == []
+
+
+async def test_who_leaves_while_the_store_is_asked_is_not_held(server: MemoryServer) -> None:
+    """It is in no schedule any more, so nothing would ever end the pause."""
+    one = lane(server, "a")
+    await come(server, many(20))
+    await go_on(LEASE_S - 0.1, one)
+
+    async def leave(name: str) -> None:
+        if name == "remaining":
+            one.store.come_back()
+            for instance_id in many(15):
+                await one.instances.unregister(T, "cart", instance_id, "c")
+
+    one.store.after = leave
+    await go_on(0.5, one)
+    assert there(one) == set()
+    assert (one.protection.held(), one.protection.pauses) == ({}, 0)
+
+
+async def test_a_pause_ends_when_they_register_again(server: MemoryServer) -> None:
+    """A new lease is as good as a heartbeat."""
+    one = lane(server, "a")
+    await come(server, many(20))
+    await go_on(LEASE_S + 1, one)
+    await come(server, many(20))
+    await one.follow()
+    assert not paused(one)
+    assert (removed(server), len(there(one))) == ([], 20)
+
+
+async def test_those_that_a_replayed_log_does_not_hold_are_not_held(server: MemoryServer) -> None:
+    """Their removal may stand in a part of the log that this replica has never read event by event."""
+    first, second = await held_on_two(server)
+    events = [
+        InstanceUnregistered(service_id="cart", instance_id=name, at_ms=virtual_ms(), replica="w", number=n)
+        for n, name in enumerate(many(15), 1000)
+    ]
+    await append(server, *events)
+    await second.projector.rebuild(T, "a test")
+    assert second.protection.held() == {T: 5}
+    await first.follow()
+    assert first.protection.held() == {T: 5}
+
+
+async def test_the_rest_goes_when_the_time_is_over(server: MemoryServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Those that beat again stay, the others go in one go."""
+    one = lane(server, "a")
+    await come(server, many(20))
+    await go_on(LEASE_S + 0.5, one)
+    back = many(5)
+    for name in back:
+        await one.heartbeats.beat(T, "cart", name)
+    await go_on(HOLD_S - 1, one)
+    assert removed(server) == []
+    for name in back:
+        await one.heartbeats.beat(T, "cart", name)
+    await go_on(1.5, one)
+    assert there(one) == set(back)
+    assert len(said(caplog, "expiry_resumed")) == 1
+
+
+# -- a part of the store that is away ----------------------------------------------------------------------------------
+
+
+async def test_a_shard_that_is_away_holds_up_no_other_tenants(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cluster one shard fails over while the others work: their dead must go in time."""
+    one = lane(server, "a")
+    others = [Tenant(f"t{n:02}", "default") for n in range(40)]
+    for tenant in others:
+        await come(server, ["i"], tenant)
+    await one.follow()
+    await one.expiry.pulse()
+    away = set(others[::2])
+    pulse = one.store.pulse
+
+    async def refuse(tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
+        if tenant in away:
+            raise StoreUnavailable("CLUSTERDOWN")
+        return await pulse(tenant, outage_after_ms, resume)
+
+    monkeypatch.setattr(one.store, "pulse", refuse)
+    await go_on(LEASE_S + 0.5, one)
+    for tenant in others:
+        assert (one.projector.view(tenant).instance_count == 0) == (tenant not in away), tenant
+    away.clear()
+    await go_on(LEASE_S + 1.5, one)
+    assert all(one.projector.view(tenant).instance_count == 0 for tenant in others)
