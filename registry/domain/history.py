@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from msgspec import structs
@@ -66,6 +67,10 @@ class Recent:
 
     def newest(self) -> Remembered | None:
         return self._events[-1] if self._events else None
+
+    def last(self, most: int) -> list[Remembered]:
+        """The newest of them, eldest first."""
+        return list(islice(self._events, max(len(self._events) - most, 0), None))
 
     def reset(self, events: Iterable[Remembered]) -> None:
         """The log was replayed: these are its newest events."""

@@ -23,7 +23,7 @@ from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import RegistryView, Tenant
 from registry.projection.mending import Mending
-from registry.projection.restoring import Restored, follows, load_newest, read_event
+from registry.projection.restoring import NO_TENANTS, Restored, follows, load_newest, read_event
 from registry.projection.waiting import CatchUps, Waiters
 from registry.store.port import HistoryChanged, Store, Tail
 
@@ -34,6 +34,8 @@ READ_BLOCK_MS: Final = 1000
 #: After news that were all known (own writes) the next read waits so long for more of them: a read costs
 #: as much as a commit. So much later may another replica's write be seen.
 OWN_NEWS_PAUSE_S: Final = 0.002
+#: Events by which a view proves its place in a log. More than come while a store goes over to another server.
+PROVE_MAX: Final = 1000
 #: Events applied before other tasks get a turn.
 APPLY_BATCH_MAX: Final = 500
 #: Seconds between attempts to reach a store that is away.
@@ -83,6 +85,7 @@ class Projector:
         self._rebuilds: dict[Tenant, asyncio.Task[None]] = {}
         #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
         self._recent: dict[Tenant, Recent] = defaultdict(Recent)
+        self._runs: dict[Tenant, str] = {}
         self._applied = 0
         self._refused = 0
         self._rebuilt = 0
@@ -150,7 +153,8 @@ class Projector:
         while True:
             try:
                 if prove:
-                    await self._prove_checkpoints()
+                    for tenant in self.tenants:
+                        await self._prove(tenant)
                     prove = False
                 tail, applied = await self._read(READ_BLOCK_MS), self._applied
                 await self._absorb(tail)
@@ -163,16 +167,26 @@ class Projector:
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
 
-    async def _prove_checkpoints(self) -> None:
-        """After a break: is each view's last event still in the log, and the same? Else the log lost its tail."""
-        for tenant, view in list(self._views.items()):
-            newest = self._recent[tenant].newest()
-            position = view.position
-            if newest is None or newest.position != position:
-                continue
-            payload = await self._store.entry(tenant, position)
-            if view.position == position and (payload is None or decode_event(payload) != newest.event):
-                await self.rebuild(tenant, f"it no longer holds the event applied at {position.text()}")
+    async def _prove(self, tenant: Tenant) -> None:
+        """After a break: are the view's newest events still in the log, and the same? Else the log lost its tail.
+
+        It may have grown on since, and been read: so the newest one alone proves nothing.
+        """
+        view, remembered = self.view(tenant), self._recent[tenant].last(PROVE_MAX)
+        if not remembered or remembered[-1].position != view.position:
+            return
+        (epoch, sequence), newest = remembered[0].position, remembered[-1].position
+        at, held = Position(epoch, sequence - 1), dict[Position, bytes]()
+        while at < newest and (entries := (await self._store.read({tenant: at}, NO_TENANTS, 0)).events.get(tenant)):
+            held.update(entries)
+            at = entries[-1][0]
+        begins = min(held, default=newest)  # what is older may have been trimmed
+        for position, event in remembered:
+            payload = held.get(position)
+            if position >= begins and (payload is None or decode_event(payload) != event):
+                if self.view(tenant) is view:
+                    await self.rebuild(tenant, f"it no longer holds the event applied at {position.text()}")
+                return
 
     async def _read(self, block_ms: int) -> Tail:
         after = {tenant: view.position for tenant, view in self._views.items()}
@@ -312,8 +326,17 @@ class Projector:
                 raise StoreUnavailable(f"the log of {tenant} ends before its head {head.text()}")
             await self._absorb(tail)
 
-    async def check(self, tenant: Tenant, head: Position) -> None:
-        """Replay the log if `head`, its newest position, shows that it is not the one the view was built from."""
+    async def check(self, tenant: Tenant, head: Position, run: str = "") -> None:
+        """Replay the log if it is not the one the view was built from.
+
+        Args:
+            head: its newest position. If that is before the view's, the log lost its tail.
+            run: the store's process, where it is known. After a change of it the newest events are proved.
+        """
+        if run and self._runs.get(tenant, run) != run:
+            await self._prove(tenant)
+        if run:
+            self._runs[tenant] = run
         position = self.view(tenant).position
         if head < position and (await self._store.head(tenant)) < position:
             # Asked twice: an own write may have been applied after `head` was read.

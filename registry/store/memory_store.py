@@ -223,7 +223,7 @@ class MemoryStore:
         rearmed = resume and abs(now - data.rearmed) <= outage_after_ms
         if rearmed or (not restarted and abs(silence) <= outage_after_ms):
             data.pulse = (now, self._server.run)
-        return Pulse(silence, data.head, restarted)
+        return Pulse(silence, data.head, restarted, str(self._server.run))
 
     async def resume_history(self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes]) -> None:
         data = self._server.of(tenant)

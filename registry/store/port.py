@@ -55,12 +55,13 @@ class Pulse(NamedTuple):
     """For how long no replica could write (ms, 0 for a tenant's first pulse), and the log's newest position.
 
     `restarted`: the store is not the process that the last pulse was recorded in. It may have lost what was newest in
-    that one, leases first of all.
+    that one, leases first of all. `run` names the process.
     """
 
     silence_ms: int
     head: Position
     restarted: bool = False
+    run: str = ""
 
 
 #: memory: the store's process has it. disk: it is fsynced. replica: another server of the store has it too.

@@ -264,8 +264,8 @@ class RedisStore:
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
         names = self._names(tenant)
         keys = (names.pulse, names.head, names.rearming)
-        silence, head, restarted = await self._run("pulse", keys, (outage_after_ms, int(resume)))
-        return Pulse(silence, parse_position(head), bool(restarted))
+        silence, head, restarted, run = await self._run("pulse", keys, (outage_after_ms, int(resume)))
+        return Pulse(silence, parse_position(head), bool(restarted), run.decode())
 
     # -- durability ----------------------------------------------------------------------------------------------------
 

@@ -302,7 +302,7 @@ class Expiry:
 
     async def _pulse(self, tenant: Tenant) -> None:
         pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
-        await self._projector.check(tenant, pulse.head)
+        await self._projector.check(tenant, pulse.head, pulse.run)
         if pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS:
             await self._resume(tenant, pulse)
         self._pulsed.add(tenant)

@@ -355,9 +355,9 @@ async def test_a_lease_that_was_dropped_counts_as_gone(world: World) -> None:
 async def test_the_first_pulse_of_a_tenant_is_no_outage(world: World) -> None:
     """A new tenant has not been silent."""
     store = await world.connect()
-    assert await store.pulse(TENANT, OUTAGE_MS, False) == (0, ORIGIN, False)
+    assert (await store.pulse(TENANT, OUTAGE_MS, False))[:3] == (0, ORIGIN, False)
     position = await begin(store)
-    silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+    silence, head, restarted, _ = await store.pulse(TENANT, OUTAGE_MS, False)
     assert (silence < OUTAGE_MS, head, restarted) == (True, position, False)
 
 
@@ -365,7 +365,7 @@ async def test_a_pulse_after_the_first_registration_is_no_outage_either(world: W
     """A tenant's first event and its first pulse come in any order."""
     store = await world.connect()
     position = await begin(store, pulse=False)
-    silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+    silence, head, restarted, _ = await store.pulse(TENANT, OUTAGE_MS, False)
     assert (0 <= silence < 10_000, head, restarted) == (True, position, False)
     assert await store.expire(TENANT, position.epoch, [proposal(A)], OUTAGE_MS) == [position.next()]
 
@@ -377,7 +377,7 @@ async def test_an_older_log_without_a_pulse_has_lost_it(world: World, age_ms: in
     epoch = await world.now_ms() - age_ms
     await store.resume_history(TENANT, ORIGIN, epoch, [b"restored"])
     for _ in range(2):
-        silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+        silence, head, restarted, _ = await store.pulse(TENANT, OUTAGE_MS, False)
         # Nobody is known to have written since the log began.
         assert (0 <= silence - age_ms < 10_000, head, restarted) == (True, Position(epoch, 1), True)
         with pytest.raises(OutageSuspected):
@@ -418,10 +418,13 @@ async def test_a_store_that_was_started_anew_is_told_until_a_replica_resumes(wor
     """However short the silence: every replica must know that leases may be missing."""
     one, other = await world.connect(), await world.connect()
     position = await begin(one)
+    before = (await one.pulse(TENANT, OUTAGE_MS, False)).run
+    assert before == (await other.pulse(TENANT, OUTAGE_MS, False)).run
     await world.restart()
     for store in (one, other, one):
-        silence, head, restarted = await store.pulse(TENANT, OUTAGE_MS, False)
+        silence, head, restarted, run = await store.pulse(TENANT, OUTAGE_MS, False)
         assert (silence <= OUTAGE_MS, head, restarted) == (True, position, True)
+        assert run
     await other.rearm(TENANT, [lease(B)])
     assert (await other.pulse(TENANT, OUTAGE_MS, False)).restarted
     assert (await other.pulse(TENANT, OUTAGE_MS, True)).restarted

@@ -2,7 +2,7 @@
 -- that was started since, nothing is recorded, so that no replica can expire anybody, until one comes back having
 -- re-armed the leases, the last of them a moment ago.
 -- KEYS: pulse, head, rearming    ARGV: longest silence in ms, 1 to resume
--- Returns the silence, the position of the log's newest event, and 1 if the server is another one than before.
+-- Returns the silence, the position of the log's newest event, 1 if the server is another one than before, and its name.
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -25,4 +25,4 @@ end
 if record then
   redis.call('SET', KEYS[1], string.format('%.0f', now_ms) .. ' ' .. run)
 end
-return {silence, head, restarted and 1 or 0}
+return {silence, head, restarted and 1 or 0, run}
