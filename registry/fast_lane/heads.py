@@ -43,6 +43,9 @@ class Heads:
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def read(self, segment: bytes) -> Whole | None:
         """The one request of which the segment consists, if its header block is known."""
         line_end = segment.find(b"\r\n")

@@ -1,11 +1,13 @@
 """Hot: what a hot request asks, and its answer as the bytes that go to the client.
 
 The answers come from the same functions as in the other lane; here is only the short way to them, and what of an
-answer can be kept: the head of a prepared answer is rendered once for as long as the answer stands.
+answer can be kept: the head of a prepared answer is rendered once. Nothing is kept that could go out of date, and no
+answer is kept alive.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from msgspec import Struct
@@ -13,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.view import Answer, InstanceRow, Tenant
+from registry.domain.view import InstanceRow, Tenant
 from registry.fast_lane.heads import Head, Heads
 from registry.http_api import queries, reply
 from registry.http_api.api import Api
@@ -22,8 +24,12 @@ from registry.http_api.discovery import batch_now, batch_reply
 from registry.http_api.reply import Reply
 from registry.usecases.grouping import Waiter
 
+logger = logging.getLogger(__name__)
+
 #: Requests whose meaning is remembered, and prepared heads kept.
 KEPT_MAX: Final = 10_000
+#: Bytes of the requests remembered, altogether; what they mean may take some twenty times as much.
+KEPT_MAX_BYTES: Final = 4 * 1024 * 1024
 _URI_MAX_BYTES: Final = 2047
 
 
@@ -44,9 +50,11 @@ class Hot:
         self._api = api
         self.heads = Heads()
         self._taken: dict[tuple[bytes, bytes, bytes, bytes, bool], Taken] = {}
+        self._taken_bytes = 0
         #: What a heartbeat was last answered: to which headers of uvicorn's, at which position, with which bytes.
         self._beaten: tuple[Any, bytes, bytes] = (None, b"", b"")
-        self._heads: dict[str, tuple[Answer, bytes, bytes]] = {}
+        #: By rev, what is said before a body of that length, and in place of it.
+        self._heads: dict[str, tuple[int, bytes, bytes]] = {}
         self._date: tuple[Any, bytes] = (None, b"")
 
     # -- taking --------------------------------------------------------------------------------------------------------
@@ -63,10 +71,17 @@ class Hot:
         if taken is None:
             taken = understand(*key[1:])
             if taken is not None:
-                if len(self._taken) >= KEPT_MAX:
-                    self._taken.clear()
-                self._taken[key] = taken
+                self._keep(key, taken)
         return taken
+
+    def _keep(self, key: tuple[bytes, bytes, bytes, bytes, bool], taken: Taken) -> None:
+        """Remember what a request asks, which follows from its bytes alone and never goes out of date."""
+        size = len(key[1]) + len(key[2]) + len(key[3])
+        self._taken_bytes += size
+        if len(self._taken) >= KEPT_MAX or self._taken_bytes > KEPT_MAX_BYTES:
+            self._taken.clear()
+            self._taken_bytes = size
+        self._taken[key] = taken
 
     def _heartbeat(self, url: bytes, domain: bytes) -> Taken | None:
         parts = url.split(b"/")
@@ -103,9 +118,9 @@ class Hot:
             whole = reply.json(answer.body, reply.revision(answer.rev), reply.position(position))
             return self.render(self._api.compressor.compress(whole, answer.rev), date)
         kept = self._heads.get(answer.rev)
-        if kept is None or kept[0] is not answer:
+        if kept is None or kept[0] != len(answer.body):
             revision = reply.revision(answer.rev)
-            kept = (answer, _lines(reply.json(answer.body, revision)), _lines(reply.not_modified(revision)))
+            kept = (len(answer.body), _lines(reply.json(answer.body, revision)), _lines(reply.not_modified(revision)))
             if len(self._heads) >= KEPT_MAX:
                 self._heads.clear()
             self._heads[answer.rev] = kept
@@ -147,6 +162,9 @@ class Hot:
             self._api.alarms.observe(error)
             position = self._api.position(tenant)
             return reply.error(error, *((position,) if error.code // 1000 == 400 else ()))
+        except Exception:
+            logger.exception("a heartbeat failed", extra={"action": "request_failed"})
+            return reply.error(RegistryError("the registry failed; its log says why"))
         return self.heard(tenant)
 
     def heard(self, tenant: Tenant) -> Reply:

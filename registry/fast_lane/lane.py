@@ -25,7 +25,10 @@ BODY_MAX_BYTES: Final = 256 * 1024
 _READ: Final = frozenset((b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"accept-encoding", b"content-length"))
 #: Headers that ask for something else than a hot answer.
 _ELSEWHERE: Final = frozenset(
-    (b"x-registry-position", b"origin", b"expect", b"upgrade", b"transfer-encoding", b"connection")
+    (
+        *(b"connection", b"expect", b"origin", b"transfer-encoding", b"upgrade"),
+        *(b"x-registry-position", b"x-tenant-name"),
+    )
 )
 
 
@@ -51,14 +54,13 @@ class FastLane(RegistryProtocol):
         if between and len(data) <= SEGMENT_MAX_BYTES:
             whole = self.hot.heads.read(data)
             if whole is not None and self._answer_whole(*whole):
+                self._silent_bytes = 0
                 return
         self._begun = 0
         super().data_received(data)
         taken = self._taken
         if between and self._between and self._begun == 1 and taken is not None:
-            head = self._head_of_request()
-            if self._body_bytes == head.length:
-                self.hot.heads.learn(data, self.parser.get_method(), self._url, head)
+            self.hot.heads.learn(data, self.parser.get_method(), self._url, self._head_of_request())
 
     def _is_idle(self) -> bool:
         """Nothing is owed to the client, it reads what it is sent, and the connection stays."""
@@ -72,8 +74,10 @@ class FastLane(RegistryProtocol):
     def _answer_whole(self, method: bytes, url: bytes, head: Head, body: bytes) -> bool:
         """Answer without the parser. False: not understood, or it needs a wait; nothing has been done."""
         taken = self.hot.take(method, url, head)
-        if taken is None:
-            return False
+        return taken is not None and self._answer(taken, body)
+
+    def _answer(self, taken: Taken, body: bytes) -> bool:
+        """Answer now, or when the batch of heartbeats is back. False: it needs a wait; nothing has been done."""
         if taken.row is not None:
             return self._beat(taken.tenant, taken.row)
         response = self.hot.answer(taken, body, self.server_state.default_headers)
@@ -171,6 +175,7 @@ class FastLane(RegistryProtocol):
         super().on_headers_complete()
         for chunk in self._body:
             super().on_body(chunk)
+        self._body.clear()
 
     # -- the body ------------------------------------------------------------------------------------------------------
 
@@ -188,23 +193,12 @@ class FastLane(RegistryProtocol):
 
     def on_message_complete(self) -> None:
         self._between = True
-        taken = self._taken
-        if taken is None:
-            if not self._mine:
-                super().on_message_complete()
-            return
-        if taken.row is not None:
-            if not self._beat(taken.tenant, taken.row):
-                self._hand_over()
-                super().on_message_complete()
-            return
-        response = self.hot.answer(taken, b"".join(self._body), self.server_state.default_headers)
-        if response is None:
+        if self._taken is not None and not self._answer(self._taken, b"".join(self._body)):
             self._hand_over()
+        if self._mine:
+            self._body.clear()  # an idle connection keeps nothing
+        else:
             super().on_message_complete()
-            return
-        self.transport.write(response)
-        self.on_response_complete()
 
     # -- heartbeats ----------------------------------------------------------------------------------------------------
 

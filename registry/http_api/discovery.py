@@ -49,9 +49,12 @@ async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> bool:
     what changed meanwhile was told to none of the consumer's watchers, so the answer has to hold it.
     """
     found = api.discovery.unrecorded(call.tenant, queries)
-    if found:
-        await api.metadata.add_found(call.tenant, queries[0].consumer_id, found, call.actor)
-    return bool(found)
+    if not found:
+        return False
+    consumer_id = queries[0].consumer_id
+    if not await api.metadata.add_found(call.tenant, consumer_id, found, call.actor):
+        api.watching.doubt(call.tenant, consumer_id)
+    return True
 
 
 def answer_reply(api: Api, call: Call, answer: Answer, rev: str) -> Reply:

@@ -7,8 +7,10 @@ the request cycle is ours: it also joins head and body into one write.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from registry.domain.errors import InvalidParams
@@ -64,6 +66,21 @@ class _ExactCycle(RequestResponseCycle):
         self.on_response()
 
 
+class _Flow(FlowControl):
+    """Reads nothing more of a client while requests of its wait for their turn.
+
+    uvicorn reads on after each answer, so that a client which sends faster than it is answered fills the memory.
+    """
+
+    def __init__(self, transport: Any, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class HeadTooLarge(Exception):
     """Raised inside the parser's callbacks, so that it reads nothing of this connection any more."""
 
@@ -81,10 +98,22 @@ class RegistryProtocol(HttpToolsProtocol):
     _active: RequestResponseCycle | None = None
     #: Something came that is not HTTP: nothing after it is read.
     _broken = False
+    #: The connection is a websocket's now.
+    _upgraded = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._wait_for_client()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn tells the newest request only, and keeps the timer when the connection was lost by an error.
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        if self._active is not None:
+            self._active.disconnected = True
+            self._active.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
@@ -132,13 +161,15 @@ class RegistryProtocol(HttpToolsProtocol):
     def _wait_for_client(self) -> None:
         """A client that owes the rest of a request, or its first byte, may take as long as one between two requests."""
         active = self._active
-        if (active is None or active.response_complete or active.more_body) and not self.transport.is_closing():
+        if self._upgraded or self.transport.is_closing():
+            return
+        if active is None or active.response_complete or active.more_body:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
     def handle_websocket_upgrade(self) -> None:
-        self._unset_keepalive_if_required()
+        self._upgraded = True
         super().handle_websocket_upgrade()
 
     def _should_upgrade(self) -> bool:
@@ -161,6 +192,8 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.timeout_keep_alive_task is None:
+            self._wait_for_client()  # it owes the rest of the next request, which has begun to be answered
         if self._broken:
             self._refuse_when_answered()
 

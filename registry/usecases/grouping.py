@@ -7,11 +7,14 @@ a batch, not the number of round trips.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from registry.domain.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -111,4 +114,7 @@ class Group(Generic[T, R]):
             return
         for (_, waiter), result in zip(batch, results, strict=True):
             if not waiter.done():
-                waiter.set_result(result)
+                try:
+                    waiter.set_result(result)
+                except Exception:  # one that cannot be told must not keep the others from being told
+                    logger.exception("a waiter could not be told of its result", extra={"action": "waiter_failed"})

@@ -11,7 +11,7 @@ from typing import TypeVar
 from registry.domain import metadata
 from registry.domain.commands import DependencyBody, PolicyBody, SchemaBody
 from registry.domain.decide import Known, Stamp
-from registry.domain.errors import PolicyNotExists, RegistryError
+from registry.domain.errors import PolicyNotExists, RegistryError, StoreUnavailable
 from registry.domain.events import DependenciesAdded, DependenciesReplaced, Event, PolicyDeleted
 from registry.domain.view import GroupKey, RegistryView, Tenant
 from registry.usecases.writes import Writes
@@ -51,15 +51,17 @@ class Metadata:
     async def delete_schema(self, tenant: Tenant, service_id: str, schema_id: str, actor: str) -> None:
         await self._change(tenant, actor, lambda v, s: metadata.delete_schema(v, service_id, schema_id, s))
 
-    async def add_found(self, tenant: Tenant, consumer_id: str, found: Sequence[GroupKey], actor: str) -> None:
+    async def add_found(self, tenant: Tenant, consumer_id: str, found: Sequence[GroupKey], actor: str) -> bool:
         """Record what a consumer has found, before it is answered: its watchers then miss no change.
 
-        A find is not refused because this cannot be recorded; the next one will try again.
+        A find is not refused because this cannot be recorded; the next one will try again. False: the store was away.
         """
         try:
             await self._change(tenant, actor, lambda v, s: metadata.add_found(v, consumer_id, found, s))
         except RegistryError as error:
             logger.warning("dependency not recorded: %s", error.detail, extra={"action": "dependency_not_recorded"})
+            return not isinstance(error, StoreUnavailable)
+        return True
 
     async def change_dependencies(
         self, tenant: Tenant, bodies: Sequence[DependencyBody], replace: bool, actor: str

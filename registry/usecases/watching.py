@@ -53,6 +53,8 @@ class Watching:
         self._watchers: dict[tuple[Tenant, str], dict[Watcher, None]] = defaultdict(dict)
         self._pending: deque[tuple[bytes, deque[Watcher]]] = deque()
         self._count = 0
+        #: Consumers that have found what could not be recorded.
+        self._doubted: set[tuple[Tenant, str]] = set()
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._drop_all)
 
@@ -74,10 +76,27 @@ class Watching:
             self._count -= 1
             if not watchers:
                 del self._watchers[tenant, consumer_id]
+                self._doubted.discard((tenant, consumer_id))
+
+    def doubt(self, tenant: Tenant, consumer_id: str) -> None:
+        """What this consumer has found could not be recorded, so its watchers would not be told of changes to it.
+
+        With the next event, when the store is back, they are dropped: they come back, pull, and are told again.
+        """
+        if (tenant, consumer_id) in self._watchers:
+            self._doubted.add((tenant, consumer_id))
+
+    def _drop_doubted(self, tenant: Tenant) -> None:
+        for consumer in [one for one in self._doubted if one[0] == tenant]:
+            self._doubted.discard(consumer)
+            for watcher in list(self._watchers[consumer]):
+                watcher.drop()
 
     def _note(self, tenant: Tenant, position: Position, event: Event, outcome: Outcome) -> None:
         if not self._count:
             return
+        if self._doubted:
+            self._drop_doubted(tenant)
         for change in outcome.changes:
             watchers = self._concerned(tenant, change, outcome.released)
             if watchers:

@@ -11,6 +11,7 @@ from registry.http_api.queries import BATCH_MAX
 from tests.support.api import Api, assert_refused, ok, wanted
 from tests.support.http import Connection
 from tests.support.replica import Replica, replica
+from tests.support.websocket import PING, PONG, beat_by_socket
 
 LIMIT_S = 15.0
 
@@ -62,3 +63,17 @@ def test_client_that_owes_something_for_too_long_is_let_go(impatient: Replica, s
         connection.sendall(sent)
         while connection.recv(65536):
             pass
+
+
+@pytest.mark.slow
+def test_websocket_outlives_the_time_that_idle_connections_are_kept(impatient: Replica) -> None:
+    """A watcher or a heartbeat socket says nothing for as long as nothing changes."""
+    api = impatient.api("patient")
+    service_id = api.service()
+    instance_id = api.instance(service_id, healthCheck={"mode": "push", "interval": 5, "times": 0})
+    with beat_by_socket(api, service_id, instance_id) as socket:
+        for _ in range(2):
+            frame = socket.receive()
+            assert frame is not None
+            assert frame.opcode == PING
+            socket.send(PONG, frame.payload)

@@ -1,0 +1,315 @@
+"""What a request with a known header block is answered follows the registry, the clock and its own headers, always.
+
+Each test asks with blocks that are known, lets something change, and asks both lanes again: without sockets
+(tests/support/wires.py), so that all bytes are compared.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from registry.fast_lane.hot import Hot
+from tests.support.memory_replica import VIRTUAL
+from tests.support.wires import (
+    BASE,
+    BATCH,
+    BEAT,
+    BLOCK,
+    DEFAULT_HEADERS,
+    FIND,
+    Lane,
+    Wire,
+    fill,
+    follow,
+    header,
+    register,
+    status,
+    two_lanes,
+    whole,
+    write,
+)
+
+BATCH_BODY = json.dumps(
+    {
+        "services": [{"service": {"appId": "shop", "serviceName": "cart"}}],
+        "instances": [{"instance": {"serviceId": "cart", "instanceId": "i1"}}],
+    }
+).encode()
+ASKED = (whole(b"GET", FIND), whole(b"PUT", BEAT), whole(b"POST", BATCH, body=BATCH_BODY))
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Any:
+    return VIRTUAL
+
+
+class Both:
+    """One client of each lane."""
+
+    def __init__(self, fast: Lane, plain: Lane) -> None:
+        self.lanes = (fast, plain)
+        self.wires: list[Wire] = [lane.connect() for lane in self.lanes]
+
+    async def ask(self, request: bytes) -> bytes:
+        """What both answer."""
+        fast, plain = [await lane.say(wire, request) for lane, wire in zip(self.lanes, self.wires, strict=True)]
+        assert fast == plain
+        return fast
+
+    async def ask_known(self, request: bytes) -> bytes:
+        """The same, where the fast lane has needed no parser."""
+        heads = self.lanes[0].heads
+        before = heads.recognised
+        answer = await self.ask(request)
+        assert heads.recognised == before + 1
+        return answer
+
+    async def learn(self, *requests: bytes) -> None:
+        for request in requests:
+            await self.ask(request)
+            await self.ask_known(request)
+
+    async def write(self, method: bytes, path: bytes, body: object = None) -> bytes:
+        """Change something; both know of it."""
+        answer = await write(self.lanes[1], method, path, body)
+        await follow(*self.lanes)
+        return answer
+
+
+@pytest.fixture
+async def both() -> Both:
+    """Both lanes over cart, buyer, empty and twelve instances; the block of `whole` is known."""
+    fast, plain = await two_lanes()
+    await fill(plain)
+    await follow(fast, plain)
+    both = Both(fast, plain)
+    await both.learn(*ASKED)
+    return both
+
+
+# -- without the parser ------------------------------------------------------------------------------------------------
+
+
+class _NoParser:
+    def feed_data(self, data: bytes) -> None:
+        raise AssertionError(f"the parser is given {data!r}")
+
+
+@pytest.mark.parametrize("request_", ASKED, ids=["find", "heartbeat", "batch"])
+async def test_known_block_needs_no_parser_on_any_connection(both: Both, request_: bytes) -> None:
+    """What this file and test_known_heads.py are about does happen."""
+    fast = both.lanes[0]
+    for _ in range(2):
+        wire = fast.connect()
+        wire.protocol.parser = _NoParser()
+        for _ in range(3):
+            assert status(await fast.say(wire, request_)) == 200
+
+
+async def test_unknown_block_needs_the_parser(both: Both) -> None:
+    """One byte of difference is another block."""
+    fast = both.lanes[0]
+    for block in (BLOCK + b" ", BLOCK + b"\r\nX: y", BLOCK.lower(), BLOCK[:-1], b""):
+        before = fast.heads.recognised
+        await both.ask(whole(b"GET", FIND, block))
+        assert fast.heads.recognised == before
+
+
+async def test_line_ends_between_requests_never_add_up(both: Both) -> None:
+    """Old clients send one after a body (RFC 9112 2.2). The limit of a head is not one of all of them together."""
+    for wire in both.wires:
+        wire.sent = b""
+        wire.feed(*[b"\r\n" * 100, whole(b"GET", FIND)] * 200)
+    for lane, wire in zip(both.lanes, both.wires, strict=True):
+        await lane.settle(wire)
+        assert not wire.is_closing()
+    assert both.wires[0].sent == both.wires[1].sent
+
+
+# -- the registry changes ----------------------------------------------------------------------------------------------
+
+
+async def test_finds_and_heartbeats_follow_the_instances(both: Both) -> None:
+    """Unregistered, registered again, in another service: a known request is answered from the view of its moment."""
+    await both.write(b"DELETE", b"/microservices/cart/instances/i1")
+    assert b'"i1"' not in await both.ask_known(ASKED[0])
+    assert b"400017" in await both.ask_known(ASKED[1])
+    assert b"400017" in await both.ask_known(ASKED[2])
+    await register(both.lanes[1], "empty", "i1")
+    await follow(*both.lanes)
+    assert b"400017" in await both.ask_known(ASKED[1])
+    elsewhere = BASE + b"/microservices/empty/instances/i1/heartbeat"
+    assert status(await both.ask_known(whole(b"PUT", elsewhere))) == 200
+    await register(both.lanes[1], "cart", "i1")
+    await follow(*both.lanes)
+    assert b'"i1"' in await both.ask_known(ASKED[0])
+    assert status(await both.ask_known(ASKED[1])) == 200
+
+
+async def test_finds_and_heartbeats_follow_the_services(both: Both) -> None:
+    """Deleted with its instances, and registered again with none."""
+    await both.write(b"DELETE", b"/microservices/cart?force=1")
+    assert [status(await both.ask_known(request)) for request in ASKED] == [400, 400, 200]
+    await both.write(
+        b"POST", b"/microservices", {"service": {"serviceName": "cart", "appId": "shop", "serviceId": "cart"}}
+    )
+    assert (await both.ask_known(ASKED[0])).endswith(b"\r\n\r\n{}")
+    assert b"400017" in await both.ask_known(ASKED[1])
+
+
+async def test_not_modified_ends_with_the_next_change(both: Both) -> None:
+    """And begins anew with the rev of the new answer; either is the same request to the lane but for its line."""
+    rev = header(await both.ask_known(ASKED[0]), b"X-Resource-Revision")
+    polled = whole(b"GET", FIND + b"&rev=" + rev)
+    assert status(await both.ask_known(polled)) == 304
+    await both.write(b"PUT", b"/microservices/cart/instances/i1/status?value=DOWN")
+    changed = await both.ask_known(polled)
+    assert status(changed) == 200
+    new = header(changed, b"X-Resource-Revision")
+    assert status(await both.ask_known(whole(b"GET", FIND + b"&rev=" + new))) == 304
+
+
+async def test_every_known_answer_tells_the_position_of_its_moment(both: Both) -> None:
+    """Clients keep the greatest: one that is out of date would let them read what is older than their own write."""
+    for number in range(3):
+        written = header(
+            await both.write(b"PUT", b"/microservices/empty/properties", {"properties": {"n": str(number)}}),
+            b"X-Registry-Position",
+        )
+        assert [header(await both.ask_known(request), b"X-Registry-Position") for request in ASKED] == [written] * 3
+
+
+async def test_lapsed_lease_is_found_out(both: Both) -> None:
+    """The log still holds the instance: the heartbeat restores its lease. Both lanes, and then all is as before."""
+    for lane in both.lanes:
+        tenant = lane.replica.projector.tenants[0]
+        lane.server.of(tenant).leases.clear()
+        assert status(await both.ask_known(ASKED[1])) == 200
+        assert lane.server.of(tenant).leases
+
+
+# -- headers -----------------------------------------------------------------------------------------------------------
+
+
+async def test_tenants_take_turns_on_one_connection(both: Both) -> None:
+    """The tenant is the request's, never the connection's or the one before's."""
+    other = BLOCK.replace(b"default", b"other")
+    await both.ask(whole(b"GET", FIND, other))
+    for _ in range(2):
+        assert status(await both.ask_known(ASKED[0])) == 200
+        assert b"400012" in await both.ask(whole(b"GET", FIND, other))
+        assert b"400017" in await both.ask(whole(b"PUT", BEAT, other))
+        assert status(await both.ask_known(ASKED[1])) == 200
+    project = FIND.replace(b"/default/", b"/elsewhere/")
+    assert b"400012" in await both.ask_known(whole(b"GET", project))
+
+
+async def test_consumer_of_one_request_is_not_that_of_the_next(both: Both) -> None:
+    """An unknown consumer is refused, whoever asked before with whatever block, on whichever connection."""
+    buyer, nobody = BLOCK + b"\r\nX-ConsumerId: buyer", BLOCK + b"\r\nX-ConsumerId: nobody"
+    await both.lanes[1].say(both.wires[1], whole(b"GET", FIND, buyer))  # which records it, and writes
+    await follow(*both.lanes)
+    both.wires = [lane.connect() for lane in both.lanes]
+    await both.learn(whole(b"GET", FIND, buyer))
+    both.wires = [lane.connect() for lane in both.lanes]
+    assert status(await both.ask(whole(b"GET", FIND, nobody))) == 400
+    assert status(await both.ask_known(whole(b"GET", FIND, buyer))) == 200
+    assert status(await both.ask_known(ASKED[0])) == 200
+    assert status(await both.ask(whole(b"GET", FIND, nobody))) == 400
+
+
+@pytest.mark.parametrize("lane", [0, 1], ids=["fast", "plain"])
+async def test_known_find_of_a_consumer_records_what_it_depends_on(both: Both, lane: int) -> None:
+    """A new provider is recorded even when both the consumer's block and the question are known."""
+    block = BLOCK + b"\r\nX-ConsumerId: buyer"
+    late = BASE + b"/instances?appId=shop&serviceName=late"
+    one, wire = both.lanes[lane], both.wires[lane]
+    for _ in range(2):
+        await one.say(wire, whole(b"GET", FIND, block), whole(b"GET", late, block))
+    await write(one, b"POST", b"/microservices", {"service": {"serviceName": "late", "appId": "shop"}})
+    assert status(await one.say(wire, whole(b"GET", late, block))) == 200
+    providers = await write(one, b"GET", b"/microservices/buyer/providers")
+    assert b'"late"' in providers
+
+
+async def test_gzip_is_the_requests_own(both: Both) -> None:
+    """Compressed for one client, plain for the next, of the same answer."""
+    packed = whole(b"GET", FIND, BLOCK + b"\r\nAccept-Encoding: gzip")
+    await both.learn(packed)
+    for _ in range(2):
+        assert header(await both.ask_known(packed), b"Content-Encoding") == b"gzip"
+        assert header(await both.ask_known(ASKED[0]), b"Content-Encoding") == b""
+
+
+@pytest.mark.parametrize("durability", [b"memory", b"two-copies", b"nonsense"])
+async def test_durability_is_no_matter_of_what_appends_nothing(both: Both, durability: bytes) -> None:
+    """Heartbeats and finds with the header are answered alike, known or not, whatever it says."""
+    block = BLOCK + b"\r\nX-Registry-Durability: " + durability
+    for request in (whole(b"GET", FIND, block), whole(b"PUT", BEAT, block)):
+        await both.learn(request)
+
+
+async def test_position_asked_for_is_never_a_known_request(both: Both) -> None:
+    """It has to be looked at each time: it may have to wait."""
+    block = BLOCK + b"\r\nX-Registry-Position: 0-0"
+    before = both.lanes[0].heads.recognised
+    for _ in range(3):
+        assert status(await both.ask(whole(b"GET", FIND, block))) == 200
+    assert both.lanes[0].heads.recognised == before
+
+
+async def test_age_of_the_view_is_told_as_long_as_it_lasts(both: Both) -> None:
+    """`X-Registry-Stale` comes with uvicorn's own headers, which the lane renders once for each list of them."""
+    for stale in (b"3", b"4", b""):
+        headers = [*DEFAULT_HEADERS, *([(b"X-Registry-Stale", stale)] if stale else [])]
+        for lane in both.lanes:
+            lane.state.default_headers = list(headers)
+        for request in (*ASKED, whole(b"GET", FIND + b"&rev=old")):
+            assert header(await both.ask_known(request), b"X-Registry-Stale") == stale
+
+
+# -- counting ----------------------------------------------------------------------------------------------------------
+
+
+async def test_known_requests_are_counted(both: Both) -> None:
+    """uvicorn's count of answered requests is the same in both lanes."""
+    before = [lane.state.total_requests for lane in both.lanes]
+    for request in ASKED:
+        await both.ask_known(request)
+    assert [lane.state.total_requests for lane in both.lanes] == [count + len(ASKED) for count in before]
+
+
+async def test_heartbeats_remembered_by_known_requests_are_in_the_metrics(both: Both) -> None:
+    """An operator sees the outage whichever way the heartbeats came."""
+    for lane, wire in zip(both.lanes, both.wires, strict=True):
+        lane.store.go_away()
+        assert status(await lane.say(wire, ASKED[1])) == 200
+        metrics = await lane.say(wire, whole(b"GET", b"/metrics"))
+        assert b"\nregistry_heartbeats_remembered_total 1\n" in metrics
+        assert b"\nregistry_heartbeats_waiting 1\n" in metrics
+
+
+async def test_known_heartbeat_that_fails_within_the_registry_is_answered_and_logged(
+    both: Both, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours leaves no client without an answer, and no log without it."""
+
+    async def beat(*args: object) -> None:
+        raise ZeroDivisionError
+
+    for lane in both.lanes:
+        lane.server.of(lane.replica.projector.tenants[0]).leases.clear()
+        monkeypatch.setattr(type(lane.replica.api.heartbeats), "beat", beat)
+    assert status(await both.ask(ASKED[1])) == 500
+    assert sum(record.exc_info is not None for record in caplog.records) == 2
+
+
+async def test_meaning_of_a_request_does_not_depend_on_who_asked_first(both: Both) -> None:
+    """A fresh lane and one that has answered everything else before say the same."""
+    fast = both.lanes[0]
+    used = [await fast.say(fast.connect(), request) for request in ASKED]
+    fast.hot.__dict__.update(vars(Hot(fast.replica.api)))
+    assert [await fast.say(fast.connect(), request) for request in ASKED] == used

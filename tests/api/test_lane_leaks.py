@@ -1,0 +1,324 @@
+"""Connections that pause, stop in the middle or are lost: nothing is left of them, and nobody else notices.
+
+Both lanes, without sockets and in virtual time (tests/support/wires.py). What real sockets add is in test_lanes.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import weakref
+from typing import Any
+
+import pytest
+
+from registry.domain.find import FindQuery
+from registry.domain.view import DEFAULT_TENANT
+from registry.fast_lane.heads import BLOCK_MAX_BYTES, BLOCKS_MAX, Head, Heads
+from registry.fast_lane.hot import KEPT_MAX_BYTES
+from tests.support.memory_replica import VIRTUAL
+from tests.support.wires import (
+    BATCH,
+    BEAT,
+    BLOCK,
+    FIND,
+    HIGH_WATER,
+    KEEP_ALIVE_S,
+    Lane,
+    Wire,
+    fill,
+    follow,
+    register,
+    status,
+    two_lanes,
+    whole,
+)
+
+BATCH_BODY = json.dumps({"services": [{"service": {"appId": "shop", "serviceName": "cart"}}]}).encode()
+SLOW = whole(b"GET", b"/version")
+#: What a client may leave behind: requests that it has sent, and a part of one.
+LEFT = {
+    "nothing": [],
+    "half a line": [b"GET /v4/def"],
+    "half a head": [whole(b"GET", FIND)[:-8]],
+    "half a body": [whole(b"POST", BATCH, body=BATCH_BODY)[:-5]],
+    "half a body after a known request": [whole(b"GET", FIND)] * 3 + [whole(b"POST", BATCH, body=BATCH_BODY)[:-5]],
+    "half a chunk": [whole(b"PUT", BEAT, BLOCK + b"\r\nTransfer-Encoding: chunked") + b"9\r\n{"],
+    "half a body behind a whole request": [SLOW + whole(b"POST", BATCH, body=BATCH_BODY)[:-5]],
+    "half a head behind a heartbeat": [whole(b"PUT", BEAT) + whole(b"GET", FIND)[:-8]],
+}
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> Any:
+    return VIRTUAL
+
+
+@pytest.fixture(params=["fast", "plain"])
+async def lane(request: pytest.FixtureRequest) -> Lane:
+    """A lane that knows the header block of all these tests."""
+    fast, plain = await two_lanes()
+    chosen = fast if request.param == "fast" else plain
+    await fill(chosen)
+    await follow(chosen)
+    wire = chosen.connect()
+    await chosen.say(wire, whole(b"GET", FIND))
+    wire.drop(None)
+    return chosen
+
+
+def timers(wire: Wire) -> int:
+    """Timers that would still call the connection's protocol."""
+    loop: Any = asyncio.get_running_loop()
+    return sum(
+        getattr(timer._callback, "__self__", None) is wire.protocol and not timer.cancelled()
+        for timer in loop._scheduled
+    )
+
+
+async def assert_nothing_is_left(lane: Lane, wire: Wire) -> None:
+    """Of a connection that is lost."""
+    await lane.settle()
+    assert wire.protocol not in lane.state.connections
+    assert not lane.state.tasks
+    assert timers(wire) == 0
+    protocol = weakref.ref(wire.protocol)
+    del wire.protocol
+    wire._inbox.clear()
+    gc.collect()
+    assert protocol() is None, gc.get_referrers(protocol())
+
+
+async def assert_the_next_is_served(lane: Lane) -> None:
+    wire = lane.connect()
+    for request in (whole(b"GET", FIND), whole(b"PUT", BEAT), whole(b"POST", BATCH, body=BATCH_BODY)):
+        assert status(await lane.say(wire, request)) == 200
+    wire.drop(None)
+
+
+# -- lost --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exc", [None, ConnectionResetError()], ids=["ended", "reset"])
+@pytest.mark.parametrize("left", LEFT)
+async def test_lost_connection_leaves_nothing(lane: Lane, left: str, exc: Exception | None) -> None:
+    """Each would cost memory, and a timer that holds it, for as long as connections are kept."""
+    wire = lane.connect()
+    await lane.say(wire, *LEFT[left])
+    wire.drop(exc)
+    await assert_nothing_is_left(lane, wire)
+    await assert_the_next_is_served(lane)
+
+
+@pytest.mark.parametrize("exc", [None, ConnectionResetError()], ids=["ended", "reset"])
+@pytest.mark.parametrize("behind", [b"", whole(b"PUT", BEAT) * 3, whole(b"GET", FIND) * 3 + b"PUT /"], ids=str)
+async def test_connection_lost_under_a_heartbeat_costs_only_itself(
+    lane: Lane, behind: bytes, exc: Exception | None
+) -> None:
+    """One batch tells many connections: the answer to one that is gone must not keep the others from theirs."""
+    lost, other = lane.connect(), lane.connect()
+    await lane.say(other, whole(b"GET", FIND))
+    already = len(other.sent)
+    lane.store.hang()
+    lost.feed(whole(b"PUT", BEAT) + behind if behind else whole(b"PUT", BEAT))
+    other.feed(whole(b"PUT", BEAT))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    lost.drop(exc)
+    lane.store.come_back()
+    await asyncio.sleep(2)
+    assert status(other.sent[already:]) == 200
+    assert other.sent.count(b"HTTP/1.1") == 2
+    assert lost.sent == b""
+    await assert_nothing_is_left(lane, lost)
+    await assert_the_next_is_served(lane)
+
+
+async def test_client_that_pauses_in_a_broken_store_is_dropped_without_a_trace(lane: Lane) -> None:
+    """Everything at once: unread answers, a heartbeat under way, requests behind it, and then the end."""
+    wire = lane.connect()
+    wire.client_reads = False
+    wire.feed(whole(b"GET", FIND) * 3)
+    lane.store.hang()
+    wire.feed(whole(b"PUT", BEAT) * 2 + whole(b"GET", FIND) * 100, whole(b"PUT", BEAT)[:30])
+    for _ in range(3):
+        await asyncio.sleep(0)
+    wire.drop(ConnectionResetError())
+    lane.store.come_back()
+    await asyncio.sleep(2)
+    await assert_nothing_is_left(lane, wire)
+    await assert_the_next_is_served(lane)
+
+
+# -- idle --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", LEFT)
+async def test_client_that_owes_something_is_let_go(lane: Lane, left: str) -> None:
+    """After the time that an idle connection is kept, whatever it was in the middle of."""
+    wire = lane.connect()
+    await lane.say(wire, *LEFT[left])
+    await asyncio.sleep(KEEP_ALIVE_S - 1)
+    assert not wire.is_closing()
+    await asyncio.sleep(3)
+    assert wire.is_closing()
+    await assert_nothing_is_left(lane, wire)
+
+
+async def test_connection_is_kept_from_its_last_request_on(lane: Lane) -> None:
+    """A request that needs no parser counts as any other; the timer is set seldom, and must not be early or late."""
+    wire = lane.connect()
+    for pause_s in (1, KEEP_ALIVE_S - 1, 20, KEEP_ALIVE_S - 1):
+        assert status(await lane.say(wire, whole(b"GET", FIND))) == 200
+        await asyncio.sleep(pause_s)
+        assert not wire.is_closing()
+        assert timers(wire) == 1
+    await asyncio.sleep(2)
+    assert wire.is_closing()
+    await assert_nothing_is_left(lane, wire)
+
+
+async def test_heartbeats_keep_the_connection(lane: Lane) -> None:
+    """An instance that only beats, every 30 s, is the usual one."""
+    wire = lane.connect()
+    for _ in range(10):
+        before = len(wire.sent)
+        wire.feed(whole(b"PUT", BEAT))
+        await asyncio.sleep(30)
+        assert status(wire.sent[before:]) == 200
+        assert timers(wire) == 1
+    await asyncio.sleep(KEEP_ALIVE_S)
+    assert wire.is_closing()
+
+
+async def test_heartbeat_under_way_keeps_the_connection(lane: Lane) -> None:
+    """One that waits for the store when the time is over is answered, not cut off."""
+    wire = lane.connect()
+    before = len(await lane.say(wire, whole(b"PUT", BEAT)))
+    await asyncio.sleep(KEEP_ALIVE_S - 0.1)
+    lane.store.hang()
+    wire.feed(whole(b"PUT", BEAT))
+    await asyncio.sleep(5)
+    lane.store.come_back()
+    assert status(wire.sent[before:]) == 200
+    assert not wire.is_closing()
+    await asyncio.sleep(KEEP_ALIVE_S)
+    assert wire.is_closing()
+    await assert_nothing_is_left(lane, wire)
+
+
+# -- slow readers and fast senders -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("together", [1, 7, 50], ids=lambda n: f"{n} in a segment")
+async def test_client_that_does_not_read_is_not_read(lane: Lane, together: int) -> None:
+    """What waits for it is bounded; when it reads again it gets every answer, in order."""
+    wire = lane.connect()
+    one = await lane.say(wire, whole(b"GET", FIND))
+    beat = await lane.say(wire, whole(b"PUT", BEAT))
+    wire.sent, wire.client_reads = b"", False
+    rounds = 100 // together + 1
+    for _ in range(rounds):
+        wire.feed(*[whole(b"GET", FIND) * together] * 3, whole(b"PUT", BEAT) * together)
+        await lane.settle(wire)
+    assert len(wire.unread) <= HIGH_WATER + 2 * len(one)
+    assert wire.waiting_bytes > 0
+    assert len(wire.protocol.pipeline) <= together
+    while wire.unread or wire.waiting_bytes:
+        wire.read(HIGH_WATER // 2)
+        await lane.settle(wire)
+        assert len(wire.unread) <= HIGH_WATER + 2 * len(one)
+    assert wire.sent == (one * 3 * together + beat * together) * rounds
+    wire.drop(None)
+    await assert_nothing_is_left(lane, wire)
+
+
+async def test_requests_that_wait_for_their_turn_are_bounded(lane: Lane) -> None:
+    """One that sends faster than it is answered waits in its own socket, not in our memory."""
+    wire = lane.connect()
+    most = 0
+    wire.feed(*[SLOW * 20] * 20)
+    while wire.sent.count(b"HTTP/1.1 200 OK") < 400:
+        await asyncio.sleep(0)
+        most = max(most, len(wire.protocol.pipeline))
+    assert most <= 20
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+
+async def test_idle_connection_keeps_no_body(lane: Lane) -> None:
+    """Ten thousand clients that once asked for much would else cost gigabytes for as long as they stay."""
+    wire = lane.connect()
+    body = BATCH_BODY + b" " * 200_000
+    for request in (whole(b"POST", BATCH, body=body), whole(b"PUT", BEAT, body=body)):
+        assert status(await lane.say(wire, request[:1000], request[1000:])) == 200
+        kept = [*getattr(wire.protocol, "_body", ()), getattr(wire.protocol.cycle, "body", b"")]
+        assert sum(map(len, kept)) <= HIGH_WATER + len(request)  # uvicorn's bound, for what nobody looked at
+        if hasattr(wire.protocol, "_body"):
+            assert kept == [b""]
+
+
+async def test_answer_that_is_out_of_date_is_not_kept(lane: Lane) -> None:
+    """A service of a thousand instances has a new answer of half a megabyte with every change."""
+    wire = lane.connect()
+    await lane.say(wire, whole(b"GET", FIND), whole(b"GET", FIND))
+    answer = lane.replica.api.discovery.find_now(DEFAULT_TENANT, FindQuery("shop", "cart"))
+    await register(lane, "cart", "new")
+    await lane.say(wire, whole(b"GET", FIND), whole(b"GET", FIND))
+    assert sys.getrefcount(answer) == 2  # this test's, and the argument
+
+
+async def test_what_requests_meant_is_kept_within_bounds(lane: Lane) -> None:
+    """A hostile client asks something new each time, as long as it can be."""
+    for number in range(500):
+        lane.hot.take(b"GET", FIND + b"&tags=" + b"a," * 900 + b"&rev=%d" % number, Head())
+        lane.hot.take(b"GET", FIND, Head(consumer=b"c" + b"\xc2\xa0" * 5000 + b"%d" % number))
+        lane.hot.take(b"GET", FIND, Head(consumer=b"c%d" % number + b"\xc2\xa0" * 5000))
+    assert sum(sum(map(len, key[1:4])) for key in lane.hot._taken) <= KEPT_MAX_BYTES
+
+
+def learned(heads: Heads, block: bytes) -> bool:
+    request = whole(b"GET", FIND, block)
+    heads.learn(request, b"GET", FIND, Head())
+    return heads.read(request) is not None
+
+
+def test_known_blocks_are_bounded() -> None:
+    """A hostile client sends a new block each time: others are forgotten, and learned again with their next request."""
+    heads = Heads()
+    assert learned(heads, BLOCK)
+    for number in range(2 * BLOCKS_MAX):
+        assert learned(heads, b"X: %d" % number)
+        assert len(heads) <= BLOCKS_MAX
+    assert heads.read(whole(b"GET", FIND)) is None
+    assert learned(heads, BLOCK)
+
+
+def test_block_of_excessive_size_is_not_learned() -> None:
+    """The table's bytes are bounded, too."""
+    pad = b"X-Pad: " + b"x" * (BLOCK_MAX_BYTES - len(b"\r\nX-Pad: "))
+    assert learned(Heads(), pad)
+    assert not learned(Heads(), pad + b"x")
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        whole(b"GET", FIND)[:-1],
+        whole(b"GET", FIND) + b"\r\n",
+        whole(b"GET", FIND) * 2,
+        b"\r\n" + whole(b"GET", FIND),
+        whole(b"PUT", FIND),
+        whole(b"GET", FIND + b"x"),
+        whole(b"GET", FIND).replace(b"\r\n", b"\n", 1),
+        whole(b"GET", FIND, body=b"{}"),
+    ],
+)
+def test_nothing_is_learned_from_what_is_not_exactly_the_request(segment: bytes) -> None:
+    """What the parser read must be the whole segment, else a block could be given another meaning."""
+    heads = Heads()
+    heads.learn(segment, b"GET", FIND, Head())
+    assert len(heads) == 0
