@@ -26,6 +26,8 @@ class Head(Struct, frozen=True, gc=False):
     consumer: bytes = b""
     gzip: bool = False
     length: int = 0
+    #: A durability is asked for, which only what appends an event has to do with.
+    durable: bool = False
 
 
 class Whole(NamedTuple):

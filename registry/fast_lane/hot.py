@@ -8,18 +8,21 @@ answer is kept alive.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from registry.domain.commands import RegisterInstance
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.view import InstanceRow, Tenant
 from registry.fast_lane.heads import Head, Heads
-from registry.http_api import queries, reply
+from registry.http_api import instances, queries, reply
 from registry.http_api.api import Api
-from registry.http_api.call import consumer_of, tenant_of
+from registry.http_api.bodies import decode
+from registry.http_api.call import consumer_of, service_id_of, tenant_of
 from registry.http_api.discovery import batch_now, batch_reply
 from registry.http_api.reply import Reply
 from registry.usecases.grouping import Waiter
@@ -34,11 +37,15 @@ _URI_MAX_BYTES: Final = 2047
 
 
 class Taken(Struct, frozen=True, gc=False):
-    """One request that the lane has taken: a heartbeat when `row` is set, a find when `query` is, else a batch find."""
+    """One request that the lane has taken.
+
+    A heartbeat when `row` is set, a find when `query` is, a registration when `service_id` is, else a batch find.
+    """
 
     tenant: Tenant
     query: FindQuery | None = None
     row: InstanceRow | None = None
+    service_id: str = ""
     consumer_id: str = ""
     gzip: bool = False
 
@@ -64,7 +71,7 @@ class Hot:
         if method == b"PUT":
             return self._heartbeat(url, head.domain)
         understand = _UNDERSTAND.get(method)
-        if understand is None:
+        if understand is None or (head.durable and url.endswith(b"/instances") and method == b"POST"):
             return None
         key = (method, url, head.domain, head.consumer, head.gzip)
         taken = self._taken.get(key)
@@ -156,16 +163,38 @@ class Hot:
 
     async def beat(self, tenant: Tenant, row: InstanceRow) -> Reply:
         """The heartbeat again, with all the waiting that it may need."""
-        try:
+
+        async def beat() -> Reply:
             await self._api.heartbeats.beat(tenant, row.service_id, row.instance_id)
+            return self.heard(tenant)
+
+        return await self._whatever_happens(tenant, beat())
+
+    async def register(self, taken: Taken, body: bytes, actor: str) -> Reply:
+        """A registration, as `http_api.instances.register` answers it."""
+        api, tenant = self._api, taken.tenant
+
+        async def register() -> Reply:
+            durability = api.durable.wanted("")
+            await api.durable.check(tenant, durability)
+            command = decode(body, RegisterInstance)
+            instance_id = await api.instances.register(tenant, taken.service_id, command.instance, actor)
+            await api.durable.confirm(tenant, durability)
+            return instances.registered(api, tenant, instance_id)
+
+        return await self._whatever_happens(tenant, register())
+
+    async def _whatever_happens(self, tenant: Tenant, answer: Awaitable[Reply]) -> Reply:
+        """The answer, or the failure in the API's shape."""
+        try:
+            return await answer
         except RegistryError as error:
             self._api.alarms.observe(error)
             position = self._api.position(tenant)
             return reply.error(error, *((position,) if error.code // 1000 == 400 else ()))
         except Exception:
-            logger.exception("a heartbeat failed", extra={"action": "request_failed"})
+            logger.exception("a request failed", extra={"action": "request_failed"})
             return reply.error(RegistryError("the registry failed; its log says why"))
-        return self.heard(tenant)
 
     def heard(self, tenant: Tenant) -> Reply:
         return reply.empty(self._api.position(tenant))
@@ -222,6 +251,20 @@ def _find(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | Non
         return None
 
 
+def _post(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | None:
+    return (_register if url.endswith(b"/instances") else _batch)(url, domain, consumer, gzip)
+
+
+def _register(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | None:
+    parts = url.split(b"/")
+    if len(url) > _URI_MAX_BYTES or len(parts) != 7 or b"?" in url or not _is_plain(url, parts, b"microservices"):
+        return None
+    try:
+        return Taken(tenant_of(domain, parts[2].decode()), service_id=service_id_of(parts[5].decode()))
+    except (RegistryError, UnicodeDecodeError):
+        return None
+
+
 def _batch(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | None:
     path, _, query = url.partition(b"?")
     parts = path.split(b"/")
@@ -235,4 +278,4 @@ def _batch(url: bytes, domain: bytes, consumer: bytes, gzip: bool) -> Taken | No
         return None
 
 
-_UNDERSTAND: Final = {b"GET": _find, b"POST": _batch}
+_UNDERSTAND: Final = {b"GET": _find, b"POST": _post}

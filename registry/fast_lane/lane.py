@@ -1,4 +1,4 @@
-"""FastLane: the protocol that answers heartbeats, finds and batch finds where it can, in the order they came.
+"""FastLane: the protocol that answers heartbeats, finds, batch finds and registrations, in the order they came.
 
 A request is taken when the connection has no unanswered one, the client reads what it is sent, and nothing in the
 head asks for more than the hot answers know (decisions/0005). What is not taken is played back to uvicorn's callbacks
@@ -7,6 +7,7 @@ as if the lane were not there - at the end of the head, or later, when answering
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,14 +16,20 @@ from registry.domain.errors import RegistryError
 from registry.domain.view import InstanceRow, Tenant
 from registry.fast_lane.heads import SEGMENT_MAX_BYTES, Head
 from registry.fast_lane.hot import Hot, Taken
-from registry.http_api.call import takes_gzip
+from registry.http_api.call import INSTANCE_BODY_MAX_BYTES, takes_gzip
 from registry.http_api.protocol import RegistryProtocol
+from registry.http_api.reply import Reply
 
 #: Bytes of a body that the lane collects; a larger one goes on by the other way.
 BODY_MAX_BYTES: Final = 256 * 1024
 
 #: Headers that the hot answers take into account.
-_READ: Final = frozenset((b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"accept-encoding", b"content-length"))
+_READ: Final = frozenset(
+    (
+        *(b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"accept-encoding", b"content-length"),
+        b"x-registry-durability",
+    )
+)
 #: Headers that ask for something else than a hot answer.
 _ELSEWHERE: Final = frozenset(
     (
@@ -80,6 +87,8 @@ class FastLane(RegistryProtocol):
         """Answer now, or when the batch of heartbeats is back. False: it needs a wait; nothing has been done."""
         if taken.row is not None:
             return self._beat(taken.tenant, taken.row)
+        if taken.service_id:
+            return self._register(taken, body)
         response = self.hot.answer(taken, body, self.server_state.default_headers)
         if response is None:
             return False
@@ -153,6 +162,7 @@ class FastLane(RegistryProtocol):
             consumer,
             takes_gzip(read.get(b"accept-encoding", b"")),
             int(length) if length.isdigit() else -1,
+            b"x-registry-durability" in read,
         )
 
     def _may_take(self) -> bool:
@@ -200,7 +210,14 @@ class FastLane(RegistryProtocol):
         else:
             super().on_message_complete()
 
-    # -- heartbeats ----------------------------------------------------------------------------------------------------
+    # -- what takes a while --------------------------------------------------------------------------------------------
+
+    def _register(self, taken: Taken, body: bytes) -> bool:
+        if len(body) > INSTANCE_BODY_MAX_BYTES:
+            return False
+        owed = self.cycle = self._active = _Owed(self, taken.tenant)  # type: ignore[assignment]  # see _beat
+        self._answer_later(owed, self.hot.register(taken, body, self.client[0] if self.client else ""))
+        return True
 
     def _beat(self, tenant: Tenant, row: InstanceRow) -> bool:
         """Hand the renewal to the next batch; the connection's next request waits for this one's answer."""
@@ -214,50 +231,59 @@ class FastLane(RegistryProtocol):
 
     def beat_slowly(self, beat: _Beat) -> None:
         """Lapsed, or the store is away: the whole use case, which may wait, decides what is true."""
-        task = self.loop.create_task(self._beat_slowly(beat))
+        self._answer_later(beat, self.hot.beat(beat.tenant, beat.row))
+
+    def _answer_later(self, owed: _Owed, answer: Coroutine[Any, Any, Reply]) -> None:
+        task = self.loop.create_task(self._answer_when_known(owed, answer))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _beat_slowly(self, beat: _Beat) -> None:
-        reply = await self.hot.beat(beat.tenant, beat.row)
-        self.finish(beat, self.hot.render(reply, self.server_state.default_headers, beat.keep_alive))
+    async def _answer_when_known(self, owed: _Owed, answer: Coroutine[Any, Any, Reply]) -> None:
+        reply = await answer
+        self.finish(owed, self.hot.render(reply, self.server_state.default_headers, owed.keep_alive))
 
-    def finish(self, beat: _Beat, response: bytes | None = None) -> None:
-        """Answer the heartbeat; without a response, that it was heard."""
-        if not beat.disconnected:
-            if response is None and beat.keep_alive:
-                response = self.hot.beaten(beat.tenant, self.server_state.default_headers)
+    def finish(self, owed: _Owed, response: bytes | None = None) -> None:
+        """Answer what is owed; without a response, that the heartbeat was heard."""
+        if not owed.disconnected:
+            if response is None and owed.keep_alive:
+                response = self.hot.beaten(owed.tenant, self.server_state.default_headers)
             elif response is None:
-                response = self.hot.render(self.hot.heard(beat.tenant), self.server_state.default_headers, False)
+                response = self.hot.render(self.hot.heard(owed.tenant), self.server_state.default_headers, False)
             self.transport.write(response)
-        beat.response_complete = True
-        if beat.disconnected:
+        owed.response_complete = True
+        if owed.disconnected:
             return
-        if not beat.keep_alive:
+        if not owed.keep_alive:
             self.transport.close()
         self._answered()
 
 
-class _Beat:
-    """A heartbeat under way, in the place where uvicorn looks for the request that it has not answered.
-
-    It is told of the renewal by the batch in which it was.
-    """
+class _Owed:
+    """A request under way, in the place where uvicorn looks for the one that it has not answered."""
 
     __slots__ = (
         *("disconnected", "keep_alive", "message_event", "more_body", "response_complete"),
-        *("lane", "row", "tenant"),
+        *("lane", "tenant"),
     )
 
-    def __init__(self, lane: FastLane, tenant: Tenant, row: InstanceRow) -> None:
+    def __init__(self, lane: FastLane, tenant: Tenant) -> None:
         self.lane = lane
         self.tenant = tenant
-        self.row = row
         self.disconnected = False
         self.keep_alive = True
         self.more_body = False
         self.response_complete = False
         self.message_event = _NOBODY_WAITS
+
+
+class _Beat(_Owed):
+    """A heartbeat. It is told of the renewal by the batch in which it was."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, lane: FastLane, tenant: Tenant, row: InstanceRow) -> None:
+        super().__init__(lane, tenant)
+        self.row = row
 
     def done(self) -> bool:
         return False

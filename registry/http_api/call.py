@@ -97,10 +97,7 @@ class Call:
 
     @property
     def service_id(self) -> str:
-        service_id = self.path["service_id"]
-        if len(service_id) > ID_MAX or not _SERVICE_ID.search(service_id):
-            raise InvalidParams(f"serviceId: 1 to {ID_MAX} characters, no white space - at the path")
-        return service_id
+        return service_id_of(self.path["service_id"])
 
     @property
     def instance_id(self) -> str:
@@ -161,6 +158,13 @@ def tenant_of(raw_domain: bytes, project: str) -> Tenant:
         if len(name.encode("utf-8", "surrogatepass")) > TENANT_NAME_MAX:
             raise InvalidParams(f"a domain or project has at most {TENANT_NAME_MAX} bytes")
     return Tenant(domain, project)
+
+
+def service_id_of(service_id: str) -> str:
+    """The path segment, if it may be a service's id."""
+    if len(service_id) > ID_MAX or not _SERVICE_ID.search(service_id):
+        raise InvalidParams(f"serviceId: 1 to {ID_MAX} characters, no white space - at the path")
+    return service_id
 
 
 def takes_gzip(raw: bytes) -> bool:

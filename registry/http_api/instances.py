@@ -6,6 +6,7 @@ import msgspec
 
 from registry.domain.commands import HeartbeatSet, RegisterInstance, SetProperties, SetStatuses, to_properties
 from registry.domain.errors import InvalidParams
+from registry.domain.view import Tenant
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import INSTANCE_BODY_MAX_BYTES, PROPERTIES_BODY_MAX_BYTES, Call
@@ -20,7 +21,11 @@ async def register(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/instances`."""
     command = await call.decode(RegisterInstance, INSTANCE_BODY_MAX_BYTES)
     instance_id = await api.instances.register(call.tenant, call.service_id, command.instance, call.actor)
-    return reply.json(b'{"instanceId":"%s"}' % instance_id.encode(), api.position(call.tenant))
+    return registered(api, call.tenant, instance_id)
+
+
+def registered(api: Api, tenant: Tenant, instance_id: str) -> Reply:
+    return reply.json(b'{"instanceId":"%s"}' % instance_id.encode(), api.position(tenant))
 
 
 async def unregister(api: Api, call: Call) -> Reply:

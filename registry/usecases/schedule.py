@@ -58,7 +58,9 @@ class Schedule:
     def ahead(self, now_ms: int, most: int) -> list[tuple[str, str, int]]:
         """Up to `most` instances that will be due within `SAME_MOMENT_MS`. They stay where they are."""
         found: list[tuple[str, str, int]] = []
-        for slot in range(self.reached, (now_ms + SAME_MOMENT_MS) // SLOT_MS + 1):
+        last = (now_ms + SAME_MOMENT_MS) // SLOT_MS
+        # A schedule that was made anew while the store was asked has reached nothing yet: not from slot 0 on.
+        for slot in range(self.reached or min(self.slots, default=last), last + 1):
             for entry in self.slots.get(slot, ()):
                 if len(found) == most:
                     return found

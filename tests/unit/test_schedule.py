@@ -90,3 +90,20 @@ def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int
         for service_id, instance_id, _ in schedule.due(now, MANY):
             assert deadlines.pop((service_id, instance_id)) <= now
         assert all(deadline > now - 2 * SLOT_MS for deadline in deadlines.values())
+
+
+def test_a_schedule_made_anew_is_not_searched_from_the_beginning_of_time() -> None:
+    """A log that was replayed while the store was asked leaves a new schedule: the sweep must not hang in it."""
+    schedule, now = Schedule(), 365 * DAY_MS
+    schedule.add(now, now, A)
+    visited: list[int] = []
+
+    class Slots(dict[int, list[tuple[str, str, int]]]):
+        def get(self, slot: int, *default: object) -> object:  # type: ignore[override]
+            visited.append(slot)
+            assert len(visited) < 1000, "it looks at every slot there ever was"
+            return super().get(slot, *default)
+
+    schedule.slots = Slots(schedule.slots)  # type: ignore[assignment]
+    assert names(schedule.ahead(now, MANY)) == ["a"]
+    assert names(Schedule().ahead(now, MANY)) == []
