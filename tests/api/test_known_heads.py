@@ -23,6 +23,12 @@ from tests.support.wires import BASE, BATCH, BEAT, BLOCK, FIND, Lane, Wire, fill
 KEY = {"appId": "shop", "serviceName": "cart", "version": "0+"}
 BODY = json.dumps({"services": [{"service": KEY}]}).encode()
 
+REGISTER = BASE + b"/microservices/cart/instances"
+#: What is registered already: it is a heartbeat, and writes nothing. Sent as it is only: changed, it might write.
+SAME = json.dumps(
+    {"instance": {"hostName": "h", "instanceId": "i1", "endpoints": [f"rest://10.0.0.1:{sum(b'i1')}"]}}
+).encode()
+
 #: Header blocks as clients send them; those of one example are known when it begins.
 BLOCKS = [
     b"",
@@ -37,7 +43,7 @@ BLOCKS = [
 HOT = {
     b"GET": [FIND, FIND + b"&rev=REV", FIND + b"&version=0+", BASE + b"/instances?appId=shop&serviceName=empty&rev=x"],
     b"PUT": [BEAT, BASE + b"/microservices/cart/instances/i2/heartbeat"],
-    b"POST": [BATCH, BATCH + b"&rev=0"],
+    b"POST": [BATCH, BATCH + b"&rev=0", REGISTER, BASE + b"/microservices/none/instances"],
 }
 #: What it must leave to the other one, or take with care.
 ODD = [
@@ -67,9 +73,21 @@ ODD = [
     BASE + b"/microservices/cart/instances/i1/heartbeat?",
     BASE + b"/microservices/cart/instances//heartbeat",
     BASE + b"/instances/action",
+    REGISTER + b"?x=1",
+    REGISTER + b"/",
+    BASE + b"/microservices//instances",
+    BASE + b"/microservices/" + b"s" * 65 + b"/instances",
     BASE + b"//instances?appId=shop&serviceName=cart",
 ]
-BODIES = [b"", b"{}", BODY, b"nonsense\xff", b'{"instances":[{"instance":{"serviceId":"cart","instanceId":"i1"}}]}']
+BODIES = [
+    b"",
+    b"{}",
+    BODY,
+    b"nonsense\xff",
+    b'{"instance":{"hostName":1}}',
+    b'{"instance":{"status":"' + b"x" * 6000 + b'"}}',
+    b'{"instances":[{"instance":{"serviceId":"cart","instanceId":"i1"}}]}',
+]
 #: Headers that are new to a block.
 EXTRA = [
     b"Connection: close",
@@ -163,6 +181,8 @@ def one_request(draw: st.DrawFn, blocks: list[bytes]) -> bytes:
             return request + draw(st.sampled_from([b"\r\n", b"\n", b"garbage", b"\0", b"GET", b"{}"]))
         case 11:
             return b"\r\n".join(line.swapcase() for line in request.split(b"\r\n"))
+        case 13 | 14:
+            return whole(b"POST", REGISTER, block, SAME)
         case 12:
             return request.replace(b"Content-Length: %d" % len(body), b"Content-Length: %d" % draw(st.integers(0, 99)))
     return request
@@ -216,6 +236,7 @@ async def converse(lane: Lane, blocks: list[bytes], steps: list[Step], rev: byte
         for body in BODIES:
             await lane.say(first, whole(b"PUT", BEAT, block, body))
         await lane.say(first, whole(b"GET", FIND, block))
+        await lane.say(first, whole(b"POST", REGISTER, block, SAME))
     assert not first.is_closing()
     lane.heads.recognised = 0
     wires: list[Wire] = [first, lane.connect(), lane.connect()]
@@ -274,10 +295,12 @@ def strange_requests() -> list[bytes]:
     """Each strange thing once, in a request whose other parts are known."""
     found = [whole(method, target, BLOCK, body) for method in HOT for target in ODD for body in (b"", BODY)]
     for method, targets in HOT.items():
-        body = BODY if method == b"POST" else b""
+        body = SAME if method == b"POST" else b""
         for extra in EXTRA:
             found += [
-                whole(method, targets[0], b"\r\n".join(lines), body) for lines in ((extra, BLOCK), (BLOCK, extra))
+                whole(method, target, b"\r\n".join(lines), body)
+                for lines in ((extra, BLOCK), (BLOCK, extra))
+                for target in targets[-2:]
             ]
     return found
 

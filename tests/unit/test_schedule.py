@@ -104,6 +104,6 @@ def test_a_schedule_made_anew_is_not_searched_from_the_beginning_of_time() -> No
             assert len(visited) < 1000, "it looks at every slot there ever was"
             return super().get(slot, *default)
 
-    schedule.slots = Slots(schedule.slots)  # type: ignore[assignment]
+    schedule.slots = Slots(schedule.slots)
     assert names(schedule.ahead(now, MANY)) == ["a"]
     assert names(Schedule().ahead(now, MANY)) == []
