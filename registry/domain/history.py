@@ -31,6 +31,7 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
+from registry.domain.fold_instances import endpoints_key
 from registry.domain.position import Position, parse_position
 from registry.domain.view import RegistryView
 
@@ -141,7 +142,7 @@ class PutBack(NamedTuple):
     again: list[Event]
 
 
-def put_back(lost: Iterable[Remembered], since: Sequence[Remembered]) -> PutBack:
+def put_back(lost: Iterable[Remembered], since: Sequence[Remembered], log: RegistryView) -> PutBack:
     """The lost events that are to be appended again.
 
     What the log tells since the loss stands, by its place in the log and not by anybody's clock: clients that came to
@@ -153,8 +154,8 @@ def put_back(lost: Iterable[Remembered], since: Sequence[Remembered]) -> PutBack
     touched = {subject[:length] for subject in decided for length in range(1, len(subject))}
     kept: list[Event] = []
     undone: set[Subject] = set()
-    for _, event in lost:
-        if isinstance(event, InstanceExpired) or (isinstance(event, ServiceUnregistered) and _root(event) in touched):
+    for event in _without_lapses([event for _, event in lost], log):
+        if isinstance(event, ServiceUnregistered) and _root(event) in touched:
             continue
         left = _without(event, decided)
         if left is not None:
@@ -162,6 +163,30 @@ def put_back(lost: Iterable[Remembered], since: Sequence[Remembered]) -> PutBack
             undone.update(subject for subject in _subjects(left) if subject in touched)
     again: list[Event] = [event for event in told if any(_within(subject, undone) for subject in _subjects(event))]
     return PutBack(kept, again)
+
+
+def _without_lapses(lost: Sequence[Event], log: RegistryView) -> Iterator[Event]:
+    """The events without the expiries. Whose endpoints were taken by another afterwards has left all the same."""
+    endpoints: dict[tuple[str, str], bytes] = {}
+    lapsed: dict[tuple[str, bytes], InstanceExpired] = {}
+    left: set[EventId] = set()
+    for event in lost:
+        if isinstance(event, InstanceExpired):
+            row = log.instance(event.service_id, event.instance_id)
+            key = endpoints.get((event.service_id, event.instance_id)) or (row.endpoints_key if row else b"")
+            lapsed[event.service_id, key] = event
+        elif isinstance(event, InstanceRegistered):
+            instance = event.instance
+            key = endpoints[instance.service_id, instance.instance_id] = endpoints_key(instance.endpoints)
+            gone = lapsed.pop((instance.service_id, key), None) if key else None
+            if gone is not None and gone.instance_id != instance.instance_id:
+                left.add(event_id(gone))
+    for event in lost:
+        if not isinstance(event, InstanceExpired):
+            yield event
+        elif event_id(event) in left:
+            told = {name: getattr(event, name) for name in InstanceUnregistered.__struct_fields__}
+            yield InstanceUnregistered(**told)
 
 
 def _root(event: ServiceUnregistered) -> Subject:

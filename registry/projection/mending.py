@@ -74,7 +74,7 @@ class Mending:
         if not lost and log.includes(own.position):
             return restored
         if log.position != ORIGIN and recent.reach(log, tail):
-            await self._append_again(restored, own, put_back(lost, recent.since(own, tail)))
+            await self._append_again(restored, own, put_back(lost, recent.since(own, tail), log))
             return restored
         if log.position == ORIGIN:
             await self._await_turn(own, ORIGIN)
@@ -180,7 +180,7 @@ class Mending:
                 raise HistoryChanged("the snapshot was lost while it was written")
             await self._rearm(view)
             try:
-                await self._store.resume_history(tenant, head, position.epoch, [encode_event(resumed)])
+                await self._store.resume_history(tenant, head, position.epoch, [encode_event(resumed)], seeded=True)
             except HistoryChanged:
                 await self._store.snapshots.drop(tenant, mark)
                 raise

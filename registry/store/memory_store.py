@@ -225,10 +225,14 @@ class MemoryStore:
             data.pulse = (now, self._server.run)
         return Pulse(silence, data.head, restarted, str(self._server.run))
 
-    async def resume_history(self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes]) -> None:
+    async def resume_history(
+        self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes], seeded: bool = False
+    ) -> None:
         data = self._server.of(tenant)
         if data.head != head:
             raise HistoryChanged(f"the log's newest event is {data.head.text()}")
+        if seeded and Position(epoch, 1) not in data.snapshots.marks:
+            raise HistoryChanged("the snapshot is gone")
         data.events += [(Position(epoch, number), payload) for number, payload in enumerate(payloads, 1)]
         data.head = Position(epoch, len(payloads))
         self._server.wake()

@@ -157,11 +157,16 @@ class Store(Protocol):
         were re-armed no longer ago than `outage_after_ms`.
         """
 
-    async def resume_history(self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes]) -> None:
+    async def resume_history(
+        self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes], seeded: bool = False
+    ) -> None:
         """Begin a new epoch with these events, if the log's newest event is still the one at `head`.
 
+        Args:
+            seeded: the epoch stands on the snapshot of its first position, which has to be there.
+
         Raises:
-            HistoryChanged: it is another. Nothing was done.
+            HistoryChanged: it is another, or there is no such snapshot. Nothing was done.
         """
 
     async def cannot(self, tenant: Tenant, durability: Durability) -> str:

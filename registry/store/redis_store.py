@@ -221,9 +221,12 @@ class RedisStore:
                 positions.append(position)
         return positions
 
-    async def resume_history(self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes]) -> None:
+    async def resume_history(
+        self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes], seeded: bool = False
+    ) -> None:
         names = self._names(tenant)
-        await self._run("resume", (names.events, names.head), (head.text(), epoch, *payloads))
+        keys = (names.events, names.head, self._keys.snapshots(tenant))
+        await self._run("resume", keys, (head.text(), epoch, int(seeded), *payloads))
 
     @property
     def snapshots(self) -> RedisSnapshots:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import Mark
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.port import HistoryChanged, Lease, LeaseName, Proposal, Store, Write
 from tests.contract.worlds import World
@@ -219,6 +220,21 @@ async def test_who_follows_the_history_before_may_not_write_to_the_resumed_one(w
     assert not await store.revive(DEFAULT_TENANT, Position(epoch, 1), [lease("s", "i")])
     assert await store.head(DEFAULT_TENANT) == Position(epoch + 1, 1)
     assert await store.expire(DEFAULT_TENANT, epoch + 1, [gone], LONG_MS, 1) == [Position(epoch + 1, 2)]
+
+
+async def test_an_epoch_stands_on_a_snapshot_that_is_there(world: World) -> None:
+    """The store may be emptied once more between the two: a log without what it goes on from can be read by nobody."""
+    store = await world.connect()
+    epoch = await begin(store, b"a")
+    await world.lose_log(DEFAULT_TENANT)
+    beginning = Position(epoch + 1, 1)
+    with pytest.raises(HistoryChanged):
+        await store.resume_history(DEFAULT_TENANT, ORIGIN, beginning.epoch, [b"resumed"], seeded=True)
+    assert await store.head(DEFAULT_TENANT) == ORIGIN
+    await store.snapshots.put_chunk(DEFAULT_TENANT, beginning, 0, b"chunk")
+    assert await store.snapshots.put_mark(DEFAULT_TENANT, Mark(1, *beginning, 1, 5, b"digest", 0))
+    await store.resume_history(DEFAULT_TENANT, ORIGIN, beginning.epoch, [b"resumed"], seeded=True)
+    assert await whole_log(store) == [(beginning, b"resumed")]
 
 
 async def test_a_log_that_was_lost_is_resumed_from_nothing(world: World) -> None:

@@ -221,6 +221,8 @@ def test_since_is_exactly_what_the_log_tells_and_was_not_applied(loss: Loss) -> 
 # -- put back ----------------------------------------------------------------------------------------------------------
 
 
+NOBODY = RegistryView(DEFAULT_TENANT)
+
 #: Each way to speak of one thing: the later word, the lost one, and whether that is left out.
 WORDS: dict[str, tuple[Event, Event, bool]] = {}
 
@@ -326,8 +328,21 @@ def test_what_the_log_tells_since_the_loss_stands(name: str) -> None:
     later, lost, left_out = WORDS[name]
     for ahead_ms in (-5_000, 0, 5_000):
         told = structs.replace(later, replica="since", number=1, at_ms=later.at_ms + ahead_ms)
-        put = put_back([Remembered(Position(7, 5), lost)], [Remembered(Position(7, 5), told)])
+        put = put_back([Remembered(Position(7, 5), lost)], [Remembered(Position(7, 5), told)], NOBODY)
         assert put.lost == ([] if left_out else [lost])
+
+
+def test_who_took_the_place_of_one_that_lapsed_keeps_its_id() -> None:
+    """Nobody may be registered twice, and an id that was acknowledged is to stay: the one before it has left."""
+    lapse = InstanceExpired(service_id="s1", instance_id="i1", registered="7-2", **BY)
+    first, again = (
+        instance_registered(instance("s1", name, endpoints=["rest://h:1"]), chosen=False) for name in ("i1", "i2")
+    )
+    began = behind(Position(7, 0), [service_registered(microservice("s1")), first])
+    put = put_back([Remembered(Position(7, 3), lapse), Remembered(Position(7, 4), again)], [], fold(began))
+    after = fold([*began, *behind(Position(8, 0), put.lost)])
+    assert list(after.services["s1"].instances) == ["i2"]
+    assert [event_id(event) for event in put.lost] == [event_id(lapse), event_id(again)]
 
 
 def test_of_several_things_those_come_back_that_nobody_decided() -> None:
@@ -336,11 +351,14 @@ def test_of_several_things_those_come_back_that_nobody_decided() -> None:
     put = put_back(
         [Remembered(Position(7, 5), TagsDeleted(service_id="s1", keys=["a", "b"], **BY))],
         [Remembered(Position(7, 5), told)],
+        NOBODY,
     )
     assert put.lost == [TagsDeleted(service_id="s1", keys=["b"], **BY)]
     x, y = ("", "a", "x"), ("", "a", "y")
     found = [DependenciesAdded(consumer_id="s1", providers=some, **BY) for some in ([x], [x, y], [y])]
-    assert put_back([Remembered(Position(7, 5), found[1])], [Remembered(Position(7, 5), found[0])]).lost == [found[2]]
+    assert put_back([Remembered(Position(7, 5), found[1])], [Remembered(Position(7, 5), found[0])], NOBODY).lost == [
+        found[2]
+    ]
 
 
 #: Few names, so that what was lost and what came since are often about the same.
@@ -352,19 +370,23 @@ def test_what_is_put_back_keeps_its_order_and_undoes_nothing(some: list[Event], 
     """What was written since, and what is said again after what comes back, reads the same as before it came."""
     lost = [Remembered(*one) for one in named(behind(Position(7, 5), some), "before")]
     since = [Remembered(*one) for one in named(behind(Position(7, 5), others), "since")]
-    put = put_back(lost, since)
+    put = put_back(lost, since, NOBODY)
     order = [event_id(event) for _, event in lost]
     assert [order.index(event_id(event)) for event in put.lost] == sorted(order.index(event_id(e)) for e in put.lost)
     assert all(event in [told for _, told in since] for event in put.again)
     if not others:
-        assert put == ([event for _, event in lost if not isinstance(event, InstanceExpired)], [])
+        lapsed = {event_id(event) for _, event in lost if isinstance(event, InstanceExpired)}
+        assert [one for one in put.lost if event_id(one) not in lapsed] == [
+            one for _, one in lost if not isinstance(one, InstanceExpired)
+        ]
+        assert put.again == []
 
 
 @given(losses())
 def test_what_was_put_back_is_not_put_back_again(loss: Loss) -> None:
     """The second replica that notices the loss finds nothing left to do, and so does the first after a restart."""
     recent, own = loss.recent(), fold(loss.applied)
-    put = put_back(recent.lost(fold(loss.log), loss.tail()), recent.since(own, loss.tail()))
+    put = put_back(recent.lost(fold(loss.log), loss.tail()), recent.since(own, loss.tail()), fold(loss.log))
     epoch = max(position.epoch for position, _ in [*loss.applied, *loss.log, (ORIGIN, None)]) + 1
     resumed = HistoryResumed(
         after="?",
@@ -378,7 +400,7 @@ def test_what_was_put_back_is_not_put_back_again(loss: Loss) -> None:
     view = fold(mended.log)
     assert view.includes(own.position)
     lost = mended.recent().lost(view, mended.tail())
-    assert put_back(lost, mended.recent().since(own, mended.tail())).lost == []
+    assert put_back(lost, mended.recent().since(own, mended.tail()), view).lost == []
     assert not {event_id(event) for event in put.lost} & {event_id(event) for _, event in lost}
     # And when a snapshot stands in for all of it.
     assert mended.recent().lost(view, []) == []
@@ -408,7 +430,7 @@ def test_a_part_that_was_written_later_is_said_again(case: str) -> None:
         TagsReplaced(service_id="s1", tags={"a": "0"}, **BY),
     ]
     log = behind(Position(7, 0), [*began, later])
-    put = put_back([Remembered(Position(7, 4), lost)], [Remembered(*log[-1])])
+    put = put_back([Remembered(Position(7, 4), lost)], [Remembered(*log[-1])], fold(log))
     assert put == ([lost], [later])
     after = fold(log + behind(Position(8, 0), [*put.lost, *put.again]))
     straight = fold(behind(Position(7, 0), [*began, lost, later]))

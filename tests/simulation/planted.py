@@ -227,8 +227,8 @@ def no_mending() -> Patch:
 def dropped_in_mending() -> Patch:
     """Of the lost events the last one is not put back."""
 
-    def put_back(lost: Sequence[Remembered], since: Sequence[Remembered]) -> PutBack:
-        events = right_put_back(lost, since)
+    def put_back(lost: Sequence[Remembered], since: Sequence[Remembered], log: RegistryView) -> PutBack:
+        events = right_put_back(lost, since, log)
         return PutBack(events.lost[:-1], events.again)
 
     return patch.object(mending, "put_back", put_back)
@@ -237,8 +237,8 @@ def dropped_in_mending() -> Patch:
 def turned_in_mending() -> Patch:
     """The lost events are put back from the last to the first."""
 
-    def put_back(lost: Sequence[Remembered], since: Sequence[Remembered]) -> PutBack:
-        events = right_put_back(lost, since)
+    def put_back(lost: Sequence[Remembered], since: Sequence[Remembered], log: RegistryView) -> PutBack:
+        events = right_put_back(lost, since, log)
         return PutBack(events.lost[::-1], events.again)
 
     return patch.object(mending, "put_back", put_back)
