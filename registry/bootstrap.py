@@ -151,7 +151,12 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
             clock.steady_ms,
             lambda: _conditions(protection, snapshotting, heartbeats),
         ),
-        Durable(store, clock, settings.durability),  # type: ignore[arg-type]  # checked with the settings
+        Durable(
+            store,
+            clock,
+            lambda tenant: projector.view(tenant).position,
+            settings.durability,  # type: ignore[arg-type]  # checked with the settings
+        ),
         lambda: figures(projector, expiry, heartbeats, snapshotting, agreement, watching),
         lambda: replica.not_ready(),
     )

@@ -172,8 +172,11 @@ class Store(Protocol):
     async def cannot(self, tenant: Tenant, durability: Durability) -> str:
         """Why the store, as it runs now, cannot promise that durability; "" when it can."""
 
-    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> None:
+    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> Position:
         """Wait until everything that was written before this call has that durability.
+
+        Returns the log's newest position on the server that has confirmed it: if what was written is beyond that, it
+        was written to another one, which is no more.
 
         Raises:
             NotDurable: not within the time.

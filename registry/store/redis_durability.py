@@ -8,6 +8,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from registry.domain.errors import StoreUnavailable
+from registry.domain.position import ORIGIN, Position, parse_position
 from registry.store.port import Durability, NotDurable
 
 #: From this version on a server says what it has fsynced.
@@ -39,31 +40,37 @@ async def cannot(redis: Redis, ask: Ask, durability: Durability) -> str:
     return ""
 
 
-async def confirm(redis: Redis, ask: Ask, marker: str, durability: Durability, timeout_ms: int) -> None:
-    """Prove that everything written to this server before the call has that durability.
+async def confirm(redis: Redis, ask: Ask, keys: tuple[str, str], durability: Durability, timeout_ms: int) -> Position:
+    """Prove that everything written to this server before the call has that durability. Returns its log's head.
 
     A marker is written on the same connection behind it all, and its durability is that of everything before.
+
+    Args:
+        keys: of the log's head, and of the marker.
 
     Raises:
         NotDurable: not within the time.
     """
+    head, marker = keys
     pipeline = redis.pipeline(transaction=False)
+    pipeline.get(head)
     pipeline.set(marker, b"1", px=MARKER_KEPT_MS)
     synced = durability == "disk" and await _says_what_is_synced(redis, ask)
     if durability == "replica":
         pipeline.execute_command("WAIT", 1, timeout_ms)
     elif synced:
         pipeline.execute_command("WAITAOF", 1, 0, timeout_ms)
-    replies = await ask(pipeline.execute())
-    if durability == "replica" and int(replies[1]) < 1:
+    at, _, *waited = await ask(pipeline.execute())
+    if durability == "replica" and int(waited[0]) < 1:
         raise NotDurable(f"written, but no replica of Redis has confirmed it within {timeout_ms} ms")
-    if synced and int(replies[1][0]) < 1:
+    if synced and int(waited[0][0]) < 1:
         raise NotDurable(f"written, but Redis has not confirmed within {timeout_ms} ms that it is on disk")
     if durability == "disk" and not synced:
         # With appendfsync always a reply is sent after the fsync; that it is so is asked once more, behind the write.
         reason = await cannot(redis, ask, durability)
         if reason:
             raise NotDurable(f"written, but not known to be on disk: {reason}")
+    return parse_position(at) if at else ORIGIN
 
 
 async def _says_what_is_synced(redis: Redis, ask: Ask) -> bool:

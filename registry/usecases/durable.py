@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, get_args
 
 from registry.clock import Clock
 from registry.domain.errors import InvalidParams
+from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.port import Durability, NotDurable, Store
 from registry.usecases.grouping import Group
@@ -23,11 +24,13 @@ NAMES: Final = get_args(Durability)
 class Durable:
     """
     Args:
+        position: up to where this replica has applied a tenant's log, its own writes included.
         default: what every write gets that asks for nothing else.
     """
 
-    def __init__(self, store: Store, clock: Clock, default: Durability) -> None:
+    def __init__(self, store: Store, clock: Clock, position: Callable[[Tenant], Position], default: Durability) -> None:
         self._store = store
+        self._position = position
         self._clock = clock
         self._default = default
         self._checked: dict[tuple[Tenant, Durability], int] = {}
@@ -68,7 +71,9 @@ class Durable:
         if group is None:
 
             async def flush(waiting: Sequence[None]) -> Sequence[None]:
-                await self._store.confirm(tenant, durability, CONFIRM_TIMEOUT_MS)
+                written = self._position(tenant)
+                if await self._store.confirm(tenant, durability, CONFIRM_TIMEOUT_MS) < written:
+                    raise NotDurable("written to a server that is gone; the one that is there now does not hold it")
                 return waiting
 
             group = self._groups[tenant, durability] = Group(flush, BATCH_MAX, 2, WAITING_MAX)
