@@ -154,7 +154,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         Durable(
             store,
             clock,
-            lambda tenant: projector.view(tenant).position,
+            lambda tenant: (projector.view(tenant).position, projector.newest_event(tenant)),
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
         lambda: figures(projector, expiry, heartbeats, snapshotting, agreement, watching),

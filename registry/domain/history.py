@@ -152,11 +152,14 @@ def put_back(lost: Iterable[Remembered], since: Sequence[Remembered], log: Regis
     told = [event for _, event in since if not isinstance(event, InstanceExpired)]
     decided = {subject for event in told for subject in _subjects(event)}
     touched = {subject[:length] for subject in decided for length in range(1, len(subject))}
+    taken = {_place(event) for event in told if isinstance(event, InstanceRegistered) and event.instance.endpoints}
     kept: list[Event] = []
     undone: set[Subject] = set()
     for event in _without_lapses([event for _, event in lost], log):
         if isinstance(event, ServiceUnregistered) and _root(event) in touched:
             continue
+        if isinstance(event, InstanceRegistered) and not event.chosen and _place(event) in taken:
+            continue  # its client has registered anew, and was given another id
         left = _without(event, decided)
         if left is not None:
             kept.append(left)
@@ -177,7 +180,7 @@ def _without_lapses(lost: Sequence[Event], log: RegistryView) -> Iterator[Event]
             lapsed[event.service_id, key] = event
         elif isinstance(event, InstanceRegistered):
             instance = event.instance
-            key = endpoints[instance.service_id, instance.instance_id] = endpoints_key(instance.endpoints)
+            key = endpoints[instance.service_id, instance.instance_id] = _place(event)[1]
             gone = lapsed.pop((instance.service_id, key), None) if key else None
             if gone is not None and gone.instance_id != instance.instance_id:
                 left.add(event_id(gone))
@@ -187,6 +190,10 @@ def _without_lapses(lost: Sequence[Event], log: RegistryView) -> Iterator[Event]
         elif event_id(event) in left:
             told = {name: getattr(event, name) for name in InstanceUnregistered.__struct_fields__}
             yield InstanceUnregistered(**told)
+
+
+def _place(event: InstanceRegistered) -> tuple[str, bytes]:
+    return event.instance.service_id, endpoints_key(event.instance.endpoints)
 
 
 def _root(event: ServiceUnregistered) -> Subject:

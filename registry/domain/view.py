@@ -134,8 +134,10 @@ class RegistryView:
     #: Earlier histories that led here: epoch -> the sequence up to which its events are part of this one.
     lineage: dict[int, int] = field(default_factory=dict)
     instance_count: int = 0
-    #: Moves with every change of any row; answers that span services are valid for one value of it.
+    #: Moves with every change of any row; answers that span services are valid for one value of it, in this view.
     changes: int = 0
+    #: Stands for this view in what is remembered of it, which must not keep a replaced one alive.
+    token: object = field(default_factory=object)
 
     def holder(self, service: Microservice) -> str | None:
         """The id under which this microservice's name, or else its alias, is registered in its version."""

@@ -178,11 +178,14 @@ class Mending:
             mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._replica)
             if mark is None:
                 raise HistoryChanged("the snapshot was lost while it was written")
-            await self._rearm(view)
             try:
+                await self._rearm(view)
                 await self._store.resume_history(tenant, head, position.epoch, [encode_event(resumed)], seeded=True)
-            except HistoryChanged:
-                await self._store.snapshots.drop(tenant, mark)
+            except StoreUnavailable:
+                # It may have begun all the same. If it does so later, it finds that the snapshot is gone, and does not.
+                with contextlib.suppress(StoreUnavailable):
+                    if await self._store.entry(tenant, position) != encode_event(resumed):
+                        await self._store.snapshots.drop(tenant, mark)
                 raise
         self.seeded += 1
         logger.error(

@@ -90,10 +90,10 @@ class OneMaster:
         return await execute(self._asking, command, key, *arguments)
 
     async def servers(self) -> Sequence[Redis]:
-        return [self._scripts]
+        return [self._asking]  # of the scripts' connections, `Kept` gives none away
 
     async def server_of(self, key: str) -> Redis:
-        return self._scripts
+        return self._asking
 
     async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
         command = xread_command(streams, count, block_ms)

@@ -240,10 +240,10 @@ class MemoryStore:
     async def cannot(self, tenant: Tenant, durability: Durability) -> str:
         return "" if durability in self._server.durabilities else f"this store has no {durability}"
 
-    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> Position:
+    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int, at: Position) -> bytes | None:
         if durability not in self._server.durabilities:
             raise NotDurable(f"written, but not confirmed within {timeout_ms} ms")
-        return self._server.of(tenant).head
+        return await self.entry(tenant, at)
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         """No prompts: the sweep alone must do."""

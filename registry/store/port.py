@@ -172,11 +172,11 @@ class Store(Protocol):
     async def cannot(self, tenant: Tenant, durability: Durability) -> str:
         """Why the store, as it runs now, cannot promise that durability; "" when it can."""
 
-    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> Position:
+    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int, at: Position) -> bytes | None:
         """Wait until everything that was written before this call has that durability.
 
-        Returns the log's newest position on the server that has confirmed it: if what was written is beyond that, it
-        was written to another one, which is no more.
+        Returns the event at `at` on the server that has confirmed it: if it is another one than was written there, or
+        none, then it was written to another server, which is no more.
 
         Raises:
             NotDurable: not within the time.

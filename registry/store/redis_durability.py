@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
 from registry.domain.errors import StoreUnavailable
-from registry.domain.position import ORIGIN, Position, parse_position
 from registry.store.port import Durability, NotDurable
 
 #: From this version on a server says what it has fsynced.
@@ -40,27 +39,31 @@ async def cannot(redis: Redis, ask: Ask, durability: Durability) -> str:
     return ""
 
 
-async def confirm(redis: Redis, ask: Ask, keys: tuple[str, str], durability: Durability, timeout_ms: int) -> Position:
-    """Prove that everything written to this server before the call has that durability. Returns its log's head.
+class Place(NamedTuple):
+    """An entry of a stream, and the key of the marker to write beside that."""
+
+    stream: str
+    entry: str
+    marker: str
+
+
+async def confirm(redis: Redis, ask: Ask, place: Place, durability: Durability, timeout_ms: int) -> bytes | None:
+    """Prove that everything written to this server before the call has that durability. Returns the event there.
 
     A marker is written on the same connection behind it all, and its durability is that of everything before.
-
-    Args:
-        keys: of the log's head, and of the marker.
 
     Raises:
         NotDurable: not within the time.
     """
-    head, marker = keys
     pipeline = redis.pipeline(transaction=False)
-    pipeline.get(head)
-    pipeline.set(marker, b"1", px=MARKER_KEPT_MS)
+    pipeline.xrange(place.stream, place.entry, place.entry)
+    pipeline.set(place.marker, b"1", px=MARKER_KEPT_MS)
     synced = durability == "disk" and await _says_what_is_synced(redis, ask)
     if durability == "replica":
         pipeline.execute_command("WAIT", 1, timeout_ms)
     elif synced:
         pipeline.execute_command("WAITAOF", 1, 0, timeout_ms)
-    at, _, *waited = await ask(pipeline.execute())
+    held, _, *waited = await ask(pipeline.execute())
     if durability == "replica" and int(waited[0]) < 1:
         raise NotDurable(f"written, but no replica of Redis has confirmed it within {timeout_ms} ms")
     if synced and int(waited[0][0]) < 1:
@@ -70,7 +73,7 @@ async def confirm(redis: Redis, ask: Ask, keys: tuple[str, str], durability: Dur
         reason = await cannot(redis, ask, durability)
         if reason:
             raise NotDurable(f"written, but not known to be on disk: {reason}")
-    return parse_position(at) if at else ORIGIN
+    return bytes(held[0][1][b"e"]) if held else None
 
 
 async def _says_what_is_synced(redis: Redis, ask: Ask) -> bool:

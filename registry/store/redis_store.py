@@ -276,11 +276,11 @@ class RedisStore:
         server = await self._ask(self._connections.server_of(self._names(tenant).head))
         return await redis_durability.cannot(server, self._ask, durability)
 
-    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int) -> Position:
-        head = self._names(tenant).head
-        server = await self._ask(self._connections.server_of(head))
-        keys = head, self._keys.marker(tenant)
-        return await redis_durability.confirm(server, self._ask, keys, durability, timeout_ms)
+    async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int, at: Position) -> bytes | None:
+        events = self._names(tenant).events
+        server = await self._ask(self._connections.server_of(events))
+        place = redis_durability.Place(events, at.text(), self._keys.marker(tenant))
+        return await redis_durability.confirm(server, self._ask, place, durability, timeout_ms)
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         try:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds from the end of one round to the next.
 ROUND_EVERY_S: Final = 4.0
+#: Seconds of silence after which a round is given up: no tenant can be compared.
+AWAY_S: Final = 2.0
 #: Instances digested before other tasks get a turn of so many seconds: at most about a twentieth of a core.
 STEP_ROWS: Final = 2000
 STEP_PAUSE_S: Final = 0.05
@@ -87,7 +89,8 @@ class Agreement:
                     await self.compare(tenant)
                 except StoreUnavailable as error:
                     logger.info("not compared: %s", error.detail, extra={"action": "compare_failed"})
-                    break
+                    if self._projector.silent_s > AWAY_S:
+                        break
             self._round_ms = self._clock.steady_ms() - began
             self.stats.rounds += 1
 

@@ -87,7 +87,7 @@ class Discovery:
     def state(self, tenant: Tenant) -> tuple[object, ...]:
         """What the answers of this moment are made from: equal states, equal answers."""
         view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
-        return view, view.changes, shared, shared.changes
+        return view.token, view.changes, shared.token, shared.changes
 
     # -- many at once --------------------------------------------------------------------------------------------------
 

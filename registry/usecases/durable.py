@@ -7,6 +7,7 @@ from typing import Final, get_args
 
 from registry.clock import Clock
 from registry.domain.errors import InvalidParams
+from registry.domain.events import Event, encode_event
 from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.port import Durability, NotDurable, Store
@@ -21,16 +22,19 @@ WAITING_MAX: Final = 50_000
 NAMES: Final = get_args(Durability)
 
 
+Newest = Callable[[Tenant], tuple[Position, Event | None]]
+
+
 class Durable:
     """
     Args:
-        position: up to where this replica has applied a tenant's log, its own writes included.
+        newest: the newest event that this replica has applied of a tenant's log, its own writes included.
         default: what every write gets that asks for nothing else.
     """
 
-    def __init__(self, store: Store, clock: Clock, position: Callable[[Tenant], Position], default: Durability) -> None:
+    def __init__(self, store: Store, clock: Clock, newest: Newest, default: Durability) -> None:
         self._store = store
-        self._position = position
+        self._newest = newest
         self._clock = clock
         self._default = default
         self._checked: dict[tuple[Tenant, Durability], int] = {}
@@ -71,8 +75,9 @@ class Durable:
         if group is None:
 
             async def flush(waiting: Sequence[None]) -> Sequence[None]:
-                written = self._position(tenant)
-                if await self._store.confirm(tenant, durability, CONFIRM_TIMEOUT_MS) < written:
+                at, event = self._newest(tenant)
+                held = await self._store.confirm(tenant, durability, CONFIRM_TIMEOUT_MS, at)
+                if event is not None and held != encode_event(event):
                     raise NotDurable("written to a server that is gone; the one that is there now does not hold it")
                 return waiting
 

@@ -41,6 +41,8 @@ PULSE_MS: Final = 500
 ASK_MAX: Final = 2000
 #: Leases asked about in one tick, so that a start with a million instances does not hold up everything else.
 ASK_PER_TICK_MAX: Final = 20_000
+#: Leases judged together once one of them has lapsed.
+JUDGED_MAX: Final = 1_000_000
 #: Tenants pulsed at once.
 PULSES_AT_ONCE: Final = 16
 #: After a silence of all replicas leases start anew before anybody is judged - all of them when it was longer than the
@@ -88,8 +90,8 @@ class Expiry:
         self._outage_after_ms = outage_after_ms
         self._schedules: dict[Tenant, Schedule] = defaultdict(Schedule)
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
-        #: Tenants that this replica has given a pulse, and those whose part of the store did not take the last one.
-        self._pulsed: set[Tenant] = set()
+        #: The store's process at this replica's last pulse, and the tenants whose part of it did not take that.
+        self._runs: dict[Tenant, str] = {}
         self._away: set[Tenant] = set()
         self.stats = ExpiryStats()
         projector.listen(self._note)
@@ -199,7 +201,7 @@ class Expiry:
         if not lapsed:
             return
         schedule = self._schedules[tenant]
-        ahead = self._still_there(tenant, schedule.ahead(self._clock.steady_ms(), ASK_PER_TICK_MAX))
+        ahead = self._still_there(tenant, schedule.ahead(self._clock.steady_ms(), JUDGED_MAX))
         for row, _ in rows:
             ahead.pop(LeaseName(*_name(row)), None)
         rows += ahead.values()
@@ -303,16 +305,17 @@ class Expiry:
     async def _pulse(self, tenant: Tenant) -> None:
         pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
         await self._projector.check(tenant, pulse.head, pulse.run)
-        if pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS:
-            await self._resume(tenant, pulse)
-        self._pulsed.add(tenant)
+        # A store that was started anew under a living replica may have lost renewals, whoever noticed first; one that
+        # was started together with us after a short stop has not.
+        lost = self._runs.get(tenant, pulse.run) != pulse.run
+        silent = lost or pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS
+        if silent and not await self._resume(tenant, pulse, lost):
+            return
+        self._runs[tenant] = pulse.run
 
-    async def _resume(self, tenant: Tenant, pulse: Pulse) -> None:
+    async def _resume(self, tenant: Tenant, pulse: Pulse, lost: bool) -> bool:
         """Give leases their full length again: all of them after an outage, the short ones after any silence."""
         await self._projector.catch_up(tenant)
-        # A store that was started anew under a living replica may have lost renewals; one that was started together
-        # with us after a short stop has not.
-        lost = pulse.restarted and tenant in self._pulsed
         outage = lost or abs(pulse.silence_ms) > self._outage_after_ms
         rows = [
             row
@@ -321,16 +324,18 @@ class Expiry:
             if outage or row.ttl_ms <= SHORT_LEASE_SILENCES * abs(pulse.silence_ms)
         ]
         if not await rearm(self._store, tenant, rows):
-            return  # silent once more meanwhile: the next pulse begins anew
+            return False  # silent once more meanwhile: the next pulse begins anew
         await self._store.pulse(tenant, SILENCE_MAX_MS, resume=True)
         self.stats.rearmed += len(rows)
+        started = lost or pulse.restarted
         logger.warning(
             "%s: %d leases of %s start anew",
-            "the store was started anew" if pulse.restarted else f"no replica could write for {pulse.silence_ms} ms",
+            "the store was started anew" if started else f"no replica could write for {pulse.silence_ms} ms",
             len(rows),
             tenant,
             extra={"action": "leases_rearmed", "tenant": str(tenant)},
         )
+        return True
 
     async def follow_notifications(self) -> None:
         """Turn the store's notifications into prompts, for as long as it sends any."""

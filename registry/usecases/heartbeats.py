@@ -164,8 +164,9 @@ class Heartbeats:
                 except (StoreUnavailable, TimeoutError):
                     break
                 for lease in some:
-                    # Another one may have come meanwhile: it says no more than the one delivered.
-                    remembered.pop(LeaseName(lease.service_id, lease.instance_id), None)
+                    name = LeaseName(lease.service_id, lease.instance_id)
+                    if remembered.get(name) is lease:  # else another one has come meanwhile, and is to be delivered too
+                        del remembered[name]
                 self.stats.delivered += len(some)
             else:
                 del self._remembered[tenant]

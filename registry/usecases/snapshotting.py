@@ -146,10 +146,11 @@ class Snapshotting:
             return None
         if not await self._store.snapshots.hold(tenant, self._projector.replica, HOLD_MS):
             return None
-        mark = await self._write(tenant, events)
-        if mark is not None:
-            await self._store.snapshots.hold(tenant, self._projector.replica, GIVEN_BACK_MS)
-        return mark
+        try:
+            return await self._write(tenant, events)
+        finally:
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.snapshots.hold(tenant, self._projector.replica, GIVEN_BACK_MS)
 
     async def _write(self, tenant: Tenant, events: int) -> Mark | None:
         marks = [mark for mark in await self._store.snapshots.marks(tenant) if mark.format == FORMAT]

@@ -26,6 +26,8 @@ from registry.projection.projector import Projector
 
 #: Watchers of one replica; one more is refused.
 WATCHERS_MAX: Final = 50_000
+#: Consumers remembered whose finds could not be recorded. One more hears nothing until it finds again.
+DOUBTED_MAX: Final = 50_000
 #: Deliveries in one turn of the loop, so that a large fan-out holds up no request for long.
 DELIVERIES_PER_TURN: Final = 200
 
@@ -76,18 +78,17 @@ class Watching:
             self._count -= 1
             if not watchers:
                 del self._watchers[tenant, consumer_id]
-                self._doubted.discard((tenant, consumer_id))
 
     def doubt(self, tenant: Tenant, consumer_id: str) -> None:
         """What this consumer has found could not be recorded, so its watchers would not be told of changes to it.
 
         With the next event, when the store is back, they are dropped: they come back, pull, and are told again.
         """
-        if (tenant, consumer_id) in self._watchers:
+        if len(self._doubted) < DOUBTED_MAX:
             self._doubted.add((tenant, consumer_id))
 
     def _drop_doubted(self, tenant: Tenant) -> None:
-        for consumer in [one for one in self._doubted if one[0] == tenant]:
+        for consumer in [one for one in self._doubted if one[0] == tenant and one in self._watchers]:
             self._doubted.discard(consumer)
             for watcher in list(self._watchers[consumer]):
                 watcher.drop()

@@ -102,7 +102,8 @@ async def patiently(wire: Wire, asked: bytes) -> bytes:
 async def test_a_store_that_is_away_is_our_failure(lanes: tuple[Lane, Lane]) -> None:
     """500011 on both lanes, and the connection goes on."""
     bodies = []
-    for lane in lanes:
+    for lane, name in zip(lanes, ("away1", "away2"), strict=True):
+        await follow(*lanes)
 
         async def away(name: str) -> None:
             raise StoreUnavailable(f"{name}: away")
@@ -113,7 +114,7 @@ async def test_a_store_that_is_away_is_our_failure(lanes: tuple[Lane, Lane]) -> 
         bodies.append(answer.partition(b"\r\n\r\n")[2])
         assert (status(answer), b'"errorCode":"500011"' in answer) == (500, True)
         lane.store.come_back()
-        assert status(await patiently(wire, request("away1"))) == 200
+        assert status(await patiently(wire, request(name))) == 200
     assert bodies[0] == bodies[1]
 
 

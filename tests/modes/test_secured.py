@@ -22,7 +22,7 @@ ACL_LINE: Final = (
     "ACL SETUSER registry on >p%40ss ~registry:* resetchannels &registry:* &__keyevent@* "
     "+evalsha +script|load +info +subscribe +time "
     "+get +set +del +unlink +exists +persist +pexpire +pttl +xadd +xrange +xread +xtrim +sadd "
-    "+hset +hdel +hgetall +hvals "
+    "+hset +hdel +hexists +hgetall +hvals "
     "+role +cluster|slots +asking +publish +ping"
 )
 #: What the adapter says itself, besides what its scripts do.

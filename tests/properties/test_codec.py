@@ -31,6 +31,7 @@ members: dict[str, st.SearchStrategy[Any]] = {
     "last_beat_ms": st.integers(0, 2**53),
     "deadline_ms": st.integers(0, 2**53),
     "properties": maps,
+    "mended": st.dictionaries(st.integers(0, 2**53), st.integers(0, 2**53), max_size=3),
     "chosen": st.booleans(),
     "force": st.booleans(),
     "tags": maps,

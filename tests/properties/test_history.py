@@ -345,6 +345,15 @@ def test_who_took_the_place_of_one_that_lapsed_keeps_its_id() -> None:
     assert [event_id(event) for event in put.lost] == [event_id(lapse), event_id(again)]
 
 
+def test_who_has_registered_anew_under_another_id_is_not_there_twice() -> None:
+    """Its first registration was lost; put back, it would be merged into the new one and undo what it says."""
+    lost, anew = (
+        instance_registered(instance("s1", name, endpoints=["rest://h:1"], properties={"n": name}), chosen=False)
+        for name in ("i1", "i2")
+    )
+    assert put_back([Remembered(Position(7, 3), lost)], [Remembered(Position(7, 3), anew)], NOBODY).lost == []
+
+
 def test_of_several_things_those_come_back_that_nobody_decided() -> None:
     """One key that was written since must not cost the others."""
     told = TagSet(service_id="s1", key="a", value="2", **BY)

@@ -11,11 +11,13 @@ import pytest
 from redis import Redis
 
 from registry.clock import Clock
+from registry.domain.events import encode_event
 from registry.domain.position import Position
 from registry.domain.view import DEFAULT_TENANT
 from registry.store.port import NotDurable
 from registry.usecases.durable import CONFIRM_TIMEOUT_MS, Durable
 from tests.support.api import Api, ids, ok
+from tests.support.builders import microservice, service_registered
 from tests.support.far_redis import Line
 from tests.support.http import Response
 from tests.support.memory_replica import VIRTUAL
@@ -162,20 +164,21 @@ def test_many_that_wait_are_confirmed_together(deployment: Deployment) -> None:
 class _Elsewhere:
     """A store whose confirmation comes from a server that does not hold the write."""
 
-    def __init__(self, head: Any) -> None:
-        self._head = head
+    def __init__(self, held: bytes | None) -> None:
+        self._held = held
 
-    async def confirm(self, *_: object) -> Any:
-        return self._head
+    async def confirm(self, *_: object) -> bytes | None:
+        return self._held
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", [VIRTUAL])
 async def test_a_confirmation_by_another_server_than_the_writes_is_none(anyio_backend: Any) -> None:
     """Between write and confirmation Redis went over to a replica that lacks the write."""
-    for held, durable in ((Position(7, 5), True), (Position(7, 4), False), (Position(8, 2), True)):
+    event, other = (service_registered(microservice(name)) for name in ("s1", "s2"))
+    for held, durable in ((encode_event(event), True), (encode_event(other), False), (None, False)):
         store: Any = _Elsewhere(held)
-        use_case = Durable(store, Clock(), lambda _: Position(7, 5), "replica")
+        use_case = Durable(store, Clock(), lambda _: (Position(7, 5), event), "replica")
         if durable:
             await use_case.confirm(DEFAULT_TENANT, "replica")
         else:

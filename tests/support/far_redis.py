@@ -99,10 +99,12 @@ class Line:
                 threading.Thread(target=self._pass_on, args=(far, near), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        with source, contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                self._passes.wait()
-                target.sendall(data)
+        with source:
+            with contextlib.suppress(OSError):
+                while data := source.recv(1 << 16):
+                    self._passes.wait()
+                    target.sendall(data)
             self._passes.wait()
-            target.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # also after an error: a server that was killed resets its connections
+                target.shutdown(socket.SHUT_RDWR)
         self._ends.discard(source)

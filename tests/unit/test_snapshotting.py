@@ -110,13 +110,36 @@ async def test_one_that_died_while_it_wrote_is_waited_for_and_then_no_more(serve
     await come(server, 5)
     await a.follow()
     await b.follow()
-    a.store.fail_call(4)
+
+    async def die(name: str) -> None:
+        if "put_chunk" in a.store.calls:
+            raise StoreUnavailable("it is dead")
+
+    a.store.before = die
     with pytest.raises(StoreUnavailable):
         await a.snapshotting.write(T, 1)
-    assert a.store.calls[-1] == "put_chunk"
+    assert a.store.calls[-2:] == ["put_chunk", "hold"]
     assert await b.snapshotting.write(T, 1) is None
     await asyncio.sleep(HOLD_MS / 1000)
     assert await b.snapshotting.write(T, 1)
+
+
+async def test_one_that_writes_nothing_keeps_nobody_waiting(server: MemoryServer) -> None:
+    """The right to write is that to seed a lost log, too: it is given back whatever comes of it."""
+    a, b = MemoryReplica(server, "a"), MemoryReplica(server, "b")
+    await come(server, 5)
+    await a.follow()
+    await b.follow()
+    a.store.fail_call(4)
+    with pytest.raises(StoreUnavailable):
+        await a.snapshotting.write(T, 1)
+    a.store.come_back()
+    await asyncio.sleep(0.1)
+    assert await b.snapshotting.write(T, 1)
+    await asyncio.sleep(0.1)
+    assert await a.snapshotting.write(T, 1) is None, "it thought that one was due"
+    await asyncio.sleep(0.1)
+    assert await b.store.snapshots.hold(T, "b", 1)
 
 
 async def test_one_that_another_replica_has_written_is_not_written_again(server: MemoryServer) -> None:
