@@ -327,3 +327,29 @@ async def test_a_lapse_is_prompted_where_redis_sends_notifications(own_server: R
             assert await prompt == (tenant, name)
         await prompts.aclose()  # type: ignore[attr-defined]
     await store.close()
+
+
+async def test_a_burst_of_scripts_leaves_connections_for_whoever_asks_the_server(own_server: RedisServer) -> None:
+    """Connections that are kept at hand for scripts are never given away: the others need some of their own."""
+    store = RedisStore(own_server.url, RedisLimits(connections_max=3, timeout_s=1.0))
+    await store.open()
+    for burst in (3, 8, 30, 3):
+        await asyncio.gather(*(store.beat(TENANT, [LEASE], "r1") for _ in range(burst)))
+    async with Redis.from_url(own_server.url) as client:
+        await client.script_flush()
+    assert await store.beat(TENANT, [LEASE], "r1") == [0], "the scripts were loaded again"
+    assert await store.cannot(TENANT, "replica") == "Redis has no replica"
+    await store.close()
+
+
+async def test_connections_kept_at_hand_are_opened_again_after_a_restart(own_server: RedisServer) -> None:
+    """However many there are: no call fails because of one that was closed while nobody used it."""
+    store = RedisStore(own_server.url, RedisLimits(timeout_s=1.0))
+    await store.open()
+    await asyncio.gather(*(store.beat(TENANT, [LEASE], "r1") for _ in range(20)))
+    own_server.kill()
+    own_server.start()
+    await until(lambda: asyncio.sleep(0, True), "the loop to hear of it")
+    for _ in range(3):
+        assert await asyncio.gather(*(store.beat(TENANT, [LEASE], "r1") for _ in range(20))) == [[0]] * 20
+    await store.close()

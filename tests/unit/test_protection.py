@@ -18,6 +18,7 @@ from registry.domain.model import HealthCheck
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.memory_store import MemoryServer
 from registry.store.port import LeaseName, Pulse
+from registry.usecases import expiry
 from registry.usecases.protection import WINDOW_MS, MassLapse
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, restamped, virtual_ms
@@ -332,3 +333,30 @@ async def test_a_shard_that_is_away_holds_up_no_other_tenants(
     away.clear()
     await go_on(LEASE_S + 1.5, one)
     assert all(one.projector.view(tenant).instance_count == 0 for tenant in others)
+
+
+async def test_all_that_lapse_at_once_are_judged_together_however_many(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than are asked about in one tick: the first of them must not be given away before the pause begins."""
+    monkeypatch.setattr(expiry, "ASK_PER_TICK_MAX", 4)
+    one = lane(server, "a", MassLapse(0.9, 10, int(HOLD_S * 1000)))
+    await come(server, many(40))
+    await one.follow()
+    await until(lambda: paused(one), one)
+    assert len(there(one)) == 40
+
+
+async def test_leases_that_a_store_lost_start_anew_for_whoever_lived_through_it(server: MemoryServer) -> None:
+    """A replica that has just been started may be the first to notice that the store is another process; it cannot
+    tell what was lost, and must not keep the others from making up for it."""
+    one = lane(server, "a")
+    await come(server, many(3))
+    await tick(one)
+    server.run += 1
+    leases = server.of(T).leases
+    leases.update(dict.fromkeys(leases, virtual_ms() + 600))  # renewals of the last seconds are gone
+    late = lane(server, "late")
+    await tick(late)
+    await go_on(2.0, one, late)
+    assert there(one) == set(many(3))
