@@ -16,7 +16,7 @@ from tests.support.redis_server import redis_server
 settings.register_profile("dev", max_examples=60, stateful_step_count=30, deadline=None)
 settings.register_profile(
     "ci",
-    max_examples=400,
+    max_examples=250,
     stateful_step_count=60,
     deadline=None,
     derandomize=True,

@@ -182,9 +182,10 @@ PLAYS = {"ctrl-c": by_ctrl_c, "outage": after_an_outage, "kill": by_kill}
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Restarted]]:
     """Everything below is about what happened here."""
     attempts: dict[str, list[Restarted]] = {how: [] for how in PLAYS}
+    folders = {how: tmp_path_factory.mktemp(how) for how in PLAYS}  # here: pytest does not expect threads
 
     def play(how: str) -> None:
-        for attempt in PLAYS[how](tmp_path_factory.mktemp(how)):
+        for attempt in PLAYS[how](folders[how]):
             attempts[how].append(attempt)
 
     try:
