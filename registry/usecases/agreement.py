@@ -35,8 +35,8 @@ ROUND_EVERY_S: Final = 4.0
 #: Seconds of silence after which a round is given up: no tenant can be compared.
 AWAY_S: Final = 2.0
 #: Instances digested before other tasks get a turn of so many seconds: at most about a twentieth of a core.
-STEP_ROWS: Final = 2000
-STEP_PAUSE_S: Final = 0.05
+STEP_ROWS: Final = 500
+STEP_PAUSE_S: Final = 0.0125
 #: What another replica said counts for so long, ms; or for so many rounds, where a round takes long.
 STATE_KEPT_MS: Final = 30_000
 STATE_KEPT_ROUNDS: Final = 3
@@ -156,15 +156,19 @@ class Agreement:
         parts[REST] = (view.rest_changed.text(), rest.digest())
         rows = 0
         for service_id in list(view.services):
-            part = _service_part(view, service_id)
-            for digest in part:
-                rows += STEP_ROWS if digest is None else 1
+            rows += 1 + _size(view, service_id)
+            for digest in _service_part(view, service_id):
                 if digest is not None:
                     parts[service_id] = digest
-                if rows >= STEP_ROWS:
+                if digest is None or rows >= STEP_ROWS:
                     rows = 0
                     await asyncio.sleep(STEP_PAUSE_S)
         return State(FORMAT, position, parts)
+
+
+def _size(view: RegistryView, service_id: str) -> int:
+    row = view.services.get(service_id)
+    return len(row.instances) if row is not None else 0
 
 
 def _service_part(view: RegistryView, service_id: str) -> Iterator[tuple[str, bytes] | None]:

@@ -144,11 +144,24 @@ async def test_comparing_does_not_overwrite_a_claim(server: MemoryServer) -> Non
     assert (ahead.projector.mending.seeded, behind.projector.mending.seeded) == (1, 0)
 
 
+async def test_many_small_services_hold_up_nobody(server: MemoryServer) -> None:
+    """A million instances in services of twenty were digested in one go: every request waited for two seconds."""
+    one, _ = pair(server)
+    services = [service_registered(microservice(f"s{n}"), chosen=True) for n in range(50)]
+    some = [instance_registered(instance(f"s{n}", f"i{m}"), chosen=True) for n in range(50) for m in range(100)]
+    await append(server, *restamped([*services, *some], "s", now_ms()))
+    await one.follow()
+    began = now_ms()
+    await one.agreement.compare(T)
+    assert now_ms() - began >= 5000 / agreement.STEP_ROWS * agreement.STEP_PAUSE_S * 1000 * 0.9
+
+
 async def test_a_difference_is_found_however_long_a_round_takes(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With millions of instances it takes a minute: what another replica said must count until then."""
     monkeypatch.setattr(agreement, "STEP_ROWS", 1)
+    monkeypatch.setattr(agreement, "STEP_PAUSE_S", 0.05)
     right, wrong = pair(server)
     await come(server, 1)
     services = [service_registered(microservice(f"s{n}"), chosen=True) for n in range(1200)]
