@@ -23,14 +23,14 @@ from registry.domain.errors import (
 from registry.domain.model import Microservice
 from registry.domain.rev import rev
 from registry.domain.version import ALL_VERSIONS, VersionRule, select
-from registry.domain.view import Answer, GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow
+from registry.domain.view import Answer, GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow, Standing
 
 ANY_SERVICE: Final = "*"
 #: Prepared answers kept per microservice name: version rules and tags are the client's words, so they are bounded.
 ANSWERS_PER_GROUP_MAX: Final = 16
 
 
-class FindQuery(Struct, frozen=True):
+class FindQuery(Struct, frozen=True, gc=False):
     """One find: which provider, as seen by which consumer. `rev` is what the consumer holds, "" for nothing."""
 
     app_id: str
@@ -42,7 +42,7 @@ class FindQuery(Struct, frozen=True):
     rev: str = ""
 
 
-class InstanceQuery(Struct, frozen=True):
+class InstanceQuery(Struct, frozen=True, gc=False):
     """One instance, or with `instance_id` "" all of the service's."""
 
     service_id: str
@@ -58,6 +58,8 @@ class BatchResult(Struct, frozen=True):
     failed: list[tuple[RegistryError, list[int]]]
     not_modified: list[int]
     updated: list[tuple[int, Answer]]
+    #: Of every answer that it was made from.
+    standings: list[Standing | None]
 
 
 def find(view: RegistryView, query: FindQuery) -> Answer:
@@ -81,10 +83,10 @@ def find(view: RegistryView, query: FindQuery) -> Answer:
     answer = group.answers.get(key)
     if answer is None:
         rows = _choose(group.services.values(), query)
-        answer = _answer(_find_identity(view, group), (row for row in rows if may_see(consumer, row.service)))
+        visible = (row for row in rows if may_see(consumer, row.service))
         if len(group.answers) >= ANSWERS_PER_GROUP_MAX:
             group.answers.clear()
-        group.answers[key] = answer
+        answer = group.answers[key] = _answer(_find_identity(view, group), visible, group.standing)
     return answer
 
 
@@ -154,24 +156,26 @@ def _find_identity(view: RegistryView, group: ServiceGroup) -> tuple[str, ...]:
     return "find", str(view.tenant), group.environment, group.app_id, group.service_name
 
 
-def _answer(identity: Iterable[str], rows: Iterable[ServiceRow]) -> Answer:
+def _answer(identity: Iterable[str], rows: Iterable[ServiceRow], standing: Standing | None = None) -> Answer:
     """Instances service by service in the order of `rows`, by instance id within each: the same on every replica."""
     instances: list[InstanceRow] = []
     for row in rows:
         instances += sorted(row.instances.values(), key=_by_id)
-    return _instances_answer(identity, instances)
+    return _instances_answer(identity, instances, standing)
 
 
 def _by_id(row: InstanceRow) -> str:
     return row.instance_id
 
 
-def _instances_answer(identity: Iterable[str], instances: Sequence[InstanceRow]) -> Answer:
+def _instances_answer(
+    identity: Iterable[str], instances: Sequence[InstanceRow], standing: Standing | None = None
+) -> Answer:
     digest = rev(identity, (row.digest for row in instances))
     if not instances:
-        return Answer(digest, b"{}", 0)
+        return Answer(digest, b"{}", 0, standing)
     body = b'{"instances":[' + b",".join([row.body for row in instances]) + b"]}"
-    return Answer(digest, body, len(instances))
+    return Answer(digest, body, len(instances), standing)
 
 
 def list_instances(view: RegistryView, query: InstanceQuery) -> Answer:
@@ -214,7 +218,7 @@ def batch_find(
 
     A rev that is not empty and equals the current one is not modified; everything else is updated or failed.
     """
-    result = BatchResult([], [], [])
+    result = BatchResult([], [], [], [])
     groups: dict[int, list[int]] = {}
     for index, query in enumerate(queries):
         try:
@@ -225,6 +229,7 @@ def batch_find(
                 result.failed.append((error, groups[error.code]))
             groups[error.code].append(index)
             continue
+        result.standings.append(current.standing)
         if query.rev and query.rev == current.rev:
             result.not_modified.append(index)
         else:

@@ -49,6 +49,14 @@ from registry.domain.view import RegistryView
 
 #: Earlier epochs remembered. Each stands for a store that lost something; older ones cannot come back.
 LINEAGE_MAX: Final = 64
+#: They change no more than the rows of instances, and the answers that list them.
+OF_INSTANCES: Final = (
+    InstanceRegistered,
+    InstanceUnregistered,
+    InstanceExpired,
+    InstanceStatusSet,
+    InstancePropertiesSet,
+)
 
 
 def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
@@ -61,7 +69,8 @@ def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
     move(view, position)
     outcome = _change(view, position, event)
     if outcome.error is None:
-        view.changes += 1
+        if not isinstance(event, OF_INSTANCES):
+            view.outline += 1
         _mark_changed(view, position, event, outcome)
     return outcome
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Final, TypeVar
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from registry.domain.errors import InvalidParams
 
@@ -14,6 +17,8 @@ PART: Final = r"0*(?:[0-9]{1,4}|[12][0-9]{4}|3[01][0-9]{3}|32[0-6][0-9]{2}|327[0
 VERSION_PATTERN: Final = rf"{PART}(?:\.{PART}){{0,3}}"
 VERSION_MAX: Final = 64
 RULE_MAX: Final = 129
+#: Texts of rules whose meaning is remembered.
+RULES_REMEMBERED: Final = 256
 
 _VERSION = re.compile(VERSION_PATTERN)
 _RULE = re.compile(
@@ -33,7 +38,7 @@ def parse_version(text: str) -> Version:
     return (a, b, c, d)
 
 
-class VersionRule(NamedTuple):
+class VersionRule(Struct, frozen=True, gc=False):
     """Which versions of a microservice are meant.
 
     kind: `all`, `latest` (the greatest registered), `exact` (equal as text: 1.0 is not 1.0.0), `from` (>= low) or
@@ -65,9 +70,17 @@ def parse_rule(text: str) -> VersionRule:
     text = text.strip()
     if not text:
         return ALL_VERSIONS
-    match = _RULE.fullmatch(text) if len(text) <= RULE_MAX else None
-    if match is None:
+    rule = _rule(text) if len(text) <= RULE_MAX else None
+    if rule is None:
         raise InvalidParams(f"version {text[:RULE_MAX]!r}: a version, `1.0.0+`, `1.0.0-2.0.0` or `latest`")
+    return rule
+
+
+@lru_cache(maxsize=RULES_REMEMBERED)
+def _rule(text: str) -> VersionRule | None:
+    match = _RULE.fullmatch(text)
+    if match is None:
+        return None
     if match["latest"]:
         return VersionRule("latest", text)
     low = parse_version(match["low"])

@@ -32,12 +32,20 @@ class Tenant(NamedTuple):
 DEFAULT_TENANT = Tenant("default", "default")
 
 
+class Standing(Struct, gc=False):
+    """Whether what was prepared for a service group is still true. Whoever holds this holds nothing else."""
+
+    yes: bool = True
+
+
 class Answer(Struct, frozen=True, gc=False):
     """Instances as a client is sent them. `body` is `{"instances":[…]}`, or `{}` when there are none."""
 
     rev: str
     body: bytes
     count: int
+    #: Of a prepared answer of a group; None says nothing about how long the answer is true.
+    standing: Standing | None = None
 
     def array(self) -> bytes:
         """The JSON list alone; empty when there are no instances."""
@@ -87,8 +95,7 @@ class ServiceRow:
     def drop_answers(self) -> None:
         """A member changed: what was prepared for it is no longer true."""
         self.answer = None
-        if self.group.answers:
-            self.group.answers.clear()
+        self.group.drop_answers()
 
     def named_version(self) -> tuple[str, Version]:
         return self.service.version, self.version
@@ -104,6 +111,14 @@ class ServiceGroup:
     services: dict[str, ServiceRow] = field(default_factory=dict)
     #: Prepared answers by what was asked of this group; emptied on every change of a member.
     answers: dict[tuple[str, tuple[str, ...], bool], Answer] = field(default_factory=dict)
+    #: Of the answers that are prepared now.
+    standing: Standing = field(default_factory=Standing)
+
+    def drop_answers(self) -> None:
+        if self.answers:
+            self.answers.clear()
+            self.standing.yes = False
+            self.standing = Standing()
 
     @property
     def key(self) -> GroupKey:
@@ -134,8 +149,9 @@ class RegistryView:
     #: Earlier histories that led here: epoch -> the sequence up to which its events are part of this one.
     lineage: dict[int, int] = field(default_factory=dict)
     instance_count: int = 0
-    #: Moves with every change of any row; answers that span services are valid for one value of it, in this view.
-    changes: int = 0
+    #: Moves with every change but those of instances: what a consumer may see, and of which services, is the same for
+    #: one value of it, in this view.
+    outline: int = 0
     #: Stands for this view in what is remembered of it, which must not keep a replaced one alive.
     token: object = field(default_factory=object)
 

@@ -11,8 +11,11 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-#: Blocks remembered; when there are more, all are forgotten. One has a few hundred bytes.
-BLOCKS_MAX: Final = 4096
+from registry.http_api.memo import Memo
+
+#: Blocks remembered, and their bytes. Consumers name themselves in a header, so there is one for each at least.
+BLOCKS_MAX: Final = 20_000
+BLOCKS_MAX_BYTES: Final = 8 * 1024 * 1024
 BLOCK_MAX_BYTES: Final = 2048
 #: Segments longer than this are not looked at.
 SEGMENT_MAX_BYTES: Final = 64 * 1024
@@ -43,7 +46,7 @@ class Heads:
     """The header blocks that are known."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Head] = {}
+        self._known: Memo[bytes, Head] = Memo(BLOCKS_MAX, BLOCKS_MAX_BYTES, _size)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -72,6 +75,8 @@ class Heads:
             return
         block = segment[len(line) - 2 : head_end]
         if len(block) <= BLOCK_MAX_BYTES:
-            if len(self._known) >= BLOCKS_MAX:
-                self._known.clear()
-            self._known[block] = head
+            self._known.put(block, head)
+
+
+def _size(block: bytes, head: Head) -> int:
+    return len(block)

@@ -24,16 +24,20 @@ from registry.http_api.api import Api
 from registry.http_api.bodies import decode
 from registry.http_api.call import consumer_of, service_id_of, tenant_of
 from registry.http_api.discovery import batch_now, batch_reply
+from registry.http_api.memo import Memo
 from registry.http_api.reply import Reply
 from registry.usecases.grouping import Waiter
 
 logger = logging.getLogger(__name__)
 
-#: Requests whose meaning is remembered, and prepared heads kept.
-KEPT_MAX: Final = 10_000
-#: Bytes of the requests remembered, altogether; what they mean may take some twenty times as much.
-KEPT_MAX_BYTES: Final = 4 * 1024 * 1024
+#: Requests whose meaning is remembered, and their bytes, which may mean some twenty times as much; as many prepared
+#: heads, and bytes of them.
+KEPT_MAX: Final = 20_000
+KEPT_MAX_BYTES: Final = 8 * 1024 * 1024
 _URI_MAX_BYTES: Final = 2047
+
+
+_Asked = tuple[bytes, bytes, bytes, bytes, bool]  # method, url, domain, consumer, whether compressed
 
 
 class Taken(Struct, frozen=True, gc=False):
@@ -56,12 +60,12 @@ class Hot:
     def __init__(self, api: Api) -> None:
         self._api = api
         self.heads = Heads()
-        self._taken: dict[tuple[bytes, bytes, bytes, bytes, bool], Taken] = {}
-        self._taken_bytes = 0
+        #: What a request asks, which follows from its bytes alone.
+        self._taken: Memo[_Asked, Taken] = Memo(KEPT_MAX, KEPT_MAX_BYTES, _asked_size)
         #: What a heartbeat was last answered: to which headers of uvicorn's, at which position, with which bytes.
         self._beaten: tuple[Any, bytes, bytes] = (None, b"", b"")
         #: By rev, what is said before a body of that length, and in place of it.
-        self._heads: dict[str, tuple[int, bytes, bytes]] = {}
+        self._heads: Memo[str, tuple[int, bytes, bytes]] = Memo(KEPT_MAX, KEPT_MAX_BYTES, _heads_size)
         self._date: tuple[Any, bytes] = (None, b"")
 
     # -- taking --------------------------------------------------------------------------------------------------------
@@ -78,17 +82,8 @@ class Hot:
         if taken is None:
             taken = understand(*key[1:])
             if taken is not None:
-                self._keep(key, taken)
+                self._taken.put(key, taken)
         return taken
-
-    def _keep(self, key: tuple[bytes, bytes, bytes, bytes, bool], taken: Taken) -> None:
-        """Remember what a request asks, which follows from its bytes alone and never goes out of date."""
-        size = len(key[1]) + len(key[2]) + len(key[3])
-        self._taken_bytes += size
-        if len(self._taken) >= KEPT_MAX or self._taken_bytes > KEPT_MAX_BYTES:
-            self._taken.clear()
-            self._taken_bytes = size
-        self._taken[key] = taken
 
     def _heartbeat(self, url: bytes, domain: bytes) -> Taken | None:
         parts = url.split(b"/")
@@ -128,9 +123,7 @@ class Hot:
         if kept is None or kept[0] != len(answer.body):
             revision = reply.revision(answer.rev)
             kept = (len(answer.body), _lines(reply.json(answer.body, revision)), _lines(reply.not_modified(revision)))
-            if len(self._heads) >= KEPT_MAX:
-                self._heads.clear()
-            self._heads[answer.rev] = kept
+            self._heads.put(answer.rev, kept)
         dates = self._date_lines(date)
         if unchanged:
             return b"".join((_NOT_MODIFIED, dates, kept[2], b"X-Registry-Position: ", position, b"\r\n\r\n"))
@@ -145,8 +138,11 @@ class Hot:
         answer = batch_now(self._api, taken.tenant, asked)
         if answer is None:
             return None
-        whole = batch_reply(self._api, taken.tenant, answer)
-        return self.render(self._api.compressor.compress(whole) if taken.gzip else whole, date)
+        if taken.gzip and len(answer) >= reply.GZIP_MIN_BYTES:
+            return self.render(self._api.compressor.compress(batch_reply(self._api, taken.tenant, answer)), date)
+        length = b"Content-Length: %d\r\nX-Registry-Position: " % len(answer)
+        position = self._api.discovery.position_text(taken.tenant)
+        return b"".join((_OK, self._date_lines(date), _JSON_HEAD, length, position, b"\r\n\r\n", answer))
 
     def renew(self, tenant: Tenant, row: InstanceRow, waiter: Waiter[bool]) -> None:
         """Hand a renewal to the next batch, which tells the waiter. Raises StoreUnavailable."""
@@ -215,12 +211,23 @@ class Hot:
         return self._date[1]
 
 
+def _asked_size(asked: _Asked, taken: Taken) -> int:
+    return len(asked[1]) + len(asked[2]) + len(asked[3])
+
+
+def _heads_size(rev: str, heads: tuple[int, bytes, bytes]) -> int:
+    return len(heads[1]) + len(heads[2])
+
+
 _OK: Final = STATUS_LINE[200]
 _NOT_MODIFIED: Final = STATUS_LINE[304]
 
 
 def _lines(answer: Reply) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+
+
+_JSON_HEAD: Final = _lines(Reply(200, reply.JSON_HEAD))
 
 
 def _is_plain(path: bytes, parts: list[bytes], resource: bytes) -> bool:

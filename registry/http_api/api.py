@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.http_api import reply
 from registry.http_api.figure import Figure
-from registry.http_api.queries import BatchQueries, Memo
+from registry.http_api.memo import Memo
+from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
@@ -19,6 +21,17 @@ from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.watching import Watching
+
+#: Requests whose meaning is remembered, and their bytes; what they mean may take some ten times as much.
+MEANT_MAX: Final = 20_000
+MEANT_MAX_BYTES: Final = 16 * 1024 * 1024
+
+
+_Request = tuple[bytes, str]  # query string or body, consumer id
+
+
+def _size(request: _Request, meant: object) -> int:
+    return len(request[0]) + len(request[1])
 
 
 @dataclass(slots=True)
@@ -37,8 +50,9 @@ class Api:
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
     compressor: Compressor = field(default_factory=Compressor)
-    finds: Memo[FindQuery] = field(default_factory=Memo)
-    batches: Memo[BatchQueries] = field(default_factory=Memo)
+    #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
+    finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
+    batches: Memo[_Request, BatchQueries] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
 
     def position(self, tenant: Tenant) -> Header:
         """The header that says at which position of the tenant's log an answer is made."""

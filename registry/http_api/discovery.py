@@ -11,7 +11,7 @@ from typing import Final
 
 from registry.domain.errors import InvalidParams
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery, encode_batch
-from registry.domain.view import Answer, Tenant
+from registry.domain.view import Answer, Standing, Tenant
 from registry.http_api import queries, reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -90,16 +90,24 @@ def batch_now(api: Api, tenant: Tenant, asked: BatchQueries) -> bytes | None:
     """The answer's body as it can be given without waiting, or None: it would contradict the client, or is to be
     recorded first.
     """
-    state = api.discovery.state(tenant)
-    if asked.state == state:
+    outline = api.discovery.outline(tenant)
+    if asked.outline == outline and _all_stand(asked.standings):
         return asked.body
     results = api.discovery.batch_now(tenant, asked.services, asked.instances)
     if results is None or (asked.consumer_id and api.discovery.unrecorded(tenant, asked.services)):
         return None
     body = _batch_body(asked, results)
-    if len(body) <= BATCH_KEPT_MAX_BYTES:
-        asked.state, asked.body = state, body
+    standings = [standing for result in results for standing in result.standings if standing is not None]
+    if len(body) <= BATCH_KEPT_MAX_BYTES and len(standings) == len(asked.services) + len(asked.instances):
+        asked.outline, asked.standings, asked.body = outline, tuple(standings), body
     return body
+
+
+def _all_stand(standings: Sequence[Standing]) -> bool:
+    for standing in standings:  # noqa: SIM110  # this is asked with every poll, and `all` takes three times as long
+        if not standing.yes:
+            return False
+    return True
 
 
 def _batch_body(asked: BatchQueries, results: list[BatchResult]) -> bytes:

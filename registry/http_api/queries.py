@@ -1,12 +1,9 @@
-"""Queries: find and batch-find requests into domain queries.
-
-Clients repeat their polls byte for byte, so what a request text meant is remembered, within limits.
-"""
+"""Queries: find and batch-find requests into domain queries."""
 
 from __future__ import annotations
 
 import re
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from msgspec import Struct
 
@@ -23,38 +20,16 @@ from registry.domain.commands import (
 from registry.domain.errors import InvalidParams
 from registry.domain.find import ANY_SERVICE, FindQuery, InstanceQuery
 from registry.domain.version import parse_rule
+from registry.domain.view import Standing
 from registry.http_api import bodies
 from registry.http_api.call import FALSE, TRUE, parse_query, parse_tags
 
-T = TypeVar("T")
-
-#: Requests remembered, and their bytes altogether.
-MEMO_MAX: Final = 10_000
 #: Elements in each list of a batch find.
 BATCH_MAX: Final = 1000
-MEMO_MAX_BYTES: Final = 16 * 1024 * 1024
 
 _APP_ID = re.compile(NAME)
 _FIND_NAME = re.compile(FIND_NAME)
 _ENVIRONMENT = re.compile(ENVIRONMENT)
-
-
-class Memo(Generic[T]):
-    """A bounded memory from request bytes to what they meant. Full, it forgets everything and begins anew."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[bytes, str], T] = {}
-        self._bytes = 0
-
-    def get(self, key: tuple[bytes, str]) -> T | None:
-        return self._kept.get(key)
-
-    def put(self, key: tuple[bytes, str], value: T) -> None:
-        self._bytes += len(key[0])
-        if len(self._kept) >= MEMO_MAX or self._bytes > MEMO_MAX_BYTES:
-            self._kept.clear()
-            self._bytes = len(key[0])
-        self._kept[key] = value
 
 
 def find_query(raw: bytes, consumer_id: str) -> FindQuery:
@@ -90,17 +65,18 @@ def check_provider(app_id: str, name: str, environment: str) -> None:
         raise InvalidParams("development, testing, acceptance, production or blank - at query parameter `env`")
 
 
-class BatchQueries(Struct, eq=False):
+class BatchQueries(Struct, eq=False, gc=False):
     """The two lists of a batch find, each to be answered on its own.
 
-    Clients repeat a batch until something changes, so its last answer is kept: `body` holds for as long as the views
-    that it was made from are as they were at `state` (`Discovery.state`).
+    Clients repeat a batch until something changes, so its last answer is kept. `body` holds for as long as the views
+    have the `outline` that it was made with (`Discovery.outline`), and every answer in it stands.
     """
 
     services: tuple[FindQuery, ...]
     instances: tuple[InstanceQuery, ...]
     consumer_id: str = ""
-    state: tuple[object, ...] = ()
+    outline: tuple[object, ...] = ()
+    standings: tuple[Standing, ...] = ()
     body: bytes = b""
 
 

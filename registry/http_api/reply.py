@@ -12,13 +12,15 @@ from msgspec import Struct
 
 from registry import __version__
 from registry.domain.errors import RegistryError
+from registry.http_api.memo import Memo
 
 Header = tuple[bytes, bytes]
 
 #: Bodies from this size on are compressed for clients that ask for it (servicecomb-v4.md 1.3).
 GZIP_MIN_BYTES: Final = 1400
 GZIP_LEVEL: Final = 4
-#: Compressed answers kept, by rev: so many bytes at most.
+#: Compressed answers kept, by rev, and their bytes.
+GZIP_KEPT_MAX: Final = 20_000
 GZIP_KEPT_MAX_BYTES: Final = 32 * 1024 * 1024
 
 SERVER: Final[Header] = (b"Server", f"SERVICECENTER/{__version__}".encode())
@@ -32,7 +34,8 @@ PREFLIGHT: Final[tuple[Header, ...]] = (
 _JSON: Final[Header] = (b"Content-Type", b"application/json; charset=UTF-8")
 _TEXT: Final[Header] = (b"Content-Type", b"text/plain; charset=UTF-8")
 _COMMON: Final[list[Header]] = [SERVER, *VARY]
-_JSON_HEAD: Final[list[Header]] = [*_COMMON, _JSON]
+#: Of every JSON answer, before the length.
+JSON_HEAD: Final[list[Header]] = [*_COMMON, _JSON]
 _EMPTY_HEAD: Final[list[Header]] = [*_COMMON, _TEXT, (b"Content-Length", b"0")]
 
 
@@ -43,7 +46,7 @@ class Reply(Struct, frozen=True):
 
 
 def json(body: bytes, *headers: Header, status: int = 200) -> Reply:
-    return Reply(status, [*_JSON_HEAD, (b"Content-Length", b"%d" % len(body)), *headers], body)
+    return Reply(status, [*JSON_HEAD, (b"Content-Length", b"%d" % len(body)), *headers], body)
 
 
 def empty(*headers: Header) -> Reply:
@@ -82,8 +85,7 @@ class Compressor:
     """Gzip for large bodies; what has a rev is compressed once per content."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
-        self._kept_bytes = 0
+        self._kept: Memo[str, bytes] = Memo(GZIP_KEPT_MAX, GZIP_KEPT_MAX_BYTES, _size)
 
     def compress(self, reply: Reply, rev: str = "") -> Reply:
         """The same reply compressed, or as it is when it is too small to gain."""
@@ -93,15 +95,11 @@ class Compressor:
         if body is None:
             body = gzip.compress(reply.body, GZIP_LEVEL, mtime=0)
             if rev:
-                self._keep(rev, body)
+                self._kept.put(rev, body)
         headers = [header for header in reply.headers if header[0] != b"Content-Length"]
         headers += [(b"Content-Encoding", b"gzip"), (b"Content-Length", b"%d" % len(body))]
         return Reply(reply.status, headers, body)
 
-    def _keep(self, rev: str, body: bytes) -> None:
-        if self._kept_bytes + len(body) > GZIP_KEPT_MAX_BYTES:
-            self._kept.clear()
-            self._kept_bytes = 0
-        if len(body) <= GZIP_KEPT_MAX_BYTES:
-            self._kept[rev] = body
-            self._kept_bytes += len(body)
+
+def _size(rev: str, body: bytes) -> int:
+    return len(body)

@@ -84,10 +84,10 @@ class Discovery:
     def _is_shared(self, query: FindQuery | InstanceQuery) -> bool:
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
 
-    def state(self, tenant: Tenant) -> tuple[object, ...]:
-        """What the answers of this moment are made from: equal states, equal answers."""
+    def outline(self, tenant: Tenant) -> tuple[object, ...]:
+        """With the same outline a batch has the same answer, as long as the answers that it was made from stand."""
         view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
-        return view.token, view.changes, shared.token, shared.changes
+        return view.token, view.outline, shared.token, shared.outline
 
     # -- many at once --------------------------------------------------------------------------------------------------
 

@@ -109,12 +109,12 @@ def test_no_log_makes_the_fold_raise_and_a_refused_event_changes_nothing(log: li
     """One event that raises would stop every replica, and again after every restart."""
     view = RegistryView(DEFAULT_TENANT)
     for position, event in positions(log):
-        before, changes = content(view), view.changes
+        before, outline = content(view), view.outline
         outcome = apply(view, position, event)
         assert view.position == position
         if outcome.error is not None:
             assert content(view) == before
-            assert view.changes == changes
+            assert view.outline == outline
             assert not outcome.changes
 
 
@@ -125,10 +125,10 @@ def test_an_event_applied_before_is_applied_to_no_effect(log: list[Event], data:
     for position, event in positions(log):
         apply(view, position, event)
         before = content(view)
-        again, other = data.draw(st.sampled_from(positions(log)[: position.sequence])), view.changes
+        again, other = data.draw(st.sampled_from(positions(log)[: position.sequence])), view.outline
         outcome = apply(view, *again)
         assert (outcome.id, outcome.changes, outcome.error) == ("", (), None)
-        assert (content(view), view.position, view.changes) == (before, position, other)
+        assert (content(view), view.position, view.outline) == (before, position, other)
 
 
 class RedeliveringStore(MemoryStore):
