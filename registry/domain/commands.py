@@ -56,7 +56,7 @@ TagKey = Annotated[str, Meta(pattern=TAG)]
 Text = str | None
 
 
-class HealthCheckBody(Struct):
+class HealthCheckBody(Struct, gc=False):
     mode: Annotated[str, Meta(pattern=r"^(?:push|pull)\Z")] | None = None
     port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     interval: Annotated[int, Meta(ge=1, le=INT32_MAX)] | None = None
@@ -76,13 +76,13 @@ class HealthCheckBody(Struct):
         return HealthCheck("push", self.port or 0, interval, self.times or 0, self.url or "")
 
 
-class DataCenterInfoBody(Struct, rename="camel"):
+class DataCenterInfoBody(Struct, rename="camel", gc=False):
     name: Annotated[str, Meta(min_length=1, max_length=128, pattern=PLACE)]
     region: Annotated[str, Meta(min_length=1, max_length=128, pattern=PLACE)]
     available_zone: Annotated[str, Meta(min_length=1, max_length=128, pattern=PLACE)]
 
 
-class InstanceBody(Struct, rename="camel"):
+class InstanceBody(Struct, rename="camel", gc=False):
     host_name: Annotated[str, Meta(min_length=1, max_length=64, pattern=SOME_TEXT)] | None = None
     instance_id: InstanceId | None = None
     service_id: Text = None
@@ -110,23 +110,23 @@ class InstanceBody(Struct, rename="camel"):
         )
 
 
-class RegisterInstance(Struct):
+class RegisterInstance(Struct, gc=False):
     """Body of `POST microservices/{serviceId}/instances`."""
 
     instance: InstanceBody | None = None
 
 
-class FrameworkBody(Struct):
+class FrameworkBody(Struct, gc=False):
     name: Annotated[str, Meta(max_length=64, pattern=NAME)] | None = None
     version: Annotated[str, Meta(max_length=64)] | None = None
 
 
-class ServicePathBody(Struct):
+class ServicePathBody(Struct, gc=False):
     path: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.,?'\\/+&;%$#=~_\-@{}]*\Z")] | None = None
     property: dict[str, Text] | None = None
 
 
-class ServiceKeyBody(Struct, rename="camel"):
+class ServiceKeyBody(Struct, rename="camel", gc=False):
     tenant: Text = None
     environment: Text = None
     app_id: Text = None
@@ -138,7 +138,7 @@ class ServiceKeyBody(Struct, rename="camel"):
         return ServiceKey(*(getattr(self, name) or "" for name in self.__struct_fields__))
 
 
-class MicroserviceBody(Struct, rename="camel"):
+class MicroserviceBody(Struct, rename="camel", gc=False):
     service_name: Annotated[str, Meta(max_length=SERVICE_NAME_MAX, pattern=NAME)] | None = None
     app_id: AppId | None = None
     version: Annotated[str, Meta(max_length=VERSION_MAX, pattern=rf"^(?:{VERSION_PATTERN})?\Z")] | None = None
@@ -183,7 +183,7 @@ class MicroserviceBody(Struct, rename="camel"):
         )
 
 
-class RegisterService(Struct):
+class RegisterService(Struct, gc=False):
     """Body of `POST microservices`. `rules` of old clients is ignored."""
 
     service: MicroserviceBody | None = None
@@ -191,7 +191,7 @@ class RegisterService(Struct):
     instances: Annotated[list[InstanceBody], Meta(max_length=INLINE_INSTANCES_MAX)] | None = None
 
 
-class SetProperties(Struct):
+class SetProperties(Struct, gc=False):
     """Body of both `PUT …/properties`; what is missing is cleared."""
 
     properties: dict[str, Text] | None = None
@@ -201,13 +201,13 @@ SchemaIdText = Annotated[str, Meta(min_length=1, max_length=160, pattern=SCHEMA_
 Summary = Annotated[str, Meta(max_length=128, pattern=r"^[a-zA-Z0-9]*\Z")]
 
 
-class SetTags(Struct):
+class SetTags(Struct, gc=False):
     """Body of `POST …/tags`: the whole set."""
 
     tags: dict[TagKey, TagKey] | None = None
 
 
-class SchemaBody(Struct, rename="camel"):
+class SchemaBody(Struct, rename="camel", gc=False):
     schema_id: SchemaIdText | None = None
     schema: Annotated[str, Meta(min_length=1)] | None = None
     summary: Summary | None = None
@@ -217,13 +217,13 @@ class PutSchema(SchemaBody):
     """Body of `PUT …/schemas/{schemaId}`; the path's id wins."""
 
 
-class ReplaceSchemas(Struct):
+class ReplaceSchemas(Struct, gc=False):
     """Body of `POST …/schemas`: all of them, each complete."""
 
     schemas: Annotated[list[SchemaBody], Meta(min_length=1)] | None = None
 
 
-class DeleteServices(Struct, rename="camel"):
+class DeleteServices(Struct, rename="camel", gc=False):
     """Body of `DELETE microservices`."""
 
     service_ids: (
@@ -233,25 +233,25 @@ class DeleteServices(Struct, rename="camel"):
     force: bool | None = None
 
 
-class Matches(Struct):
+class Matches(Struct, gc=False):
     properties: dict[str, Text] | None = None
 
 
-class SetStatuses(Struct):
+class SetStatuses(Struct, gc=False):
     """Body of `PUT instances/status`: the instances whose properties hold all of these pairs."""
 
     matches: Matches | None = None
     status: Annotated[str, Meta(pattern=STATUS)] | None = None
 
 
-class ConsumerBody(Struct, rename="camel"):
+class ConsumerBody(Struct, rename="camel", gc=False):
     app_id: AppId | None = None
     service_name: Annotated[str, Meta(max_length=SERVICE_NAME_MAX, pattern=NAME)] | None = None
     version: Annotated[str, Meta(max_length=VERSION_MAX, pattern=rf"^(?:{VERSION_PATTERN})?\Z")] | None = None
     environment: Environment | None = None
 
 
-class ProviderBody(Struct, rename="camel"):
+class ProviderBody(Struct, rename="camel", gc=False):
     """`version` is a rule by its syntax and means all versions."""
 
     app_id: AppId | None = None
@@ -260,18 +260,18 @@ class ProviderBody(Struct, rename="camel"):
     environment: Environment | None = None
 
 
-class DependencyBody(Struct):
+class DependencyBody(Struct, gc=False):
     consumer: ConsumerBody | None = None
     providers: list[ProviderBody] | None = None
 
 
-class ChangeDependencies(Struct):
+class ChangeDependencies(Struct, gc=False):
     """Body of `POST dependencies` and `PUT dependencies`."""
 
     dependencies: Annotated[list[DependencyBody], Meta(min_length=1, max_length=100)] | None = None
 
 
-class PolicyBody(Struct, rename="camel"):
+class PolicyBody(Struct, rename="camel", gc=False):
     """A traffic policy; id, kind and times are the registry's to set."""
 
     name: Annotated[str, Meta(max_length=128)] | None = None
@@ -280,18 +280,18 @@ class PolicyBody(Struct, rename="camel"):
     spec: dict[str, Any] | None = None
 
 
-class HeartbeatElement(Struct, rename="camel"):
+class HeartbeatElement(Struct, rename="camel", gc=False):
     service_id: Text = None
     instance_id: Text = None
 
 
-class HeartbeatSet(Struct):
+class HeartbeatSet(Struct, gc=False):
     """Body of `PUT heartbeats`."""
 
     instances: list[HeartbeatElement] | None = None
 
 
-class FindKeyBody(Struct, rename="camel"):
+class FindKeyBody(Struct, rename="camel", gc=False):
     """Names the provider; `*` as serviceName means every service that the consumer may see."""
 
     service_name: (
@@ -302,22 +302,22 @@ class FindKeyBody(Struct, rename="camel"):
     environment: Environment | None = None
 
 
-class FindServiceBody(Struct):
+class FindServiceBody(Struct, gc=False):
     service: FindKeyBody | None = None
     rev: Text = None
 
 
-class FindInstanceKey(Struct, rename="camel"):
+class FindInstanceKey(Struct, rename="camel", gc=False):
     service_id: ServiceId | None = None
     instance_id: InstanceId | None = None
 
 
-class FindInstanceBody(Struct):
+class FindInstanceBody(Struct, gc=False):
     instance: FindInstanceKey | None = None
     rev: Text = None
 
 
-class BatchFind(Struct):
+class BatchFind(Struct, gc=False):
     """Body of `POST instances/action?type=query`."""
 
     services: list[FindServiceBody] | None = None

@@ -15,7 +15,7 @@ from msgspec import Struct
 from registry.domain.model import Instance, Microservice, Policy, Schema
 
 
-class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What every event carries.
 
     `replica` and `number` name the event: the replica that wrote it and a count within that replica's life.

@@ -2,6 +2,9 @@
 
 Field order and names are those of the wire (servicecomb-v4.md 3.0). Empty members are left out when encoded, as the
 clients expect: java clients fail on null, and no client needs an empty member.
+
+What is decoded from bytes is a tree, so nothing here, in `events` or in `commands` can be part of a cycle: `gc=False`
+spares the garbage collector a look at the newest 20,000 events, each time.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ TIMES_DEFAULT: Final = 3
 TTL_MAX_S: Final = 2**31 - 1
 
 
-class HealthCheck(Struct, frozen=True, omit_defaults=True):
+class HealthCheck(Struct, frozen=True, omit_defaults=True, gc=False):
     """How the instance is to be watched. `interval` in seconds; `times` may be missed before the lease lapses."""
 
     mode: str = ""
@@ -37,13 +40,13 @@ class HealthCheck(Struct, frozen=True, omit_defaults=True):
 DEFAULT_HEALTH_CHECK: Final = HealthCheck("push", 0, INTERVAL_DEFAULT_S, TIMES_DEFAULT)
 
 
-class DataCenterInfo(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class DataCenterInfo(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     name: str = ""
     region: str = ""
     available_zone: str = ""
 
 
-class Instance(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Instance(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """One running process with endpoints. Timestamps are strings of Unix seconds, set by the fold."""
 
     instance_id: str = ""
@@ -61,17 +64,17 @@ class Instance(Struct, frozen=True, omit_defaults=True, rename="camel"):
     mod_timestamp: str = ""
 
 
-class Framework(Struct, frozen=True, omit_defaults=True):
+class Framework(Struct, frozen=True, omit_defaults=True, gc=False):
     name: str = ""
     version: str = ""
 
 
-class ServicePath(Struct, frozen=True, omit_defaults=True):
+class ServicePath(Struct, frozen=True, omit_defaults=True, gc=False):
     path: str = ""
     property: dict[str, str] = field(default_factory=dict)
 
 
-class ServiceKey(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class ServiceKey(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """What names a microservice from outside."""
 
     tenant: str = ""
@@ -82,7 +85,7 @@ class ServiceKey(Struct, frozen=True, omit_defaults=True, rename="camel"):
     version: str = ""
 
 
-class Microservice(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Microservice(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """A registered service *version*."""
 
     service_id: str = ""
@@ -109,7 +112,7 @@ class Microservice(Struct, frozen=True, omit_defaults=True, rename="camel"):
         return self.properties.get("allowCrossApp", "").strip().lower() == "true"
 
 
-class Schema(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Schema(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """One interface contract of a microservice. Without `schema` it is declared only."""
 
     schema_id: str = ""
@@ -117,7 +120,7 @@ class Schema(Struct, frozen=True, omit_defaults=True, rename="camel"):
     schema: str = ""
 
 
-class Policy(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Policy(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """A traffic policy (servicecomb-v4.md 3.14). `creatTime` is the API's spelling; times are Unix seconds."""
 
     name: str = ""

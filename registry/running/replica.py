@@ -29,8 +29,9 @@ from registry.store.redis_store import StoreRefused
 
 logger = logging.getLogger(__name__)
 
-#: New containers until the youngest generation is looked at; then so many times until the next one.
-GC_THRESHOLDS: Final = (50_000, 20, 100)
+#: New containers until the youngest generation is looked at; then so many times until the next one. A look at 25,000
+#: containers that stay takes some ten milliseconds, in which nobody is answered.
+GC_THRESHOLDS: Final = (5_000, 5, 5_000)
 #: For how many seconds the store has not been heard from, in every answer meanwhile.
 STALE: Final = b"X-Registry-Stale"
 #: Connections that may wait to be accepted.

@@ -34,14 +34,15 @@ logger = logging.getLogger(__name__)
 ROUND_EVERY_S: Final = 4.0
 #: Seconds of silence after which a round is given up: no tenant can be compared.
 AWAY_S: Final = 2.0
-#: Instances digested before other tasks get a turn of so many seconds: at most about a twentieth of a core.
+#: Instances digested before other tasks get a turn of so many seconds: about a fiftieth of a core.
 STEP_ROWS: Final = 500
-STEP_PAUSE_S: Final = 0.0125
+STEP_PAUSE_S: Final = 0.03
 #: What another replica said counts for so long, ms; or for so many rounds, where a round takes long.
 STATE_KEPT_MS: Final = 30_000
 STATE_KEPT_ROUNDS: Final = 3
-#: A replay starts from a snapshot older than this (ms): the difference was not there yet.
+#: A replay starts from a snapshot older than this (ms), and than so many rounds: the difference was not there yet.
 HEAL_FROM_MS: Final = 60_000
+HEAL_FROM_ROUNDS: Final = 3
 #: After a replay that did not help, the next one is so much later, ms: replicas of different versions may differ.
 HEAL_AGAIN_MS: Final = 600_000
 
@@ -117,7 +118,7 @@ class Agreement:
         if now - self._replayed_ms.get(tenant, -HEAL_AGAIN_MS) < HEAL_AGAIN_MS:
             return
         self._replayed_ms[tenant] = now
-        before_ms = self._clock.wall_ms() - HEAL_FROM_MS
+        before_ms = self._clock.wall_ms() - max(HEAL_FROM_MS, HEAL_FROM_ROUNDS * self._round_ms)
         try:
             await self._projector.rebuild(tenant, "replicas differ at the same position", before_ms)
         except LogDamaged as error:
