@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import ASGIApp
 
@@ -37,9 +37,9 @@ from registry.usecases.watching import Watching
 from registry.usecases.writes import Writes
 
 #: A replica that has not heard from the store for so long (seconds) should not be sent requests.
-SILENT_MAX_S = 5.0
+SILENT_MAX_S: Final = 5.0
 #: ... and after so long its answers say that they may be old. The log is asked at least once a second.
-STALE_AFTER_S = 2.5
+STALE_AFTER_S: Final = 2.5
 
 
 @dataclass(slots=True)
@@ -85,9 +85,22 @@ class Replica:
         return ""
 
 
-def new_id() -> str:
-    """A generated id: 32 lower-case hex (D19)."""
-    return os.urandom(16).hex()
+#: Bytes of an id, and of the randomness taken at once.
+ID_BYTES: Final = 16
+RANDOM_BYTES: Final = 128 * ID_BYTES
+
+
+class Ids:
+    """Generates ids: 32 lower-case hex (D19). The system's randomness is taken by the page, for each costs a call."""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def __call__(self) -> str:
+        if not self._left:
+            self._left = os.urandom(RANDOM_BYTES)
+        taken, self._left = self._left[:ID_BYTES], self._left[ID_BYTES:]
+        return taken.hex()
 
 
 def redis_store(settings: Settings) -> RedisStore:
@@ -127,6 +140,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
     writes = Writes(store, projector, clock, quotas(settings))
     heartbeats = Heartbeats(store, projector)
+    new_id = Ids()
     instances = Instances(writes, heartbeats, new_id)
     metadata = Metadata(writes, new_id)
     watching = Watching(projector, text_frame)

@@ -31,9 +31,10 @@ logger = logging.getLogger(__name__)
 
 #: How long one read waits for news, ms. Also the longest time after which a lost connection is noticed.
 READ_BLOCK_MS: Final = 1000
-#: After news that were all known (own writes) the next read waits so long for more of them: a read costs
-#: as much as a commit. So much later may another replica's write be seen.
-OWN_NEWS_PAUSE_S: Final = 0.002
+#: After news that were all known (own writes) the next read waits so long for more of them, and twice as long each time
+#: up to the most: a read costs as much as a commit. So much later may another replica's write be seen.
+OWN_NEWS_PAUSE_S: Final = 0.001
+OWN_NEWS_PAUSE_MAX_S: Final = 0.008
 #: Events by which a view proves its place in a log. More than come while a store goes over to another server.
 PROVE_MAX: Final = 1000
 #: Events applied before other tasks get a turn.
@@ -149,6 +150,7 @@ class Projector:
     async def run(self) -> None:
         """Follow the logs until cancelled; a store that is away is asked again. Raises LogDamaged."""
         retry_s = RETRY_FIRST_S
+        pause_s = 0.0
         prove = False
         while True:
             try:
@@ -159,7 +161,10 @@ class Projector:
                 tail, applied = await self._read(READ_BLOCK_MS), self._applied
                 await self._absorb(tail)
                 if tail.events and self._applied == applied:
-                    await asyncio.sleep(OWN_NEWS_PAUSE_S)
+                    pause_s = min(max(2 * pause_s, OWN_NEWS_PAUSE_S), OWN_NEWS_PAUSE_MAX_S)
+                    await asyncio.sleep(pause_s)
+                else:
+                    pause_s = 0.0
                 retry_s = RETRY_FIRST_S
             except StoreUnavailable as error:
                 prove = True
