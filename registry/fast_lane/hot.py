@@ -19,6 +19,7 @@ from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.view import InstanceRow, Tenant
 from registry.fast_lane.heads import Head, Heads
+from registry.fast_lane.repeats import Repeats
 from registry.http_api import instances, queries, reply
 from registry.http_api.api import Api
 from registry.http_api.bodies import decode
@@ -60,6 +61,7 @@ class Hot:
     def __init__(self, api: Api) -> None:
         self._api = api
         self.heads = Heads()
+        self.repeats = Repeats(api.discovery)
         #: What a request asks, which follows from its bytes alone.
         self._taken: Memo[_Asked, Taken] = Memo(KEPT_MAX, KEPT_MAX_BYTES, _asked_size)
         #: What a heartbeat was last answered: to which headers of uvicorn's, at which position, with which bytes.

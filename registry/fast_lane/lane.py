@@ -58,11 +58,9 @@ class FastLane(RegistryProtocol):
 
     def data_received(self, data: bytes) -> None:
         between = self._between and self._is_idle()
-        if between and len(data) <= SEGMENT_MAX_BYTES:
-            whole = self.hot.heads.read(data)
-            if whole is not None and self._answer_whole(*whole):
-                self._silent_bytes = 0
-                return
+        if between and len(data) <= SEGMENT_MAX_BYTES and self._answer_whole(data):
+            self._silent_bytes = 0
+            return
         self._begun = 0
         super().data_received(data)
         taken = self._taken
@@ -78,20 +76,36 @@ class FastLane(RegistryProtocol):
             and not self.transport.is_closing()
         )
 
-    def _answer_whole(self, method: bytes, url: bytes, head: Head, body: bytes) -> bool:
+    def _answer_whole(self, segment: bytes) -> bool:
         """Answer without the parser. False: not understood, or it needs a wait; nothing has been done."""
+        response = self.hot.repeats.find(segment, self.server_state.default_headers)
+        if response is not None:
+            self.transport.write(response)
+            self._answered()
+            return True
+        whole = self.hot.heads.read(segment)
+        if whole is None:
+            return False
+        method, url, head, body = whole
         taken = self.hot.take(method, url, head)
-        return taken is not None and self._answer(taken, body)
+        return taken is not None and self._answer(taken, body, segment)
 
-    def _answer(self, taken: Taken, body: bytes) -> bool:
-        """Answer now, or when the batch of heartbeats is back. False: it needs a wait; nothing has been done."""
+    def _answer(self, taken: Taken, body: bytes, segment: bytes = b"") -> bool:
+        """Answer now, or when the batch of heartbeats is back. False: it needs a wait; nothing has been done.
+
+        Args:
+            segment: the whole request, where it came as one.
+        """
         if taken.row is not None:
             return self._beat(taken.tenant, taken.row)
         if taken.service_id:
             return self._register(taken, body)
-        response = self.hot.answer(taken, body, self.server_state.default_headers)
+        headers = self.server_state.default_headers
+        response = self.hot.answer(taken, body, headers)
         if response is None:
             return False
+        if segment:
+            self.hot.repeats.keep(segment, taken.tenant, headers, response)
         self.transport.write(response)
         self._answered()
         return True

@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from registry.domain.fold import move
+from registry.domain.view import RegistryView, Tenant
 from registry.fast_lane.hot import Hot
+from registry.fast_lane.repeats import REPEATS_MAX, REQUEST_MAX_BYTES
+from registry.projection.restoring import Restored
 from tests.support.memory_replica import VIRTUAL
 from tests.support.wires import (
     BASE,
@@ -189,6 +193,76 @@ async def test_lapsed_lease_is_found_out(both: Both) -> None:
         lane.server.of(tenant).leases.clear()
         assert status(await both.ask_known(ASKED[1])) == 200
         assert lane.server.of(tenant).leases
+
+
+# -- what is said again ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_", [ASKED[0], ASKED[2]], ids=["find", "batch"])
+async def test_what_has_been_said_is_said_again_while_nothing_happens(both: Both, request_: bytes) -> None:
+    """On any connection, without being made again; and after anything has happened it is made anew."""
+    fast = both.lanes[0]
+    before = fast.repeats.found
+    both.wires = [lane.connect() for lane in both.lanes]
+    await both.ask_known(request_)
+    assert fast.repeats.found == before + 1
+    await both.write(b"PUT", b"/microservices/empty/properties", {"properties": {"n": "1"}})
+    await both.ask_known(request_)
+    assert fast.repeats.found == before + 1
+    await both.ask_known(request_)
+    assert fast.repeats.found == before + 2
+
+
+async def test_what_is_shared_by_all_tenants_is_not_said_again_after_it_changed(both: Both) -> None:
+    """It stands in the default tenant's log, of which the other tenant's position says nothing."""
+    shared = {"serviceName": "SERVICECENTER", "appId": "default", "serviceId": "own", "environment": "production"}
+    await both.write(b"POST", b"/microservices", {"service": shared})
+    other = BLOCK.replace(b"default", b"other")
+    asked = whole(b"GET", BASE + b"/instances?appId=default&serviceName=SERVICECENTER", other)
+    await both.learn(asked, asked)
+    assert both.lanes[0].repeats.found
+    await register(both.lanes[1], "own", "replica-1")
+    await follow(*both.lanes)
+    assert b'"replica-1"' in await both.ask_known(asked)
+
+
+async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
+    """Of a tenant whose own log goes on; and after a rebuild it may stand at the same place, and hold something else."""
+    other = BLOCK.replace(b"default", b"other")
+    service = json.dumps({"service": {"serviceName": "cart", "appId": "shop", "serviceId": "cart"}}).encode()
+    instance = json.dumps({"instance": {"hostName": "h", "instanceId": "i1"}}).encode()
+    asked = whole(b"GET", FIND, other)
+
+    async def change(path: bytes, body: bytes) -> None:
+        assert status(await both.lanes[1].say(both.wires[1], whole(b"POST", BASE + path, other, body))) == 200
+        await follow(*both.lanes)
+
+    await change(b"/microservices", service)
+    await both.learn(asked, asked)
+    await change(b"/microservices/cart/instances", instance)
+    assert b'"i1"' in await both.ask_known(asked)
+    await both.learn(asked, asked)
+    for lane in both.lanes:
+        projector = lane.replica.projector
+        tenant = Tenant("other", "default")
+        view = RegistryView(tenant)
+        move(view, projector.view(tenant).position)
+        projector._adopt(tenant, Restored(view))
+    assert status(await both.ask_known(asked)) == 400
+
+
+async def test_what_is_kept_to_be_said_again_is_bounded(both: Both) -> None:
+    """In number and in bytes; what is asked with more than that is answered all the same."""
+    lane, wire = both.lanes[0], both.lanes[0].connect()
+    for number in range(2 * REPEATS_MAX):
+        wire.feed(whole(b"GET", FIND + b"&a=%d" % number))
+    assert wire.sent.count(b"HTTP/1.1 200 OK") == 2 * REPEATS_MAX
+    assert REPEATS_MAX // 2 <= len(lane.repeats) <= REPEATS_MAX
+    before = len(lane.repeats)
+    long = json.dumps({"services": [{"service": {"appId": "shop", "serviceName": "cart"}}] * 400}).encode()
+    assert len(long) > REQUEST_MAX_BYTES
+    await both.learn(whole(b"POST", BATCH, body=long))
+    assert len(lane.repeats) == before
 
 
 # -- headers -----------------------------------------------------------------------------------------------------------

@@ -20,10 +20,12 @@ from registry.domain.view import DEFAULT_TENANT
 from registry.fast_lane.heads import Heads, Whole
 from registry.fast_lane.hot import Hot
 from registry.fast_lane.lane import fast_lane
+from registry.fast_lane.repeats import Repeats
 from registry.http_api.protocol import RegistryProtocol
 from registry.http_api.websocket import RegistrySocket
 from registry.settings import Settings
 from registry.store.memory_store import MemoryServer
+from registry.usecases.discovery import Discovery
 from tests.support.memory_replica import FlakyStore, virtual_ms
 
 KEEP_ALIVE_S: Final = 75
@@ -157,6 +159,22 @@ class CountingHeads(Heads):
         return whole
 
 
+class CountingRepeats(Repeats):
+    """Counts those too: what is said again needs no parser either."""
+
+    def __init__(self, discovery: Discovery, heads: CountingHeads) -> None:
+        super().__init__(discovery)
+        self.found = 0
+        self._heads = heads
+
+    def find(self, request: bytes, headers: Any) -> bytes | None:
+        response = super().find(request, headers)
+        if response is not None:
+            self.found += 1
+            self._heads.recognised += 1
+        return response
+
+
 class Lane:
     """A replica and its protocol, the fast lane on or off."""
 
@@ -178,12 +196,12 @@ class Lane:
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         self._config.load()
-        self.heads = CountingHeads()
         self.forget()
 
     def forget(self) -> None:
-        """Know no header block."""
+        """Know no header block, and nothing that was said."""
         self.heads = self.hot.heads = CountingHeads()
+        self.repeats = self.hot.repeats = CountingRepeats(self.replica.api.discovery, self.heads)
 
     @property
     def position(self) -> bytes:
