@@ -227,7 +227,7 @@ async def test_what_is_shared_by_all_tenants_is_not_said_again_after_it_changed(
 
 
 async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
-    """Of a tenant whose own log goes on; and after a rebuild it may stand at the same place, and hold something else."""
+    """Of a tenant whose own log goes on; a rebuilt one may stand at the same place, and hold something else."""
     other = BLOCK.replace(b"default", b"other")
     service = json.dumps({"service": {"serviceName": "cart", "appId": "shop", "serviceId": "cart"}}).encode()
     instance = json.dumps({"instance": {"hostName": "h", "instanceId": "i1"}}).encode()
