@@ -7,7 +7,8 @@ request in one segment, with a known block, goes to the parser.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+import re
+from typing import Final
 
 from msgspec import Struct
 
@@ -19,7 +20,8 @@ BLOCKS_MAX_BYTES: Final = 8 * 1024 * 1024
 BLOCK_MAX_BYTES: Final = 2048
 #: Segments longer than this are not looked at.
 SEGMENT_MAX_BYTES: Final = 64 * 1024
-_VERSION: Final = b" HTTP/1.1"
+#: A request's line, of printable ASCII.
+_LINE: Final = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.1(?=\r\n)")
 
 
 class Head(Struct, frozen=True, gc=False):
@@ -33,13 +35,8 @@ class Head(Struct, frozen=True, gc=False):
     durable: bool = False
 
 
-class Whole(NamedTuple):
-    """One whole request."""
-
-    method: bytes
-    url: bytes
-    head: Head
-    body: bytes
+#: One whole request: method, url, headers, body.
+Whole = tuple[bytes, bytes, Head, bytes]
 
 
 class Heads:
@@ -53,19 +50,18 @@ class Heads:
 
     def read(self, segment: bytes) -> Whole | None:
         """The one request of which the segment consists, if its header block is known."""
-        line_end = segment.find(b"\r\n")
+        line = _LINE.match(segment)
+        if line is None:
+            return None
+        line_end = line.end()
         head_end = segment.find(b"\r\n\r\n", line_end)
-        if line_end < 0 or head_end < 0:
+        if head_end < 0:
             return None
         head = self._known.get(segment[line_end:head_end])
         if head is None or len(segment) - head_end - 4 != head.length:
             return None
-        line = segment[:line_end]
-        method, _, rest = line.partition(b" ")
-        url = rest[: -len(_VERSION)]
-        if not rest.endswith(_VERSION) or b" " in url or not line.isascii() or not line.decode().isprintable():
-            return None
-        return Whole(method, url, head, segment[head_end + 4 :])
+        method, url = line.groups()
+        return method, url, head, segment[head_end + 4 :]
 
     def learn(self, segment: bytes, method: bytes, url: bytes, head: Head) -> None:
         """The parser has read this segment as exactly one request with these parts."""

@@ -8,6 +8,7 @@ answer is kept alive.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable
 from typing import Any, Final
 
@@ -36,6 +37,11 @@ logger = logging.getLogger(__name__)
 KEPT_MAX: Final = 20_000
 KEPT_MAX_BYTES: Final = 8 * 1024 * 1024
 _URI_MAX_BYTES: Final = 2047
+#: A segment of a path, with nothing in it that would have to be decoded or cleaned.
+_SEGMENT: Final = r"((?!\.)[^/%#?]+)"
+_HEARTBEAT: Final = re.compile(
+    rf"/v4/{_SEGMENT}/registry/microservices/{_SEGMENT}/instances/{_SEGMENT}/heartbeat", re.ASCII
+)
 
 
 _Asked = tuple[bytes, bytes, bytes, bytes, bool]  # method, url, domain, consumer, whether compressed
@@ -88,14 +94,13 @@ class Hot:
         return taken
 
     def _heartbeat(self, url: bytes, domain: bytes) -> Taken | None:
-        parts = url.split(b"/")
-        if len(parts) != 9 or parts[8] != b"heartbeat" or parts[6] != b"instances":
-            return None
-        if b"?" in url or len(url) > _URI_MAX_BYTES or not _is_plain(url, parts, b"microservices"):
-            return None
         try:
-            tenant = tenant_of(domain, parts[2].decode())
-            row = self._api.discovery.row(tenant, parts[5].decode(), parts[7].decode())
+            path = _HEARTBEAT.fullmatch(url.decode())
+            if path is None or len(url) > _URI_MAX_BYTES:
+                return None
+            project, service_id, instance_id = path.groups()
+            tenant = tenant_of(domain, project)
+            row = self._api.discovery.row(tenant, service_id, instance_id)
         except (RegistryError, UnicodeDecodeError):
             return None
         return Taken(tenant, row=row) if row is not None else None
