@@ -118,11 +118,15 @@ async def check_store(settings: Settings) -> None:
 
 async def _open(settings: Settings, replica: Replica) -> None:
     """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
-    with _one_sentence():
-        await replica.store.open()
-        await replica.projector.start()
-        await replica.expiry.pulse()
-        _calm_collector()
+    gc.disable()  # what is read stays: to look through it again and again is a fifth of a start
+    try:
+        with _one_sentence():
+            await replica.store.open()
+            await replica.projector.start()
+            await replica.expiry.pulse()
+            _calm_collector()
+    finally:
+        gc.enable()
 
 
 def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:

@@ -37,10 +37,11 @@ logger = logging.getLogger(__name__)
 TICK_MS: Final = 100
 #: How often each tenant's pulse is recorded, ms.
 PULSE_MS: Final = 500
-#: Leases asked about or proposed in one step.
-ASK_MAX: Final = 2000
-#: Leases asked about in one tick, so that a start with a million instances does not hold up everything else.
+#: Leases asked about or proposed in one step, which takes some two milliseconds here and one in the store.
+ASK_MAX: Final = 500
+#: Leases of a tenant asked about in one sweep, and how long (ms) a sweep goes on with steps: a pulse must not be late.
 ASK_PER_TICK_MAX: Final = 20_000
+SWEEP_MAX_MS: Final = 300
 #: Leases judged together once one of them has lapsed.
 JUDGED_MAX: Final = 1_000_000
 #: Tenants pulsed at once.
@@ -66,6 +67,7 @@ class ExpiryStats:
 class _Due(NamedTuple):
     """An instance to ask about, and the steady time (ms) at which its lease ends as far as this replica knows."""
 
+    name: LeaseName
     row: InstanceRow
     due_ms: int
 
@@ -105,12 +107,13 @@ class Expiry:
             now = self._clock.steady_ms()
             for change in outcome.changes:
                 due = now + change.row.ttl_ms if self._projector.live else now
-                self._schedules[tenant].add(now, due, _name(change.row))
-                self.protection.alive(tenant, (LeaseName(*_name(change.row)),))
+                name = _name(change.row)
+                self._schedules[tenant].add(now, due, name)
+                self.protection.alive(tenant, (name,))
             return
         for change in outcome.changes:
             if change.action == DELETE:
-                name = LeaseName(*_name(change.row))
+                name = _name(change.row)
                 self._schedules[tenant].remove(name)
                 if isinstance(event, InstanceExpired) and self._is_recent(event):
                     self.protection.expired(tenant, name)
@@ -135,31 +138,25 @@ class Expiry:
         if not self._prompts.full():
             self._prompts.put_nowait((tenant, name))
 
-    def _due(self) -> dict[Tenant, list[_Due]]:
-        """The instances to ask about now, as the views hold them now."""
+    def _prompted(self) -> dict[Tenant, list[_Due]]:
+        """Whom to look at because the store has told of a lapse."""
         now = self._clock.steady_ms()
-        due: dict[Tenant, dict[LeaseName, _Due]] = defaultdict(dict)
-        room = ASK_PER_TICK_MAX
-        for tenant, schedule in self._schedules.items():
-            found = schedule.due(now, room)
-            room -= len(found)
-            due[tenant].update(self._still_there(tenant, found))
+        found: dict[Tenant, list[tuple[str, str, int]]] = defaultdict(list)
         while not self._prompts.empty():
             tenant, name = self._prompts.get_nowait()
             self.stats.prompted += 1
-            current = self._projector.view(tenant).instance(*name)
-            if current is not None:
-                due[tenant].setdefault(name, _Due(current, now))
-        return {tenant: list(rows.values()) for tenant, rows in due.items() if rows}
+            found[tenant].append((*name, now))
+        return {tenant: self._still_there(tenant, entries) for tenant, entries in found.items()}
 
-    def _still_there(self, tenant: Tenant, found: Iterable[tuple[str, str, int]]) -> dict[LeaseName, _Due]:
+    def _still_there(self, tenant: Tenant, found: Iterable[tuple[str, str, int]]) -> list[_Due]:
+        """Those of the schedule's entries that the view holds."""
         view = self._projector.view(tenant)
-        rows: dict[LeaseName, _Due] = {}
+        there: list[_Due] = []
         for service_id, instance_id, due_ms in found:
             current = view.instance(service_id, instance_id)
             if current is not None:
-                rows[LeaseName(service_id, instance_id)] = _Due(current, due_ms)
-        return rows
+                there.append(_Due(LeaseName(service_id, instance_id), current, due_ms))
+        return there
 
     # -- the sweep -----------------------------------------------------------------------------------------------------
 
@@ -176,45 +173,61 @@ class Expiry:
 
     async def sweep(self) -> None:
         """Ask about the leases that may have lapsed by now, and propose to expire those that have."""
-        for tenant, rows in self._due().items():
+        prompted = self._prompted()
+        until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
+        for tenant in list(self._schedules):
             if tenant in self._away:
-                self._look_again(tenant, rows)
                 continue
+            taken = prompted.get(tenant, [])
             try:
-                await self._judge(tenant, rows)
+                await self._judge(tenant, taken, until_ms)
             except OutageSuspected as error:
                 logger.warning("nobody is expired: %s", error.detail, extra={"action": "expiry_held"})
-                self._look_again(tenant, rows)
+                self._look_again(tenant, taken)
             except HistoryChanged:
-                self._look_again(tenant, rows)
+                self._look_again(tenant, taken)
             except StoreUnavailable as error:
                 logger.warning("leases cannot be read: %s", error.detail, extra={"action": "sweep_failed"})
-                self._look_again(tenant, rows)
+                self._look_again(tenant, taken)
 
-    async def _judge(self, tenant: Tenant, rows: list[_Due]) -> None:
-        """Propose those of the rows that have lapsed, and with them whoever lapsed in the same moment.
+    async def _judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> None:
+        """Propose those of the given and of the due instances that have lapsed, and whoever lapsed in the same moment.
 
         However many they are, they are believed or not as a whole: told of them one by one, the protection would
-        give away the first ones. The rows that were looked at beyond those given are added to the list.
+        give away the first ones. Everybody who was looked at is added to the list.
         """
-        lapsed = await self._ask(tenant, rows)
+        lapsed = await self._ask(tenant, taken)
+        lapsed += await self._ask_due(tenant, taken, until_ms)
         if not lapsed:
             return
-        schedule = self._schedules[tenant]
-        ahead = self._still_there(tenant, schedule.ahead(self._clock.steady_ms(), JUDGED_MAX))
-        for row, _ in rows:
-            ahead.pop(LeaseName(*_name(row)), None)
-        rows += ahead.values()
-        lapsed += await self._ask(tenant, list(ahead.values()))
+        known = {due.name for due in taken}
+        soon = self._still_there(tenant, self._schedules[tenant].ahead(self._clock.steady_ms(), JUDGED_MAX))
+        ahead = [due for due in soon if due.name not in known]
+        taken += ahead
+        lapsed += await self._ask(tenant, ahead)
         # Who left while the store was asked must not be held: nobody would ever hear of it again.
         view = self._projector.view(tenant)
-        lapsed = [due for due in lapsed if view.instance(*_name(due.row)) is not None]
-        names = [LeaseName(*_name(row)) for row, _ in lapsed]
-        if not self.protection.believes(tenant, names, view.instance_count):
-            self._look_again(tenant, lapsed, HELD_MS)
+        gone = {due.name: due for due in lapsed if view.instance(*due.name) is not None}
+        if not self.protection.believes(tenant, gone, view.instance_count):
+            self._look_again(tenant, gone.values(), HELD_MS)
             return
+        lapsed = list(gone.values())
         for start in range(0, len(lapsed), ASK_MAX):
             await self._propose(tenant, lapsed[start : start + ASK_MAX])
+
+    async def _ask_due(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> list[_Due]:
+        """Ask about whoever is due, step by step, and at least one of them however late it is."""
+        lapsed: list[_Due] = []
+        room = ASK_PER_TICK_MAX
+        while room > 0:
+            found = self._schedules[tenant].due(self._clock.steady_ms(), min(room, ASK_MAX))
+            some = self._still_there(tenant, found)
+            taken += some
+            lapsed += await self._ask(tenant, some)
+            room -= len(found)
+            if len(found) < ASK_MAX or self._clock.steady_ms() >= until_ms:
+                break
+        return lapsed
 
     async def _ask(self, tenant: Tenant, rows: Sequence[_Due]) -> list[_Due]:
         """Those that have no lease. The others are scheduled for the end of theirs."""
@@ -222,12 +235,13 @@ class Expiry:
         for start in range(0, len(rows), ASK_MAX):
             some = rows[start : start + ASK_MAX]
             now, alive = self._clock.steady_ms(), []
-            left = await self._store.remaining(tenant, [LeaseName(*_name(row)) for row, _ in some])
+            left = await self._store.remaining(tenant, [due.name for due in some])
             self.stats.asked += len(some)
+            schedule = self._schedules[tenant]
             for due, remaining_ms in zip(some, left, strict=True):
                 if remaining_ms >= 0:
-                    self._schedules[tenant].add(now, now + remaining_ms, _name(due.row))
-                    alive.append(LeaseName(*_name(due.row)))
+                    schedule.add(now, now + remaining_ms, due.name)
+                    alive.append(due.name)
                 else:
                     lapsed.append(due)
             self.protection.alive(tenant, alive)
@@ -250,7 +264,7 @@ class Expiry:
 
     def _expired(self, due: _Due) -> InstanceExpired:
         """The event with its evidence: the lease was not renewed before the deadline that this replica knew."""
-        row, due_ms = due
+        _, row, due_ms = due
         stamp = self._writes.stamp(ACTOR)
         deadline_ms = stamp.at_ms - max(self._clock.steady_ms() - due_ms, 0)
         return InstanceExpired(
@@ -276,8 +290,8 @@ class Expiry:
 
     def _look_again(self, tenant: Tenant, rows: Iterable[_Due], after_ms: int = PULSE_MS) -> None:
         now = self._clock.steady_ms()
-        for row, _ in rows:
-            self._schedules[tenant].add(now, now + after_ms, _name(row))
+        for due in rows:
+            self._schedules[tenant].add(now, now + after_ms, due.name)
 
     # -- outages -------------------------------------------------------------------------------------------------------
 
@@ -348,5 +362,5 @@ class Expiry:
             await asyncio.sleep(1)
 
 
-def _name(row: InstanceRow) -> tuple[str, str]:
-    return row.service_id, row.instance_id
+def _name(row: InstanceRow) -> LeaseName:
+    return LeaseName(row.service_id, row.instance_id)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
+from zlib import crc32
 
 #: Width of a slot, ms; with the sweep's tick it bounds how late a lapse is noticed.
 SLOT_MS: Final = 100
-#: Nothing is scheduled further ahead than this (ms); longer leases are looked at in between.
+#: Nothing is scheduled further ahead than this (ms). Longer leases are looked at in between, spread over the second
+#: half of that time: those that were looked at together, after a start, shall not be so for ever.
 HORIZON_MS: Final = 150_000
 #: Leases that end at the same moment may be expected so much later (ms), because this replica heard of them late.
 SAME_MOMENT_MS: Final = 300
@@ -27,7 +29,10 @@ class Schedule:
     reached: int = 0
 
     def add(self, now_ms: int, due_ms: int, name: tuple[str, str]) -> None:
-        slot = max(min(due_ms, now_ms + HORIZON_MS) // SLOT_MS + 1, self.reached)
+        look_ms = due_ms
+        if due_ms > now_ms + HORIZON_MS:
+            look_ms = now_ms + HORIZON_MS - crc32(name[1].encode()) % (HORIZON_MS // 2)
+        slot = max(look_ms // SLOT_MS + 1, self.reached)
         if self.current.get(name) != slot:
             self.current[name] = slot
             self.slots[slot].append((*name, due_ms))
@@ -43,13 +48,12 @@ class Schedule:
             self.reached = min(min(self.slots, default=last), last)
         while self.reached <= last and len(found) < most:
             slot = self.slots.get(self.reached, [])
-            room = most - len(found)
-            for service_id, instance_id, due_ms in slot[:room]:
+            while slot and len(found) < most:
+                service_id, instance_id, due_ms = slot.pop()
                 if self.current.get((service_id, instance_id)) == self.reached:
                     del self.current[service_id, instance_id]
                     found.append((service_id, instance_id, due_ms))
-            if len(slot) > room:
-                del slot[:room]
+            if slot:
                 break
             self.slots.pop(self.reached, None)
             self.reached += 1

@@ -347,6 +347,33 @@ async def test_all_that_lapse_at_once_are_judged_together_however_many(
     assert len(there(one)) == 40
 
 
+async def test_sweep_over_a_slow_store_lets_the_pulse_be_in_time(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a start a million leases are asked about. A replica that does not pulse meanwhile suspects itself."""
+    monkeypatch.setattr(expiry, "ASK_MAX", 10)
+    one = lane(server, "a", MassLapse(1, 1000, 0))
+    await come(server, many(200))
+    await one.follow()
+    one.expiry._schedule_anew(T)
+
+    async def slowly(name: str) -> None:
+        if name == "remaining":
+            await asyncio.sleep(0.05)
+
+    one.store.before = slowly
+    sweeps = 0
+    while one.expiry.stats.asked < 200:
+        began = virtual_ms()
+        await one.expiry.sweep()
+        assert virtual_ms() - began <= expiry.SWEEP_MAX_MS + 50
+        sweeps += 1
+        await asyncio.sleep(TICK_S)
+    assert one.expiry.stats.asked == 200, "each once"
+    assert sweeps > 1
+    assert there(one) == set(many(200))
+
+
 async def test_leases_that_a_store_lost_start_anew_for_whoever_lived_through_it(server: MemoryServer) -> None:
     """A replica that has just been started may be the first to notice that the store is another process; it cannot
     tell what was lost, and must not keep the others from making up for it."""

@@ -50,6 +50,27 @@ def test_a_long_lease_is_looked_at_in_between() -> None:
     assert not schedule.slots
 
 
+def test_long_leases_that_were_looked_at_together_part() -> None:
+    """A registry with a million of them would be busy with nothing else every so often."""
+    schedule = Schedule()
+    for number in range(MANY):
+        schedule.add(0, DAY_MS, ("s", f"i{number}"))
+    assert schedule.due(HORIZON_MS // 2 - SLOT_MS, MANY) == []
+    found = [len(schedule.due(now, MANY)) for now in range(HORIZON_MS // 2, HORIZON_MS + 2 * SLOT_MS, HORIZON_MS // 20)]
+    assert sum(found) == MANY
+    assert max(found) < MANY / 5
+
+
+def test_leftovers_do_not_end_a_look() -> None:
+    """Many registered anew leave as many entries that are passed over: behind them somebody may be due."""
+    schedule = Schedule()
+    for number in range(10):
+        schedule.add(0, 50, ("s", str(number)))
+    for number in range(1, 10):
+        schedule.add(0, 9000, ("s", str(number)))
+    assert names(schedule.due(1000, 1)) == ["0"]
+
+
 def test_a_tick_takes_no_more_than_it_may() -> None:
     schedule = Schedule()
     for number in range(10):
