@@ -67,12 +67,28 @@ def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
     if position <= view.position:
         return NOTHING
     move(view, position)
+    for known in view.drawings:
+        drawing = known()
+        if drawing is not None:
+            drawing.keep(_service_of(view, event))
     outcome = _change(view, position, event)
     if outcome.error is None:
         if not isinstance(event, OF_INSTANCES):
             view.outline += 1
         _mark_changed(view, position, event, outcome)
     return outcome
+
+
+def _service_of(view: RegistryView, event: Event) -> str:
+    """The id of the service whose row the event may change, "" when there is none."""
+    match event:
+        case InstanceRegistered():
+            return event.instance.service_id
+        case ServiceRegistered():
+            return view.holder(event.service) or ""
+        case DependenciesAdded() | DependenciesReplaced() | PolicySaved() | PolicyDeleted() | HistoryResumed():
+            return ""
+    return event.service_id
 
 
 def move(view: RegistryView, position: Position) -> None:

@@ -7,7 +7,8 @@ revs) is kept beside them and dropped by the fold when a member changes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+from weakref import ref
 
 from msgspec import Struct
 
@@ -125,6 +126,12 @@ class ServiceGroup:
         return self.environment, self.app_id, self.service_name
 
 
+class Drawing(Protocol):
+    """What is told of a service before it changes."""
+
+    def keep(self, service_id: str) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class RegistryView:
     """One tenant's registry, as of `position`."""
@@ -152,6 +159,8 @@ class RegistryView:
     #: Moves with every change but those of instances: what a consumer may see, and of which services, is the same for
     #: one value of it, in this view.
     outline: int = 0
+    #: Snapshots of this view that are being drawn.
+    drawings: list[ref[Drawing]] = field(default_factory=list)
     #: Stands for this view in what is remembered of it, which must not keep a replaced one alive.
     token: object = field(default_factory=object)
 

@@ -34,7 +34,8 @@ class Schedule:
             look_ms = now_ms + HORIZON_MS - crc32(name[1].encode()) % (HORIZON_MS // 2)
         slot = max(look_ms // SLOT_MS + 1, self.reached)
         if self.current.get(name) != slot:
-            self.current[name] = slot
+            # A plain tuple, even of a lease's name: the garbage collector looks away from those, of which are many.
+            self.current[name[0], name[1]] = slot
             self.slots[slot].append((*name, due_ms))
 
     def remove(self, name: tuple[str, str]) -> None:

@@ -93,7 +93,7 @@ long_history = histories(max_size=30)
 row_limits = st.sampled_from([1, 2, 3, SECTION_ROWS_MAX])
 
 #: What is prepared for answers, and counted for them. A view that was loaded has prepared nothing.
-PREPARED = {"answer", "answers", "outline", "standing", "token"}
+PREPARED = {"answer", "answers", "drawings", "outline", "standing", "token"}
 #: Dicts that are looked things up in, and whose order no answer shows.
 LOOKED_UP = {"by_endpoints", "groups", "aliases"}
 
@@ -255,6 +255,21 @@ def test_whatever_of_a_view_changes_while_a_snapshot_is_drawn_is_not_in_it(seen:
             append(view, event)
         chunks += drawing
     assert content(load(chunks)) == content(expected)
+
+
+@pytest.mark.parametrize("seen", [0, 1, 4])
+def test_a_view_knows_of_a_snapshot_only_while_it_is_drawn(seen: int) -> None:
+    """One that was given up must not make every change copy a service for ever."""
+    view = view_of(*(service_registered(microservice(service_id)) for service_id in ("s1", "s2", "s3")))
+    with patch.object(snapshot, "SECTION_ROWS_MAX", 1):
+        drawing, other = take(view, LAST), take(view, LAST)
+        for _ in range(seen):
+            next(drawing)
+        assert len(view.drawings) == 2
+        del drawing
+        assert len(view.drawings) == 1
+        assert len(list(other)) == 4
+        assert not view.drawings
 
 
 @given(any_history, st.integers(1, 3))
