@@ -262,7 +262,7 @@ def _add_service(view: RegistryView, section: ServiceSection) -> None:
     row.tags = dict(section.tags)
     row.schemas = {schema.schema_id: schema for schema in section.schemas}
     row.changed = parse_position(section.changed)
-    row.by_endpoints = {endpoints: tuple(ids) for endpoints, ids in section.shared_endpoints}
+    row.by_endpoints.update((endpoints, tuple(ids)) for endpoints, ids in section.shared_endpoints)
     view.services[service.service_id] = group.services[service.service_id] = row
     view.ids[key] = service.service_id
     if service.alias:

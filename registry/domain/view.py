@@ -12,6 +12,7 @@ from weakref import ref
 
 from msgspec import Struct
 
+from registry.domain.large import Large
 from registry.domain.model import Microservice, Policy, Schema
 from registry.domain.position import ORIGIN, Position
 from registry.domain.version import Version
@@ -80,7 +81,7 @@ class ServiceRow:
     group: ServiceGroup
     instances: dict[str, InstanceRow] = field(default_factory=dict)
     #: endpoints_key -> ids of the instances that have these endpoints, eldest first.
-    by_endpoints: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
+    by_endpoints: dict[bytes, tuple[str, ...]] = field(default_factory=Large)
     tags: dict[str, str] = field(default_factory=dict)
     #: Schemas that have content; those only declared stand in `service.schemas`.
     schemas: dict[str, Schema] = field(default_factory=dict)

@@ -86,14 +86,20 @@ async def run_replica(settings: Settings, bound: socket.socket, started: Callabl
         await store.close()
 
 
-def _calm_collector() -> None:
+@contextlib.contextmanager
+def _calm_collector() -> Iterator[None]:
     """Let the garbage collector look seldom, and never at what was there before the first request.
 
     Views hold next to nothing that it could free: rows are no containers, and go by their reference count.
     """
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.disable()  # what is read stays: to look through it again and again is a fifth of a start
+    try:
+        yield
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -118,15 +124,10 @@ async def check_store(settings: Settings) -> None:
 
 async def _open(settings: Settings, replica: Replica) -> None:
     """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
-    gc.disable()  # what is read stays: to look through it again and again is a fifth of a start
-    try:
-        with _one_sentence():
-            await replica.store.open()
-            await replica.projector.start()
-            await replica.expiry.pulse()
-            _calm_collector()
-    finally:
-        gc.enable()
+    with _one_sentence(), _calm_collector():
+        await replica.store.open()
+        await replica.projector.start()
+        await replica.expiry.pulse()
 
 
 def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:

@@ -16,6 +16,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple
 
 from registry.clock import Clock
@@ -200,11 +201,7 @@ class Expiry:
         lapsed += await self._ask_due(tenant, taken, until_ms)
         if not lapsed:
             return
-        known = {due.name for due in taken}
-        soon = self._still_there(tenant, self._schedules[tenant].ahead(self._clock.steady_ms(), JUDGED_MAX))
-        ahead = [due for due in soon if due.name not in known]
-        taken += ahead
-        lapsed += await self._ask(tenant, ahead)
+        lapsed += await self._ask_ahead(tenant, taken)
         # Who left while the store was asked must not be held: nobody would ever hear of it again.
         view = self._projector.view(tenant)
         gone = {due.name: due for due in lapsed if view.instance(*due.name) is not None}
@@ -227,6 +224,18 @@ class Expiry:
             room -= len(found)
             if len(found) < ASK_MAX or self._clock.steady_ms() >= until_ms:
                 break
+        return lapsed
+
+    async def _ask_ahead(self, tenant: Tenant, taken: list[_Due]) -> list[_Due]:
+        """Ask about whoever else will be due in a moment."""
+        lapsed: list[_Due] = []
+        known = {due.name for due in taken}
+        soon = islice(self._schedules[tenant].ahead(self._clock.steady_ms()), JUDGED_MAX)
+        while found := list(islice(soon, ASK_MAX)):
+            some = [due for due in self._still_there(tenant, found) if due.name not in known]
+            known.update(due.name for due in some)
+            taken += some
+            lapsed += await self._ask(tenant, some)
         return lapsed
 
     async def _ask(self, tenant: Tenant, rows: Sequence[_Due]) -> list[_Due]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from zlib import crc32
+
+from registry.domain.large import Large
 
 #: Width of a slot, ms; with the sweep's tick it bounds how late a lapse is noticed.
 SLOT_MS: Final = 100
@@ -25,7 +28,7 @@ class Schedule:
     """
 
     slots: dict[int, list[tuple[str, str, int]]] = field(default_factory=lambda: defaultdict(list))
-    current: dict[tuple[str, str], int] = field(default_factory=dict)
+    current: dict[tuple[str, str], int] = field(default_factory=Large)
     reached: int = 0
 
     def add(self, now_ms: int, due_ms: int, name: tuple[str, str]) -> None:
@@ -60,15 +63,11 @@ class Schedule:
             self.reached += 1
         return found
 
-    def ahead(self, now_ms: int, most: int) -> list[tuple[str, str, int]]:
-        """Up to `most` instances that will be due within `SAME_MOMENT_MS`. They stay where they are."""
-        found: list[tuple[str, str, int]] = []
+    def ahead(self, now_ms: int) -> Iterator[tuple[str, str, int]]:
+        """Whoever will be due within `SAME_MOMENT_MS`. They stay where they are; the schedule may change meanwhile."""
         last = (now_ms + SAME_MOMENT_MS) // SLOT_MS
         # A schedule that was made anew while the store was asked has reached nothing yet: not from slot 0 on.
         for slot in range(self.reached or min(self.slots, default=last), last + 1):
             for entry in self.slots.get(slot, ()):
-                if len(found) == most:
-                    return found
                 if self.current.get(entry[:2]) == slot:
-                    found.append(entry)
-        return found
+                    yield entry
