@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 
-class Position(NamedTuple):
+class Position(Struct, frozen=True, order=True, gc=False):
     """The place of one event in one tenant's log, totally ordered.
 
     `epoch` is the history: the Redis time (ms) at which it began. `sequence` counts the events of that history from

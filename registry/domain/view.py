@@ -175,8 +175,8 @@ class RegistryView:
 
     def includes(self, position: Position) -> bool:
         """Whether the event that stood at `position`, in this history or one that led to it, is part of this view."""
-        epoch, sequence = position
-        return sequence <= (self.position.sequence if epoch == self.position.epoch else self.lineage.get(epoch, 0))
+        epoch, own = position.epoch, self.position
+        return position.sequence <= (own.sequence if epoch == own.epoch else self.lineage.get(epoch, 0))
 
     def instance(self, service_id: str, instance_id: str) -> InstanceRow | None:
         """The instance, if this service has it."""

@@ -180,17 +180,17 @@ class Projector:
         view, remembered = self.view(tenant), self._recent[tenant].last(PROVE_MAX)
         if not remembered or remembered[-1].position != view.position:
             return
-        (epoch, sequence), newest = remembered[0].position, remembered[-1].position
-        at, held = Position(epoch, sequence - 1), dict[Position, bytes]()
+        eldest, newest = remembered[0].position, remembered[-1].position
+        at, held = Position(eldest.epoch, eldest.sequence - 1), dict[Position, bytes]()
         while at < newest and (entries := (await self._store.read({tenant: at}, NO_TENANTS, 0)).events.get(tenant)):
             held.update(entries)
             at = entries[-1][0]
         begins = min(held, default=newest)  # what is older may have been trimmed
-        for position, event in remembered:
-            payload = held.get(position)
-            if position >= begins and (payload is None or decode_event(payload) != event):
+        for known in remembered:
+            payload = held.get(known.position)
+            if known.position >= begins and (payload is None or decode_event(payload) != known.event):
                 if self.view(tenant) is view:
-                    await self.rebuild(tenant, f"it no longer holds the event applied at {position.text()}")
+                    await self.rebuild(tenant, f"it no longer holds the event applied at {known.position.text()}")
                 return
 
     async def _read(self, block_ms: int) -> Tail:

@@ -25,7 +25,8 @@ async def save(
         stored = await _pack(chunk)
         await store.snapshots.put_chunk(tenant, position, digest.chunks, stored)
         digest.add(stored)
-    mark = Mark(FORMAT, *position, digest.chunks, digest.size, digest.digest(), at_ms, replica)
+    place = (position.epoch, position.sequence)
+    mark = Mark(FORMAT, *place, digest.chunks, digest.size, digest.digest(), at_ms, replica)
     return mark if await store.snapshots.put_mark(tenant, mark) else None
 
 

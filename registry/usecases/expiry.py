@@ -29,7 +29,7 @@ from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Pulse, Store
 from registry.usecases.protection import WINDOW_MS, Protection
-from registry.usecases.schedule import Schedule
+from registry.usecases.schedule import Entry, Schedule
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -142,21 +142,21 @@ class Expiry:
     def _prompted(self) -> dict[Tenant, list[_Due]]:
         """Whom to look at because the store has told of a lapse."""
         now = self._clock.steady_ms()
-        found: dict[Tenant, list[tuple[str, str, int]]] = defaultdict(list)
+        found: dict[Tenant, list[Entry]] = defaultdict(list)
         while not self._prompts.empty():
             tenant, name = self._prompts.get_nowait()
             self.stats.prompted += 1
-            found[tenant].append((*name, now))
+            found[tenant].append(Entry(*name, now))
         return {tenant: self._still_there(tenant, entries) for tenant, entries in found.items()}
 
-    def _still_there(self, tenant: Tenant, found: Iterable[tuple[str, str, int]]) -> list[_Due]:
+    def _still_there(self, tenant: Tenant, found: Iterable[Entry]) -> list[_Due]:
         """Those of the schedule's entries that the view holds."""
         view = self._projector.view(tenant)
         there: list[_Due] = []
-        for service_id, instance_id, due_ms in found:
-            current = view.instance(service_id, instance_id)
+        for entry in found:
+            current = view.instance(entry.service_id, entry.instance_id)
             if current is not None:
-                there.append(_Due(LeaseName(service_id, instance_id), current, due_ms))
+                there.append(_Due(LeaseName(entry.service_id, entry.instance_id), current, entry.due_ms))
         return there
 
     # -- the sweep -----------------------------------------------------------------------------------------------------
@@ -257,13 +257,13 @@ class Expiry:
         return lapsed
 
     async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
-        epoch, sequence = self._projector.view(tenant).position
+        at = self._projector.view(tenant).position
         events = [self._expired(due) for due in lapsed]
         proposals = [
             Proposal(LeaseName(event.service_id, event.instance_id), event.registered, encode_event(event))
             for event in events
         ]
-        positions = await self._store.expire(tenant, epoch, proposals, SILENCE_MAX_MS, sequence)
+        positions = await self._store.expire(tenant, at.epoch, proposals, SILENCE_MAX_MS, at.sequence)
         appended = [(position, event) for position, event in zip(positions, events, strict=True) if position]
         self._projector.offer(tenant, appended)
         for position, event in appended:

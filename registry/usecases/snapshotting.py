@@ -132,9 +132,8 @@ class Snapshotting:
             return False
         if view.tenant in self._suspected:
             return True
-        epoch, sequence = view.position
-        newest = self._newest.get(view.tenant, ORIGIN)
-        since = sequence - (newest.sequence if newest.epoch == epoch else 0)
+        position, newest = view.position, self._newest.get(view.tenant, ORIGIN)
+        since = position.sequence - (newest.sequence if newest.epoch == position.epoch else 0)
         return since > 0 and since >= max(events, view.instance_count // INSTANCES_PER_EVENT)
 
     async def write(self, tenant: Tenant, events: int) -> Mark | None:

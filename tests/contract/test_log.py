@@ -232,7 +232,9 @@ async def test_an_epoch_stands_on_a_snapshot_that_is_there(world: World) -> None
         await store.resume_history(DEFAULT_TENANT, ORIGIN, beginning.epoch, [b"resumed"], seeded=True)
     assert await store.head(DEFAULT_TENANT) == ORIGIN
     await store.snapshots.put_chunk(DEFAULT_TENANT, beginning, 0, b"chunk")
-    assert await store.snapshots.put_mark(DEFAULT_TENANT, Mark(1, *beginning, 1, 5, b"digest", 0))
+    assert await store.snapshots.put_mark(
+        DEFAULT_TENANT, Mark(1, beginning.epoch, beginning.sequence, 1, 5, b"digest", 0)
+    )
     await store.resume_history(DEFAULT_TENANT, ORIGIN, beginning.epoch, [b"resumed"], seeded=True)
     assert await whole_log(store) == [(beginning, b"resumed")]
 

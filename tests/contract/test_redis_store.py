@@ -78,7 +78,7 @@ async def use_everything(store: RedisStore, tenant: Tenant) -> Position:
 
 
 def mark_of(position: Position, chunks: int) -> Mark:
-    return Mark(FORMAT, *position, chunks, 5, b"digest", 1_650_545_035_000, "r1")
+    return Mark(FORMAT, position.epoch, position.sequence, chunks, 5, b"digest", 1_650_545_035_000, "r1")
 
 
 @pytest.mark.parametrize("tenant", [TENANT, Tenant("a}{b", "c/{d}"), Tenant("", "ü")])

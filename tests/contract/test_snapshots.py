@@ -22,7 +22,7 @@ MANY = 450
 
 
 def mark_of(position: Position, chunks: int, replica: str = "r1") -> Mark:
-    return Mark(FORMAT, *position, chunks, 99, b"\0\xff digest", 1_650_545_035_000, replica)
+    return Mark(FORMAT, position.epoch, position.sequence, chunks, 99, b"\0\xff digest", 1_650_545_035_000, replica)
 
 
 async def put(store: Store, position: Position, *chunks: bytes, tenant: Tenant = TENANT) -> Mark:

@@ -55,8 +55,8 @@ def test_a_text_is_a_position_or_a_value_error(text: str) -> None:
     epoch, sequence = text.split("-")
     assert epoch.isascii()
     assert sequence.isascii()
-    assert position == (int(epoch), int(sequence))
-    assert max(position) < 2**64
+    assert (position.epoch, position.sequence) == (int(epoch), int(sequence))
+    assert max(position.epoch, position.sequence) < 2**64
 
 
 @given(st.binary(max_size=8))

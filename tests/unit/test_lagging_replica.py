@@ -6,6 +6,7 @@ import pytest
 
 from registry.clock import Clock
 from registry.domain.commands import InstanceBody, MicroserviceBody
+from registry.domain.position import Position
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
@@ -77,5 +78,5 @@ async def test_service_that_was_deleted_elsewhere_is_registered_again(lanes: tup
 async def test_waiting_for_a_position_that_never_comes_leaves_nothing(lanes: tuple[Lane, Lane]) -> None:
     """Else a header that any client can send grows the replica."""
     a, _ = lanes
-    assert not await a.projector.wait_for(T, a.view.position._replace(sequence=10**6), 0.001)
+    assert not await a.projector.wait_for(T, Position(a.view.position.epoch, 10**6), 0.001)
     assert a.projector._waiters._waiters == {}

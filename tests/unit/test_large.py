@@ -7,7 +7,7 @@ import gc
 from registry.domain.large import Large
 from registry.domain.view import ServiceRow
 from registry.usecases.schedule import Schedule
-from tests.support.builders import microservice, service_registered, view_of
+from tests.support.builders import instance, instance_registered, microservice, service_registered, view_of
 
 
 def young(thing: object) -> bool:
@@ -27,8 +27,21 @@ def test_an_addition_does_not_make_a_large_dict_young() -> None:
     assert not young(large)
 
 
-def test_what_grows_with_the_instances_is_large() -> None:
+def test_what_comes_and_goes_a_million_times_is_nothing_to_the_collector() -> None:
+    """Where as many come as go, the collector is not called; when it is, it finds all of them young."""
     schedule = Schedule()
+    gc.collect()
+    for number in range(3):
+        schedule.add(0, 1000, ("s1", f"i{number}"))
+    assert not gc.is_tracked(schedule.current["s1"])
+    assert not [entry for entries in schedule.slots.values() for entry in entries if gc.is_tracked(entry)]
+    view = view_of(service_registered(microservice("s1", "cart")), instance_registered(instance("s1", "i1")))
+    row = view.services["s1"]
+    event = instance_registered(instance("s1", "i1"))
+    for thing in (view.position, row.changed, *row.instances.values(), event, event.instance):
+        assert not gc.is_tracked(thing)
+
+
+def test_what_grows_with_the_instances_is_large() -> None:
     row: ServiceRow = view_of(service_registered(microservice("s1", "cart"))).services["s1"]
-    assert isinstance(schedule.current, Large)
     assert isinstance(row.by_endpoints, Large)

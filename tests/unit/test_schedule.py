@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.usecases.schedule import HORIZON_MS, SAME_MOMENT_MS, SLOT_MS, Schedule
+from registry.usecases.schedule import HORIZON_MS, SAME_MOMENT_MS, SLOT_MS, Entry, Schedule
 
 A, B = ("s", "a"), ("s", "b")
 DAY_MS = 86_400_000
 MANY = 1000
 
 
-def names(found: list[tuple[str, str, int]]) -> list[str]:
-    return [instance_id for _, instance_id, _ in found]
+def names(found: list[Entry]) -> list[str]:
+    return [entry.instance_id for entry in found]
 
 
 def test_a_short_lease_does_not_wait_for_a_long_one_registered_before() -> None:
@@ -107,8 +107,8 @@ def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int
         deadlines[name] = now + ahead
         schedule.add(now, now + ahead, name)
         now += passed
-        for service_id, instance_id, _ in schedule.due(now, MANY):
-            assert deadlines.pop((service_id, instance_id)) <= now
+        for entry in schedule.due(now, MANY):
+            assert deadlines.pop((entry.service_id, entry.instance_id)) <= now
         assert all(deadline > now - 2 * SLOT_MS for deadline in deadlines.values())
 
 
@@ -118,7 +118,7 @@ def test_a_schedule_made_anew_is_not_searched_from_the_beginning_of_time() -> No
     schedule.add(now, now, A)
     visited: list[int] = []
 
-    class Slots(dict[int, list[tuple[str, str, int]]]):
+    class Slots(dict[int, list[Entry]]):
         def get(self, slot: int, *default: object) -> object:  # type: ignore[override]
             visited.append(slot)
             assert len(visited) < 1000, "it looks at every slot there ever was"

@@ -277,7 +277,7 @@ async def stray(server: MemoryServer, position: Position) -> Mark:
     """A snapshot that is not part of the log: its writer died before it could begin the epoch that the mark names."""
     store = MemoryStore(server)
     await store.snapshots.put_chunk(T, position, 0, b"stray")
-    mark = Mark(FORMAT, *position, 1, 5, b"digest", virtual_ms(), "dead")
+    mark = Mark(FORMAT, position.epoch, position.sequence, 1, 5, b"digest", virtual_ms(), "dead")
     assert await store.snapshots.put_mark(T, mark)
     return mark
 
