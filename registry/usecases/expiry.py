@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 TICK_MS: Final = 100
 #: How often each tenant's pulse is recorded, ms.
 PULSE_MS: Final = 500
-#: Leases asked about or proposed in one step, which takes some two milliseconds here and one in the store.
-ASK_MAX: Final = 500
+#: Leases asked about or proposed in one step, which takes some two milliseconds here and half of one in the store.
+ASK_MAX: Final = 250
 #: Leases of a tenant asked about in one sweep, and how long (ms) a sweep goes on with steps: a pulse must not be late.
 ASK_PER_TICK_MAX: Final = 20_000
 SWEEP_MAX_MS: Final = 300
