@@ -60,6 +60,7 @@ class Replica:
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the projector and the server for as long as the replica lives."""
         return {
+            "pulse": self.expiry.run_pulse(),
             "expiry": self.expiry.run(),
             "notifications": self.expiry.follow_notifications(),
             "registration": self.registration.run(),

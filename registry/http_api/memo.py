@@ -49,14 +49,14 @@ class Memo(Generic[K, V]):
     def put(self, key: K, value: V) -> None:
         """Remember it; what was remembered under the same key is replaced."""
         size = self._size(key, value)
-        if size > self._half_bytes:
-            return
         before = self._young.pop(key, None)
         if before is not None:
             self._young_bytes -= self._size(key, before)
         before = self._old.pop(key, None)
         if before is not None:
             self._old_bytes -= self._size(key, before)
+        if size > self._half_bytes:
+            return
         if len(self._young) >= self._half or self._young_bytes + size > self._half_bytes:
             self._old, self._old_bytes = self._young, self._young_bytes
             self._young, self._young_bytes = {}, 0

@@ -114,6 +114,8 @@ class RegistryProtocol(HttpToolsProtocol):
         if self._active is not None:
             self._active.disconnected = True
             self._active.message_event.set()
+        # They hold this protocol: without them it goes at once, and not when the garbage collector looks.
+        self.cycle = self._active = None  # type: ignore[assignment]  # uvicorn begins with None itself
 
     def data_received(self, data: bytes) -> None:
         if self._broken:

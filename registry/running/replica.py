@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: New containers until the youngest generation is looked at; then so many times until the next one. A look at 10,000
 #: containers that stay takes some ten milliseconds, in which nobody is answered.
-GC_THRESHOLDS: Final = (2_000, 5, 10_000)
+GC_THRESHOLDS: Final = (2_000, 5, 1_000)
 #: For how many seconds the store has not been heard from, in every answer meanwhile.
 STALE: Final = b"X-Registry-Stale"
 #: Connections that may wait to be accepted.

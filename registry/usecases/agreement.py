@@ -21,7 +21,7 @@ from msgspec import Struct
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position, parse_position
-from registry.domain.snapshot import FORMAT, REST, PartDigest, rest_section, service_sections
+from registry.domain.snapshot import REST, PartDigest, rest_section, service_sections
 from registry.domain.view import RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.projection.restoring import LogDamaged
@@ -47,8 +47,13 @@ HEAL_FROM_ROUNDS: Final = 3
 HEAL_AGAIN_MS: Final = 600_000
 
 
+#: Of what replicas say to each other. It moves when digests are made otherwise: of other sections, for one.
+STATE_FORMAT: Final = 2
+
+
 class State(Struct, frozen=True, array_like=True):
-    """What a replica says of one tenant: per part its digest and where it last changed. Of one format only."""
+    """What a replica says of one tenant: per part its digest and where it last changed. Of one format only: replicas
+    of versions that differ in it are not compared."""
 
     format: int
     position: str
@@ -164,7 +169,7 @@ class Agreement:
                 if digest is None or rows >= STEP_ROWS:
                     rows = 0
                     await asyncio.sleep(STEP_PAUSE_S)
-        return State(FORMAT, position, parts)
+        return State(STATE_FORMAT, position, parts)
 
 
 def _size(view: RegistryView, service_id: str) -> int:
@@ -194,4 +199,4 @@ def _read(said: bytes) -> State | None:
         state = _decode(said)
     except msgspec.MsgspecError:
         return None
-    return state if state.format == FORMAT else None
+    return state if state.format == STATE_FORMAT else None

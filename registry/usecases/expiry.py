@@ -40,11 +40,13 @@ TICK_MS: Final = 100
 PULSE_MS: Final = 500
 #: Leases asked about or proposed in one step, which takes some two milliseconds here and half of one in the store.
 ASK_MAX: Final = 250
-#: Leases of a tenant asked about in one sweep, and how long (ms) a sweep goes on with steps: a pulse must not be late.
+#: Leases of a tenant asked about in one sweep, and how long (ms) a sweep goes on with steps.
 ASK_PER_TICK_MAX: Final = 20_000
 SWEEP_MAX_MS: Final = 300
 #: Leases judged together once one of them has lapsed.
 JUDGED_MAX: Final = 1_000_000
+#: A pulse is late after `SILENCE_MAX_MS`, or after so many rounds where there are very many tenants.
+PULSE_ROUNDS_LATE: Final = 3
 #: Tenants pulsed at once.
 PULSES_AT_ONCE: Final = 16
 #: After a silence of all replicas leases start anew before anybody is judged - all of them when it was longer than the
@@ -96,6 +98,9 @@ class Expiry:
         #: The store's process at this replica's last pulse, and the tenants whose part of it did not take that.
         self._runs: dict[Tenant, str] = {}
         self._away: set[Tenant] = set()
+        #: When each tenant's last pulse that was taken began, and how long the last one of all tenants took.
+        self._pulsed_ms: dict[Tenant, int] = {}
+        self._round_ms = 0
         self.stats = ExpiryStats()
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._schedule_anew)
@@ -162,13 +167,8 @@ class Expiry:
     # -- the sweep -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Sweep and pulse until cancelled."""
-        pulsed_ms = 0
+        """Sweep until cancelled."""
         while True:
-            now = self._clock.steady_ms()
-            if now - pulsed_ms >= PULSE_MS:
-                pulsed_ms = now
-                await self.pulse()
             await self.sweep()
             await asyncio.sleep(TICK_MS / 1000)
 
@@ -177,19 +177,19 @@ class Expiry:
         prompted = self._prompted()
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
         for tenant in list(self._schedules):
-            if tenant in self._away:
+            if tenant in self._away or self._pulse_is_late(tenant):
                 continue
             taken = prompted.get(tenant, [])
             try:
                 await self._judge(tenant, taken, until_ms)
             except OutageSuspected as error:
                 logger.warning("nobody is expired: %s", error.detail, extra={"action": "expiry_held"})
-                self._look_again(tenant, taken)
+                self._put_back(tenant, taken)
             except HistoryChanged:
-                self._look_again(tenant, taken)
+                self._put_back(tenant, taken)
             except StoreUnavailable as error:
                 logger.warning("leases cannot be read: %s", error.detail, extra={"action": "sweep_failed"})
-                self._look_again(tenant, taken)
+                self._put_back(tenant, taken)
 
     async def _judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> None:
         """Propose those of the given and of the due instances that have lapsed, and whoever lapsed in the same moment.
@@ -202,6 +202,8 @@ class Expiry:
         if not lapsed:
             return
         lapsed += await self._ask_ahead(tenant, taken)
+        if self._pulse_is_late(tenant):
+            raise OutageSuspected("this replica's own pulse is late")
         # Who left while the store was asked must not be held: nobody would ever hear of it again.
         view = self._projector.view(tenant)
         gone = {due.name: due for due in lapsed if view.instance(*due.name) is not None}
@@ -211,6 +213,15 @@ class Expiry:
         lapsed = list(gone.values())
         for start in range(0, len(lapsed), ASK_MAX):
             await self._propose(tenant, lapsed[start : start + ASK_MAX])
+
+    def _pulse_is_late(self, tenant: Tenant) -> bool:
+        """Whether leases may have to start anew first, for all that this replica knows: then it judges nobody.
+
+        The store says so too, but only when an expiry is proposed, and the protection is asked before.
+        """
+        now = self._clock.steady_ms()
+        late_ms = now - self._pulsed_ms.get(tenant, now)
+        return late_ms > max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
 
     async def _ask_due(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> list[_Due]:
         """Ask about whoever is due, step by step, and at least one of them however late it is."""
@@ -302,7 +313,20 @@ class Expiry:
         for due in rows:
             self._schedules[tenant].add(now, now + after_ms, due.name)
 
+    def _put_back(self, tenant: Tenant, taken: Iterable[_Due]) -> None:
+        """Nothing came of it: look again at whoever is not scheduled already, as those are that were found alive."""
+        schedule = self._schedules[tenant]
+        self._look_again(tenant, [due for due in taken if not schedule.holds(due.name)])
+
     # -- outages -------------------------------------------------------------------------------------------------------
+
+    async def run_pulse(self) -> None:
+        """Pulse until cancelled, beside the sweep: however long that takes, a late pulse would look like an outage."""
+        while True:
+            began = self._clock.steady_ms()
+            await self.pulse()
+            self._round_ms = self._clock.steady_ms() - began
+            await asyncio.sleep(max(PULSE_MS - self._round_ms, 0) / 1000)
 
     async def pulse(self) -> None:
         """Record that this replica can write; after a silence, re-arm leases first. Also compares the heads."""
@@ -326,6 +350,7 @@ class Expiry:
                 return
 
     async def _pulse(self, tenant: Tenant) -> None:
+        began = self._clock.steady_ms()
         pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
         await self._projector.check(tenant, pulse.head, pulse.run)
         # A store that was started anew under a living replica may have lost renewals, whoever noticed first; one that
@@ -335,6 +360,7 @@ class Expiry:
         if silent and not await self._resume(tenant, pulse, lost):
             return
         self._runs[tenant] = pulse.run
+        self._pulsed_ms[tenant] = began
 
     async def _resume(self, tenant: Tenant, pulse: Pulse, lost: bool) -> bool:
         """Give leases their full length again: all of them after an outage, the short ones after any silence."""

@@ -59,6 +59,11 @@ class Schedule:
         if not current:
             self.current.pop(service_id, None)
 
+    def holds(self, name: tuple[str, str]) -> bool:
+        """Whether the instance will be due some time."""
+        service_id, instance_id = name
+        return instance_id in self.current.get(service_id, {})
+
     def due(self, now_ms: int, most: int) -> list[Entry]:
         """Take up to `most` instances whose slot has begun."""
         found: list[Entry] = []

@@ -11,6 +11,7 @@ import json
 import sys
 import weakref
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -322,3 +323,21 @@ def test_nothing_is_learned_from_what_is_not_exactly_the_request(segment: bytes)
     heads = Heads()
     heads.learn(segment, b"GET", FIND, Head())
     assert len(heads) == 0
+
+
+@pytest.mark.parametrize("asked", [whole(b"GET", FIND), whole(b"PUT", BEAT), whole(b"GET", FIND + b"&rev=old")])
+async def test_lost_connection_is_gone_at_once(lane: Lane, asked: bytes) -> None:
+    """Clients that connect anew each time would fill the memory until the collector looks, which is seldom."""
+    gc.collect()
+    gc.disable()
+    try:
+        wire = lane.connect()
+        assert status(await lane.say(wire, asked)) == 200
+        protocol = ref(wire.protocol)
+        wire.drop(None)
+        await lane.settle(wire)
+        wire.protocol = None  # as uvloop's transports do
+        del wire
+        assert protocol() is None
+    finally:
+        gc.enable()

@@ -49,6 +49,7 @@ def test_what_is_asked_for_again_outlives_what_is_not(strangers: list[int], know
 def test_what_is_larger_than_half_of_the_bound_is_not_kept() -> None:
     memo: Memo[int, str] = Memo(ENTRIES_MAX, BYTES_MAX, of_value)
     memo.put(1, "a")
+    memo.put(2, "b")
     memo.put(2, "b" * (BYTES_MAX // 2 + 1))
     assert memo.get(2) is None
     assert memo.get(1) == "a"

@@ -347,20 +347,81 @@ async def test_all_that_lapse_at_once_are_judged_together_however_many(
     assert len(there(one)) == 40
 
 
-async def test_sweep_over_a_slow_store_lets_the_pulse_be_in_time(
+async def slowly(name: str) -> None:
+    if name == "remaining":
+        await asyncio.sleep(0.05)
+
+
+async def test_the_dead_among_very_many_go_however_long_a_sweep_takes(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a start a million leases are asked about. A replica that does not pulse meanwhile suspects itself."""
+    """After a start everybody is asked about. Whoever lapsed is found at once, and all who may have lapsed with them
+    are asked about in the same sweep: seconds, in which the replica must not take itself for having been away."""
+    monkeypatch.setattr(expiry, "ASK_MAX", 10)
+    one = lane(server, "a", MassLapse(1, 1000, 0))
+    await come(server, many(1000))
+    await one.follow()
+    leases = server.of(T).leases
+    lively = {name: virtual_ms() + 3_600_000 for name in list(leases)[30:]}
+    leases.clear()
+    leases.update(lively)
+    one.expiry._schedule_anew(T)
+    one.store.before = slowly
+    running = [asyncio.create_task(one.expiry.run()), asyncio.create_task(one.expiry.run_pulse())]
+    await asyncio.sleep(10.0)
+    for task in running:
+        task.cancel()
+    await asyncio.wait(running)
+    await one.follow()
+    assert len(there(one)) == 970
+    assert one.expiry.stats.rearmed == 0
+    assert one.expiry.stats.asked <= 1030, "each once, and those who lapsed perhaps once more"
+
+
+async def test_whose_own_pulse_is_late_judges_nobody(server: MemoryServer) -> None:
+    """Others have written meanwhile, so that the store suspects nothing; yet what kept this replica from pulsing may
+    have kept its clients from beating. That is for the pulse to find out, and no reason for an alarm."""
+    one, other = lane(server, "a"), lane(server, "b")
+    await come(server, many(20))
+    await tick(one, other)
+    end = virtual_ms() + LEASE_S * 1000 + 500
+    while virtual_ms() < end:
+        await other.expiry.pulse()
+        await asyncio.sleep(TICK_S)
+    await one.expiry.sweep()
+    assert not paused(one)
+    await one.expiry.pulse()
+    await one.expiry.sweep()
+    assert paused(one)
+
+
+async def test_what_was_found_alive_is_not_asked_about_again_because_the_rest_failed(server: MemoryServer) -> None:
+    """Else everybody is due together for ever after."""
+    one = lane(server, "a")
+    await come(server, many(20))
+    await one.follow()
+    server.of(T).leases.pop(LeaseName("cart", "i3"))
+    one.expiry._schedule_anew(T)
+    await asyncio.sleep(2 * TICK_S)
+    one.store.fail_call(1)
+    await one.expiry.sweep()
+    assert one.expiry.stats.asked == 20
+    one.store.come_back()
+    await asyncio.sleep(1.0)
+    await one.expiry.pulse()
+    await one.expiry.sweep()
+    assert one.expiry.stats.asked == 21
+    await one.follow()
+    assert there(one) == set(many(20)) - {"i3"}
+
+
+async def test_a_sweep_over_a_slow_store_ends_in_time(server: MemoryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tenants wait for it."""
     monkeypatch.setattr(expiry, "ASK_MAX", 10)
     one = lane(server, "a", MassLapse(1, 1000, 0))
     await come(server, many(200))
     await one.follow()
     one.expiry._schedule_anew(T)
-
-    async def slowly(name: str) -> None:
-        if name == "remaining":
-            await asyncio.sleep(0.05)
-
     one.store.before = slowly
     sweeps = 0
     while one.expiry.stats.asked < 200:
