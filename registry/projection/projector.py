@@ -34,7 +34,7 @@ READ_BLOCK_MS: Final = 1000
 #: After news that were all known (own writes) the next read waits so long for more of them, and twice as long each time
 #: up to the most: a read costs as much as a commit. So much later may another replica's write be seen.
 OWN_NEWS_PAUSE_S: Final = 0.001
-OWN_NEWS_PAUSE_MAX_S: Final = 0.008
+OWN_NEWS_PAUSE_MAX_S: Final = 0.004
 #: Events by which a view proves its place in a log. More than come while a store goes over to another server.
 PROVE_MAX: Final = 1000
 #: Events applied before other tasks get a turn.

@@ -80,6 +80,8 @@ class Scene:
         #: Whatever else is to be ended.
         self.stack = contextlib.ExitStack()
         self.confirmed: list[str] = []
+        #: Those of them that the first registry itself has confirmed.
+        self.confirmed_by_first: list[str] = []
         self.pollers: list[Poller] = []
         self.lost = self.returned = self.works = 0.0
         self.found: list[tuple[str, bytes]] = []
@@ -100,7 +102,7 @@ class Scene:
         self._await_agreement()
         over = threading.Event()
         self.pollers = [
-            Poller(self.registries[0].api("team"), self.confirmed),
+            Poller(self.registries[0].api("team"), self.confirmed_by_first),
             Poller(self.registries[1].api("team"), None),
         ]
         with ThreadPoolExecutor(len(self.pollers)) as pool:
@@ -127,6 +129,8 @@ class Scene:
         for _ in range(many):
             instance_id = api.instance("cart", instanceId=f"i{len(self.confirmed)}")
             self.confirmed.append(instance_id)
+            if through == 0:
+                self.confirmed_by_first.append(instance_id)
 
     @property
     def all(self) -> list[Replica]:
@@ -247,6 +251,8 @@ def flushed_while_written(scene: Scene) -> None:
             response = api.register("cart", instanceId=f"w{through}-{number}")
             if response.status == 200 and through == 0:
                 scene.confirmed.append(f"w{through}-{number}")
+                if through == 0:
+                    scene.confirmed_by_first.append(f"w{through}-{number}")
 
     with ThreadPoolExecutor(2) as pool:
         writers = [pool.submit(write, through) for through in (0, 1)]
