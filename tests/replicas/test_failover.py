@@ -251,8 +251,7 @@ def flushed_while_written(scene: Scene) -> None:
             response = api.register("cart", instanceId=f"w{through}-{number}")
             if response.status == 200 and through == 0:
                 scene.confirmed.append(f"w{through}-{number}")
-                if through == 0:
-                    scene.confirmed_by_first.append(f"w{through}-{number}")
+                scene.confirmed_by_first.append(f"w{through}-{number}")
 
     with ThreadPoolExecutor(2) as pool:
         writers = [pool.submit(write, through) for through in (0, 1)]
