@@ -80,8 +80,7 @@ class FastLane(RegistryProtocol):
         """Answer without the parser. False: not understood, or it needs a wait; nothing has been done."""
         response = self.hot.repeats.find(segment, self.server_state.default_headers)
         if response is not None:
-            self.transport.write(response)
-            self._answered()
+            self._send(response)
             return True
         whole = self.hot.heads.read(segment)
         if whole is None:
@@ -106,9 +105,12 @@ class FastLane(RegistryProtocol):
             return False
         if segment:
             self.hot.repeats.keep(segment, taken.tenant, headers, response)
+        self._send(response)
+        return True
+
+    def _send(self, response: bytes) -> None:
         self.transport.write(response)
         self._answered()
-        return True
 
     def _answered(self) -> None:
         """What uvicorn does after a response, as far as it is needed while the connection goes on as it was."""

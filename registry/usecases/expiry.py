@@ -40,7 +40,7 @@ TICK_MS: Final = 100
 PULSE_MS: Final = 500
 #: Leases asked about or proposed in one step, which takes some two milliseconds here and half of one in the store.
 ASK_MAX: Final = 250
-#: Leases of a tenant asked about in one sweep, and how long (ms) a sweep goes on with steps.
+#: Leases of a tenant asked about in one sweep, and how long (ms) it goes on with steps: other tenants wait.
 ASK_PER_TICK_MAX: Final = 20_000
 SWEEP_MAX_MS: Final = 300
 #: Leases judged together once one of them has lapsed.

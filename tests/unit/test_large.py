@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 
+from registry.domain.find import FindQuery
 from registry.domain.large import Large
+from registry.domain.version import parse_rule
 from registry.domain.view import ServiceRow
+from registry.http_api.queries import BatchQueries
 from registry.usecases.schedule import Schedule
 from tests.support.builders import instance, instance_registered, microservice, service_registered, view_of
 
@@ -38,7 +41,9 @@ def test_what_comes_and_goes_a_million_times_is_nothing_to_the_collector() -> No
     view = view_of(service_registered(microservice("s1", "cart")), instance_registered(instance("s1", "i1")))
     row = view.services["s1"]
     event = instance_registered(instance("s1", "i1"))
-    for thing in (view.position, row.changed, *row.instances.values(), event, event.instance):
+    query = FindQuery("shop", "cart", parse_rule("1.0+"))
+    known = BatchQueries((query,), ())
+    for thing in (view.position, row.changed, *row.instances.values(), event, event.instance, query, query.rule, known):
         assert not gc.is_tracked(thing)
 
 
