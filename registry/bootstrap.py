@@ -31,6 +31,7 @@ from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.protection import MassLapse, Protection
+from registry.usecases.pulses import Pulses
 from registry.usecases.self_registration import SelfRegistration
 from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.watching import Watching
@@ -50,6 +51,7 @@ class Replica:
     store: Store
     projector: Projector
     expiry: Expiry
+    pulses: Pulses
     registration: SelfRegistration
     snapshotting: Snapshotting
     agreement: Agreement
@@ -60,7 +62,7 @@ class Replica:
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the projector and the server for as long as the replica lives."""
         return {
-            "pulse": self.expiry.run_pulse(),
+            "pulse": self.pulses.run(),
             "expiry": self.expiry.run(),
             "notifications": self.expiry.follow_notifications(),
             "registration": self.registration.run(),
@@ -149,7 +151,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     protection = Protection(
         MassLapse(settings.mass_lapse_share, settings.mass_lapse_least, settings.mass_lapse_hold_s * 1000), clock
     )
-    expiry = Expiry(store, projector, writes, clock, settings.outage_after_ms, protection)
+    pulses = Pulses(store, projector, clock, settings.outage_after_ms)
+    expiry = Expiry(store, projector, writes, clock, pulses, protection)
     retention = Retention(settings.snapshot_every, settings.snapshots_kept, settings.history_s * 1000)
     snapshotting = Snapshotting(store, projector, clock, retention)
     agreement = Agreement(store, projector, snapshotting, clock)
@@ -172,8 +175,10 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
             lambda tenant: (projector.view(tenant).position, projector.newest_event(tenant)),
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
-        lambda: figures(projector, expiry, heartbeats, snapshotting, agreement, watching),
+        lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching),
         lambda: replica.not_ready(),
     )
-    replica = Replica(name, store, projector, expiry, registration, snapshotting, agreement, api, create_app(api))
+    replica = Replica(
+        name, store, projector, expiry, pulses, registration, snapshotting, agreement, api, create_app(api)
+    )
     return replica

@@ -9,6 +9,7 @@ from registry.projection.projector import Projector
 from registry.usecases.agreement import Agreement
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
+from registry.usecases.pulses import Pulses
 from registry.usecases.snapshotting import Snapshotting
 from registry.usecases.watching import Watching
 
@@ -16,6 +17,7 @@ from registry.usecases.watching import Watching
 def figures(
     projector: Projector,
     expiry: Expiry,
+    pulses: Pulses,
     heartbeats: Heartbeats,
     snapshotting: Snapshotting,
     agreement: Agreement,
@@ -37,7 +39,7 @@ def figures(
         Figure("logs_seeded_total", "Lost logs that it seeded from memory.", projector.mending.seeded, True),
         Figure("instances_expired_total", "Instances that it expired.", expiry.stats.expired, True),
         Figure("expiry_latest_ms", "Longest time from a lease's end to its expiry.", expiry.stats.latest_ms),
-        Figure("leases_rearmed_total", "Leases that started anew after a silence.", expiry.stats.rearmed, True),
+        Figure("leases_rearmed_total", "Leases that started anew after a silence.", pulses.rearmed, True),
         Figure("expiry_pauses_total", "Times expiry paused for a mass lapse.", protection.pauses, True),
         Figure("expiry_paused_tenants", "Tenants whose expiry is paused now.", len(protection.held())),
         Figure("expiry_held_instances", "Lapsed instances kept by the pause.", sum(protection.held().values())),

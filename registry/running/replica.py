@@ -127,7 +127,7 @@ async def _open(settings: Settings, replica: Replica) -> None:
     with _one_sentence(), _calm_collector():
         await replica.store.open()
         await replica.projector.start()
-        await replica.expiry.pulse()
+        await replica.pulses.pulse()
 
 
 def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:

@@ -4,9 +4,6 @@ The guarantee is the sweep. Each replica knows for every instance the earliest m
 asks the store only about those that are due, and learns the true deadline; so heartbeats cost the sweep nothing.
 A lapse is only a proposal: the store appends `InstanceExpired` where the lease is really gone, in one atomic step.
 Notifications merely prompt the sweep to look sooner.
-
-After a silence of ours (no replica could write) nobody is judged before the leases that it may have cost have been
-given their full length again: clients could not beat, so their silence says nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +23,10 @@ from registry.domain.outcome import DELETE, Outcome
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
 from registry.projection.projector import Projector
-from registry.store.leases import SILENCE_MAX_MS, rearm
-from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Pulse, Store
+from registry.store.leases import SILENCE_MAX_MS
+from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
 from registry.usecases.protection import WINDOW_MS, Protection
+from registry.usecases.pulses import Pulses
 from registry.usecases.schedule import Entry, Schedule
 from registry.usecases.writes import Writes
 
@@ -36,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 #: How often the sweep looks, ms; with the width of a slot it bounds how late a lapse is noticed.
 TICK_MS: Final = 100
-#: How often each tenant's pulse is recorded, ms.
-PULSE_MS: Final = 500
 #: Leases asked about or proposed in one step, which takes some two milliseconds here and half of one in the store.
 ASK_MAX: Final = 250
 #: Leases of a tenant asked about in one sweep, and how long (ms) it goes on with steps: other tenants wait.
@@ -45,13 +41,8 @@ ASK_PER_TICK_MAX: Final = 20_000
 SWEEP_MAX_MS: Final = 300
 #: Leases judged together once one of them has lapsed.
 JUDGED_MAX: Final = 1_000_000
-#: A pulse is late after `SILENCE_MAX_MS`, or after so many rounds where there are very many tenants.
-PULSE_ROUNDS_LATE: Final = 3
-#: Tenants pulsed at once.
-PULSES_AT_ONCE: Final = 16
-#: After a silence of all replicas leases start anew before anybody is judged - all of them when it was longer than the
-#: setting `outage_after_ms`, else those that are no longer than so many times the silence.
-SHORT_LEASE_SILENCES: Final = 4
+#: Whoever could not be judged is asked about again after so many ms.
+LOOK_AGAIN_MS: Final = 500
 #: Whoever is held by the protection is asked about again after so many ms.
 HELD_MS: Final = 1000
 ACTOR: Final = "registry"
@@ -61,7 +52,6 @@ ACTOR: Final = "registry"
 class ExpiryStats:
     expired: int = 0
     asked: int = 0
-    rearmed: int = 0
     prompted: int = 0
     #: The longest time between a lease's deadline and its `InstanceExpired`, ms.
     latest_ms: int = 0
@@ -84,7 +74,7 @@ class Expiry:
         projector: Projector,
         writes: Writes,
         clock: Clock,
-        outage_after_ms: int,
+        pulses: Pulses,
         protection: Protection,
     ) -> None:
         self.protection = protection
@@ -92,15 +82,9 @@ class Expiry:
         self._projector = projector
         self._writes = writes
         self._clock = clock
-        self._outage_after_ms = outage_after_ms
+        self._pulses = pulses
         self._schedules: dict[Tenant, Schedule] = defaultdict(Schedule)
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
-        #: The store's process at this replica's last pulse, and the tenants whose part of it did not take that.
-        self._runs: dict[Tenant, str] = {}
-        self._away: set[Tenant] = set()
-        #: When each tenant's last pulse that was taken began, and how long the last one of all tenants took.
-        self._pulsed_ms: dict[Tenant, int] = {}
-        self._round_ms = 0
         self.stats = ExpiryStats()
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._schedule_anew)
@@ -177,7 +161,7 @@ class Expiry:
         prompted = self._prompted()
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
         for tenant in list(self._schedules):
-            if tenant in self._away or self._pulse_is_late(tenant):
+            if tenant in self._pulses.away or self._pulses.is_late(tenant):
                 continue
             taken = prompted.get(tenant, [])
             try:
@@ -202,7 +186,7 @@ class Expiry:
         if not lapsed:
             return
         lapsed += await self._ask_ahead(tenant, taken)
-        if self._pulse_is_late(tenant):
+        if self._pulses.is_late(tenant):
             raise OutageSuspected("this replica's own pulse is late")
         # Who left while the store was asked must not be held: nobody would ever hear of it again.
         view = self._projector.view(tenant)
@@ -213,15 +197,6 @@ class Expiry:
         lapsed = list(gone.values())
         for start in range(0, len(lapsed), ASK_MAX):
             await self._propose(tenant, lapsed[start : start + ASK_MAX])
-
-    def _pulse_is_late(self, tenant: Tenant) -> bool:
-        """Whether leases may have to start anew first, for all that this replica knows: then it judges nobody.
-
-        The store says so too, but only when an expiry is proposed, and the protection is asked before.
-        """
-        now = self._clock.steady_ms()
-        late_ms = now - self._pulsed_ms.get(tenant, now)
-        return late_ms > max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
 
     async def _ask_due(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> list[_Due]:
         """Ask about whoever is due, step by step, and at least one of them however late it is."""
@@ -308,7 +283,7 @@ class Expiry:
             extra={"action": "instance_expired", "tenant": str(tenant), "position": position.text()},
         )
 
-    def _look_again(self, tenant: Tenant, rows: Iterable[_Due], after_ms: int = PULSE_MS) -> None:
+    def _look_again(self, tenant: Tenant, rows: Iterable[_Due], after_ms: int = LOOK_AGAIN_MS) -> None:
         now = self._clock.steady_ms()
         for due in rows:
             self._schedules[tenant].add(now, now + after_ms, due.name)
@@ -317,74 +292,6 @@ class Expiry:
         """Nothing came of it: look again at whoever is not scheduled already, as those are that were found alive."""
         schedule = self._schedules[tenant]
         self._look_again(tenant, [due for due in taken if not schedule.holds(due.name)])
-
-    # -- outages -------------------------------------------------------------------------------------------------------
-
-    async def run_pulse(self) -> None:
-        """Pulse until cancelled, beside the sweep: however long that takes, a late pulse would look like an outage."""
-        while True:
-            began = self._clock.steady_ms()
-            await self.pulse()
-            self._round_ms = self._clock.steady_ms() - began
-            await asyncio.sleep(max(PULSE_MS - self._round_ms, 0) / 1000)
-
-    async def pulse(self) -> None:
-        """Record that this replica can write; after a silence, re-arm leases first. Also compares the heads."""
-        tenants = self._projector.tenants
-        for start in range(0, len(tenants), PULSES_AT_ONCE):
-            some = tenants[start : start + PULSES_AT_ONCE]
-            found = await asyncio.gather(*(self._pulse(tenant) for tenant in some), return_exceptions=True)
-            failed = {tenant: error for tenant, error in zip(some, found, strict=True) if error is not None}
-            self._away.difference_update(some)
-            self._away.update(failed)
-            details: list[str] = []
-            for error in failed.values():
-                if not isinstance(error, StoreUnavailable):
-                    raise error
-                details.append(error.detail)
-            if details:
-                logger.warning("no pulse: %s", details[0], extra={"action": "pulse_failed"})
-            if self._away.issuperset(tenants[: start + len(some)]):
-                # Not one shard of a cluster, but all of the store: there is no need to wait for the others.
-                self._away.update(tenants)
-                return
-
-    async def _pulse(self, tenant: Tenant) -> None:
-        began = self._clock.steady_ms()
-        pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
-        await self._projector.check(tenant, pulse.head, pulse.run)
-        # A store that was started anew under a living replica may have lost renewals, whoever noticed first; one that
-        # was started together with us after a short stop has not.
-        lost = self._runs.get(tenant, pulse.run) != pulse.run
-        silent = lost or pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS
-        if silent and not await self._resume(tenant, pulse, lost):
-            return
-        self._runs[tenant] = pulse.run
-        self._pulsed_ms[tenant] = began
-
-    async def _resume(self, tenant: Tenant, pulse: Pulse, lost: bool) -> bool:
-        """Give leases their full length again: all of them after an outage, the short ones after any silence."""
-        await self._projector.catch_up(tenant)
-        outage = lost or abs(pulse.silence_ms) > self._outage_after_ms
-        rows = [
-            row
-            for service in self._projector.view(tenant).services.values()
-            for row in service.instances.values()
-            if outage or row.ttl_ms <= SHORT_LEASE_SILENCES * abs(pulse.silence_ms)
-        ]
-        if not await rearm(self._store, tenant, rows):
-            return False  # silent once more meanwhile: the next pulse begins anew
-        await self._store.pulse(tenant, SILENCE_MAX_MS, resume=True)
-        self.stats.rearmed += len(rows)
-        started = lost or pulse.restarted
-        logger.warning(
-            "%s: %d leases of %s start anew",
-            "the store was started anew" if started else f"no replica could write for {pulse.silence_ms} ms",
-            len(rows),
-            tenant,
-            extra={"action": "leases_rearmed", "tenant": str(tenant)},
-        )
-        return True
 
     async def follow_notifications(self) -> None:
         """Turn the store's notifications into prompts, for as long as it sends any."""

@@ -18,7 +18,7 @@ from registry.projection import mending
 from registry.projection.restoring import Restored, restore
 from registry.store.port import Lease, Store
 from registry.store.redis_store import RedisStore
-from registry.usecases import expiry
+from registry.usecases import pulses
 from registry.usecases.discovery import Discovery
 from registry.usecases.expiry import Expiry
 from registry.usecases.instances import Instances
@@ -86,7 +86,7 @@ def no_rearming() -> None:
     async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
         return await store.rearm(tenant, ())
 
-    for module in (expiry, mending):
+    for module in (pulses, mending):
         module.rearm = rearm  # type: ignore[attr-defined]
 
 

@@ -104,7 +104,7 @@ def no_rearming() -> Patch:
     async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
         return await store.rearm(tenant, ())
 
-    return patch("registry.usecases.expiry.rearm", rearm)
+    return patch("registry.usecases.pulses.rearm", rearm)
 
 
 # -- writes ------------------------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ async def _serve(replica: Replica, serves: Callable[[], None]) -> None:
     """What `registry.running.replica` runs beside the HTTP server, in its order; returns when a part ends."""
     await replica.store.open()
     await replica.projector.start()
-    await replica.expiry.pulse()
+    await replica.pulses.pulse()
     projector = asyncio.create_task(replica.projector.run())
     try:
         await replica.registration.register()

@@ -23,6 +23,7 @@ from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.protection import MassLapse, Protection
+from registry.usecases.pulses import Pulses
 from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.writes import Writes
 
@@ -190,7 +191,8 @@ class MemoryReplica:
         self.services = Microservices(self.writes)
         self.metadata = Metadata(self.writes, lambda: f"new-{name}")
         self.protection = Protection(lapse or MassLapse(), self.clock)
-        self.expiry = Expiry(self.store, self.projector, self.writes, self.clock, 10_000, self.protection)
+        self.pulses = Pulses(self.store, self.projector, self.clock, 10_000)
+        self.expiry = Expiry(self.store, self.projector, self.writes, self.clock, self.pulses, self.protection)
         self.snapshotting = Snapshotting(self.store, self.projector, self.clock, retention or Retention())
         self.agreement = Agreement(self.store, self.projector, self.snapshotting, self.clock)
 

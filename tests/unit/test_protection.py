@@ -66,7 +66,7 @@ async def tick(*lanes: MemoryReplica) -> None:
     """What each replica does ten times a second."""
     for one in lanes:
         await one.follow()
-        await one.expiry.pulse()
+        await one.pulses.pulse()
         await one.expiry.sweep()
 
 
@@ -80,7 +80,7 @@ async def go_on(seconds: float, *lanes: MemoryReplica) -> None:
 async def pulse_only(seconds: float, one: MemoryReplica) -> None:
     """A replica that can write, so that nobody takes the time for an outage, and judges nobody."""
     for _ in range(round(seconds / TICK_S)):
-        await one.expiry.pulse()
+        await one.pulses.pulse()
         await asyncio.sleep(TICK_S)
 
 
@@ -121,7 +121,7 @@ async def test_those_of_whom_is_heard_one_by_one_lapse_together(server: MemorySe
     await asyncio.sleep(0.06)
     for name in many(9):
         one.expiry.prompt(T, LeaseName("cart", name))
-    await one.expiry.pulse()
+    await one.pulses.pulse()
     await one.expiry.sweep()
     assert removed(server) == []
     assert one.protection.held() == {T: 20}
@@ -133,7 +133,7 @@ async def test_a_slot_that_ends_between_them_does_not_part_them(server: MemorySe
     one = lane(server, "a")
     await come(server, many(20))
     await one.follow()
-    await one.expiry.pulse()
+    await one.pulses.pulse()
     now = virtual_ms()
     schedule = one.expiry._schedules[T]
     for n, name in enumerate(many(20)):
@@ -317,7 +317,7 @@ async def test_a_shard_that_is_away_holds_up_no_other_tenants(
     for tenant in others:
         await come(server, ["i"], tenant)
     await one.follow()
-    await one.expiry.pulse()
+    await one.pulses.pulse()
     away = set(others[::2])
     pulse = one.store.pulse
 
@@ -367,14 +367,14 @@ async def test_the_dead_among_very_many_go_however_long_a_sweep_takes(
     leases.update(lively)
     one.expiry._schedule_anew(T)
     one.store.before = slowly
-    running = [asyncio.create_task(one.expiry.run()), asyncio.create_task(one.expiry.run_pulse())]
+    running = [asyncio.create_task(one.expiry.run()), asyncio.create_task(one.pulses.run())]
     await asyncio.sleep(10.0)
     for task in running:
         task.cancel()
     await asyncio.wait(running)
     await one.follow()
     assert len(there(one)) == 970
-    assert one.expiry.stats.rearmed == 0
+    assert one.pulses.rearmed == 0
     assert one.expiry.stats.asked <= 1030, "each once, and those who lapsed perhaps once more"
 
 
@@ -386,11 +386,11 @@ async def test_whose_own_pulse_is_late_judges_nobody(server: MemoryServer) -> No
     await tick(one, other)
     end = virtual_ms() + LEASE_S * 1000 + 500
     while virtual_ms() < end:
-        await other.expiry.pulse()
+        await other.pulses.pulse()
         await asyncio.sleep(TICK_S)
     await one.expiry.sweep()
     assert not paused(one)
-    await one.expiry.pulse()
+    await one.pulses.pulse()
     await one.expiry.sweep()
     assert paused(one)
 
@@ -408,7 +408,7 @@ async def test_what_was_found_alive_is_not_asked_about_again_because_the_rest_fa
     assert one.expiry.stats.asked == 20
     one.store.come_back()
     await asyncio.sleep(1.0)
-    await one.expiry.pulse()
+    await one.pulses.pulse()
     await one.expiry.sweep()
     assert one.expiry.stats.asked == 21
     await one.follow()

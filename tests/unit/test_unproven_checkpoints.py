@@ -51,7 +51,7 @@ async def test_a_replica_proves_its_newest_events_when_the_store_is_another_proc
     await other.follow()
     await append(server, *restamped((instance_registered(instance("cart", "lost")),), "late", virtual_ms()))
     await late.follow()
-    await late.expiry.pulse()
+    await late.pulses.pulse()
     await cut(server, 2)
     since = [instance_registered(instance("cart", name)) for name in ("i2", "i3")]
     await append(server, *restamped(since, "other", virtual_ms()))
@@ -59,7 +59,7 @@ async def test_a_replica_proves_its_newest_events_when_the_store_is_another_proc
     assert "i2" not in late.view.services["cart"].instances, "it has read what came after another event than its own"
 
     server.run += 1
-    await late.expiry.pulse()
+    await late.pulses.pulse()
     await other.follow()
     assert sorted(late.view.services["cart"].instances) == ["i1", "i2", "i3", "lost"]
     assert digests(late.view) == digests(other.view)
