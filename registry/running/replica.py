@@ -103,20 +103,24 @@ def _calm_collector() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_sentence() -> Iterator[None]:
+def _starting() -> Iterator[None]:
+    """What fails is told in one sentence; and Ctrl-C counts, also when redis-py has swallowed it (`_cancel`)."""
     try:
         yield
     except StoreUnavailable as exc:
         raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
     except (StoreRefused, LogDamaged) as exc:
         raise CannotStart(str(exc)) from exc
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def check_store(settings: Settings) -> None:
     """Raise CannotStart when Redis cannot be reached or relied on."""
     store = redis_store(settings)
     try:
-        with _one_sentence():
+        with _starting():
             await store.open()
     finally:
         await store.close()
@@ -124,7 +128,7 @@ async def check_store(settings: Settings) -> None:
 
 async def _open(settings: Settings, replica: Replica) -> None:
     """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
-    with _one_sentence(), _calm_collector():
+    with _starting(), _calm_collector():
         await replica.store.open()
         await replica.projector.start()
         await replica.pulses.pulse()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
-from registry.running.replica import _cancel
+from registry.running.replica import _cancel, _starting
 
 
 @pytest.mark.slow
@@ -45,3 +46,20 @@ async def test_failure_of_a_loop_is_looked_at() -> None:
     await asyncio.sleep(0)
     await _cancel(task)
     assert task.done()
+
+
+async def test_start_that_swallows_an_interruption_is_interrupted_all_the_same() -> None:
+    """Ctrl-C cancels the start once. redis-py swallowed it, the registry came up, and nobody told it to stop again."""
+    begun = asyncio.Event()
+
+    async def start() -> None:
+        with _starting():
+            begun.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    task = asyncio.create_task(start())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
