@@ -7,8 +7,9 @@ does. A member given twice is refused: which of the two was meant is not ours to
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -30,9 +31,7 @@ def decode(body: bytes, type_: type[T]) -> T:
     hashable: Any = type_
     try:
         value: T = _decoder(hashable).decode(body)
-        tree = _members_of(body.decode())
-        odd = _check(tree, "$", _names(hashable), 0)
-        return msgspec.convert(_normalise(tree, inspect.type_info(type_)), type_) if odd else value
+        return value if _is_usual(body, _names(hashable)) else _decode_carefully(body, type_, value)
     except UnicodeDecodeError as exc:
         raise InvalidParams(f"the body is not UTF-8: {exc.reason} at byte {exc.start} - at `$`") from exc
     except (msgspec.DecodeError, ValueError) as exc:
@@ -42,6 +41,59 @@ def decode(body: bytes, type_: type[T]) -> T:
         raise InvalidParams("the body is nested too deeply - at `$`") from exc
 
 
+class _Names(NamedTuple):
+    """The member names known anywhere in a type, as they are written, and all of them in lower case."""
+
+    exact: frozenset[str]
+    lower: frozenset[str]
+
+    def are_odd(self, members: Set[str]) -> bool:
+        """Whether one of these is a known name in another letter case."""
+        return not self.lower.isdisjoint(map(str.lower, members - self.exact))
+
+
+def _is_usual(body: bytes, names: _Names) -> bool:
+    """Whether this body, as nearly all are, needs no second look: no member is repeated or in another letter case.
+
+    What is encoded anew to the same bytes had no member twice, for a dict would have lost one.
+    """
+    try:
+        tree = _plainly(body)
+        return _encode(tree) == body and _has_usual_members(tree, names)
+    except (msgspec.MsgspecError, ValueError):
+        return False
+
+
+_plainly = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _has_usual_members(tree: Any, names: _Names) -> bool:
+    """Level by level: a call for each would cost more than the decoding."""
+    level = [tree]
+    for _ in range(DEPTH_MAX + 1):
+        inner: list[Any] = []
+        for value in level:
+            if type(value) is dict:
+                if not names.exact.issuperset(value) and names.are_odd(value.keys()):
+                    return False
+                inner += value.values()
+            elif type(value) is list:
+                inner += value
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+def _decode_carefully(body: bytes, type_: type[T], value: T) -> T:
+    """The value that the body has for whoever looks at each of its members. `value`: what the decoder made of it."""
+    tree = _members_of(body.decode())
+    hashable: Any = type_
+    odd = _check(tree, "$", _names(hashable), 0)
+    return msgspec.convert(_normalise(tree, inspect.type_info(type_)), type_) if odd else value
+
+
 class _Members(list[tuple[str, Any]]):
     """The members of a JSON object as they stand in the text, repetitions included."""
 
@@ -49,20 +101,20 @@ class _Members(list[tuple[str, Any]]):
 _members_of = json.JSONDecoder(object_pairs_hook=_Members).decode
 
 
-def _check(value: Any, path: str, names: frozenset[str], depth: int) -> bool:
+def _check(value: Any, path: str, names: _Names, depth: int) -> bool:
     """Refuse repeated members; return whether some member is a known name in another letter case."""
     if depth > DEPTH_MAX:
         raise InvalidParams(f"the body is nested deeper than {DEPTH_MAX} levels - at `{path[:200]}`")
     odd = False
     if isinstance(value, _Members):
-        seen = set()
+        seen: set[str] = set()
         for key, member in value:
             if key in seen:
                 raise InvalidParams(f"member {key[:64]!r} is given twice - at `{path}.{key[:64]}`")
             seen.add(key)
-            odd |= key not in names and key.lower() in names
             if isinstance(member, list):
                 odd |= _check(member, f"{path}.{key}", names, depth + 1)
+        odd |= names.are_odd(seen)
     elif isinstance(value, list):
         for index, element in enumerate(value):
             if isinstance(element, list):
@@ -76,11 +128,10 @@ def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
 
 
 @cache
-def _names(type_: Any) -> frozenset[str]:
-    """The member names known anywhere in a type: as they are written, and in lower case."""
+def _names(type_: Any) -> _Names:
     found: set[str] = set()
     _collect(inspect.type_info(type_), found)
-    return frozenset(found | {name.lower() for name in found})
+    return _Names(frozenset(found), frozenset(name.lower() for name in found))
 
 
 def _collect(info: inspect.Type, found: set[str]) -> None:
