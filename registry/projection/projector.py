@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 
 #: How long one read waits for news, ms. Also the longest time after which a lost connection is noticed.
 READ_BLOCK_MS: Final = 1000
-#: After news that were all known (own writes) the next read waits so long for more of them, and twice as long each time
-#: up to the most: a read costs as much as a commit. So much later may another replica's write be seen.
+#: While own writes are all there is, a read waits so long for more of them, and twice as long each time up to the most:
+#: it costs as much as a commit, and brings what is known. So much later may another replica's write be seen, unless it
+#: stands before an own one.
 OWN_NEWS_PAUSE_S: Final = 0.001
 OWN_NEWS_PAUSE_MAX_S: Final = 0.004
 #: Events by which a view proves its place in a log. More than come while a store goes over to another server.
@@ -87,7 +88,10 @@ class Projector:
         #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
         self._recent: dict[Tenant, Recent] = defaultdict(Recent)
         self._runs: dict[Tenant, str] = {}
-        self._applied = 0
+        #: Events applied: this replica's own, and all others.
+        self._own = 0
+        self._foreign = 0
+        self._overtaken = asyncio.Event()
         self._refused = 0
         self._rebuilt = 0
         self._steady_ms = clock.steady_ms
@@ -134,7 +138,7 @@ class Projector:
         return (self._steady_ms() - self._last_contact_ms) / 1000
 
     def stats(self) -> ProjectorStats:
-        return ProjectorStats(len(self._views), self._applied, self._refused, self._rebuilt, self.silent_s, self.live)
+        return ProjectorStats(len(self._views), self._own + self._foreign, self._refused, self._rebuilt, self.silent_s, self.live)
 
     # -- following the log ---------------------------------------------------------------------------------------------
 
@@ -151,6 +155,7 @@ class Projector:
         """Follow the logs until cancelled; a store that is away is asked again. Raises LogDamaged."""
         retry_s = RETRY_FIRST_S
         pause_s = 0.0
+        own = 0
         prove = False
         while True:
             try:
@@ -158,11 +163,13 @@ class Projector:
                     for tenant in self.tenants:
                         await self._prove(tenant)
                     prove = False
-                tail, applied = await self._read(READ_BLOCK_MS), self._applied
+                foreign, writing, own = self._foreign, self._own != own, self._own
+                # To wait for news while we write them is to be sent each of them.
+                tail = await self._read(0 if writing else READ_BLOCK_MS)
                 await self._absorb(tail)
-                if tail.events and self._applied == applied:
+                if self._foreign == foreign and (writing or tail.events):
                     pause_s = min(max(2 * pause_s, OWN_NEWS_PAUSE_S), OWN_NEWS_PAUSE_MAX_S)
-                    await asyncio.sleep(pause_s)
+                    await self._pause(pause_s)
                 else:
                     pause_s = 0.0
                 retry_s = RETRY_FIRST_S
@@ -171,6 +178,13 @@ class Projector:
                 logger.warning("the log cannot be read: %s", error.detail, extra={"action": "read_failed"})
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait, but no longer than until an own write tells that another replica's stands before it."""
+        self._overtaken.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._overtaken.wait()
 
     async def _prove(self, tenant: Tenant) -> None:
         """After a break: are the view's newest events still in the log, and the same? Else the log lost its tail.
@@ -228,20 +242,22 @@ class Projector:
 
     def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
         outcome = apply(view, position, event)
-        self._applied += 1
         if outcome.error is not None:
             self._refused += 1
         self._recent[view.tenant].add(position, event)
-        self._settle(event, outcome)
+        if event.replica == self.replica:
+            self._own += 1
+            self._settle(event, outcome)
+        else:
+            self._foreign += 1
         for listener in self._listeners:
             listener(view.tenant, position, event, outcome)
 
     def _settle(self, event: Event, outcome: Outcome) -> None:
         """Tell whoever waits for this own event what came of it."""
-        if event.replica == self.replica:
-            waiting = self._expected.pop(event.number, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(outcome)
+        waiting = self._expected.pop(event.number, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(outcome)
 
     async def rebuild(self, tenant: Tenant, reason: str, before_ms: int | None = None) -> None:
         """Replay a log that contradicts its view, after it got back what it lost and this replica knows of.
@@ -296,6 +312,7 @@ class Projector:
         for position, event in appended:
             if position > view.position:
                 if not follows(view.position, position, event):
+                    self._overtaken.set()
                     return
                 self._apply(view, position, event)
         self._waiters.wake(tenant, view.position)

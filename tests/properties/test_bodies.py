@@ -57,7 +57,8 @@ def carefully(body: bytes) -> RegisterInstance | str:
     """What the careful way alone makes of it."""
     decoder: Any = bodies._decoder
     try:
-        return bodies._decode_carefully(body, RegisterInstance, decoder(RegisterInstance).decode(body))
+        value: RegisterInstance = decoder(RegisterInstance).decode(body)
+        return bodies._decode_carefully(body, RegisterInstance, value)
     except (InvalidParams, ValueError) as exc:
         return type(exc).__name__
 
