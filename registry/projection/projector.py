@@ -138,7 +138,9 @@ class Projector:
         return (self._steady_ms() - self._last_contact_ms) / 1000
 
     def stats(self) -> ProjectorStats:
-        return ProjectorStats(len(self._views), self._own + self._foreign, self._refused, self._rebuilt, self.silent_s, self.live)
+        return ProjectorStats(
+            len(self._views), self._own + self._foreign, self._refused, self._rebuilt, self.silent_s, self.live
+        )
 
     # -- following the log ---------------------------------------------------------------------------------------------
 

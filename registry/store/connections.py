@@ -78,9 +78,9 @@ class OneMaster:
 
     wake_channel = ""
 
-    def __init__(self, pools: Sequence[ConnectionPool]) -> None:
+    def __init__(self, pools: Sequence[ConnectionPool], timeout_s: float) -> None:
         self._scripts, self._asking, self._waiting = (Redis(connection_pool=pool) for pool in pools)
-        self._running, self._reading = Kept(self._scripts), Kept(self._waiting)
+        self._running, self._reading = Kept(self._scripts, timeout_s), Kept(self._waiting)
         self._database = int(pools[0].connection_kwargs.get("db") or 0)
 
     async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -138,7 +138,7 @@ class NamedMaster(OneMaster):
             )
             pool.siblings = siblings
             siblings.append(pool)
-        super().__init__(siblings)
+        super().__init__(siblings, pools.timeout_s)
         self._pool = siblings[0]
         self._look_at = 0.0
         self._looking: asyncio.Task[None] | None = None
@@ -215,7 +215,8 @@ def one_server(address: Address, pools: Pools) -> OneMaster:
         [
             BlockingConnectionPool(**options, **pool_options(most, timeout_s, pools.timeout_s))
             for most, timeout_s in _sizes(pools)
-        ]
+        ],
+        pools.timeout_s,
     )
 
 

@@ -3,21 +3,32 @@
 To take a connection from redis-py's pool and to give it back costs more than the command itself: locks, conditions,
 counters, and a look at the socket. What is kept here is taken and given back without any of that; the pool still makes
 the connections, limits their number, and is asked again whenever one has ended.
+
+So does its way to limit the time: a task for what is sent, and a timeout for what is read. Here one timer ends the
+connection that has not answered.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
 
 
 class Kept:
-    """Runs commands of one client. Errors are redis-py's; nothing is sent twice."""
+    """Runs commands of one client. Errors are redis-py's; nothing is sent twice.
 
-    def __init__(self, client: Redis) -> None:
+    Args:
+        timeout_s: seconds until a command counts as unanswered; None where the caller looks after that.
+    """
+
+    def __init__(self, client: Redis, timeout_s: float | None = None) -> None:
+        self._timeout_s = timeout_s
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._pool = client.connection_pool
         self._meanings = client.response_callbacks
         self._free: list[AbstractConnection] = []
@@ -30,8 +41,7 @@ class Kept:
             await self._end(connection)
             connection = await self._from_pool()
         try:
-            await connection.send_command(name, *arguments, check_health=False)
-            reply = await connection.read_response()
+            reply = await self._exchange(connection, connection.pack_command(name, *arguments))
         except ResponseError:
             await self._give_back(connection)  # it has answered
             raise
@@ -44,6 +54,21 @@ class Kept:
             self._free.append(connection)
         meaning = self._meanings.get(name)
         return reply if meaning is None else meaning(reply)
+
+    async def _exchange(self, connection: AbstractConnection, packed: Any) -> Any:
+        if self._timeout_s is None:
+            return await _send_and_read(connection, packed)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        limit = self._loop.call_later(self._timeout_s, _break, connection)
+        try:
+            return await _send_and_read(connection, packed)
+        except (RedisError, OSError) as exc:
+            if not isinstance(exc, ResponseError) and self._loop.time() >= limit.when():
+                raise TimeoutError(f"no answer within {self._timeout_s:g} s") from exc
+            raise
+        finally:
+            limit.cancel()
 
     async def _from_pool(self) -> AbstractConnection:
         self._waiting += 1
@@ -67,6 +92,20 @@ class Kept:
             pass
         finally:
             await self._pool.release(connection)
+
+
+async def _send_and_read(connection: AbstractConnection, packed: Any) -> Any:
+    writer = connection._writer
+    if writer is None:
+        raise ConnectionError("the connection is closed")
+    writer.writelines(packed)
+    await writer.drain()
+    return await connection.read_response(timeout=math.inf)
+
+
+def _break(connection: AbstractConnection) -> None:
+    if connection._writer is not None:
+        connection._writer.transport.abort()
 
 
 def _is_open(connection: AbstractConnection) -> bool:
