@@ -92,7 +92,7 @@ class Group(Generic[T, R]):
             while self._waiting and len(batch) < self._batch_max and weight < self._weight_max:
                 batch.append(self._waiting.popleft())
                 weight += self._weight(batch[-1][0])
-            task = asyncio.get_running_loop().create_task(self._fly(batch))
+            task = self._running_loop().create_task(self._fly(batch))
             self._flights.add(task)
             task.add_done_callback(self._land)
 
