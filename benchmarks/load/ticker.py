@@ -25,27 +25,36 @@ class _Itimerspec(ctypes.Structure):
 
 
 @contextlib.contextmanager
+def timer(every_us: int) -> Iterator[int]:
+    """A file descriptor that can be read every `every_us` (below a second)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create failed")
+    every = _Timespec(0, every_us * 1000)
+    libc.timerfd_settime(fd, 0, ctypes.byref(_Itimerspec(every, every)), None)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
 def ticking(every_us: int, call: Callable[[], None]) -> Iterator[None]:
-    """Call a function of the running loop every `every_us` (below a second), as long as the block lasts.
+    """Call a function of the running loop every `every_us`, as long as the block lasts.
 
     Ticks that pass while the loop is busy are not made up for.
     """
     loop = asyncio.get_running_loop()
-    libc = ctypes.CDLL(None, use_errno=True)
-    timer = libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS)
-    if timer < 0:
-        raise OSError(ctypes.get_errno(), "timerfd_create failed")
-    every = _Timespec(0, every_us * 1000)
-    libc.timerfd_settime(timer, 0, ctypes.byref(_Itimerspec(every, every)), None)
+    with timer(every_us) as fd:
 
-    def tick() -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(timer, 8)
-        call()
+        def tick() -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(fd, 8)
+            call()
 
-    loop.add_reader(timer, tick)
-    try:
-        yield
-    finally:
-        loop.remove_reader(timer)
-        os.close(timer)
+        loop.add_reader(fd, tick)
+        try:
+            yield
+        finally:
+            loop.remove_reader(fd)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
-from benchmarks import cpu, filling, servers, workload
+from benchmarks import cpu, servers, workload
 from benchmarks.checking import verify
 from benchmarks.closed_loop import Contender, Load, Plan, bare_contender, take_turns
-from benchmarks.load import schedules
-from benchmarks.load.driver import Call, Driver, drive
-from benchmarks.load.ticks import drive_beside, pauses
+from benchmarks.load import ticks
+from benchmarks.load.pacer import Stream, pace
 from benchmarks.outcome import Number, Outcome
 from benchmarks.population import Population
 from benchmarks.scenes.closed import finding, heartbeats, unmodified
@@ -22,10 +20,6 @@ from benchmarks.wire import Address, Request
 
 CONNECTIONS: Final = 64
 BEATEN: Final = 1000
-#: Our own client must not be what is measured: it sends at most this share of what it can.
-CLIENT_SHARE: Final = 0.75
-#: Requests of the run that finds out what it can.
-CALIBRATION: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +31,20 @@ class _Question:
     status: int = 200
 
 
+@dataclass(frozen=True, slots=True)
 class _Side:
-    """The registry or the bare app: where it is, what it can do, and what it is asked."""
+    """The registry or the bare app: where it is, what it can do, what it is asked and how it answers."""
 
-    def __init__(self, prefix: str, target: Target, peak: float, question: _Question, body: bytes) -> None:
-        self.prefix = prefix
-        self.target = target
-        self.peak = peak
-        check = partial(_is, body)
-        requests, status = question.requests, question.status
-        self._calls = [filling.call(target.address, "request", request, check, status) for request in requests]
+    prefix: str
+    target: Target
+    peak: float
+    question: _Question
+    body: bytes
 
-    def call(self, number: int) -> Call:
-        """The n-th request of the load."""
-        return self._calls[number % len(self._calls)]
+    def stream(self, kind: str, rate: float, connections: int) -> Stream:
+        address = self.target.address
+        requests = [request.rendered(f"{address.host}:{address.port}") for request in self.question.requests]
+        return Stream(kind, requests, self.question.status, self.body, rate, connections)
 
 
 def _run(stage: Stage, outcome: Outcome) -> None:
@@ -86,28 +80,18 @@ def _ask(stage: Stage, outcome: Outcome, what: str, question: _Question, target:
 
 def _half(stage: Stage, outcome: Outcome, side: _Side) -> None:
     """The open loop against one side, with ticks beside it."""
-    options, address = stage.options, side.target.address
-    rate = options.rate or min(side.peak / 2, CLIENT_SHARE * _own_rate(side))
-    driver = Driver(address, CONNECTIONS, schedules.at_rate(rate, options.seconds * options.rounds, side.call))
+    options = stage.options
+    rate = options.rate or side.peak / 2
+    streams = [side.stream("request", rate, CONNECTIONS), side.stream("tick", ticks.RATE, ticks.CONNECTIONS)]
     before = cpu.read_usage(side.target.pids)
-    [record], ticks = drive_beside(address, side.call(0), driver)
+    record, ticked = pace(side.target.address, streams, options.seconds * options.rounds)
     used = cpu.read_usage(side.target.pids).since(before)
     found = {"rate": Number(rate, "/s"), "rate to peak": Number(rate / side.peak)}
-    found |= record.summary().numbers("") | pauses(ticks)
-    found |= used.numbers(record.answered + ticks.answered, record.elapsed_s)
+    found |= record.summary().numbers("") | ticks.pauses(ticked)
+    found |= used.numbers(record.answered + ticked.answered, record.elapsed_s)
     outcome.numbers |= {f"{side.prefix}{name}": number for name, number in found.items()}
-    outcome.errors |= {f"{side.prefix}{error}": count for error, count in (record.errors + ticks.errors).items()}
-    outcome.problem = outcome.problem or record.problem or ticks.problem
-
-
-def _own_rate(side: _Side) -> float:
-    """What our client reaches in a closed loop."""
-    calls = (side.call(number) for number in range(CALIBRATION))
-    return CALIBRATION / drive(Driver(side.target.address, CONNECTIONS, schedules.closed(calls))).elapsed_s
-
-
-def _is(expected: bytes, head: bytes, body: bytes) -> str | None:
-    return None if body == expected else f"expected the same {len(expected)} bytes as before the load"
+    outcome.errors |= {f"{side.prefix}{error}": count for error, count in (record.errors + ticked.errors).items()}
+    outcome.problem = outcome.problem or record.problem or ticked.problem
 
 
 SCENE: Final = Scene(
