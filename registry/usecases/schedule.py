@@ -12,9 +12,10 @@ from msgspec import Struct
 
 #: Width of a slot, ms; with the sweep's tick it bounds how late a lapse is noticed.
 SLOT_MS: Final = 100
-#: Nothing is scheduled further ahead than this (ms). Longer leases are looked at in between, spread over the second
-#: half of that time: those that were looked at together, after a start, shall not be so for ever.
-HORIZON_MS: Final = 150_000
+#: Nothing is scheduled further ahead than this (ms), so a lease that the store lost without a word is missed after that
+#: time at the latest. Longer ones are looked at in between, spread over the second half of it: those that were looked at
+#: together, after a start, shall not be so for ever.
+HORIZON_MS: Final = 600_000
 #: Leases that end at the same moment may be expected so much later (ms), because this replica heard of them late.
 SAME_MOMENT_MS: Final = 300
 
@@ -31,9 +32,11 @@ class Entry(Struct, frozen=True, gc=False):
 class Schedule:
     """One tenant's instances by the slot of steady time in which their lease may lapse.
 
-    Each instance stands in one slot that counts; an entry in another one is a leftover and is passed over. Only names
-    are kept, at most `HORIZON_MS` ahead, so that replaced content is not held by it; and nothing that the garbage
-    collector would look at, for there may be a million of them, which come and go all the time.
+    Each instance stands in one slot that counts. A later deadline does not move it: it is looked at when it would have
+    been, and moves then, so that who registers again and again leaves nothing behind. An earlier one does, and what is
+    left in the other slot is passed over. Only names are kept, at most `HORIZON_MS` ahead, so that replaced content is
+    not held by it; and nothing that the garbage collector would look at, for there may be a million of them, which come
+    and go all the time.
     """
 
     slots: dict[int, list[Entry]] = field(default_factory=lambda: defaultdict(list))
@@ -48,7 +51,7 @@ class Schedule:
             look_ms = now_ms + HORIZON_MS - crc32(instance_id.encode()) % (HORIZON_MS // 2)
         slot = max(look_ms // SLOT_MS + 1, self.reached)
         current = self.current[service_id]
-        if current.get(instance_id) != slot:
+        if slot < current.get(instance_id, slot + 1):
             current[instance_id] = slot
             self.slots[slot].append(Entry(service_id, instance_id, due_ms))
 
