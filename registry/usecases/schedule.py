@@ -13,8 +13,8 @@ from msgspec import Struct
 #: Width of a slot, ms; with the sweep's tick it bounds how late a lapse is noticed.
 SLOT_MS: Final = 100
 #: Nothing is scheduled further ahead than this (ms), so a lease that the store lost without a word is missed after that
-#: time at the latest. Longer ones are looked at in between, spread over the second half of it: those that were looked at
-#: together, after a start, shall not be so for ever.
+#: time at the latest. Longer ones are looked at in between, spread over the second half of it: those that were looked
+#: at together, after a start, shall not be so for ever.
 HORIZON_MS: Final = 600_000
 #: Leases that end at the same moment may be expected so much later (ms), because this replica heard of them late.
 SAME_MOMENT_MS: Final = 300

@@ -111,7 +111,7 @@ def test_those_that_are_due_in_a_moment_can_be_looked_at_where_they_are() -> Non
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20_000), st.integers(0, 2_000)), max_size=40))
 def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int]]) -> None:
-    """Whatever was registered when, in whatever order. Who is looked at sooner is scheduled again, as the sweep does."""
+    """Whatever was registered when. Who is looked at sooner is scheduled again, as the sweep does."""
     schedule, now = Schedule(), 0
     deadlines: dict[tuple[str, str], int] = {}
     for number, ahead, passed in steps:
