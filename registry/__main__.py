@@ -2,6 +2,9 @@
 
 import sys
 
-from registry.cli import main
+try:
+    from registry.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while the modules are read
+    sys.exit(130)

@@ -166,6 +166,7 @@ class Projector:
                         await self._prove(tenant)
                     prove = False
                 foreign, writing, own = self._foreign, self._own != own, self._own
+                self._overtaken.clear()
                 # To wait for news while we write them is to be sent each of them.
                 tail = await self._read(0 if writing else READ_BLOCK_MS)
                 await self._absorb(tail)
@@ -183,7 +184,6 @@ class Projector:
 
     async def _pause(self, pause_s: float) -> None:
         """Wait, but no longer than until an own write tells that another replica's stands before it."""
-        self._overtaken.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._overtaken.wait()
@@ -211,7 +211,7 @@ class Projector:
 
     async def _read(self, block_ms: int) -> Tail:
         after = {tenant: view.position for tenant, view in self._views.items()}
-        tail = await self._store.read(after, self._tenants_after, block_ms)
+        tail = await self._store.read(after, self._tenants_after, block_ms, follow=True)
         self._last_contact_ms = self._steady_ms()
         return tail
 

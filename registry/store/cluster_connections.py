@@ -72,8 +72,8 @@ class ClusterConnections:
         await self._slots.settle()
         return self._scripts.at(self._slots.holder(key))
 
-    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
-        if block_ms:
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int, follow: bool) -> StreamEntries:
+        if follow or block_ms:
             return await self._reader.read(streams, count, block_ms)
         return await self._asking.read_each(streams, count)
 

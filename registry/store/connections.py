@@ -64,8 +64,12 @@ class Connections(Protocol):
     async def server_of(self, key: str) -> Redis:
         """The one that holds `key`."""
 
-    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
-        """Entries after the given ids; waits up to `block_ms` for the first."""
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int, follow: bool) -> StreamEntries:
+        """Entries after the given ids; waits up to `block_ms` for the first.
+
+        Args:
+            follow: on the way that is the follower's own. Whoever waits takes it too.
+        """
 
     def expirations(self) -> AsyncIterator[bytes]:
         """The names of keys whose time is over, as far as Redis speaks of them."""
@@ -95,9 +99,11 @@ class OneMaster:
     async def server_of(self, key: str) -> Redis:
         return self._asking
 
-    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int, follow: bool) -> StreamEntries:
         command = xread_command(streams, count, block_ms)
-        return stream_entries(await (self._reading.execute(*command) if block_ms else execute(self._asking, *command)))
+        if follow or block_ms:
+            return stream_entries(await self._reading.execute(*command))
+        return stream_entries(await execute(self._asking, *command))
 
     async def expirations(self) -> AsyncIterator[bytes]:
         async with self._waiting.pubsub() as subscription:
@@ -143,12 +149,12 @@ class NamedMaster(OneMaster):
         self._look_at = 0.0
         self._looking: asyncio.Task[None] | None = None
 
-    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> StreamEntries:
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int, follow: bool) -> StreamEntries:
         now = asyncio.get_running_loop().time()
         if now >= self._look_at and (self._looking is None or self._looking.done()):
             self._look_at = now + LOOK_EVERY_S
             self._looking = asyncio.create_task(self._look())
-        return await super().read(streams, count, block_ms)
+        return await super().read(streams, count, block_ms, follow)
 
     async def _look(self) -> None:
         # Sentinels that are away keep nobody from a master that answers.

@@ -48,10 +48,7 @@ class Kept:
         except BaseException:
             await self._end(connection)
             raise
-        if self._waiting:
-            await self._give_back(connection)
-        else:
-            self._free.append(connection)
+        await self._give_back(connection)
         meaning = self._meanings.get(name)
         return reply if meaning is None else meaning(reply)
 
@@ -79,7 +76,9 @@ class Kept:
             self._waiting -= 1
 
     async def _give_back(self, connection: AbstractConnection) -> None:
-        if self._waiting or not _is_open(connection):
+        if not _is_open(connection):
+            await self._end(connection)
+        elif self._waiting:
             await self._pool.release(connection)
         else:
             self._free.append(connection)
@@ -109,6 +108,6 @@ def _break(connection: AbstractConnection) -> None:
 
 
 def _is_open(connection: AbstractConnection) -> bool:
-    """Whether nobody has closed it: the server, for one, that was started anew."""
-    reader = connection._reader
-    return connection.is_connected and reader is not None and not reader.at_eof()
+    """Whether nobody has closed it: the server, for one, that was started anew, or the time limit."""
+    reader, writer = connection._reader, connection._writer
+    return reader is not None and not reader.at_eof() and writer is not None and not writer.is_closing()

@@ -93,7 +93,9 @@ class MemoryStore:
     async def head(self, tenant: Tenant) -> Position:
         return self._server.of(tenant).head
 
-    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+    ) -> Tail:
         appended = self._server.appended
         tail = self._read_now(after, tenants_after)
         if block_ms and not (tail.events or tail.tenants):

@@ -100,8 +100,15 @@ class Store(Protocol):
     async def head(self, tenant: Tenant) -> Position:
         """The position of the tenant's newest event, ORIGIN when there is none."""
 
-    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
-        """Events after the given positions, at most `read_max` per tenant; waits up to `block_ms` for the first."""
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+    ) -> Tail:
+        """Events after the given positions, at most `read_max` per tenant; waits up to `block_ms` for the first.
+
+        Args:
+            follow: the caller reads all logs all the time. It has a way of its own, on which nobody's questions are in
+                front of it, and one such call at a time.
+        """
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         """The event at a position; None when the log does not hold it."""

@@ -161,7 +161,9 @@ class RedisStore:
         text = await self._ask(self._connections.ask("GET", self._names(tenant).head))
         return parse_position(text) if text else ORIGIN
 
-    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+    ) -> Tail:
         streams: dict[str, str] = {self._keys.tenants_stream: tenants_after or "0-0"}
         by_key: dict[bytes, Tenant] = {}
         for tenant, position in after.items():
@@ -170,7 +172,7 @@ class RedisStore:
             by_key[stream.encode()] = tenant
         try:
             async with asyncio.timeout(block_ms / 1000 + self._limits.timeout_s):
-                found = await self._connections.read(streams, self._read_count, block_ms)
+                found = await self._connections.read(streams, self._read_count, block_ms, follow)
         except (RedisError, OSError, TimeoutError) as exc:
             # Perhaps it was too much to send in the time.
             self._read_count = max(self._read_count // 2, READ_LEAST)

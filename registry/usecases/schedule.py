@@ -20,12 +20,13 @@ HORIZON_MS: Final = 600_000
 SAME_MOMENT_MS: Final = 300
 
 
-class Entry(Struct, frozen=True, gc=False):
-    """An instance to look at, and the moment (steady ms) at which its lease may end."""
+class Entry(Struct, gc=False):
+    """An instance to look at, the moment (steady ms) at which its lease may end, and in which slot it stands."""
 
     service_id: str
     instance_id: str
     due_ms: int
+    slot: int = 0
 
 
 @dataclass(slots=True)
@@ -40,8 +41,8 @@ class Schedule:
     """
 
     slots: dict[int, list[Entry]] = field(default_factory=lambda: defaultdict(list))
-    #: By service id and instance id, the slot that counts.
-    current: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    #: By service id and instance id, the entry that counts.
+    current: dict[str, dict[str, Entry]] = field(default_factory=lambda: defaultdict(dict))
     reached: int = 0
 
     def add(self, now_ms: int, due_ms: int, name: tuple[str, str]) -> None:
@@ -51,9 +52,12 @@ class Schedule:
             look_ms = now_ms + HORIZON_MS - crc32(instance_id.encode()) % (HORIZON_MS // 2)
         slot = max(look_ms // SLOT_MS + 1, self.reached)
         current = self.current[service_id]
-        if slot < current.get(instance_id, slot + 1):
-            current[instance_id] = slot
-            self.slots[slot].append(Entry(service_id, instance_id, due_ms))
+        held = current.get(instance_id)
+        if held is not None and held.slot <= slot:
+            held.due_ms = due_ms
+        else:
+            current[instance_id] = entry = Entry(service_id, instance_id, due_ms, slot)
+            self.slots[slot].append(entry)
 
     def remove(self, name: tuple[str, str]) -> None:
         service_id, instance_id = name
@@ -77,7 +81,7 @@ class Schedule:
             slot = self.slots.get(self.reached, [])
             while slot and len(found) < most:
                 entry = slot.pop()
-                if self._counts(entry, self.reached):
+                if self._counts(entry):
                     self.remove((entry.service_id, entry.instance_id))
                     found.append(entry)
             if slot:
@@ -92,9 +96,9 @@ class Schedule:
         # A schedule that was made anew while the store was asked has reached nothing yet: not from slot 0 on.
         for slot in range(self.reached or min(self.slots, default=last), last + 1):
             for entry in self.slots.get(slot, ()):
-                if self._counts(entry, slot):
+                if self._counts(entry):
                     yield entry
 
-    def _counts(self, entry: Entry, slot: int) -> bool:
+    def _counts(self, entry: Entry) -> bool:
         current = self.current.get(entry.service_id)
-        return current is not None and current.get(entry.instance_id) == slot
+        return current is not None and current.get(entry.instance_id) is entry

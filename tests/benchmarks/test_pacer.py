@@ -7,6 +7,7 @@ import time
 import pytest
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.load import pacer
 from benchmarks.load.pacer import Stream, pace
 from benchmarks.wire import Address, Request
 from tests.benchmarks.fake_server import fake_server, reply
@@ -75,9 +76,10 @@ def test_streams_do_not_wait_for_each_other() -> None:
         (reply(200, b"\r\n\r\nright"), "get wrong answer"),
         (reply(200), "get wrong answer"),
         (reply(503, b"right"), "get 503"),
+        (b"HTTP/1.1 xyz\r\nContent-Length: 0\r\n\r\n", "get 0"),
         (None, "get no answer"),
     ],
-    ids=["body", "longer", "two heads", "no body", "status", "hangs up"],
+    ids=["body", "longer", "two heads", "no body", "status", "no status", "hangs up"],
 )
 def test_bad_reply_is_counted_and_the_load_goes_on(wrong: bytes | None, counted: str) -> None:
     def answer(number: int, head: bytes) -> bytes | None:
@@ -97,6 +99,15 @@ def test_reply_in_pieces_is_one_reply() -> None:
         [record] = pace(server.address, [stream(rate=100, body=body)], 0.05)
     assert record.answered == 5
     assert not record.problem
+
+
+def test_what_has_no_answer_is_given_up_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says nothing must neither hold the run nor go uncounted."""
+    monkeypatch.setattr(pacer, "REPLY_TIMEOUT_S", 0.1)
+    with fake_server(lambda number, head: b"") as server:
+        [record] = pace(server.address, [stream(rate=500, connections=2)], 0.02)
+    assert record.errors == {"get no answer": 10}
+    assert record.answered == 0
 
 
 def test_nobody_listens() -> None:

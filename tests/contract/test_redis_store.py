@@ -342,6 +342,31 @@ async def test_a_burst_of_scripts_leaves_connections_for_whoever_asks_the_server
     await store.close()
 
 
+async def test_who_follows_the_logs_does_not_queue_behind_questions(own_server: RedisServer) -> None:
+    """Clients who ask for what is not there may fill the connections for questions, never the reader's own."""
+    store = RedisStore(own_server.url, RedisLimits(asking_max=1, timeout_s=0.2))
+    await store.open()
+    pool = store._connections._asking.connection_pool  # type: ignore[attr-defined]
+    taken = await pool.get_connection()
+    with pytest.raises(StoreUnavailable):
+        await store.read({}, "", 0)
+    for block_ms in (0, 10):
+        assert not (await store.read({}, "", block_ms, follow=True)).events
+    await pool.release(taken)
+    await store.close()
+
+
+async def test_a_connection_at_hand_that_was_given_up_is_not_used_again(own_server: RedisServer) -> None:
+    """The time limit ends a connection; whoever comes before the loop has said so opens another."""
+    store = RedisStore(own_server.url, RedisLimits(timeout_s=1.0))
+    await store.open()
+    await store.beat(TENANT, [LEASE], "r1")
+    (kept,) = store._connections._running._free  # type: ignore[attr-defined]
+    kept._writer.transport.abort()
+    assert await store.beat(TENANT, [LEASE], "r1") == [0]
+    await store.close()
+
+
 async def test_connections_kept_at_hand_are_opened_again_after_a_restart(own_server: RedisServer) -> None:
     """However many there are: no call fails because of one that was closed while nobody used it."""
     store = RedisStore(own_server.url, RedisLimits(timeout_s=1.0))

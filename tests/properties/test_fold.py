@@ -138,7 +138,9 @@ class RedeliveringStore(MemoryStore):
         super().__init__(server)
         self._cuts = list(cuts)
 
-    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+    ) -> Tail:
         tail = await super().read(after, tenants_after, block_ms)
         if not tail.events or not self._cuts:
             return tail

@@ -95,7 +95,9 @@ class FaultyStore:
     async def close(self) -> None:
         return None
 
-    async def read(self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int) -> Tail:
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+    ) -> Tail:
         known = tenants_after.partition("-")[0]  # restoring.NO_TENANTS is a position of Redis, which this store is not
         tail: Tail = await self._send(
             lambda: self._store.read(after, known, 0), "read", (after, tenants_after, block_ms), block_ms

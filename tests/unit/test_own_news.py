@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from registry.domain.commands import InstanceBody, MicroserviceBody
+from registry.domain.position import Position
 from registry.domain.view import DEFAULT_TENANT as T
 from registry.projection.projector import OWN_NEWS_PAUSE_MAX_S
 from registry.store.memory_store import MemoryServer
@@ -60,13 +61,16 @@ async def test_own_writes_are_not_sent_back_one_by_one(running: Running) -> None
     brought = reads = 0
     read = running.writer.store.read
 
-    async def counted(*args: object) -> object:
+    async def counted(*args: object, **named: object) -> object:
         nonlocal brought, reads
-        tail = await read(*args)  # type: ignore[arg-type]
+        tail = await read(*args, **named)  # type: ignore[arg-type]
         brought += sum(map(len, tail.events.values()))
         reads += 1
         return tail
 
+    await running.write_on(5)
+    await running.write(running.other)
+    await running.write_on(5)  # the first of them was overtaken
     running.writer.store.read = counted  # type: ignore[method-assign, assignment]
     await running.write_on(400)
     assert brought <= 10
@@ -82,6 +86,34 @@ async def test_write_of_another_before_an_own_one_is_read_at_once(running: Runni
         began_ms = virtual_ms()
         await running.write(running.writer)
         assert virtual_ms() - began_ms <= 1
+
+
+async def test_write_of_another_that_comes_during_a_read_is_read_at_once(running: Running) -> None:
+    """The read has not seen it, and its answer is on the way while the own write tells of it."""
+    store, took_ms = running.writer.store, list[int]()
+    read = store.read
+
+    async def own() -> None:
+        began_ms = virtual_ms()
+        await running.write(running.writer)
+        took_ms.append(virtual_ms() - began_ms)
+
+    async def slow(*args: object, **named: object) -> object:
+        store.read = read  # type: ignore[method-assign]
+        tail = await read(*args, **named)  # type: ignore[arg-type]
+        await running.write(running.other)
+        writings.append(asyncio.create_task(own()))
+        await asyncio.sleep(STEP_S / 2)
+        return tail
+
+    writings: list[asyncio.Task[None]] = []
+    await running.write_on(50)
+    store.read = slow  # type: ignore[method-assign, assignment]
+    both = Position(running.writer.view.position.epoch, running.writer.view.position.sequence + 2)
+    assert await running.writer.projector.wait_for(T, both, 1)
+    await asyncio.gather(*writings)
+    assert took_ms
+    assert max(took_ms) <= 1
 
 
 async def test_write_of_another_is_read_after_the_pause_at_the_latest(running: Running) -> None:

@@ -37,6 +37,15 @@ def test_who_registers_again_and_again_stands_there_once() -> None:
     assert names(schedule.due(139_950 + SLOT_MS, MANY)) == ["a"]
 
 
+def test_the_newest_deadline_is_the_evidence() -> None:
+    """A sweep that was held up looks when both have passed: what it tells must be of the last registration."""
+    schedule = Schedule()
+    schedule.add(0, 30_000, A)
+    schedule.add(20_000, 50_000, A)
+    assert [entry.due_ms for entry in schedule.ahead(30_000)] == [50_000]
+    assert [entry.due_ms for entry in schedule.due(60_000, MANY)] == [50_000]
+
+
 def test_an_earlier_deadline_replaces_a_later_one() -> None:
     """Registered anew with a shorter lease, it is looked at when that ends, and once."""
     schedule = Schedule()
