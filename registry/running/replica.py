@@ -76,14 +76,34 @@ async def run_replica(settings: Settings, bound: socket.socket, started: Callabl
     Raises:
         CannotStart: Redis cannot be reached or relied on.
     """
+    stop = _stop_signal()
     store = redis_store(settings)
     replica = build_replica(settings, store, advertised(settings, bound))
     try:
-        await _open(settings, replica)
-        server = _server(settings, replica, started)
-        await _run_parts(replica, server, bound)
+        if await _unless(stop, _part("start", _open(settings, replica))):
+            await _run_parts(replica, _server(settings, replica, started), bound, stop)
     finally:
         await store.close()
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGINT or SIGTERM from now on. `asyncio.Runner` would cancel once, which something may swallow."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    return stop
+
+
+async def _unless(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
+    """Wait for the task; False when the stop comes first: then it has been cancelled, until it ended."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    await _cancel(stopping)
+    if not task.done():
+        await _cancel(task)
+        return False
+    task.result()
+    return True
 
 
 @contextlib.contextmanager
@@ -183,11 +203,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run_parts(replica: Replica, server: uvicorn.Server, bound: socket.socket) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stop.set)
+async def _run_parts(replica: Replica, server: uvicorn.Server, bound: socket.socket, stop: asyncio.Event) -> None:
     # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
     projector = _part("projector", replica.projector.run())
     try:
@@ -228,7 +244,7 @@ async def _stop(replica: Replica, server: uvicorn.Server, parts: list[asyncio.Ta
     await asyncio.gather(*(_cancel(task) for task in loops))
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[Any]) -> None:
     """Cancel until it has ended: before Python 3.12 `asyncio.wait_for`, in redis-py, may swallow a cancellation."""
     while not task.done():
         task.cancel()

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from registry.running.replica import _cancel, _starting
+from registry.running.replica import _cancel, _starting, _unless
 
 
 @pytest.mark.slow
@@ -46,6 +46,36 @@ async def test_failure_of_a_loop_is_looked_at() -> None:
     await asyncio.sleep(0)
     await _cancel(task)
     assert task.done()
+
+
+@pytest.mark.slow
+async def test_stop_ends_a_start_that_swallows_a_cancellation() -> None:
+    """Ctrl-C at the wrong moment of a start left a process behind that nobody could stop but with SIGTERM."""
+    begun, stop = asyncio.Event(), asyncio.Event()
+
+    async def start() -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    task = asyncio.create_task(start())
+    waiting = asyncio.create_task(_unless(stop, task))
+    await begun.wait()
+    stop.set()
+    async with asyncio.timeout(5):
+        assert not await waiting
+    assert task.cancelled()
+
+
+async def test_a_start_that_ends_by_itself_goes_on_or_fails() -> None:
+    async def start(fails: bool) -> None:
+        if fails:
+            raise ValueError("no Redis")
+
+    assert await _unless(asyncio.Event(), asyncio.create_task(start(False)))
+    with pytest.raises(ValueError, match="no Redis"):
+        await _unless(asyncio.Event(), asyncio.create_task(start(True)))
 
 
 async def test_start_that_swallows_an_interruption_is_interrupted_all_the_same() -> None:
