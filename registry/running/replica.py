@@ -97,13 +97,15 @@ def _stop_signal() -> asyncio.Event:
 async def _unless(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
     """Wait for the task; False when the stop comes first: then it has been cancelled, until it ended."""
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
-    await _cancel(stopping)
-    if not task.done():
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        ended = task.done()
+    finally:
+        await _cancel(stopping)
         await _cancel(task)
-        return False
-    task.result()
-    return True
+    if ended:
+        task.result()
+    return ended
 
 
 @contextlib.contextmanager
