@@ -27,6 +27,7 @@ class FakeServer:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._count = 0
+        self._open: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
         self.answered_s: list[float] = []
         """`time.monotonic()` just before each answer was sent, in order."""
         self.address = Address("127.0.0.1", 0)
@@ -36,12 +37,19 @@ class FakeServer:
         started.set_result(server.sockets[0].getsockname()[1])
         await over.wait()
         server.close()
+        for writer in self._open.values():
+            writer.transport.abort()
+        await asyncio.gather(*(task for task in self._open if task is not None))
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        self._open[asyncio.current_task()] = writer
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._exchange(reader, writer):
                 pass
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        del self._open[asyncio.current_task()]
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
