@@ -23,6 +23,8 @@ TO_REDIS: Final = "to redis"
 FROM_REDIS: Final = "from redis"
 _HOLDS: Final = {HANGING: (TO_REDIS, FROM_REDIS), DEAF: (TO_REDIS,), MUTE: (FROM_REDIS,)}
 CHUNK_BYTES: Final = 1 << 16
+#: Turns of the loop in which a connection that is just being accepted becomes one that can be ended.
+LAST_TURNS: Final = 10
 
 
 class Proxy:
@@ -119,6 +121,8 @@ class Proxy:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+            for _ in range(LAST_TURNS):
+                await asyncio.sleep(0)
         self._state = OPEN
         self._tell()
         self.drop()
