@@ -189,7 +189,6 @@ class _Pacing:
             now_s = time.monotonic()
             self._late_s = max(self._late_s, now_s - last_s - TICK_US / 1e6)
             last_s = now_s
-
         for stream in self._streams:
             stream.give_up()
 

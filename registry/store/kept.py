@@ -16,7 +16,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
 class Kept:
@@ -62,7 +64,7 @@ class Kept:
             return await _send_and_read(connection, packed)
         except (RedisError, OSError) as exc:
             if not isinstance(exc, ResponseError) and self._loop.time() >= limit.when():
-                raise TimeoutError(f"no answer within {self._timeout_s:g} s") from exc
+                raise RedisTimeoutError(f"no answer within {self._timeout_s:g} s") from exc
             raise
         finally:
             limit.cancel()
@@ -96,7 +98,7 @@ class Kept:
 async def _send_and_read(connection: AbstractConnection, packed: Any) -> Any:
     writer = connection._writer
     if writer is None:
-        raise ConnectionError("the connection is closed")
+        raise RedisConnectionError("the connection is closed")
     writer.writelines(packed)
     await writer.drain()
     return await connection.read_response(timeout=math.inf)

@@ -27,7 +27,7 @@ class FakeServer:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._count = 0
-        self._open: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.answered_s: list[float] = []
         """`time.monotonic()` just before each answer was sent, in order."""
         self.address = Address("127.0.0.1", 0)
@@ -39,17 +39,19 @@ class FakeServer:
         server.close()
         for writer in self._open.values():
             writer.transport.abort()
-        await asyncio.gather(*(task for task in self._open if task is not None))
+        await asyncio.gather(*self._open)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open[asyncio.current_task()] = writer
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._exchange(reader, writer):
                 pass
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
-        del self._open[asyncio.current_task()]
+        del self._open[task]
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
