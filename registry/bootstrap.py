@@ -8,15 +8,13 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.types import ASGIApp
-
 from registry import __version__
 from registry.clock import Clock
 from registry.domain.decide import Quotas
 from registry.figures import figures
 from registry.http_api.api import Api
-from registry.http_api.app import create_app
-from registry.http_api.websocket import text_frame
+from registry.http_api.door import Door
+from registry.http_api.sockets import text_frame
 from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Store
@@ -56,7 +54,8 @@ class Replica:
     snapshotting: Snapshotting
     agreement: Agreement
     api: Api
-    app: ASGIApp
+    #: The application, and the way to it for hot requests.
+    door: Door
     stopping: bool = False
 
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -177,8 +176,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         ),
         lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching),
         lambda: replica.not_ready(),
+        settings.answer_max_bytes,
     )
-    replica = Replica(
-        name, store, projector, expiry, pulses, registration, snapshotting, agreement, api, create_app(api)
-    )
+    door = Door(api)
+    replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, api, door)
     return replica

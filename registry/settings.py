@@ -114,6 +114,46 @@ class Settings:
         default=90,
         metadata={"unit": "seconds", "help": "an idle client connection is kept so long", "min": 1, "max": 3600},
     )
+    head_timeout_s: float = field(
+        default=20.0,
+        metadata={
+            "unit": "seconds",
+            "help": "from a request's first byte to the end of its headers",
+            "min": 0.1,
+            "max": 3600,
+        },
+    )
+    body_timeout_s: float = field(
+        default=60.0,
+        metadata={"unit": "seconds", "help": "until the body of a request has come", "min": 0.1, "max": 3600},
+    )
+    send_timeout_s: float = field(
+        default=30.0,
+        metadata={
+            "unit": "seconds",
+            "help": "a client that does not read its answer is let go after this, and a second more for each 64 KiB",
+            "min": 0.1,
+            "max": 3600,
+        },
+    )
+    unsent_max_bytes: int = field(
+        default=512 * 1024 * 1024,
+        metadata={
+            "unit": "bytes",
+            "help": "answers that clients have not read yet, all together; the client that waits longest is let go",
+            "min": 1024 * 1024,
+            "max": 10**12,
+        },
+    )
+    answer_max_bytes: int = field(
+        default=16 * 1024 * 1024,
+        metadata={
+            "unit": "bytes",
+            "help": "the largest answer; a request for a larger one is refused",
+            "min": 64 * 1024,
+            "max": 10**10,
+        },
+    )
     stop_timeout_s: int = field(
         default=10,
         metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},
@@ -162,7 +202,7 @@ class Settings:
     )
     fast_lane: bool = field(
         default=True,
-        metadata={"unit": "on or off", "help": "answer hot requests in the HTTP parser's callbacks"},
+        metadata={"unit": "on or off", "help": "answer hot requests from their bytes, without the HTTP parser"},
     )
     log_level: str = field(default="info", metadata={"unit": "level", "help": "debug, info, warning or error"})
 

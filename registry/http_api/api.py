@@ -11,6 +11,7 @@ from registry.domain.view import Tenant
 from registry.http_api import reply
 from registry.http_api.figure import Figure
 from registry.http_api.memo import Memo
+from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header
 from registry.usecases.alarms import Alarms
@@ -50,6 +51,9 @@ class Api:
     figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
+    #: Bytes of the largest answer.
+    answer_max_bytes: int = 16 * 1024 * 1024
+    observer: Observer = field(default_factory=Observer)
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))

@@ -36,33 +36,56 @@ _GZIP_REFUSED = re.compile(rb"gzip *; *q=0(?:\.0*)? *(?:,|\Z)")
 
 
 class Call:
-    """One request. Everything is read lazily and complains as `InvalidParams` with the place of the bad value."""
+    """One request. Everything is read lazily and complains as `InvalidParams` with the place of the bad value.
 
-    __slots__ = ("_headers", "_query", "_receive", "path", "scope", "tenant")
+    Args:
+        path: the values of the path's parameters.
+        headers: name in lower case -> value; of those in `SINGLE` never a second one.
+        actor: the client's address.
+        receive: brings the body, as ASGI messages.
+        tenant: whose data it is about; None: as the headers and the path say.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive, path: Mapping[str, str]) -> None:
-        self.scope = scope
+    __slots__ = ("_headers", "_query", "_receive", "actor", "path", "query_string", "tenant")
+
+    def __init__(
+        self,
+        path: Mapping[str, str],
+        query_string: bytes,
+        headers: Mapping[bytes, bytes],
+        actor: str,
+        receive: Receive,
+        tenant: Tenant | None = None,
+    ) -> None:
         self.path = path
+        self.query_string = query_string
+        self._headers = headers
+        self.actor = actor
         self._receive = receive
-        self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
-        self.tenant = self._read_tenant()
+        self.tenant = tenant or self._read_tenant()
+
+    @classmethod
+    def of_scope(cls, scope: Scope, path: Mapping[str, str], receive: Receive) -> Call:
+        """The call that an ASGI scope holds. Raises InvalidParams."""
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name in headers and name in SINGLE:
+                raise InvalidParams(f"header {name.decode('latin-1')} is given twice")
+            headers[name] = value
+        client = scope.get("client")
+        return cls(path, scope["query_string"], headers, str(client[0]) if client else "", receive)
 
     # -- headers -------------------------------------------------------------------------------------------------------
 
     def header(self, name: bytes) -> bytes:
-        """The value of a header (name in lower case), b"" when absent. One that is given twice is refused."""
-        if self._headers is None:
-            self._headers = {}
-            for key, value in self.scope["headers"]:
-                if key in self._headers and key in _SINGLE:
-                    raise InvalidParams(f"header {key.decode('latin-1')} is given twice")
-                self._headers[key] = value
+        """The value of a header (name in lower case), b"" when absent."""
         return self._headers.get(name, b"")
 
     def _read_tenant(self) -> Tenant:
         raw = self.header(b"x-domain-name")
-        if self.scope["path"].startswith("/registry/v3/"):
+        if "project" not in self.path:
+            # Paths below /registry/v3, whose clients name the tenant in a header of their own.
             raw = self.header(b"x-tenant-name") or raw
         return tenant_of(raw, self.path.get("project", "default"))
 
@@ -87,12 +110,6 @@ class Call:
     def accepts_gzip(self) -> bool:
         return takes_gzip(self.header(b"accept-encoding"))
 
-    @property
-    def actor(self) -> str:
-        """The client's address."""
-        client = self.scope.get("client")
-        return str(client[0]) if client else ""
-
     # -- path and query ------------------------------------------------------------------------------------------------
 
     @property
@@ -101,20 +118,17 @@ class Call:
 
     @property
     def instance_id(self) -> str:
-        instance_id = self.path["instance_id"]
-        if len(instance_id) > ID_MAX or not _INSTANCE_ID.search(instance_id):
-            raise InvalidParams(f"instanceId: 1 to {ID_MAX} of A-Z a-z 0-9 _ . - - at the path")
-        return instance_id
+        return instance_id_of(self.path["instance_id"])
 
     def query(self, name: str) -> str:
         """The value of a query parameter, "" when absent. One that is given twice is refused."""
         if self._query is None:
-            self._query = parse_query(self.scope["query_string"])
+            self._query = parse_query(self.query_string)
         return self._query.get(name, "")
 
     def query_all(self, name: str) -> list[str]:
         """The values of a query parameter that may be repeated, in order."""
-        return [value for key, value in _pairs(self.scope["query_string"]) if key == name]
+        return [value for key, value in _pairs(self.query_string) if key == name]
 
     def flag(self, name: str) -> bool:
         """A boolean parameter: `1`, `true` (any case) or `0`, `false`, blank."""
@@ -167,6 +181,13 @@ def service_id_of(service_id: str) -> str:
     return service_id
 
 
+def instance_id_of(instance_id: str) -> str:
+    """The path segment, if it may be an instance's id."""
+    if len(instance_id) > ID_MAX or not _INSTANCE_ID.search(instance_id):
+        raise InvalidParams(f"instanceId: 1 to {ID_MAX} of A-Z a-z 0-9 _ . - - at the path")
+    return instance_id
+
+
 def takes_gzip(raw: bytes) -> bool:
     """Whether a client takes compressed answers, by its `Accept-Encoding`."""
     accepted = raw.lower()
@@ -188,7 +209,7 @@ class ClientGone(Exception):
 
 
 #: Headers of which a second value would leave open whose request it is.
-_SINGLE: Final = frozenset(
+SINGLE: Final = frozenset(
     {b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"}
 )
 #: Parameters that may be repeated.

@@ -13,7 +13,7 @@ from registry.http_api.reply import Reply
 
 async def get_metrics(api: Api, call: Call) -> Reply:
     """`GET /metrics`: this replica's figures."""
-    return reply.text(200, render(api.figures()))
+    return reply.text(200, render(api.figures()) + "\n".join([*api.observer.lines(), ""]))
 
 
 def render(figures: Sequence[Figure]) -> str:

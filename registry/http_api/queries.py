@@ -65,10 +65,17 @@ def check_provider(app_id: str, name: str, environment: str) -> None:
         raise InvalidParams("development, testing, acceptance, production or blank - at query parameter `env`")
 
 
+class BatchBody(Struct, frozen=True, gc=False):
+    """The answer to a batch. `contradicts`: it tells the client that something it holds has changed."""
+
+    body: bytes
+    contradicts: bool
+
+
 class BatchQueries(Struct, eq=False, gc=False):
     """The two lists of a batch find, each to be answered on its own.
 
-    Clients repeat a batch until something changes, so its last answer is kept. `body` holds for as long as the views
+    Clients repeat a batch until something changes, so its last answer is kept. `answer` holds for as long as the views
     have the `outline` that it was made with (`Discovery.outline`), and every answer in it stands.
     """
 
@@ -77,7 +84,7 @@ class BatchQueries(Struct, eq=False, gc=False):
     consumer_id: str = ""
     outline: tuple[object, ...] = ()
     standings: tuple[Standing, ...] = ()
-    body: bytes = b""
+    answer: BatchBody | None = None
 
 
 def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from registry import __version__
-from registry.domain.errors import RegistryError
+from registry.domain.errors import InvalidParams, RegistryError
 from registry.http_api.memo import Memo
 
 Header = tuple[bytes, bytes]
@@ -67,6 +67,14 @@ def text(status: int, line: str, *headers: Header) -> Reply:
 def error(error: RegistryError, *headers: Header) -> Reply:
     """The error in the API's shape. HTTP status = code // 1000."""
     return json(error.body(), *headers, status=error.code // 1000)
+
+
+def too_large(size: int, most: int) -> InvalidParams:
+    """What is said instead of an answer that is larger than the registry sends."""
+    return InvalidParams(
+        f"the answer would have {size} bytes, {most} at most (REGISTRY_ANSWER_MAX_BYTES): "
+        "ask for less at once, by a service, a version, tags or a shorter list"
+    )
 
 
 def revision(rev: str) -> Header:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from registry.domain.decide import instance_or_refuse, service_or_refuse
 from registry.domain.errors import InstanceNotExists, RegistryError, ServiceNotExists
@@ -13,7 +13,7 @@ from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
-from registry.http_api.websocket import EXTENSION, PING_EVERY_S, RegistrySocket
+from registry.http_api.sockets import PING_EVERY_S, WebSocket
 
 #: Close code that tells a client to register again.
 INSTANCE_GONE: Final = 4001
@@ -28,9 +28,8 @@ async def upgrade_required(api: Api, call: Call) -> Reply:
     return reply.text(400, "Bad Request\n", (b"Sec-Websocket-Version", b"13"))
 
 
-async def watch(api: Api, call: Call, receive: Receive, send: Send) -> None:
+async def watch(api: Api, call: Call, socket: WebSocket, receive: Receive, send: Send) -> None:
     """`GET microservices/{serviceId}/watcher`: the service is the consumer, the events are about what it has found."""
-    socket = _socket(call.scope)
     try:
         service_id = call.service_id
         # Also when it is known here: what happened before the handshake must not be told after it.
@@ -48,7 +47,7 @@ async def watch(api: Api, call: Call, receive: Receive, send: Send) -> None:
         api.watching.remove(call.tenant, service_id, socket)
 
 
-async def _refuse_watch(socket: RegistrySocket, error: RegistryError, receive: Receive, send: Send) -> None:
+async def _refuse_watch(socket: WebSocket, error: RegistryError, receive: Receive, send: Send) -> None:
     """One frame that is no event, then a break: so clients look for the reason (clients.md 1.0.3)."""
     if not socket.handshake_complete:
         await send({"type": "websocket.accept"})
@@ -58,9 +57,8 @@ async def _refuse_watch(socket: RegistrySocket, error: RegistryError, receive: R
     socket.drop()
 
 
-async def heartbeat(api: Api, call: Call, receive: Receive, send: Send) -> None:
+async def heartbeat(api: Api, call: Call, socket: WebSocket, receive: Receive, send: Send) -> None:
     """`GET …/{instanceId}/heartbeat`: each pong renews the lease; close code 4001 when the instance is gone."""
-    socket = _socket(call.scope)
     try:
         service_id, instance_id = call.service_id, call.instance_id
         row = await api.discovery.read(call.tenant, lambda view: instance_or_refuse(view, service_id, instance_id))
@@ -97,9 +95,3 @@ async def _pause(receive: Receive, seconds: float) -> None:
             await until_gone()
     except TimeoutError:
         pass
-
-
-def _socket(scope: Scope) -> RegistrySocket:
-    socket: Any = scope["extensions"][EXTENSION]
-    assert isinstance(socket, RegistrySocket)
-    return socket

@@ -88,6 +88,8 @@ class Projector:
         #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
         self._recent: dict[Tenant, Recent] = defaultdict(Recent)
         self._runs: dict[Tenant, str] = {}
+        #: Moves whenever a view changes, or another takes its place.
+        self.changes = 0
         #: Events applied: this replica's own, and all others.
         self._own = 0
         self._foreign = 0
@@ -117,6 +119,7 @@ class Projector:
     def follow(self, tenant: Tenant) -> None:
         """Keep a view of this tenant from now on."""
         if tenant not in self._views:
+            self.changes += 1
             self._views[tenant] = RegistryView(tenant)
 
     def newest_event(self, tenant: Tenant) -> Event | None:
@@ -243,6 +246,7 @@ class Projector:
         self._waiters.wake(view.tenant, view.position)
 
     def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
+        self.changes += 1
         outcome = apply(view, position, event)
         if outcome.error is not None:
             self._refused += 1
@@ -287,6 +291,7 @@ class Projector:
 
     def _adopt(self, tenant: Tenant, restored: Restored) -> None:
         """Put a view in its place. Nobody was told of the events that led to it; now everybody is told of it."""
+        self.changes += 1
         self._views[tenant] = restored.view
         self._recent[tenant].reset(restored.tail)
         for event, outcome in restored.own:

@@ -14,16 +14,13 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
-import uvicorn
-
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
-from registry.fast_lane.hot import Hot
-from registry.fast_lane.lane import fast_lane
-from registry.http_api.protocol import RegistryProtocol
-from registry.http_api.websocket import FRAME_MAX_BYTES, PING_EVERY_S, PONG_WITHIN_S, RegistrySocket
 from registry.projection.restoring import LogDamaged
 from registry.running.private_redis import CannotStart
+from registry.serving.lane import Lane
+from registry.serving.server import Server
+from registry.serving.shared import Limits, Shared
 from registry.settings import Settings
 from registry.store.redis_store import StoreRefused
 
@@ -32,10 +29,6 @@ logger = logging.getLogger(__name__)
 #: New containers until the youngest generation is looked at; then so many times until the next one. A look at 10,000
 #: containers that stay takes some ten milliseconds, in which nobody is answered.
 GC_THRESHOLDS: Final = (2_000, 5, 1_000)
-#: For how many seconds the store has not been heard from, in every answer meanwhile.
-STALE: Final = b"X-Registry-Stale"
-#: Connections that may wait to be accepted.
-BACKLOG: Final = 4096
 #: Seconds after which a loop that has not ended is cancelled again.
 CANCEL_AGAIN_S: Final = 0.5
 
@@ -156,56 +149,19 @@ async def _open(settings: Settings, replica: Replica) -> None:
         await replica.pulses.pulse()
 
 
-def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:
-    config = uvicorn.Config(
-        replica.app,
-        http=fast_lane(Hot(replica.api)) if settings.fast_lane else RegistryProtocol,
-        ws=RegistrySocket,
-        ws_max_size=FRAME_MAX_BYTES,
-        ws_ping_interval=PING_EVERY_S,
-        ws_ping_timeout=PONG_WITHIN_S,
-        ws_per_message_deflate=False,
-        loop="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        # Whoever wants the client's address from a proxy's header would have to trust every client.
-        proxy_headers=False,
-        timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=settings.stop_timeout_s,
-        backlog=BACKLOG,
+def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> Server:
+    lane = Lane(replica.api, replica.door) if settings.fast_lane else None
+    limits = Limits(
+        head_timeout_s=settings.head_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        idle_timeout_s=settings.keep_alive_s,
+        send_timeout_s=settings.send_timeout_s,
+        unsent_max_bytes=settings.unsent_max_bytes,
     )
-    return _Server(config, started, replica.stale_s)
+    return Server(Shared(replica.door, lane, limits, replica.stale_s), settings.stop_timeout_s, started)
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the replica, which has more than a server to stop, and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], stale_s: Callable[[], int]) -> None:
-        super().__init__(config)
-        self._on_started = started
-        self._stale_s = stale_s
-
-    async def on_tick(self, counter: int) -> bool:
-        """Once a second uvicorn makes the headers of all answers anew; while the store is away they say how old."""
-        ended = await super().on_tick(counter)
-        stale_s = self._stale_s()
-        if stale_s:
-            kept = [header for header in self.server_state.default_headers if header[0] != STALE]
-            self.server_state.default_headers = [*kept, (STALE, str(stale_s).encode())]
-        return ended
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-async def _run_parts(replica: Replica, server: uvicorn.Server, bound: socket.socket, stop: asyncio.Event) -> None:
+async def _run_parts(replica: Replica, server: Server, bound: socket.socket, stop: asyncio.Event) -> None:
     # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
     projector = _part("projector", replica.projector.run())
     try:
@@ -233,7 +189,7 @@ def _part(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
 
 
-async def _stop(replica: Replica, server: uvicorn.Server, parts: list[asyncio.Task[None]]) -> None:
+async def _stop(replica: Replica, server: Server, parts: list[asyncio.Task[None]]) -> None:
     """First not ready, then out of the registry, then the requests under way, then the loops."""
     replica.stopping = True
     serving, *loops = parts

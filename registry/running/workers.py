@@ -17,7 +17,8 @@ from dataclasses import fields, replace
 from typing import Final
 
 from registry.running.private_redis import die_with_parent
-from registry.running.replica import BACKLOG, listening_socket
+from registry.running.replica import listening_socket
+from registry.serving.server import BACKLOG
 from registry.settings import Settings, variable
 
 logger = logging.getLogger(__name__)

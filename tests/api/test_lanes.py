@@ -1,7 +1,7 @@
 """Both lanes say the same: generated requests, cut into arbitrary TCP segments, go to a registry with the fast lane and
 to one without, over one Redis; the bytes that come back must be equal, in the same order.
 
-Only uvicorn's `date` is left out. Without sockets, and for header blocks that are known, see test_known_heads.py.
+Only the `Date` is left out. Without sockets, and for header blocks that are known, see test_known_heads.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAST = b"GET /version HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 TENANT = "lanes"
 #: More than the buffers of two sockets hold together.
 SOCKETS_HOLD_BYTES = 64 * 1024 * 1024
-_DATE = re.compile(rb"date: [^\r]+\r\n")
+_DATE = re.compile(rb"Date: [^\r]+\r\n")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry.http_api.websocket import PING_EVERY_S, PONG_WITHIN_S
+from registry.http_api.sockets import PING_EVERY_S
+from registry.serving.websocket import PONG_WITHIN_S
 from tests.support.api import Api, ok
 from tests.support.replica import Replica, replica
 from tests.support.websocket import CLOSE, PING, PONG, TEXT, WebSocket, dial, watch
