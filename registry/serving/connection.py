@@ -183,7 +183,8 @@ class Connection(asyncio.Protocol):
         for exchange in (self._active, *self._waiting):
             if exchange is not None:
                 exchange.half_close()
-        owing = self._owed is not None or (self._active is not None and not self._active.disconnected)
+        active = self._active is not None and not self._active.disconnected
+        owing = active or self._owed is not None or bool(self._waiting or self._held or self._upgrade or self._refusal)
         return owing and self._transport.get_extra_info("sslcontext") is None
 
     def _hold(self, data: bytes) -> None:
@@ -296,7 +297,7 @@ class Connection(asyncio.Protocol):
                 held = b"".join(self._held)
                 self._release()
                 self._receive(held)
-            if self._half_closed and self._owed is None and self._active is None:
+            if self._half_closed and self._owed is None and self._active is None and self._writable is None:
                 self._end()
         self.balance()
 

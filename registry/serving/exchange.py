@@ -93,6 +93,8 @@ class Exchange:
         except ClientDisconnected:
             pass
         except Exception:
+            if self.disconnected:
+                return  # applications tell it in exceptions of their own
             logger.exception("the application failed", extra={"action": "application_failed"})
         finally:
             if not self.complete:
@@ -128,7 +130,9 @@ class Exchange:
         self._changed.set()
 
     def half_close(self) -> None:
-        """The client has said its last word. It is still owed an answer; but nobody waits for the end of a stream."""
+        """The client has said its last word: the application is told, but the client is still owed an answer. Only
+        what has no end is ended.
+        """
         self.half_closed = True
         if self._streams or not self.read:
             self.disconnected = True
@@ -148,7 +152,7 @@ class Exchange:
             self._connection.balance()
             self._handed_over = self.read
             return {"type": "http.request", "body": body, "more_body": not self.read}
-        while not (self.disconnected or self.complete):
+        while not (self.disconnected or self.half_closed or self.complete):
             self._changed.clear()
             await self._changed.wait()
         return {"type": "http.disconnect"}
@@ -169,7 +173,6 @@ class Exchange:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self.started = True
         lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, self._connection.lines]
         for name, value in headers:
             lower = name.lower()
@@ -198,6 +201,7 @@ class Exchange:
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
         self._head_lines = lines
+        self.started = True
 
     def _send_body(self, body: bytes, more: bool) -> None:
         if self._length is not None and not self._bodiless:

@@ -60,6 +60,12 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self._shared.connections):
+            connection.abort()  # its client does not read what it was sent
+        await asyncio.sleep(0)  # they are told in the next turn
+
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield

@@ -80,7 +80,7 @@ class Shared:
         self._stale_s = stale_s
         self._clock = clock or Clock()
         self._said_at = (-1, -1)
-        self._unsent: dict[Timed, int] = {}
+        self.unsent: dict[Timed, int] = {}
         self._unsent_bytes = 0
         self._next_sweep_s = 0.0
         self.tick()
@@ -108,12 +108,12 @@ class Shared:
     def begin_unsent(self, connection: Timed, size: int) -> None:
         """The connection has so many bytes that its client does not take."""
         self.end_unsent(connection)
-        self._unsent[connection] = size
+        self.unsent[connection] = size
         self._unsent_bytes += size
         while self._unsent_bytes > self.limits.unsent_max_bytes:
-            eldest = next(iter(self._unsent))
+            eldest = next(iter(self.unsent))
             self.end_unsent(eldest)
             eldest.abort()
 
     def end_unsent(self, connection: Timed) -> None:
-        self._unsent_bytes -= self._unsent.pop(connection, 0)
+        self._unsent_bytes -= self.unsent.pop(connection, 0)

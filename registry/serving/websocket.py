@@ -56,6 +56,8 @@ class Socket(asyncio.Protocol):
         self._response: Response | None = None
         self._messages: deque[Message] = deque()
         self._arrived = asyncio.Event()
+        #: What came before the handshake was answered.
+        self._early: list[bytes] = []
         self._writable = asyncio.Event()
         self._writable.set()
         self._fragments: list[bytes] = []
@@ -102,6 +104,11 @@ class Socket(asyncio.Protocol):
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
+        if not self.handshake_complete:
+            # Frames before the answer to the handshake: no client may send them, but some cannot wait.
+            self._early.append(data)
+            self._transport.pause_reading()
+            return
         if self._closed and self._protocol.state is not State.CLOSING:
             return
         self._protocol.receive_data(data)
@@ -215,6 +222,8 @@ class Socket(asyncio.Protocol):
         except ClientDisconnected:
             pass
         except Exception:
+            if self._disconnected:
+                return
             logger.exception("the application failed", extra={"action": "application_failed"})
             if self.handshake_complete and not self._closed:
                 self._protocol.fail(CloseCode.INTERNAL_ERROR)
@@ -287,6 +296,10 @@ class Socket(asyncio.Protocol):
         self._flush()
         self.handshake_complete = True
         self.deadline = self._shared.now_s + self._ping_every_s
+        if self._early:
+            early, self._early = b"".join(self._early), []
+            self._transport.resume_reading()
+            self.data_received(early)
 
     def _send(self, message: Message) -> None:
         text: str | None = message.get("text")
