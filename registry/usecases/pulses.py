@@ -13,6 +13,7 @@ from typing import Final
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.view import Tenant
+from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
 from registry.store.port import Pulse, Store
@@ -46,6 +47,9 @@ class Pulses:
         self._round_ms = 0
         #: Leases that started anew.
         self.rearmed = 0
+        self._failing = Episode(
+            logger, Actions("pulse_failed", "pulse_recovered"), projector.refusing, steady_ms=clock.steady_ms
+        )
 
     async def run(self) -> None:
         """Pulse until cancelled, beside the sweep: however long that takes, a late pulse would look like an outage."""
@@ -69,12 +73,18 @@ class Pulses:
                 if not isinstance(error, StoreUnavailable):
                     raise error
                 details.append(error.detail)
-            if details:
-                logger.warning("no pulse: %s", details[0], extra={"action": "pulse_failed"})
             if self.away.issuperset(tenants[: start + len(some)]):
                 # Not one shard of a cluster, but all of the store: there is no need to wait for the others.
                 self.away.update(tenants)
+                self._projector.refusing.occurs("the store takes no writes: %s", details[0])
                 return
+            self._projector.refusing.ends("the store takes writes again")
+            if failed:
+                self._failing.occurs(
+                    "the logs of %d tenants take no writes, e.g. %s: %s", len(failed), next(iter(failed)), details[0]
+                )
+        if not self.away:
+            self._failing.ends("all logs take writes again")
 
     async def _pulse(self, tenant: Tenant) -> None:
         began = self._clock.steady_ms()
