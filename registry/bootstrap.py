@@ -32,6 +32,7 @@ from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.protection import MassLapse, Protection
 from registry.usecases.pulses import Pulses
+from registry.usecases.removals import Removals
 from registry.usecases.self_registration import SelfRegistration
 from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.watching import Watching
@@ -147,6 +148,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     instances = Instances(writes, heartbeats, new_id)
     metadata = Metadata(writes, new_id)
     watching = Watching(projector, text_frame)
+    Removals(projector, advertise)
     microservices = Microservices(writes)
     protection = Protection(
         MassLapse(settings.mass_lapse_share, settings.mass_lapse_least, settings.mass_lapse_hold_s * 1000), clock

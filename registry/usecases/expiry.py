@@ -264,8 +264,9 @@ class Expiry:
         positions = await self._store.expire(tenant, at.epoch, proposals, SILENCE_MAX_MS, at.sequence)
         appended = [(position, event) for position, event in zip(positions, events, strict=True) if position]
         self._projector.offer(tenant, appended)
-        for position, event in appended:
-            self._record(tenant, position, event)
+        for _, event in appended:
+            self.stats.expired += 1
+            self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms)
         # The others were renewed meanwhile, or another replica was first. If they are still there, ask again.
         self._look_again(tenant, [due for due, position in zip(lapsed, positions, strict=True) if not position])
 
@@ -281,18 +282,6 @@ class Expiry:
             last_beat_ms=deadline_ms - row.ttl_ms,
             deadline_ms=deadline_ms,
             **stamp._asdict(),
-        )
-
-    def _record(self, tenant: Tenant, position: Position, event: InstanceExpired) -> None:
-        self.stats.expired += 1
-        self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms)
-        logger.info(
-            "instance %s of service %s expired: last heartbeat at %d, lease ended at %d (Unix ms)",
-            event.instance_id,
-            event.service_id,
-            event.last_beat_ms,
-            event.deadline_ms,
-            extra={"action": "instance_expired", "tenant": str(tenant), "position": position.text()},
         )
 
     def _look_again(self, tenant: Tenant, rows: Iterable[_Due], after_ms: int = LOOK_AGAIN_MS) -> None:
