@@ -113,10 +113,9 @@ class Pulses:
             return False  # silent once more meanwhile: the next pulse begins anew
         await self._store.pulse(tenant, SILENCE_MAX_MS, resume=True)
         self.rearmed += len(rows)
-        started = lost or pulse.restarted
         logger.warning(
             "%s: %d leases of %s start anew",
-            "the store was started anew" if started else f"no replica could write for {pulse.silence_ms} ms",
+            "the store was started anew" if lost or pulse.restarted else _silence(pulse.silence_ms),
             len(rows),
             tenant,
             extra={"action": "leases_rearmed", "tenant": str(tenant)},
@@ -131,3 +130,10 @@ class Pulses:
         now = self._clock.steady_ms()
         late_ms = now - self._pulsed_ms.get(tenant, now)
         return late_ms > max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
+
+
+def _silence(silence_ms: int) -> str:
+    """What its length says: it is measured by the store's clock, which may be set."""
+    if silence_ms < 0:
+        return f"the store's clock went back by {-silence_ms} ms"
+    return f"no replica could write for {silence_ms} ms"

@@ -81,16 +81,18 @@ def test_one_that_comes_and_goes_is_not_said_each_time(
 ) -> None:
     """Two lines, then silence for a while; those that were not said are told of with the next one."""
     lines = []
-    for _ in range(100):
+    unsaid = QUIET_MS // 200 - 1
+    for _ in range(unsaid + 2):
         episode.occurs("away")
         clock.advance(100)
         episode.ends("back")
         clock.advance(100)
         lines += said(caplog)
-    assert len(lines) == 4
-    unsaid = QUIET_MS // 200
-    assert lines[2] == ("begun", f"away ({unsaid} shorter times since the last line about it)")
-    assert lines[3] == ("over", "back after 0.1 s; counted once")
+    assert lines == [
+        ("begun", "away"),
+        ("over", "back after 0.1 s; counted once"),
+        ("over", f"back after 0.1 s; counted once ({unsaid} more since the last line about it, all short)"),
+    ]
 
 
 def test_one_that_begins_soon_after_another_and_lasts_is_said(
@@ -108,6 +110,20 @@ def test_one_that_begins_soon_after_another_and_lasts_is_said(
     assert said(caplog) == [("begun", "away")]
     episode.ends("back")
     assert said(caplog) == [("over", f"back after {QUIET_MS / 1_000:.0f} s; counted {QUIET_MS // 1_000} times")]
+
+
+def test_one_that_ends_before_it_could_be_said_is_said_then(
+    episode: Episode, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its only sign came within the silence, and yet it lasted."""
+    episode.occurs("away")
+    episode.ends("back")
+    said(caplog)
+    clock.advance(QUIET_MS - 1)
+    episode.occurs("away")
+    clock.advance(8_000)
+    episode.ends("back")
+    assert said(caplog) == [("over", "back after 8.0 s; counted once")]
 
 
 def test_what_is_part_of_a_larger_fact_is_counted_there(
@@ -146,10 +162,29 @@ def test_the_first_sign_of_a_larger_fact_waits_for_it(
     clock.advance(PATIENCE_MS - 1)
     part.occurs("leases cannot be read")
     episode.occurs("away")
-    part.occurs("leases cannot be read")
+    clock.advance(60_000)
     episode.ends("back")
     part.ends("leases are read again")
     assert [action for action, _ in said(caplog)] == ["begun", "over"]
+
+
+def test_what_goes_on_after_the_larger_fact_is_one_of_its_own(
+    episode: Episode, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    part = part_of(episode, clock)
+    part.occurs("no snapshot")
+    episode.occurs("away")
+    clock.advance(60_000)
+    episode.ends("back")
+    said(caplog)
+    clock.advance(1)
+    part.occurs("no snapshot")
+    assert said(caplog) == []
+    clock.advance(PATIENCE_MS)
+    part.occurs("no snapshot")
+    assert said(caplog) == [("part_begun", "no snapshot")]
+    part.ends("snapshots again")
+    assert said(caplog) == [("part_over", f"snapshots again after {PATIENCE_MS / 1000} s; counted 2 times")]
 
 
 def test_a_part_that_fails_alone_is_said(
