@@ -30,6 +30,7 @@ from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.protection import MassLapse, Protection
 from registry.usecases.pulses import Pulses
+from registry.usecases.removals import Removals
 from registry.usecases.self_registration import SelfRegistration
 from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.watching import Watching
@@ -122,10 +123,10 @@ def quotas(settings: Settings) -> Quotas:
 def _conditions(protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats) -> dict[str, str]:
     """The alarms that are no event but a state, while it lasts."""
     found: dict[str, str] = {}
-    held = protection.held()
-    if held:
-        names = ", ".join(f"{number} instances of {tenant}" for tenant, number in held.items())
-        found[MASS_LAPSE] = f"lapsed at once and are kept for now: {names}"
+    paused = protection.pauses_now()
+    if paused:
+        names = ", ".join(f"{p.lapsed} of {p.of} instances of {tenant} ({p.held} kept)" for tenant, p in paused.items())
+        found[MASS_LAPSE] = f"lapsed at once, some are kept for now: {names}"
     if snapshotting.distrusted:
         names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)
         found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
@@ -146,6 +147,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     instances = Instances(writes, heartbeats, new_id)
     metadata = Metadata(writes, new_id)
     watching = Watching(projector, text_frame)
+    Removals(projector, advertise)
     microservices = Microservices(writes)
     protection = Protection(
         MassLapse(settings.mass_lapse_share, settings.mass_lapse_least, settings.mass_lapse_hold_s * 1000), clock
@@ -155,7 +157,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     retention = Retention(settings.snapshot_every, settings.snapshots_kept, settings.history_s * 1000)
     snapshotting = Snapshotting(store, projector, clock, retention)
     agreement = Agreement(store, projector, snapshotting, clock)
-    registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)
+    registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__, projector.refusing)
     api = Api(
         Discovery(projector, shared),
         heartbeats,

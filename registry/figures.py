@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry.http_api.figure import Figure
+from registry.logconfig import lines_dropped
 from registry.projection.projector import Projector
 from registry.usecases.agreement import Agreement
 from registry.usecases.expiry import Expiry
@@ -50,5 +51,6 @@ def figures(
         Figure("events_trimmed_total", "Events it dropped behind snapshots.", snapshotting.stats.trimmed, True),
         Figure("agreement_rounds_total", "Comparisons with the other replicas.", agreement.stats.rounds, True),
         Figure("differences_total", "Parts found to differ from another's.", agreement.stats.differences, True),
+        Figure("log_lines_dropped_total", "Lines of its log that were not read in time.", lines_dropped(), True),
         Figure("healed_total", "Replays because of a difference.", agreement.stats.healed, True),
     )

@@ -18,8 +18,11 @@ TOP_MODULES = {
     "__init__": "domain",
     "settings": "store",
     "clock": "store",
+    "episode": "store",
     "figures": "running",
     "logconfig": "running",
+    "log_bursts": "running",
+    "log_queue": "running",
     "bootstrap": "running",
     "__main__": "cli",
     "cli": "cli",
@@ -41,7 +44,7 @@ ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 #: The modules of the Redis adapter that speak to Redis themselves.
 REDIS_SPEAKERS = {
     *("registry.store.redis_store", "registry.store.redis_durability", "registry.store.connections"),
-    *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.kept"),
+    *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.kept", "registry.store.tls"),
 }
 
 

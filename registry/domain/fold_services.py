@@ -96,7 +96,7 @@ def unregister_service(view: RegistryView, event: ServiceUnregistered) -> Outcom
     view.instance_count -= len(row.instances)
     row.drop_answers()
     gone = tuple(Change(DELETE, service, instance) for instance in row.instances.values())
-    return Outcome(service.service_id, gone, released)
+    return Outcome(service.service_id, gone, released, removed=service)
 
 
 def set_service_properties(view: RegistryView, event: ServicePropertiesSet) -> Outcome:

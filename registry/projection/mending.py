@@ -87,7 +87,11 @@ class Mending:
             try:
                 return await restore(self._store, tenant, self._replica, before_ms)
             except LogDamaged:
-                logger.warning("%s has no snapshot that is old enough, the newest must do", tenant)
+                logger.warning(
+                    "%s has no snapshot that is old enough, the newest must do",
+                    tenant,
+                    extra={"action": "snapshot_too_new", "tenant": str(tenant)},
+                )
         return await restore(self._store, tenant, self._replica)
 
     # -- a lost tail ---------------------------------------------------------------------------------------------------

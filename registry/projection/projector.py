@@ -22,6 +22,7 @@ from registry.domain.history import Recent
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import RegistryView, Tenant
+from registry.episode import Actions, Episode
 from registry.projection.mending import Mending
 from registry.projection.restoring import NO_TENANTS, Restored, follows, load_newest, read_event
 from registry.projection.waiting import CatchUps, Waiters
@@ -76,6 +77,9 @@ class Projector:
         self._store = store
         clock = clock or Clock()
         self.mending = Mending(store, replica, clock)
+        #: That the log cannot be read, and that it can, but no log can be written: why other things fail meanwhile.
+        self.away = Episode(logger, Actions("store_away", "store_back"), steady_ms=clock.steady_ms)
+        self.refusing = Episode(logger, Actions("writes_refused", "writes_taken"), self.away, steady_ms=clock.steady_ms)
         self._views: dict[Tenant, RegistryView] = {}
         self._tenants_after = ""
         self._listeners: list[Listener] = []
@@ -173,6 +177,7 @@ class Projector:
                 # To wait for news while we write them is to be sent each of them.
                 tail = await self._read(0 if writing else READ_BLOCK_MS)
                 await self._absorb(tail)
+                self.away.ends("Redis is back")
                 if self._foreign == foreign and (writing or tail.events):
                     pause_s = min(max(2 * pause_s, OWN_NEWS_PAUSE_S), OWN_NEWS_PAUSE_MAX_S)
                     await self._pause(pause_s)
@@ -181,7 +186,7 @@ class Projector:
                 retry_s = RETRY_FIRST_S
             except StoreUnavailable as error:
                 prove = True
-                logger.warning("the log cannot be read: %s", error.detail, extra={"action": "read_failed"})
+                self.away.occurs("the log cannot be read: %s", error.detail, since_ms=self._last_contact_ms)
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
 

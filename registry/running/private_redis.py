@@ -21,13 +21,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
 
+from registry.episode import Actions, Episode
+
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 #: Seconds between looks whether it lives.
 LOOK_EVERY_S: Final = 0.2
-_DIED: Final = {"action": "private_redis_died"}
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -79,16 +80,20 @@ class PrivateRedis:
 
     def _look_after(self) -> None:
         """Start it again when it dies: its data is on disk, and the replicas find it at the same socket."""
+        gone = Episode(logger, Actions("private_redis_died", "private_redis_back"), level=logging.ERROR)
+        failing = Episode(logger, Actions("private_redis_failed", "private_redis_started"), level=logging.ERROR)
         while not self._stopping.wait(LOOK_EVERY_S):
             if self._process is None or self._process.poll() is None:
                 continue
-            logger.error("the private redis-server ended with code %d", self._process.returncode, extra=_DIED)
+            gone.occurs("the private redis-server ended with code %d", self._process.returncode)
             try:
                 with self._changing:
                     if not self._stopping.is_set():
                         self._start_server()
+                        gone.ends("the private redis-server is back")
+                        failing.ends("the private redis-server could be started")
             except CannotStart as exc:
-                logger.error("%s", exc, extra=_DIED)
+                failing.occurs("%s", exc)
 
     def _start_server(self) -> None:
         log = self._data_dir / "redis.log"

@@ -16,6 +16,7 @@ import time
 from dataclasses import fields, replace
 from typing import Final
 
+from registry.episode import Actions, Episode
 from registry.running.private_redis import die_with_parent
 from registry.running.replica import listening_socket
 from registry.serving.server import BACKLOG
@@ -50,6 +51,8 @@ class Workers:
             self._sockets.append(bound)
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * settings.workers
         self._started_s = [0.0] * settings.workers
+        ended = Actions("worker_ended", "worker_back")
+        self._down = [Episode(logger, ended, level=logging.ERROR) for _ in range(settings.workers)]
         self._failures = 0
         self._stopping = False
 
@@ -77,11 +80,15 @@ class Workers:
 
     def _restart_dead(self) -> int:
         for index, process in enumerate(self._processes):
-            if process is None or process.poll() is None or self._stopping:
+            if process is None or self._stopping:
+                continue
+            lived_s = time.monotonic() - self._started_s[index]
+            if process.poll() is None:
+                if lived_s > STABLE_AFTER_S:
+                    self._down[index].ends("worker %d serves again", index)
                 continue
             code = process.returncode
-            logger.error("worker %d ended with code %d", index, code, extra={"action": "worker_ended"})
-            lived_s = time.monotonic() - self._started_s[index]
+            self._down[index].occurs("worker %d ended with code %d", index, code)
             self._failures = self._failures + 1 if lived_s < STABLE_AFTER_S else 0
             if self._failures >= FAILURES_MAX and not self._has_lived():
                 return code if code > 0 else 1

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from registry.store.address import Address, Node
 from registry.store.kept import Kept
+from registry.store.tls import TlsConnection
 
 #: Seconds after which a sentinel, or a server asked for the cluster's slots, counts as not answering.
 FINDING_TIMEOUT_S: Final = 1.0
@@ -123,7 +124,7 @@ class NamedMaster(OneMaster):
     def __init__(self, address: Address, pools: Pools) -> None:
         options = connection_options(address)
         options.pop("host", None)
-        secure = options.pop("connection_class", None) is SSLConnection
+        secure = options.pop("connection_class", None) is TlsConnection
         tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
         self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
             list(address.nodes),
@@ -133,8 +134,12 @@ class NamedMaster(OneMaster):
                 "socket_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
                 "socket_connect_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
                 "retry": never_again(),
+                "driver_info": None,
             },
         )
+        if secure:
+            for sentinel in self._sentinel.sentinels:
+                sentinel.connection_pool.connection_class = TlsConnection
         siblings: list[_MasterPool] = []
         for most, timeout_s in _sizes(pools):
             limits = pool_options(most, timeout_s, pools.timeout_s)
@@ -211,7 +216,7 @@ class _MasterConnection(SentinelManagedConnection):
             raise
 
 
-class _SecureMasterConnection(_MasterConnection, SSLConnection):
+class _SecureMasterConnection(_MasterConnection, TlsConnection):
     pass
 
 
@@ -237,6 +242,8 @@ def _sizes(pools: Pools) -> list[tuple[int, float | None]]:
 def connection_options(address: Address, node: Node | None = None) -> dict[str, Any]:
     """The options of each connection, as redis-py names them."""
     options: dict[str, Any] = dict(parse_url(address.url))
+    if options.get("connection_class") is SSLConnection:
+        options["connection_class"] = TlsConnection
     if node is not None:
         options.update(host=node.host, port=node.port)
     return options
@@ -250,6 +257,8 @@ def pool_options(most: int, timeout_s: float | None, connect_timeout_s: float) -
         "socket_connect_timeout": connect_timeout_s,
         "retry": never_again(),
         "decode_responses": False,
+        # What it would say to the server is read from a file, for each connection.
+        "driver_info": None,
     }
 
 

@@ -23,6 +23,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position, parse_position
 from registry.domain.snapshot import REST, PartDigest, rest_section, service_sections
 from registry.domain.view import RegistryView, Tenant
+from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.projection.restoring import LogDamaged
 from registry.store.port import Store
@@ -84,19 +85,31 @@ class Agreement:
         #: How long the last round took.
         self._round_ms = 0
         self.stats = AgreementStats()
+        self._failing = Episode(
+            logger,
+            Actions("compare_failed", "compare_recovered"),
+            projector.refusing,
+            logging.INFO,
+            clock.steady_ms,
+        )
+        self._differing: dict[Tenant, Episode] = {}
 
     async def run(self) -> None:
         """Compare, round after round, until cancelled."""
         while True:
             await asyncio.sleep(ROUND_EVERY_S)
             began = self._clock.steady_ms()
+            failed = False
             for tenant in self._projector.tenants:
                 try:
                     await self.compare(tenant)
                 except StoreUnavailable as error:
-                    logger.info("not compared: %s", error.detail, extra={"action": "compare_failed"})
+                    failed = True
+                    self._failing.occurs("not compared with other replicas: %s", error.detail)
                     if self._projector.silent_s > AWAY_S:
                         break
+            if not failed:
+                self._failing.ends("compared with other replicas again")
             self._round_ms = self._clock.steady_ms() - began
             self.stats.rounds += 1
 
@@ -109,15 +122,17 @@ class Agreement:
         differing = await self._exchange(tenant, mine)
         if not differing:
             self._snapshotting.distrusted.discard(tenant)
+            if tenant in self._differing:
+                self._differing.pop(tenant).ends("replicas agree on %s again", tenant, tenant=str(tenant))
             return
         self.stats.differences += len(differing)
         self._snapshotting.distrusted.add(tenant)
-        logger.error(
+        self._differing.setdefault(tenant, self._difference()).occurs(
             "replicas differ in %d parts of %s, e.g. %s",
             len(differing),
             tenant,
             differing[0] or "dependencies and policies",
-            extra={"action": "replicas_differ", "tenant": str(tenant)},
+            tenant=str(tenant),
         )
         now = self._clock.steady_ms()
         if now - self._replayed_ms.get(tenant, -HEAL_AGAIN_MS) < HEAL_AGAIN_MS:
@@ -133,6 +148,10 @@ class Agreement:
         self.stats.healed += 1
         self._snapshotting.suspect(tenant, before_ms, self._clock.wall_ms())
         await self._exchange(tenant, await self._state(tenant))
+
+    def _difference(self) -> Episode:
+        actions = Actions("replicas_differ", "replicas_agree")
+        return Episode(logger, actions, level=logging.ERROR, steady_ms=self._clock.steady_ms)
 
     async def _exchange(self, tenant: Tenant, mine: State) -> list[str]:
         """The parts in which another replica differs."""

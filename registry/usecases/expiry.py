@@ -22,6 +22,7 @@ from registry.domain.events import Event, InstanceExpired, InstanceRegistered, e
 from registry.domain.outcome import DELETE, Outcome
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
+from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
@@ -86,6 +87,16 @@ class Expiry:
         self._schedules: dict[Tenant, Schedule] = defaultdict(Schedule)
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
         self.stats = ExpiryStats()
+        self._held = Episode(
+            logger, Actions("expiry_held", "expiry_goes_on"), projector.refusing, steady_ms=clock.steady_ms
+        )
+        self._unprompted = Episode(
+            logger,
+            Actions("notifications_lost", "notifications_back"),
+            projector.refusing,
+            logging.INFO,
+            clock.steady_ms,
+        )
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._schedule_anew)
 
@@ -160,20 +171,21 @@ class Expiry:
         """Ask about the leases that may have lapsed by now, and propose to expire those that have."""
         prompted = self._prompted()
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
+        everywhere = True
         for tenant in list(self._schedules):
             if tenant in self._pulses.away or self._pulses.is_late(tenant):
+                everywhere = False
                 continue
             taken = prompted.get(tenant, [])
             try:
                 await self._judge(tenant, taken, until_ms)
-            except OutageSuspected as error:
-                logger.warning("nobody is expired: %s", error.detail, extra={"action": "expiry_held"})
-                self._put_back(tenant, taken)
-            except HistoryChanged:
-                self._put_back(tenant, taken)
             except StoreUnavailable as error:
-                logger.warning("leases cannot be read: %s", error.detail, extra={"action": "sweep_failed"})
+                everywhere = False
+                if not isinstance(error, HistoryChanged):
+                    self._held.occurs("nobody of %s is expired: %s", tenant, error.detail, tenant=str(tenant))
                 self._put_back(tenant, taken)
+        if everywhere:
+            self._held.ends("who has lapsed is expired again")
 
     async def _judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> None:
         """Propose those of the given and of the due instances that have lapsed, and whoever lapsed in the same moment.
@@ -252,8 +264,9 @@ class Expiry:
         positions = await self._store.expire(tenant, at.epoch, proposals, SILENCE_MAX_MS, at.sequence)
         appended = [(position, event) for position, event in zip(positions, events, strict=True) if position]
         self._projector.offer(tenant, appended)
-        for position, event in appended:
-            self._record(tenant, position, event)
+        for _, event in appended:
+            self.stats.expired += 1
+            self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms)
         # The others were renewed meanwhile, or another replica was first. If they are still there, ask again.
         self._look_again(tenant, [due for due, position in zip(lapsed, positions, strict=True) if not position])
 
@@ -271,18 +284,6 @@ class Expiry:
             **stamp._asdict(),
         )
 
-    def _record(self, tenant: Tenant, position: Position, event: InstanceExpired) -> None:
-        self.stats.expired += 1
-        self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms)
-        logger.info(
-            "instance %s of service %s expired: last heartbeat at %d, lease ended at %d (Unix ms)",
-            event.instance_id,
-            event.service_id,
-            event.last_beat_ms,
-            event.deadline_ms,
-            extra={"action": "instance_expired", "tenant": str(tenant), "position": position.text()},
-        )
-
     def _look_again(self, tenant: Tenant, rows: Iterable[_Due], after_ms: int = LOOK_AGAIN_MS) -> None:
         now = self._clock.steady_ms()
         for due in rows:
@@ -298,9 +299,10 @@ class Expiry:
         while True:
             try:
                 async for tenant, name in self._store.lapses():
+                    self._unprompted.ends("notifications of lapses come again")
                     self.prompt(tenant, name)
             except StoreUnavailable as error:
-                logger.info("no notifications for now: %s", error.detail, extra={"action": "notifications_lost"})
+                self._unprompted.occurs("no notifications of lapses, the sweep alone looks: %s", error.detail)
             await asyncio.sleep(1)
 
 

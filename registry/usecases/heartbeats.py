@@ -17,6 +17,7 @@ from typing import Final
 from registry.domain.decide import instance_or_refuse
 from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.view import InstanceRow, Tenant
+from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Store
 from registry.usecases.grouping import Group, Waiter
@@ -55,6 +56,7 @@ class Heartbeats:
         self._remembered: dict[Tenant, dict[LeaseName, Lease]] = defaultdict(dict)
         self._something = asyncio.Event()
         self.stats = HeartbeatStats()
+        self._remembering = Episode(logger, Actions("beats_remembered", "beats_delivered"))
 
     async def beat(self, tenant: Tenant, service_id: str, instance_id: str) -> None:
         """Renew one instance's lease to its full length.
@@ -137,9 +139,8 @@ class Heartbeats:
         return sum(len(leases) for leases in self._remembered.values())
 
     def _remember(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
-        if not self._something.is_set():
-            logger.warning("the store does not answer, heartbeats are remembered", extra={"action": "beats_remembered"})
-            self._something.set()
+        self._remembering.occurs("the store does not answer, heartbeats are remembered", times=len(leases))
+        self._something.set()
         remembered = self._remembered[tenant]
         for lease in leases:
             remembered[LeaseName(lease.service_id, lease.instance_id)] = lease
@@ -172,7 +173,7 @@ class Heartbeats:
                 del self._remembered[tenant]
         if not self._remembered:
             self._something.clear()
-            logger.warning("the remembered heartbeats are delivered", extra={"action": "beats_delivered"})
+            self._remembering.ends("the remembered heartbeats are delivered")
 
     async def _deliver(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
         missing = await self._store.beat(tenant, leases, self._projector.replica)

@@ -14,6 +14,7 @@ from registry.domain.decide import Known, Stamp
 from registry.domain.errors import PolicyNotExists, RegistryError, StoreUnavailable
 from registry.domain.events import DependenciesAdded, DependenciesReplaced, Event, PolicyDeleted
 from registry.domain.view import GroupKey, RegistryView, Tenant
+from registry.episode import Actions, Episode
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Metadata:
     def __init__(self, writes: Writes, new_id: Callable[[], str]) -> None:
         self._writes = writes
         self._new_id = new_id
+        self._unrecorded = Episode(logger, Actions("dependency_not_recorded", "dependency_recorded"), writes.refusing)
 
     async def replace_tags(self, tenant: Tenant, service_id: str, tags: dict[str, str], actor: str) -> None:
         quotas = self._writes.quotas
@@ -59,8 +61,9 @@ class Metadata:
         try:
             await self._change(tenant, actor, lambda v, s: metadata.add_found(v, consumer_id, found, s))
         except RegistryError as error:
-            logger.warning("dependency not recorded: %s", error.detail, extra={"action": "dependency_not_recorded"})
+            self._unrecorded.occurs("dependency not recorded: %s", error.detail)
             return not isinstance(error, StoreUnavailable)
+        self._unrecorded.ends("dependencies are recorded again")
         return True
 
     async def change_dependencies(

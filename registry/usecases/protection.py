@@ -10,10 +10,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from registry.clock import Clock
 from registry.domain.view import Tenant
+from registry.episode import Actions, Episode
 from registry.store.port import LeaseName
 
 logger = logging.getLogger(__name__)
@@ -36,13 +37,25 @@ class MassLapse:
     hold_ms: int = 60_000
 
 
+class Pause(NamedTuple):
+    """Why expiry pauses: so many of a tenant's instances lapsed within the window. `held`: those that are kept."""
+
+    lapsed: int
+    of: int
+    held: int
+
+
 @dataclass(slots=True)
 class _State:
+    said: Episode
     #: When instances expired, and how many.
     expired: deque[tuple[int, int]] = field(default_factory=deque)
     #: Who has lapsed and is kept.
     held: dict[LeaseName, None] = field(default_factory=dict)
     paused_ms: int | None = None
+    #: What decided last: how many had lapsed within the window, removed or held, and of how many.
+    lapsed: int = 0
+    of: int = 0
     #: Nobody is held until then: the time set is over.
     released_until_ms: int = 0
 
@@ -60,6 +73,11 @@ class Protection:
     def held(self) -> dict[Tenant, int]:
         """The tenants whose expiry is paused, and how many lapsed instances each keeps."""
         return {tenant: len(state.held) for tenant, state in self._states.items() if state.paused_ms is not None}
+
+    def pauses_now(self) -> dict[Tenant, Pause]:
+        """The tenants whose expiry is paused, with the numbers that decided so."""
+        paused = {tenant: state for tenant, state in self._states.items() if state.paused_ms is not None}
+        return {tenant: Pause(state.lapsed, state.of, len(state.held)) for tenant, state in paused.items()}
 
     def expired(self, tenant: Tenant, name: LeaseName) -> None:
         """An instance was removed for its lapse, by whichever replica."""
@@ -104,14 +122,15 @@ class Protection:
             self._release(tenant, state, now, "the time set is over")
             return True
         gone = sum(number for _, number in state.expired)
-        if len(state.held) + gone < self._limit(instances + gone):
+        together, of = len(state.held) + gone, instances + gone
+        if together < self._limit(of):
             if state.paused_ms is None:
                 state.held.clear()
                 return True
             self._end(tenant, state, "enough of them beat again")
             return True
-        if state.paused_ms is None:
-            self._begin(tenant, state, now, instances)
+        state.lapsed, state.of = together, of
+        self._pause(tenant, state, now)
         return False
 
     def _count(self, state: _State, now: int) -> None:
@@ -127,19 +146,24 @@ class Protection:
     def _state(self, tenant: Tenant) -> _State:
         state = self._states.get(tenant)
         if state is None:
-            state = self._states[tenant] = _State()
+            actions = Actions("expiry_paused", "expiry_resumed")
+            said = Episode(logger, actions, level=logging.ERROR, steady_ms=self._clock.steady_ms)
+            state = self._states[tenant] = _State(said)
         return state
 
-    def _begin(self, tenant: Tenant, state: _State, now: int, instances: int) -> None:
-        state.paused_ms = now
-        self.pauses += 1
-        logger.error(
-            "expiry of %s pauses: %d of %d instances lapsed at once; they stay for up to %d s unless they beat again",
+    def _pause(self, tenant: Tenant, state: _State, now: int) -> None:
+        if state.paused_ms is None:
+            state.paused_ms = now
+            self.pauses += 1
+        state.said.occurs(
+            "expiry of %s pauses: %d of %d instances lapsed within %d s, and %d stay for %d s unless they beat again",
             tenant,
+            state.lapsed,
+            state.of,
+            WINDOW_MS // 1000,
             len(state.held),
-            instances,
             self._rule.hold_ms // 1000,
-            extra={"action": "expiry_paused", "tenant": str(tenant)},
+            tenant=str(tenant),
         )
 
     def _release(self, tenant: Tenant, state: _State, now: int, why: str) -> None:
@@ -149,12 +173,8 @@ class Protection:
         state.released_until_ms = now + WINDOW_MS
 
     def _end(self, tenant: Tenant, state: _State, why: str) -> None:
-        logger.error(
-            "expiry of %s goes on: %s; %d instances had not beaten",
-            tenant,
-            why,
-            len(state.held),
-            extra={"action": "expiry_resumed", "tenant": str(tenant)},
+        state.said.ends(
+            "expiry of %s goes on (%s; %d instances had not beaten)", tenant, why, len(state.held), tenant=str(tenant)
         )
         state.paused_ms = None
         state.held.clear()

@@ -13,6 +13,7 @@ from typing import Final
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.view import Tenant
+from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
 from registry.store.port import Pulse, Store
@@ -46,6 +47,9 @@ class Pulses:
         self._round_ms = 0
         #: Leases that started anew.
         self.rearmed = 0
+        self._failing = Episode(
+            logger, Actions("pulse_failed", "pulse_recovered"), projector.refusing, steady_ms=clock.steady_ms
+        )
 
     async def run(self) -> None:
         """Pulse until cancelled, beside the sweep: however long that takes, a late pulse would look like an outage."""
@@ -69,12 +73,18 @@ class Pulses:
                 if not isinstance(error, StoreUnavailable):
                     raise error
                 details.append(error.detail)
-            if details:
-                logger.warning("no pulse: %s", details[0], extra={"action": "pulse_failed"})
             if self.away.issuperset(tenants[: start + len(some)]):
                 # Not one shard of a cluster, but all of the store: there is no need to wait for the others.
                 self.away.update(tenants)
+                self._projector.refusing.occurs("the store takes no writes: %s", details[0])
                 return
+            self._projector.refusing.ends("the store takes writes again")
+            if failed:
+                self._failing.occurs(
+                    "the logs of %d tenants take no writes, e.g. %s: %s", len(failed), next(iter(failed)), details[0]
+                )
+        if not self.away:
+            self._failing.ends("all logs take writes again")
 
     async def _pulse(self, tenant: Tenant) -> None:
         began = self._clock.steady_ms()
@@ -103,10 +113,9 @@ class Pulses:
             return False  # silent once more meanwhile: the next pulse begins anew
         await self._store.pulse(tenant, SILENCE_MAX_MS, resume=True)
         self.rearmed += len(rows)
-        started = lost or pulse.restarted
         logger.warning(
             "%s: %d leases of %s start anew",
-            "the store was started anew" if started else f"no replica could write for {pulse.silence_ms} ms",
+            "the store was started anew" if lost or pulse.restarted else _silence(pulse.silence_ms),
             len(rows),
             tenant,
             extra={"action": "leases_rearmed", "tenant": str(tenant)},
@@ -121,3 +130,10 @@ class Pulses:
         now = self._clock.steady_ms()
         late_ms = now - self._pulsed_ms.get(tenant, now)
         return late_ms > max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
+
+
+def _silence(silence_ms: int) -> str:
+    """What its length says: it is measured by the store's clock, which may be set."""
+    if silence_ms < 0:
+        return f"the store's clock went back by {-silence_ms} ms"
+    return f"no replica could write for {silence_ms} ms"

@@ -14,6 +14,7 @@ from typing import Final
 from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.errors import InstanceNotExists, RegistryError
 from registry.domain.view import DEFAULT_TENANT
+from registry.episode import Actions, Episode
 from registry.usecases.discovery import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
@@ -40,12 +41,14 @@ class SelfRegistration:
         heartbeats: Heartbeats,
         advertise: str,
         version: str,
+        refusing: Episode,
     ) -> None:
         self._microservices = microservices
         self._instances = instances
         self._heartbeats = heartbeats
         self._endpoint = f"rest://{advertise}/"
         self._version = version
+        self._failing = Episode(logger, Actions("self_registration_failed", "self_registration_recovered"), refusing)
         self.service_id = ""
         self.instance_id = ""
 
@@ -75,11 +78,12 @@ class SelfRegistration:
                     await self._heartbeats.beat(DEFAULT_TENANT, self.service_id, self.instance_id)
                 else:
                     await self.register()
+                self._failing.ends("this replica is registered again")
             except InstanceNotExists:
                 self.instance_id = ""
                 pause_s = 0.0
             except RegistryError as error:
-                logger.warning("own registration: %s", error.detail, extra={"action": "self_registration_failed"})
+                self._failing.occurs("this replica cannot be registered: %s", error.detail)
                 pause_s = RETRY_S
 
     async def leave(self) -> None:

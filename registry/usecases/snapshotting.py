@@ -19,6 +19,7 @@ from registry.domain.events import encode_event
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT, Mark, take
 from registry.domain.view import RegistryView, Tenant
+from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.projection.saving import save
 from registry.store.port import Store
@@ -92,13 +93,17 @@ class Snapshotting:
         self._suspected: dict[Tenant, tuple[int, int]] = {}
         self._newest: dict[Tenant, Position] = {}
         self.stats = SnapshotStats()
+        self._failing = Episode(
+            logger, Actions("snapshot_failed", "snapshot_recovered"), projector.refusing, steady_ms=clock.steady_ms
+        )
 
     async def run(self) -> None:
         """Look after every tenant until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            for tenant in self._projector.tenants:
-                await self._look(tenant, self._retention.every_events)
+            done = [await self._look(tenant, self._retention.every_events) for tenant in self._projector.tenants]
+            if all(done):
+                self._failing.ends("snapshots are written again")
 
     async def leave(self) -> None:
         """The replica stops: write what is due, so that the next start is short, within the time of a stop."""
@@ -116,16 +121,14 @@ class Snapshotting:
         earlier = self._suspected.get(tenant)
         self._suspected[tenant] = (since_ms if earlier is None else min(since_ms, earlier[0]), until_ms)
 
-    async def _look(self, tenant: Tenant, events: int) -> None:
+    async def _look(self, tenant: Tenant, events: int) -> bool:
+        """Write what is due; False when that failed."""
         try:
             await self.write(tenant, events)
         except StoreUnavailable as error:
-            logger.warning(
-                "no snapshot of %s: %s",
-                tenant,
-                error.detail,
-                extra={"action": "snapshot_failed", "tenant": str(tenant)},
-            )
+            self._failing.occurs("no snapshot of %s: %s", tenant, error.detail, tenant=str(tenant))
+            return False
+        return True
 
     def _is_due(self, view: RegistryView, events: int) -> bool:
         if view.tenant in self.distrusted:

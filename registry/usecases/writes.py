@@ -49,6 +49,8 @@ class Writes:
         self._store = store
         self._projector = projector
         self._clock = clock
+        #: That nothing can be written.
+        self.refusing = projector.refusing
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
 

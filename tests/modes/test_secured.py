@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import ssl
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Final
@@ -12,8 +15,9 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from registry.domain.errors import StoreUnavailable
+from registry.domain.view import Tenant
 from registry.store.redis_scripts import SCRIPTS
-from registry.store.redis_store import RedisStore
+from registry.store.redis_store import RedisLimits, RedisStore
 from tests.modes.serving import assert_serves, two_replicas
 from tests.support.redis_modes import Certificates, acl_redis, tls_redis
 
@@ -27,6 +31,8 @@ ACL_LINE: Final = (
 )
 #: What the adapter says itself, besides what its scripts do.
 SPOKEN: Final = "evalsha script|load info subscribe get xrange xread role cluster|slots asking publish ping"
+#: Questions asked at once, each over a connection of its own.
+ASKING: Final = RedisLimits().asking_max
 #: The password of the line; it holds a `%`, so that a URL that is decoded twice is noticed.
 LOGIN: Final = "registry:p%2540ss"
 
@@ -49,6 +55,25 @@ def test_serves_over_tls_as_a_user_with_exactly_these_rights(server: tuple[str, 
         # Nor may anything be refused that is tried now and then.
         assert "NOPERM" not in (one.output() + other.output()).upper()
         assert "p%" not in one.output() + other.output()
+
+
+async def test_many_connections_at_once_hold_up_nobody(server: tuple[str, Certificates]) -> None:
+    """After an outage dozens are opened together. To read the certificates for each would take most of the time, on the
+    event loop."""
+    place, own = server
+    began = time.perf_counter()
+    ssl.create_default_context()
+    reading_s = time.perf_counter() - began
+    store = RedisStore(
+        f"rediss://{LOGIN}@{place}?ssl_ca_certs={own.ca}&ssl_certfile={own.client}&ssl_keyfile={own.client_key}"
+    )
+    try:
+        await store.open()
+        began = time.perf_counter()
+        await asyncio.gather(*(store.head(Tenant("many", str(number))) for number in range(ASKING)))
+        assert time.perf_counter() - began < ASKING * reading_s / 4
+    finally:
+        await store.close()
 
 
 async def test_a_server_that_nobody_vouches_for_is_not_talked_to(server: tuple[str, Certificates]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from tests.replicas.test_restart import private_redis_pid
 from tests.support.api import ids, ok
 from tests.support.fleet import fleet
-from tests.support.replica import Replica, is_running, replica
+from tests.support.replica import START_LIMIT_S, Replica, is_running, replica
 from tests.support.waiting import until_sync
 
 
@@ -96,6 +98,21 @@ def test_killed_worker_comes_back_and_nobody_is_refused(two_workers: Replica) ->
 
     until_sync(is_back, "a third worker to listen")
     assert two_workers.process.poll() is None
+
+
+def test_worker_that_ends_again_and_again_is_one_fact(two_workers: Replica) -> None:
+    """It is said when it begins, and when the worker has lived for a while, with how often it had ended."""
+    for known in (2, 3):
+        os.kill(two_workers.worker_pids()[-1], signal.SIGKILL)
+        until_sync(partial(listened, two_workers, known + 1), "another worker to listen", START_LIMIT_S)
+    until_sync(lambda: bool(two_workers.said("worker_back")), "the end of it", START_LIMIT_S)
+    (ended,), (back,) = two_workers.said("worker_ended"), two_workers.said("worker_back")
+    assert re.fullmatch(r"worker [01] ended with code -9", ended["message"])
+    assert back["times"] == 2
+
+
+def listened(one: Replica, number: int) -> bool:
+    return len(one.worker_pids()) == number
 
 
 def test_workers_end_when_their_parent_is_killed(two_workers: Replica) -> None:

@@ -7,6 +7,7 @@ the leases; and once for a moment.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -400,6 +401,19 @@ def test_everything_works_soon_after_the_return(outage: Outage) -> None:
     remembered = outage.registry.said("beats_remembered")
     assert remembered
     assert len(delivered) == len(remembered)
+
+
+def test_an_outage_is_one_fact_of_which_the_log_has_two_lines(outage: Outage) -> None:
+    """That it has begun and why, and for how long it lasted - and two of the heartbeats. Not one for each attempt."""
+    away, back = outage.registry.said("store_away"), outage.registry.said("store_back")
+    assert (len(away), len(back)) == (1, 1)
+    assert "Redis did not answer" in away[0]["message"]
+    assert re.fullmatch(r"Redis is back after [\d.]+ s; counted \d+ times", back[0]["message"])
+    lasted_s = outage.returned - outage.began
+    assert lasted_s - 1 < back[0]["lasted_s"] < lasted_s + WRITE_FAILS_WITHIN_S
+    expected = {"store_away", "store_back", "beats_remembered", "beats_delivered", "leases_rearmed"}
+    others = [r for r in outage.registry.log() if r["level"] != "info" and r.get("action") not in expected]
+    assert others == []
 
 
 # -- for a moment ------------------------------------------------------------------------------------------------------
