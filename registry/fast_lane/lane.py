@@ -16,11 +16,11 @@ from registry.domain.errors import RegistryError
 from registry.domain.view import InstanceRow, Tenant
 from registry.fast_lane.heads import SEGMENT_MAX_BYTES, Head
 from registry.fast_lane.hot import Hot, Taken
-from registry.http_api.call import INSTANCE_BODY_MAX_BYTES, takes_gzip
+from registry.http_api.call import takes_gzip
 from registry.http_api.protocol import RegistryProtocol
 from registry.http_api.reply import Reply
 
-#: Bytes of a body that the lane collects; a larger one goes on by the other way.
+#: Bytes of a body that the lane collects; a larger one goes on by the other way. No setting allows less.
 BODY_MAX_BYTES: Final = 256 * 1024
 
 #: Headers that the hot answers take into account.
@@ -229,8 +229,6 @@ class FastLane(RegistryProtocol):
     # -- what takes a while --------------------------------------------------------------------------------------------
 
     def _register(self, taken: Taken, body: bytes) -> bool:
-        if len(body) > INSTANCE_BODY_MAX_BYTES:
-            return False
         owed = self.cycle = self._active = _Owed(self, taken.tenant)  # type: ignore[assignment]  # see _beat
         self._answer_later(owed, self.hot.register(taken, body, self.client[0] if self.client else ""))
         return True

@@ -9,6 +9,7 @@ from typing import Final
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.http_api import reply
+from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
 from registry.http_api.memo import Memo
 from registry.http_api.queries import BatchQueries
@@ -50,6 +51,7 @@ class Api:
     figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
+    body_max_bytes: int = BODY_MAX_BYTES
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))

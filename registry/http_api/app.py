@@ -120,7 +120,7 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
     headers: tuple[reply.Header, ...] = ()
     call: Call | None = None
     try:
-        call = Call(scope, receive, path)
+        call = Call(scope, receive, path, api.body_max_bytes)
         wanted = call.wanted_position
         if wanted is not None:
             await api.discovery.await_position(call.tenant, wanted)

@@ -23,8 +23,6 @@ TENANT_NAME_MAX: Final = 256
 #: Tenants whose names are not decoded anew for each request.
 TENANTS_REMEMBERED: Final = 4096
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
-INSTANCE_BODY_MAX_BYTES: Final = 5120
-PROPERTIES_BODY_MAX_BYTES: Final = 3072
 TRUE: Final = ("1", "true")
 FALSE: Final = ("", "0", "false")
 
@@ -38,9 +36,10 @@ _GZIP_REFUSED = re.compile(rb"gzip *; *q=0(?:\.0*)? *(?:,|\Z)")
 class Call:
     """One request. Everything is read lazily and complains as `InvalidParams` with the place of the bad value."""
 
-    __slots__ = ("_headers", "_query", "_receive", "path", "scope", "tenant")
+    __slots__ = ("_body_max", "_headers", "_query", "_receive", "path", "scope", "tenant")
 
-    def __init__(self, scope: Scope, receive: Receive, path: Mapping[str, str]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, path: Mapping[str, str], body_max: int = BODY_MAX_BYTES) -> None:
+        self._body_max = body_max
         self.scope = scope
         self.path = path
         self._receive = receive
@@ -129,8 +128,8 @@ class Call:
 
     # -- body ----------------------------------------------------------------------------------------------------------
 
-    async def body(self, most: int = BODY_MAX_BYTES) -> bytes:
-        """The whole body, at most `most` bytes."""
+    async def body(self) -> bytes:
+        """The whole body."""
         chunks: list[bytes] = []
         size = 0
         more = True
@@ -140,14 +139,16 @@ class Call:
                 raise ClientGone
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > most:
-                raise InvalidParams(f"the body is larger than {most} bytes - at `$`")
+            if size > self._body_max:
+                raise InvalidParams(
+                    f"the body is larger than {self._body_max} bytes (REGISTRY_BODY_MAX_BYTES) - at `$`"
+                )
             chunks.append(chunk)
             more = message.get("more_body", False)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def decode(self, type_: type[T], most: int = BODY_MAX_BYTES) -> T:
-        return bodies.decode(await self.body(most), type_)
+    async def decode(self, type_: type[T]) -> T:
+        return bodies.decode(await self.body(), type_)
 
 
 @lru_cache(maxsize=TENANTS_REMEMBERED)
