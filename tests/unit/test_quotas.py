@@ -15,6 +15,7 @@ from registry.domain.events import (
     InstanceRegistered,
     SchemasReplaced,
     ServiceRegistered,
+    ServiceUnregistered,
     TagsReplaced,
 )
 from registry.domain.quotas import Quotas
@@ -114,3 +115,12 @@ def test_lowest_limit_of_bodies_is_what_the_fast_lane_collects() -> None:
     assert read_settings({"REGISTRY_BODY_MAX_BYTES": str(least)}).body_max_bytes == least
     with pytest.raises(BadSetting):
         read_settings({"REGISTRY_BODY_MAX_BYTES": str(least - 1)})
+
+
+def test_nothing_that_was_removed_weighs_any_more() -> None:
+    """Else a tenant would be full for ever."""
+    view = service_with(instance("s1", "i1"), instance("s1", "i2"))
+    append(view, service_registered(microservice("s2", "till")))
+    append(view, DependenciesAdded(consumer_id="s2", providers=[("", "shop", "cart")], **stamp()._asdict()))
+    append(view, ServiceUnregistered(service_id="s1", force=True, **stamp()._asdict()))
+    assert view.held_bytes == weight.of_service(view.services["s2"])
