@@ -88,6 +88,14 @@ class Quotas:
 
     def check_instance(self, view: RegistryView, row: ServiceRow, before: Instance | None, after: Instance) -> None:
         """An instance of the service `row`, new or changed."""
+        wanted = weight.of_instance(after)
+        if (
+            view.instance_count < self.instances
+            and len(after.endpoints) <= self.endpoints
+            and wanted <= self.instance_bytes
+            and view.held_bytes + wanted <= self.tenant_bytes
+        ):
+            return  # as nearly always, and at little cost: registrations are many
         if _is_own(view.tenant, row.group.key):
             return
         if before is None:
@@ -95,7 +103,7 @@ class Quotas:
             _refuse_beyond("instance", used, used + 1, self.instances, "QUOTA_INSTANCE")
         endpoints = len(before.endpoints) if before is not None else 0
         _refuse_beyond("endpoint", endpoints, len(after.endpoints), self.endpoints, "QUOTA_ENDPOINT")
-        used, wanted = (weight.of_instance(before) if before is not None else 0), weight.of_instance(after)
+        used = weight.of_instance(before) if before is not None else 0
         if wanted > self.instance_bytes and wanted > used:
             helps = "register less, or raise REGISTRY_INSTANCE_MAX_BYTES"
             raise LimitExceeded(

@@ -26,7 +26,9 @@ def of_text(text: str) -> int:
 
 def of_instance(instance: Instance) -> int:
     """Bytes of the instance as JSON, without what the registry adds: version and timestamps."""
-    return len(encode_instance(structs.replace(instance, version="", timestamp="", mod_timestamp="")))
+    if instance.timestamp:
+        instance = structs.replace(instance, version="", timestamp="", mod_timestamp="")
+    return len(encode_instance(instance))
 
 
 def of_record(service: Microservice, tags: Mapping[str, str]) -> int:
