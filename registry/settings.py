@@ -15,8 +15,7 @@ PREFIX: Final = "REGISTRY_"
 
 
 SWITCH: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
-
-
+#: The usual ones.
 QUOTAS: Final = Quotas()
 
 
