@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from registry import __version__
 from registry.clock import Clock
-from registry.domain.decide import Quotas
+from registry.domain.quotas import Quotas
 from registry.figures import figures
 from registry.http_api.api import Api
 from registry.http_api.door import Door
@@ -117,6 +117,14 @@ def quotas(settings: Settings) -> Quotas:
         instances=settings.quota_instance,
         schemas=settings.quota_schema,
         tags=settings.quota_tag,
+        policies=settings.quota_policy,
+        endpoints=settings.quota_endpoint,
+        dependencies=settings.quota_dependency,
+        instance_bytes=settings.instance_max_bytes,
+        service_bytes=settings.quota_service_bytes,
+        schema_bytes=settings.quota_schema_bytes,
+        policy_bytes=settings.quota_policy_bytes,
+        tenant_bytes=settings.quota_tenant_bytes,
     )
 
 
@@ -158,8 +166,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     snapshotting = Snapshotting(store, projector, clock, retention)
     agreement = Agreement(store, projector, snapshotting, clock)
     registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__, projector.refusing)
+    discovery = Discovery(projector, shared, writes.quotas)
     api = Api(
-        Discovery(projector, shared),
+        discovery,
         heartbeats,
         instances,
         microservices,
@@ -176,8 +185,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
             lambda tenant: (projector.view(tenant).position, projector.newest_event(tenant)),
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
-        lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching),
+        lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),
         lambda: replica.not_ready(),
+        settings.body_max_bytes,
         settings.answer_max_bytes,
     )
     door = Door(api)

@@ -8,6 +8,7 @@ from registry.http_api.figure import Figure
 from registry.logconfig import lines_dropped
 from registry.projection.projector import Projector
 from registry.usecases.agreement import Agreement
+from registry.usecases.discovery import Discovery
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.pulses import Pulses
@@ -23,6 +24,7 @@ def figures(
     snapshotting: Snapshotting,
     agreement: Agreement,
     watching: Watching,
+    discovery: Discovery,
 ) -> Sequence[Figure]:
     """All of them, as of now. Names are without the prefix `registry_`."""
     log, views = projector.stats(), [projector.view(tenant) for tenant in projector.tenants]
@@ -31,6 +33,10 @@ def figures(
         Figure("tenants", "Tenants that this replica follows.", log.tenants),
         Figure("services", "Service versions in its views.", sum(len(view.services) for view in views)),
         Figure("instances", "Instances in its views.", sum(view.instance_count for view in views)),
+        Figure(
+            "held_bytes", "Bytes that its views hold, as quotas count them.", sum(view.held_bytes for view in views)
+        ),
+        Figure("dependencies_left_out_total", "Not recorded by finds: a quota was full.", discovery.left_out, True),
         Figure("watchers", "Websockets of consumers.", watching.count),
         Figure("store_silent_seconds", "Since the store last answered the reader of the log.", log.silent_s),
         Figure("events_applied_total", "Events applied to the views.", log.applied, True),

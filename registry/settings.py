@@ -8,16 +8,23 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from registry.domain.quotas import KIB, MIB, Quotas
 from registry.store.address import BadAddress, parse_address
 
 PREFIX: Final = "REGISTRY_"
 
 
 SWITCH: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+#: The usual ones.
+QUOTAS: Final = Quotas()
 
 
 class BadSetting(Exception):
     """A setting cannot be used; the message names it and says what it may be."""
+
+
+def _quota(default: int, variable: str, unit: str, help: str) -> Any:
+    return field(default=default, metadata={"unit": unit, "help": help, "min": 1, "max": 10**12, "variable": variable})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,40 +165,32 @@ class Settings:
         default=10,
         metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},
     )
-    quota_service: int = field(
-        default=50_000,
-        metadata={
-            "unit": "services",
-            "help": "service versions of one tenant",
-            "min": 1,
-            "max": 10**9,
-            "variable": "QUOTA_SERVICE",
-        },
+    body_max_bytes: int = field(
+        default=2 * MIB,
+        # The fast lane collects as much as the least by itself.
+        metadata={"unit": "bytes", "help": "body of one request", "min": 256 * KIB, "max": 1024 * MIB},
     )
-    quota_instance: int = field(
-        default=150_000,
-        metadata={
-            "unit": "instances",
-            "help": "instances of one tenant",
-            "min": 1,
-            "max": 10**9,
-            "variable": "QUOTA_INSTANCE",
-        },
+    instance_max_bytes: int = field(
+        default=QUOTAS.instance_bytes,
+        metadata={"unit": "bytes", "help": "one instance as JSON, however it comes", "min": 1000, "max": 1024 * MIB},
     )
-    quota_schema: int = field(
-        default=100,
-        metadata={
-            "unit": "schemas",
-            "help": "schemas of one service",
-            "min": 1,
-            "max": 10**6,
-            "variable": "QUOTA_SCHEMA",
-        },
+    quota_service: int = _quota(QUOTAS.services, "QUOTA_SERVICE", "services", "service versions of one tenant")
+    quota_service_bytes: int = _quota(
+        QUOTAS.service_bytes, "QUOTA_SERVICE_BYTES", "bytes", "one service with its tags, without schemas"
     )
-    quota_tag: int = field(
-        default=100,
-        metadata={"unit": "tags", "help": "tags of one service", "min": 1, "max": 10**6, "variable": "QUOTA_TAG"},
+    quota_instance: int = _quota(QUOTAS.instances, "QUOTA_INSTANCE", "instances", "instances of one tenant")
+    quota_endpoint: int = _quota(QUOTAS.endpoints, "QUOTA_ENDPOINT", "endpoints", "endpoints of one instance")
+    quota_schema: int = _quota(QUOTAS.schemas, "QUOTA_SCHEMA", "schemas", "schemas of one service")
+    quota_schema_bytes: int = _quota(QUOTAS.schema_bytes, "QUOTA_SCHEMA_BYTES", "bytes", "all schemas of one service")
+    quota_tag: int = _quota(QUOTAS.tags, "QUOTA_TAG", "tags", "tags of one service")
+    quota_dependency: int = _quota(
+        QUOTAS.dependencies, "QUOTA_DEPENDENCY", "names", "microservice names that one consumer has found"
     )
+    quota_policy: int = _quota(QUOTAS.policies, "QUOTA_POLICY", "policies", "traffic policies of one tenant")
+    quota_policy_bytes: int = _quota(
+        QUOTAS.policy_bytes, "QUOTA_POLICY_BYTES", "bytes", "all traffic policies of one tenant"
+    )
+    quota_tenant_bytes: int = _quota(QUOTAS.tenant_bytes, "QUOTA_TENANT_BYTES", "bytes", "everything of one tenant")
     shared_services: str = field(
         default="",
         metadata={

@@ -22,7 +22,6 @@ from registry.domain.errors import (
     DeployedInstance,
     InstanceNotExists,
     InvalidParams,
-    NotEnoughQuota,
     ServiceAlreadyExists,
     ServiceNotExists,
 )
@@ -37,6 +36,7 @@ from registry.domain.events import (
 )
 from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import STATUSES, Instance, decode_instance
+from registry.domain.quotas import Quotas
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow, Tenant
 
 
@@ -54,24 +54,6 @@ class Known:
     """Nothing is to be appended: the client is answered with what is there."""
 
     id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """How much a tenant may hold, and a service. A setting, so it is checked before appending and never in the fold."""
-
-    services: int = 50_000
-    instances: int = 150_000
-    schemas: int = 100
-    tags: int = 100
-
-
-def quota_or_refuse(what: str, used: int, limit: int, variable: str) -> None:
-    """Refuse one more; say which quota, how much of it is used, and what helps (D11: never for what exists)."""
-    if used >= limit:
-        raise NotEnoughQuota(
-            f"{what} quota: {used} of {limit} in use; unregister what is not needed, or raise {variable}"
-        )
 
 
 def service_or_refuse(view: RegistryView, service_id: str) -> ServiceRow:
@@ -113,11 +95,7 @@ def register_service(
         service = structs.replace(service, service_id=generated_service_id(view.tenant, *key))
     elif service.service_id in view.services:
         raise ServiceAlreadyExists(f"service id {service.service_id} belongs to another microservice")
-    quota_or_refuse("service", len(view.services), quotas.services, "QUOTA_SERVICE")
-    declared = len(service.schemas)
-    if declared > quotas.schemas:
-        limit = f"a service has at most {quotas.schemas} (QUOTA_SCHEMA)"
-        raise InvalidParams(f"{declared} schemas; {limit} - at `$.service.schemas`")
+    quotas.check_new_service(view, service)
     return ServiceRegistered(service=service, chosen=chosen, **stamp._asdict())
 
 
@@ -137,12 +115,13 @@ def unregister_service(
 
 
 def set_service_properties(
-    view: RegistryView, service_id: str, properties: dict[str, str | None] | None, stamp: Stamp
+    view: RegistryView, service_id: str, properties: dict[str, str | None] | None, quotas: Quotas, stamp: Stamp
 ) -> ServicePropertiesSet | Known:
     row = service_or_refuse(view, service_id)
     canonical = to_properties(properties)
     if row.service.properties == canonical:
         return Known(service_id)
+    quotas.check_record(view, row, structs.replace(row.service, properties=canonical), row.tags)
     return ServicePropertiesSet(service_id=service_id, properties=canonical, **stamp._asdict())
 
 
@@ -160,12 +139,12 @@ def register_instance(
     content = body.to_instance()
     chosen = bool(body.instance_id)
     instance_id = body.instance_id or row.by_endpoints.get(endpoints_key(content.endpoints), ("",))[0]
-    before = row.instances.get(instance_id)
+    held = row.instances.get(instance_id)
+    before = decode_instance(held.body) if held is not None else None
     content = structs.replace(content, instance_id=instance_id or new_id, service_id=service_id)
-    if before is not None and _same_content(decode_instance(before.body), content):
+    if before is not None and _same_content(before, content):
         return Known(instance_id)
-    if before is None:
-        quota_or_refuse("instance", view.instance_count, quotas.instances, "QUOTA_INSTANCE")
+    quotas.check_instance(view, row, before, content)
     return InstanceRegistered(instance=content, chosen=chosen, **stamp._asdict())
 
 
@@ -191,12 +170,19 @@ def set_instance_status(
 
 
 def set_instance_properties(
-    view: RegistryView, service_id: str, instance_id: str, properties: dict[str, str | None] | None, stamp: Stamp
+    view: RegistryView,
+    service_id: str,
+    instance_id: str,
+    properties: dict[str, str | None] | None,
+    quotas: Quotas,
+    stamp: Stamp,
 ) -> InstancePropertiesSet | Known:
     row = instance_or_refuse(view, service_id, instance_id)
-    canonical = to_properties(properties)
-    if decode_instance(row.body).properties == canonical:
+    canonical, before = to_properties(properties), decode_instance(row.body)
+    if before.properties == canonical:
         return Known(instance_id)
+    after = structs.replace(before, properties=canonical)
+    quotas.check_instance(view, view.services[service_id], before, after)
     return InstancePropertiesSet(
         service_id=service_id, instance_id=instance_id, properties=canonical, **stamp._asdict()
     )

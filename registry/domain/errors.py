@@ -35,6 +35,13 @@ class InvalidParams(RegistryError):
     message = "Invalid parameter(s)"
 
 
+class LimitExceeded(RegistryError):
+    """What would be stored is larger than a limit. Unlike bad input it depends on the view: what is there may stay."""
+
+    code = 400001
+    message = "Invalid parameter(s)"
+
+
 class Unhealthy(RegistryError):
     code = 400002
     message = "Server is unhealthy"

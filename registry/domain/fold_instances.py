@@ -90,6 +90,7 @@ def remove_instance(view: RegistryView, service_id: str, instance_id: str) -> Ou
     if row is None or before is None:
         return _no_instance(service_id, instance_id)
     view.instance_count -= 1
+    view.held_bytes -= len(before.body)
     _forget_endpoints(row, before)
     row.drop_answers()
     return Outcome(instance_id, (Change(DELETE, row.service, before),))
@@ -115,6 +116,7 @@ def _instance_row(content: Instance, key: bytes, registered: str) -> InstanceRow
 def _put_instance(view: RegistryView, row: ServiceRow, after: InstanceRow) -> None:
     before = row.instances.get(after.instance_id)
     row.instances[after.instance_id] = after
+    view.held_bytes += len(after.body) - (len(before.body) if before is not None else 0)
     if before is None:
         view.instance_count += 1
     if before is None or before.endpoints_key != after.endpoints_key:

@@ -9,6 +9,7 @@ from typing import Final
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.http_api import reply
+from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
 from registry.http_api.memo import Memo
 from registry.http_api.observer import Observer
@@ -51,7 +52,8 @@ class Api:
     figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
-    #: Bytes of the largest answer.
+    #: Bytes of the largest body of a request, and of the largest answer.
+    body_max_bytes: int = BODY_MAX_BYTES
     answer_max_bytes: int = 16 * 1024 * 1024
     observer: Observer = field(default_factory=Observer)
     compressor: Compressor = field(default_factory=Compressor)

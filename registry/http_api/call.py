@@ -23,8 +23,6 @@ TENANT_NAME_MAX: Final = 256
 #: Tenants whose names are not decoded anew for each request.
 TENANTS_REMEMBERED: Final = 4096
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
-INSTANCE_BODY_MAX_BYTES: Final = 5120
-PROPERTIES_BODY_MAX_BYTES: Final = 3072
 TRUE: Final = ("1", "true")
 FALSE: Final = ("", "0", "false")
 
@@ -44,9 +42,10 @@ class Call:
         actor: the client's address.
         receive: brings the body, as ASGI messages.
         tenant: whose data it is about; None: as the headers and the path say.
+        body_max: bytes of the largest body.
     """
 
-    __slots__ = ("_headers", "_query", "_receive", "actor", "path", "query_string", "tenant")
+    __slots__ = ("_body_max", "_headers", "_query", "_receive", "actor", "path", "query_string", "tenant")
 
     def __init__(
         self,
@@ -56,7 +55,9 @@ class Call:
         actor: str,
         receive: Receive,
         tenant: Tenant | None = None,
+        body_max: int = BODY_MAX_BYTES,
     ) -> None:
+        self._body_max = body_max
         self.path = path
         self.query_string = query_string
         self._headers = headers
@@ -66,7 +67,7 @@ class Call:
         self.tenant = tenant or self._read_tenant()
 
     @classmethod
-    def of_scope(cls, scope: Scope, path: Mapping[str, str], receive: Receive) -> Call:
+    def of_scope(cls, scope: Scope, path: Mapping[str, str], receive: Receive, body_max: int) -> Call:
         """The call that an ASGI scope holds. Raises InvalidParams."""
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
@@ -74,7 +75,8 @@ class Call:
                 raise InvalidParams(f"header {name.decode('latin-1')} is given twice")
             headers[name] = value
         client = scope.get("client")
-        return cls(path, scope["query_string"], headers, str(client[0]) if client else "", receive)
+        actor = str(client[0]) if client else ""
+        return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max)
 
     # -- headers -------------------------------------------------------------------------------------------------------
 
@@ -143,8 +145,8 @@ class Call:
 
     # -- body ----------------------------------------------------------------------------------------------------------
 
-    async def body(self, most: int = BODY_MAX_BYTES) -> bytes:
-        """The whole body, at most `most` bytes."""
+    async def body(self) -> bytes:
+        """The whole body."""
         chunks: list[bytes] = []
         size = 0
         more = True
@@ -154,14 +156,16 @@ class Call:
                 raise ClientGone
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > most:
-                raise InvalidParams(f"the body is larger than {most} bytes - at `$`")
+            if size > self._body_max:
+                raise InvalidParams(
+                    f"the body is larger than {self._body_max} bytes (REGISTRY_BODY_MAX_BYTES) - at `$`"
+                )
             chunks.append(chunk)
             more = message.get("more_body", False)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def decode(self, type_: type[T], most: int = BODY_MAX_BYTES) -> T:
-        return bodies.decode(await self.body(most), type_)
+    async def decode(self, type_: type[T]) -> T:
+        return bodies.decode(await self.body(), type_)
 
 
 @lru_cache(maxsize=TENANTS_REMEMBERED)

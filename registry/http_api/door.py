@@ -52,7 +52,7 @@ class Door:
             allow = sorted({*operations, *(("HEAD",) if "GET" in operations else ())})
             return reply.text(405, "Method Not Allowed\n", (b"Allow", ", ".join(allow).encode()))
         try:
-            call = Call.of_scope(scope, path, receive)
+            call = Call.of_scope(scope, path, receive, self._api.body_max_bytes)
         except RegistryError as error:
             return reply.error(error)
         try:
@@ -69,7 +69,7 @@ class Door:
             await _refuse_socket(send, found if isinstance(found, Reply) else _NOT_FOUND)
             return
         try:
-            call = Call.of_scope(scope, found[1], receive)
+            call = Call.of_scope(scope, found[1], receive, self._api.body_max_bytes)
         except RegistryError as error:
             await _refuse_socket(send, reply.error(error))
             return

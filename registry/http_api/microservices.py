@@ -11,7 +11,7 @@ from registry.domain.errors import InvalidParams, RegistryError
 from registry.domain.version import parse_rule
 from registry.http_api import reply
 from registry.http_api.api import Api
-from registry.http_api.call import PROPERTIES_BODY_MAX_BYTES, Call
+from registry.http_api.call import Call
 from registry.http_api.queries import check_provider
 from registry.http_api.reply import Reply
 
@@ -98,7 +98,7 @@ async def _schema_exists(api: Api, call: Call) -> Reply:
 
 async def set_properties(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/properties`: replaces them all."""
-    command = await call.decode(SetProperties, PROPERTIES_BODY_MAX_BYTES)
+    command = await call.decode(SetProperties)
     await api.microservices.set_properties(call.tenant, call.service_id, command.properties, call.actor)
     return reply.empty(api.position(call.tenant))
 

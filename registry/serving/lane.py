@@ -243,7 +243,7 @@ class Lane:
             owed.connection.run(self._answer_by_door(owed, request))
 
     async def _answer_by_door(self, owed: Owed, request: Request) -> None:
-        operation, call = _call(request, owed.connection.client_address)
+        operation, call = _call(request, owed.connection.client_address, self._api.body_max_bytes)
         answer = await self._door.answer(operation, call)
         owed.settle(responses.render(answer, owed.connection.lines))
 
@@ -257,7 +257,7 @@ def _owe_changed(
     return True
 
 
-def _call(request: Request, client_address: str) -> tuple[Operation, Call]:
+def _call(request: Request, client_address: str, body_max: int) -> tuple[Operation, Call]:
     """What the door is to answer, with all that has been understood."""
     hot, head = request.hot, request.head
     path: dict[str, str] = {}
@@ -278,7 +278,7 @@ def _call(request: Request, client_address: str) -> tuple[Operation, Call]:
         return {"type": "http.request", "body": request.body, "more_body": False}
 
     query = request.target.partition(b"?")[2]
-    return operation, Call(path, query, headers, client_address, receive, hot.tenant)
+    return operation, Call(path, query, headers, client_address, receive, hot.tenant, body_max)
 
 
 def _size(request: bytes, find: Find) -> int:

@@ -20,15 +20,16 @@ from registry.domain.errors import InvalidParams, PositionNotReached, RegistryEr
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery
 from registry.domain.model import Schema
 from registry.domain.position import Position
+from registry.domain.quotas import Quotas
 from registry.domain.version import VersionRule
-from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, InstanceRow, RegistryView, Tenant
+from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, Answer, GroupKey, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.usecases.grouping import Group, Waiter
 
 #: The registry's own microservice.
-OWN_APP_ID: Final = "default"
-OWN_SERVICE_NAME: Final = "SERVICECENTER"
-OWN_ENVIRONMENT: Final = "production"
+OWN_ENVIRONMENT: Final = OWN_GROUP[0]
+OWN_APP_ID: Final = OWN_GROUP[1]
+OWN_SERVICE_NAME: Final = OWN_GROUP[2]
 #: Seconds a request waits for the position that it asks for.
 POSITION_TIMEOUT_S: Final = 5.0
 #: Seconds that a read waits for the log's tail.
@@ -44,8 +45,16 @@ A = TypeVar("A")
 class Discovery:
     """Reads. The methods ending in `_now` never wait: None means that the caller has to catch up first."""
 
-    def __init__(self, projector: Projector, shared: frozenset[str] = frozenset({OWN_SERVICE_NAME})) -> None:
+    def __init__(
+        self,
+        projector: Projector,
+        shared: frozenset[str] = frozenset({OWN_SERVICE_NAME}),
+        quotas: Quotas | None = None,
+    ) -> None:
         self._projector = projector
+        self._quotas = quotas or Quotas()
+        #: Dependencies that finds did not record because a quota was full.
+        self.left_out = 0
         #: Names in app `default` of the default tenant that consumers of every tenant and environment find.
         self.shared = shared
         #: Who waits for the views of tenants to be current.
@@ -84,13 +93,21 @@ class Discovery:
         return self._projector.view(tenant), query
 
     def unrecorded(self, tenant: Tenant, queries: Sequence[FindQuery]) -> list[GroupKey]:
-        """What these finds of one consumer's have answered and its dependencies do not hold yet."""
+        """What these finds of one consumer's have answered and its dependencies do not hold yet, but can.
+
+        What is over a quota is left out here, so that the next find does not try to record it again.
+        """
         if not queries or not queries[0].consumer_id:
             return []
         view = self._projector.view(tenant)
         if queries[0].consumer_id not in view.services:
             return []
-        return [key for query in queries if not self._is_shared(query) for key in domain_find.unrecorded(view, query)]
+        keys = [key for query in queries if not self._is_shared(query) for key in domain_find.unrecorded(view, query)]
+        if not keys:
+            return []
+        found = self._quotas.recordable(view, queries[0].consumer_id, keys)
+        self.left_out += len(set(keys)) - len(found)
+        return found
 
     def _is_shared(self, query: FindQuery | InstanceQuery) -> bool:
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared

@@ -90,7 +90,7 @@ class Instances:
         event = await self._writes.decide(
             tenant,
             lambda view: decide.set_instance_properties(
-                view, service_id, instance_id, properties, self._writes.stamp(actor)
+                view, service_id, instance_id, properties, self._writes.quotas, self._writes.stamp(actor)
             ),
         )
         if not isinstance(event, Known):

@@ -39,7 +39,9 @@ class Microservices:
     ) -> None:
         event = await self._writes.decide(
             tenant,
-            lambda view: decide.set_service_properties(view, service_id, properties, self._writes.stamp(actor)),
+            lambda view: decide.set_service_properties(
+                view, service_id, properties, self._writes.quotas, self._writes.stamp(actor)
+            ),
         )
         if not isinstance(event, Known):
             await self._writes.commit(tenant, event)

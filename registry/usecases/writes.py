@@ -12,11 +12,12 @@ from itertools import count
 from typing import Final, NamedTuple, TypeVar
 
 from registry.clock import Clock
-from registry.domain.decide import Known, Quotas, Stamp
+from registry.domain.decide import Known, Stamp
 from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.events import Event, encode_event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
+from registry.domain.quotas import Quotas
 from registry.domain.view import InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write

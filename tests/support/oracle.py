@@ -375,6 +375,19 @@ def assert_same(view: RegistryView, oracle: Oracle) -> None:
     } == oracle.schemas
     assert {id: wire(policy) for id, policy in view.policies.items()} == oracle.policies
     _assert_indexes(view, oracle)
+    assert_weights(view)
+
+
+def assert_weights(view: RegistryView) -> None:
+    """The sums of bytes that the fold keeps are those of what is there."""
+    policies = sum(len(msgspec.msgpack.encode(policy)) for policy in view.policies.values())
+    held = policies + sum(len(text.encode()) for keys in view.providers.values() for key in keys for text in key)
+    for row in view.services.values():
+        schemas = sum(len((s.schema_id + s.summary + s.schema).encode()) for s in row.schemas.values())
+        assert row.schema_bytes == schemas
+        held += schemas + len(row.body) + sum(len(instance.body) for instance in row.instances.values())
+        held += sum(len(f'"{key}":"{value}",'.encode()) for key, value in row.tags.items())
+    assert (view.policy_bytes, view.held_bytes) == (policies, held)
 
 
 def _assert_indexes(view: RegistryView, oracle: Oracle) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from registry.domain import decide
 from registry.domain.commands import HealthCheckBody, InstanceBody, MicroserviceBody, to_properties
-from registry.domain.decide import Known, Quotas, generated_service_id
+from registry.domain.decide import Known, generated_service_id
 from registry.domain.errors import (
     DeployedInstance,
     InstanceNotExists,
@@ -23,6 +23,7 @@ from registry.domain.events import InstanceExpired, InstanceRegistered, Instance
 from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import HealthCheck
 from registry.domain.outcome import Outcome
+from registry.domain.quotas import Quotas
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from tests.support.builders import (
     AT_MS,
@@ -289,7 +290,7 @@ def test_writes_about_an_unknown_instance_or_service_are_refused_alike() -> None
         with pytest.raises(InstanceNotExists):
             decide.set_instance_status(view, service_id, "i9", "UP", stamp())
         with pytest.raises(InstanceNotExists):
-            decide.set_instance_properties(view, service_id, "i9", {}, stamp())
+            decide.set_instance_properties(view, service_id, "i9", {}, Quotas(), stamp())
         with pytest.raises(InstanceNotExists):
             decide.unregister_instance(view, service_id, "i9", stamp())
 
