@@ -19,20 +19,20 @@ from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Store
 from registry.store.redis_store import RedisLimits, RedisStore
-from registry.usecases.agreement import Agreement
+from registry.upkeep.agreement import Agreement
+from registry.upkeep.expiry import Expiry
+from registry.upkeep.protection import MassLapse, Protection
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.self_registration import SelfRegistration
+from registry.upkeep.snapshotting import Retention, Snapshotting
 from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, Alarms
 from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
 from registry.usecases.durable import Durable
-from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
-from registry.usecases.protection import MassLapse, Protection
-from registry.usecases.pulses import Pulses
 from registry.usecases.removals import Removals
-from registry.usecases.self_registration import SelfRegistration
-from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.watching import Watching
 from registry.usecases.writes import Writes
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from registry.http_api.figure import Figure
 from registry.logconfig import lines_dropped
 from registry.projection.projector import Projector
-from registry.usecases.agreement import Agreement
+from registry.upkeep.agreement import Agreement
+from registry.upkeep.expiry import Expiry
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.snapshotting import Snapshotting
 from registry.usecases.discovery import Discovery
-from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats
-from registry.usecases.pulses import Pulses
-from registry.usecases.snapshotting import Snapshotting
 from registry.usecases.watching import Watching
 
 

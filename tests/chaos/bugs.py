@@ -18,9 +18,9 @@ from registry.projection import mending
 from registry.projection.restoring import Restored, restore
 from registry.store.port import Lease, Store
 from registry.store.redis_store import RedisStore
-from registry.usecases import pulses
+from registry.upkeep import pulses
+from registry.upkeep.expiry import Expiry
 from registry.usecases.discovery import Discovery
-from registry.usecases.expiry import Expiry
 from registry.usecases.instances import Instances
 from registry.usecases.watching import Watcher, Watching
 

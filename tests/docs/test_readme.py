@@ -50,7 +50,9 @@ def test_every_decision_that_the_readme_points_to_exists() -> None:
     paths = list(re.findall(r"`((?:registry|benchmarks|scripts)/[^`\s]*)`", README))
     paths += [
         f"registry/{path}"
-        for path in re.findall(r"`((?:domain|store|projection|usecases|http_api|running)/[^`]+)`", README)
+        for path in re.findall(
+            r"`((?:domain|store|projection|usecases|upkeep|http_api|serving|running)/[^`]+)`", README
+        )
     ]
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -47,7 +47,7 @@ sys.exit(cli.main())
 BROKEN = """
 import asyncio, sys
 from registry import cli
-from registry.usecases.pulses import Pulses
+from registry.upkeep.pulses import Pulses
 async def run(self):
     await asyncio.sleep(0.1)
     raise ZeroDivisionError("planted")

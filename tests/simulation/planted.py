@@ -95,7 +95,7 @@ def no_sweep() -> Patch:
     async def sweep(self: Any) -> None:
         return None
 
-    return patch("registry.usecases.expiry.Expiry.sweep", sweep)
+    return patch("registry.upkeep.expiry.Expiry.sweep", sweep)
 
 
 def no_rearming() -> Patch:
@@ -104,7 +104,7 @@ def no_rearming() -> Patch:
     async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
         return await store.rearm(tenant, ())
 
-    return patch("registry.usecases.pulses.rearm", rearm)
+    return patch("registry.upkeep.pulses.rearm", rearm)
 
 
 # -- writes ------------------------------------------------------------------------------------------------------------

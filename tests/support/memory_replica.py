@@ -16,15 +16,15 @@ from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Lease, Write
-from registry.usecases.agreement import Agreement
-from registry.usecases.expiry import Expiry
+from registry.upkeep.agreement import Agreement
+from registry.upkeep.expiry import Expiry
+from registry.upkeep.protection import MassLapse, Protection
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.snapshotting import Retention, Snapshotting
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
-from registry.usecases.protection import MassLapse, Protection
-from registry.usecases.pulses import Pulses
-from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.writes import Writes
 
 R = TypeVar("R")

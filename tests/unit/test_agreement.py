@@ -12,9 +12,9 @@ from registry.domain.events import Event
 from registry.domain.view import DEFAULT_TENANT
 from registry.projection.restoring import LogDamaged, restore
 from registry.store.memory_store import MemoryServer
-from registry.usecases import agreement
-from registry.usecases.agreement import HEAL_FROM_MS
-from registry.usecases.snapshotting import HOLD_MS, Retention
+from registry.upkeep import agreement
+from registry.upkeep.agreement import HEAL_FROM_MS
+from registry.upkeep.snapshotting import HOLD_MS, Retention
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, append, digests, empty, restamped
 from tests.support.memory_replica import virtual_ms as now_ms

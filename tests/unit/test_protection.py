@@ -18,8 +18,8 @@ from registry.domain.model import HealthCheck
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.memory_store import MemoryServer
 from registry.store.port import LeaseName, Pulse
-from registry.usecases import expiry
-from registry.usecases.protection import WINDOW_MS, MassLapse, Pause
+from registry.upkeep import expiry
+from registry.upkeep.protection import WINDOW_MS, MassLapse, Pause
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, restamped, virtual_ms
 

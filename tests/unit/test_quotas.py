@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from registry.serving.heads import BODY_MAX_BYTES
 
 from registry.domain import decide, metadata, weight
 from registry.domain.commands import SchemaBody
@@ -21,6 +20,7 @@ from registry.domain.events import (
 )
 from registry.domain.quotas import Quotas
 from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, RegistryView, Tenant
+from registry.serving.heads import BODY_MAX_BYTES
 from registry.settings import BadSetting, read_settings
 from tests.support.builders import (
     append,

@@ -20,7 +20,7 @@ from registry.projection.restoring import LogDamaged, restore
 from registry.projection.saving import save
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.memory_store import MemoryServer, MemoryStore
-from registry.usecases.snapshotting import Retention
+from registry.upkeep.snapshotting import Retention
 from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, cut, digests, run, virtual_ms
 from tests.support.oracle import Oracle, assert_same
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken

@@ -27,7 +27,7 @@ from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.projection.restoring import LogDamaged
 from registry.store.port import Store
-from registry.usecases.snapshotting import Snapshotting
+from registry.upkeep.snapshotting import Snapshotting
 
 logger = logging.getLogger(__name__)
 

@@ -26,9 +26,9 @@ from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
-from registry.usecases.protection import WINDOW_MS, Protection
-from registry.usecases.pulses import Pulses
-from registry.usecases.schedule import Entry, Schedule
+from registry.upkeep.protection import WINDOW_MS, Protection
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.schedule import Entry, Schedule
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
