@@ -322,6 +322,11 @@ class Socket(asyncio.Protocol):
                 self._transport.write(response)
             self._transport.close()
 
+    @property
+    def is_over(self) -> bool:
+        """Nothing can be sent any more."""
+        return self._closed
+
     # -- beside ASGI ---------------------------------------------------------------------------------------------------
 
     def ping_every(self, seconds: float) -> None:

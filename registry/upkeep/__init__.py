@@ -1,1 +1,1 @@
-"""upkeep: the loops that run beside the answers. Expiry, pulses, snapshots, agreement between replicas, registering itself."""
+"""upkeep: the loops beside the answers. Expiry, pulses, snapshots, agreement of replicas, registering itself."""
