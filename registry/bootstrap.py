@@ -17,7 +17,7 @@ from registry.http_api.door import Door
 from registry.http_api.sockets import text_frame
 from registry.projection.projector import Projector
 from registry.settings import Settings
-from registry.store.port import Store
+from registry.store.port import Durability, Store
 from registry.store.redis_store import RedisLimits, RedisStore
 from registry.upkeep.agreement import Agreement
 from registry.upkeep.expiry import Expiry
@@ -25,7 +25,7 @@ from registry.upkeep.protection import MassLapse, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
 from registry.upkeep.snapshotting import Retention, Snapshotting
-from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, Alarms
+from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, STORE_REFUSES_WRITES, Alarms
 from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
 from registry.usecases.durable import Durable
 from registry.usecases.heartbeats import Heartbeats
@@ -57,6 +57,8 @@ class Replica:
     api: Api
     #: The application, and the way to it for hot requests.
     door: Door
+    #: Whether requests should come only while the store takes writes.
+    needs_writes: bool = False
     stopping: bool = False
 
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -85,7 +87,16 @@ class Replica:
             return "the log is still being replayed"
         if stats.silent_s > SILENT_MAX_S:
             return f"the store has not answered for {stats.silent_s:.0f} seconds"
+        if self.needs_writes and self.projector.refusing.lasts:
+            return "the store takes no writes"
         return ""
+
+    def unhealthy(self) -> str:
+        """Why no write can be relied on now, as far as this replica knows; "" when there is no reason."""
+        silent_s = self.projector.silent_s
+        if silent_s > SILENT_MAX_S:
+            return f"the store has not answered for {silent_s:.0f} seconds"
+        return "the store takes no writes" if self.projector.refusing.lasts else ""
 
 
 #: Bytes of an id, and of the randomness taken at once.
@@ -107,7 +118,8 @@ class Ids:
 
 
 def redis_store(settings: Settings) -> RedisStore:
-    limits = RedisLimits(prefix=settings.redis_prefix, timeout_s=settings.redis_timeout_s)
+    durability: Durability = settings.durability  # type: ignore[assignment]  # checked with the settings
+    limits = RedisLimits(prefix=settings.redis_prefix, timeout_s=settings.redis_timeout_s, durability=durability)
     return RedisStore(settings.redis_url, limits)
 
 
@@ -128,13 +140,17 @@ def quotas(settings: Settings) -> Quotas:
     )
 
 
-def _conditions(protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats) -> dict[str, str]:
+def _conditions(
+    projector: Projector, protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats
+) -> dict[str, str]:
     """The alarms that are no event but a state, while it lasts."""
     found: dict[str, str] = {}
     paused = protection.pauses_now()
     if paused:
         names = ", ".join(f"{p.lapsed} of {p.of} instances of {tenant} ({p.held} kept)" for tenant, p in paused.items())
         found[MASS_LAPSE] = f"lapsed at once, some are kept for now: {names}"
+    if projector.refusing.lasts and projector.silent_s <= SILENT_MAX_S:
+        found[STORE_REFUSES_WRITES] = projector.refusing.newest
     if snapshotting.distrusted:
         names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)
         found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
@@ -177,7 +193,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         Alarms(
             lambda: projector.stats().silent_s,
             clock.steady_ms,
-            lambda: _conditions(protection, snapshotting, heartbeats),
+            lambda: _conditions(projector, protection, snapshotting, heartbeats),
         ),
         Durable(
             store,
@@ -187,9 +203,11 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         ),
         lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),
         lambda: replica.not_ready(),
+        lambda: replica.unhealthy(),
         settings.body_max_bytes,
         settings.answer_max_bytes,
     )
     door = Door(api)
     replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, api, door)
+    replica.needs_writes = settings.ready_needs_writes
     return replica

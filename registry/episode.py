@@ -53,6 +53,8 @@ class Episode:
         self._since_ms: int | None = None
         self._times = 0
         self._is_said = False
+        #: What was met last, in words.
+        self.newest = ""
         #: When the last one ended, when the last line was said, and how many have passed unsaid since.
         self._over_ms: int | None = None
         self._said_ms: int | None = None
@@ -71,6 +73,7 @@ class Episode:
             times: as how many occurrences this counts.
             fields: of the line, beside its action.
         """
+        self.newest = message % values
         if self._part_of is not None and self._part_of.lasts:
             self._part_of.count(times)
             return

@@ -37,6 +37,7 @@ def figures(
             "held_bytes", "Bytes that its views hold, as quotas count them.", sum(view.held_bytes for view in views)
         ),
         Figure("dependencies_left_out_total", "Not recorded by finds: a quota was full.", discovery.left_out, True),
+        Figure("store_refuses_writes", "1 while the store takes no writes.", float(projector.refusing.lasts)),
         Figure("watchers", "Websockets of consumers.", watching.count),
         Figure("store_silent_seconds", "Since the store last answered the reader of the log.", log.silent_s),
         Figure("events_applied_total", "Events applied to the views.", log.applied, True),

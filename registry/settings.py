@@ -65,6 +65,10 @@ class Settings:
             "help": "what a write has before it is answered: memory (of Redis), disk (fsynced) or replica (of Redis)",
         },
     )
+    ready_needs_writes: bool = field(
+        default=False,
+        metadata={"unit": "on or off", "help": "readiness is 503 also while the store takes no writes"},
+    )
     outage_after_ms: int = field(
         default=5000,
         metadata={

@@ -52,6 +52,8 @@ class Api:
     figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
+    #: "" when the store answers and takes writes, else the reason why this cannot be relied on.
+    unhealthy: Callable[[], str]
     #: Bytes of the largest body of a request, and of the largest answer.
     body_max_bytes: int = BODY_MAX_BYTES
     answer_max_bytes: int = 16 * 1024 * 1024

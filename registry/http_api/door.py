@@ -122,8 +122,9 @@ class Door:
             await api.discovery.await_position(call.tenant, wanted)
         if not operation.appends:
             return await operation.handler(api, call)
-        durability = api.durable.wanted(call.header(b"x-registry-durability").decode("latin-1"))
-        await api.durable.check(call.tenant, durability)
+        named = call.header(b"x-registry-durability").decode("latin-1")
+        durability = api.durable.wanted(named)
+        await api.durable.check(call.tenant, durability, bool(named))
         answer = await operation.handler(api, call)
         await api.durable.confirm(call.tenant, durability)
         return answer

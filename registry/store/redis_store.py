@@ -11,12 +11,9 @@ from typing import Any, Final
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import (
-    ClusterDownError,
     NoScriptError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
-    TryAgainError,
 )
 
 from registry.domain.errors import StoreUnavailable
@@ -49,8 +46,6 @@ READ_LEAST: Final = 4
 TENANT_KEYS_MAX: Final = 4096
 #: The beginning of the URL for servers that run in these modes.
 URL_BEGINS: Final = {"cluster": "redis+cluster://", "sentinel": "redis+sentinel://"}
-#: Answers of a server that does not do its work now, for whatever was asked.
-AWAY: Final = (ClusterDownError, TryAgainError, ReadOnlyError)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -76,6 +71,8 @@ class RedisLimits:
     #: Connections for scripts, and for questions.
     connections_max: int = 48
     asking_max: int = 16
+    #: What every write must have: a server that is configured otherwise is refused.
+    durability: Durability = "memory"
     #: Bytes of one read above which the next asks for fewer events.
     read_bytes_max: int = 8 * 1024 * 1024
 
@@ -103,7 +100,8 @@ class RedisStore:
 
         Raises:
             StoreUnavailable: no answer.
-            StoreRefused: a server is older than 6.2, may evict keys, or is deployed otherwise than the URL says.
+            StoreRefused: a server is older than 6.2, may evict keys, cannot have the durability that every write must
+                have, or is deployed otherwise than the URL says.
         """
         for server in await self._ask(self._connections.servers()):
             await self._check(server)
@@ -125,6 +123,10 @@ class RedisStore:
             raise StoreRefused(
                 f"Redis may evict the registry's data: its maxmemory-policy is {policy}, it must be noeviction"
             )
+        if self._limits.durability == "disk":
+            reason = await redis_durability.cannot(redis, self._ask, "disk")
+            if reason:
+                raise StoreRefused(f"REGISTRY_DURABILITY is disk, which cannot be had: {reason}")
 
     async def close(self) -> None:
         await self._connections.close()
@@ -342,7 +344,7 @@ def _pack_leases(leases: Sequence[Lease]) -> bytes:
 def _meaning(exc: Exception) -> StoreUnavailable:
     """What a failure, or a refusal of Redis or of a script, means. Scripts begin their own with a word in capitals."""
     text = str(exc)
-    if not isinstance(exc, ResponseError) or isinstance(exc, AWAY):
+    if not isinstance(exc, ResponseError):
         return StoreUnavailable(f"Redis did not answer: {text}")
     if text.startswith("EPOCH"):
         return HistoryChanged(f"the log is not the one followed so far; its newest event is {text.partition(' ')[2]}")

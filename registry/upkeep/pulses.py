@@ -31,6 +31,15 @@ PULSES_AT_ONCE: Final = 16
 SHORT_LEASE_SILENCES: Final = 4
 
 
+#: What helps, by some words of Redis's refusal.
+REMEDIES: Final = {
+    "maxmemory": "raise its maxmemory, or take out what is not the registry's",
+    "read only replica": "it is a replica now: name the master in REGISTRY_REDIS_URL, or promote it",
+    "good replicas": "attach replicas to it, or lower its min-replicas-to-write",
+    "unable to persist": "it cannot save to its disk: make room, or look at its log",
+}
+
+
 class Pulses:
     """One replica's part in it, for all tenants."""
 
@@ -76,7 +85,7 @@ class Pulses:
             if self.away.issuperset(tenants[: start + len(some)]):
                 # Not one shard of a cluster, but all of the store: there is no need to wait for the others.
                 self.away.update(tenants)
-                self._projector.refusing.occurs("the store takes no writes: %s", details[0])
+                self._projector.refusing.occurs("the store takes no writes: %s%s", details[0], _remedy(details[0]))
                 return
             self._projector.refusing.ends("the store takes writes again")
             if failed:
@@ -130,6 +139,11 @@ class Pulses:
         now = self._clock.steady_ms()
         late_ms = now - self._pulsed_ms.get(tenant, now)
         return late_ms > max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
+
+
+def _remedy(detail: str) -> str:
+    """What helps against a refusal of Redis."""
+    return next((f" ({remedy})" for words, remedy in REMEDIES.items() if words in detail), "")
 
 
 def _silence(silence_ms: int) -> str:

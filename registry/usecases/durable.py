@@ -49,12 +49,27 @@ class Durable:
         durability: Durability = named  # type: ignore[assignment]  # it is one of them
         return durability
 
-    async def check(self, tenant: Tenant, durability: Durability) -> None:
-        """Refuse before anything is written what the store cannot promise. Raises NotDurable, StoreUnavailable."""
+    async def check(self, tenant: Tenant, durability: Durability, asked_for: bool) -> None:
+        """Refuse before anything is written what the store cannot promise.
+
+        Args:
+            asked_for: by the client; else the deployment has chosen it.
+
+        Raises:
+            InvalidParams: the client may ask for something else; the detail says what.
+            NotDurable: the deployment's choice cannot be had now.
+            StoreUnavailable.
+        """
         now = self._clock.steady_ms()
         if durability == "memory" or now - self._checked.get((tenant, durability), -ASKED_AGAIN_MS) < ASKED_AGAIN_MS:
             return
         reason = await self._store.cannot(tenant, durability)
+        if reason and asked_for:
+            possible = [name for name in NAMES if not await self._store.cannot(tenant, name)]
+            raise InvalidParams(
+                f"header X-Registry-Durability is {durability}, which cannot be had: {reason}; "
+                f"it may be {' or '.join(possible)}"
+            )
         if reason:
             raise NotDurable(f"durability {durability} cannot be had: {reason}")
         if len(self._checked) > BATCH_MAX:

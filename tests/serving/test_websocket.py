@@ -25,13 +25,14 @@ def server() -> Iterator[Running]:
 
 
 def dial(server: Running, path: str, **options: Any) -> ClientConnection:
-    return connect(
+    client: ClientConnection = connect(
         f"ws://127.0.0.1:{server.port}{path}",
         open_timeout=LIMIT_S,
         close_timeout=LIMIT_S,
         compression=None,
         **options,
     )
+    return client
 
 
 def test_messages_come_back_as_they_were_sent(server: Running) -> None:
