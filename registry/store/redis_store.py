@@ -24,6 +24,7 @@ from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
 from registry.store.connections import Connections, NamedMaster, Pools, one_server
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
+from registry.store.loading import ASK_EVERY_S, Loading
 from registry.store.port import (
     Durability,
     HistoryChanged,
@@ -96,7 +97,7 @@ class RedisStore:
     # -- opening and closing -------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Connect, load the scripts, refuse a Redis that would lose data by design.
+        """Connect, wait while Redis loads its data, load the scripts, refuse a Redis that would lose data by design.
 
         Raises:
             StoreUnavailable: no answer.
@@ -104,8 +105,16 @@ class RedisStore:
                 have, or is deployed otherwise than the URL says.
         """
         for server in await self._ask(self._connections.servers()):
+            await self._wait_loaded(server)
             await self._check(server)
             await self._load_scripts(server)
+
+    async def _wait_loaded(self, redis: Redis) -> None:
+        loading = Loading()
+        while True:
+            if not loading.goes_on(await self._ask(redis.info("persistence"))):
+                return
+            await asyncio.sleep(ASK_EVERY_S)
 
     async def _check(self, redis: Redis) -> None:
         server = await self._ask(redis.info("server"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -34,18 +35,32 @@ def test_ctrl_c_ends_everything_cleanly(tmp_path: Path, workers: str, presses: i
         assert "Traceback" not in one.output()
 
 
+@pytest.mark.parametrize("moment", ["", ":M "], ids=["at once", "as it begins"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_stop_while_starting_is_clean(tmp_path: Path, signum: signal.Signals) -> None:
+def test_stop_while_starting_is_clean(tmp_path: Path, signum: signal.Signals, moment: str) -> None:
     """Whoever changes his mind at once is not shown a traceback, and no redis-server is left behind."""
+    log = tmp_path / "redis.log"
     one = Replica("--data-dir", str(tmp_path)).launch()
     try:
-        until_sync(lambda: (tmp_path / "redis.log").exists(), "redis-server to be started")
+        until_sync(lambda: log.exists() and moment in log.read_text(), "redis-server to be started")
         os.killpg(one.process.pid, signum)
         one.wait()
         assert "Traceback" not in one.output()
-        assert not is_running(private_redis_pid(tmp_path))
+        assert processes_of_session(one.process.pid) == []
     finally:
         one.clean_up()
+
+
+def processes_of_session(leader: int) -> list[str]:
+    """What runs in the session that the process has begun, by name."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, fields = path.read_text().rpartition(")")
+            state, _, _, session = fields.split()[:4]
+            if int(session) == leader and state not in ("Z", "X"):
+                found.append(name)
+    return found
 
 
 def test_stopped_replica_leaves_the_list_of_replicas(redis_url: str) -> None:

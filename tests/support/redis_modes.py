@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import redis
 
-from tests.support.redis_server import RedisServer, find_redis_server
+from tests.support.redis_server import RedisServer, redis_program
 from tests.support.waiting import until_sync
 
 #: Outside the range from which the kernel takes the ports of clients; a cluster's bus is 10,000 above.
@@ -118,7 +118,7 @@ def tls_redis(rules: str) -> Iterator[tuple[str, Certificates]]:
 
 def _speaks_tls() -> bool:
     tried = subprocess.run(
-        [find_redis_server(), "--tls-port", "1", "--port", "0", "--maxmemory-policy", "unknown"], capture_output=True
+        [redis_program().path, "--tls-port", "1", "--port", "0", "--maxmemory-policy", "unknown"], capture_output=True
     )
     return b"tls-port" not in tried.stdout + tried.stderr
 
@@ -242,7 +242,7 @@ class _Sentinel(Member):
     def __init__(self, directory: Path, port: int, configuration: Path) -> None:
         super().__init__(directory, port)
         self._command = [
-            *(find_redis_server(), str(configuration), "--sentinel", "--port", str(port), "--bind", "127.0.0.1"),
+            *(redis_program().path, str(configuration), "--sentinel", "--port", str(port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(self.socket), "--dir", str(directory), "--logfile", str(self._log)),
         ]
 
