@@ -27,7 +27,7 @@ from registry.store.leases import SILENCE_MAX_MS
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
 from registry.usecases.protection import WINDOW_MS, Protection
 from registry.usecases.pulses import Pulses
-from registry.usecases.schedule import Entry, Schedule
+from registry.usecases.schedule import Entry, Schedules
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Expiry:
         self._writes = writes
         self._clock = clock
         self._pulses = pulses
-        self._schedules: dict[Tenant, Schedule] = defaultdict(Schedule)
+        self._schedules = Schedules()
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
         self.stats = ExpiryStats()
         projector.listen(self._note)
@@ -116,7 +116,8 @@ class Expiry:
 
     def _schedule_anew(self, tenant: Tenant) -> None:
         """The log was replayed: look at everything it holds, leases may have little left."""
-        schedule = self._schedules[tenant] = Schedule()
+        self._schedules.forget(tenant)
+        schedule = self._schedules[tenant]
         now, view = self._clock.steady_ms(), self._projector.view(tenant)
         for service in view.services.values():
             for row in service.instances.values():
@@ -160,8 +161,9 @@ class Expiry:
         """Ask about the leases that may have lapsed by now, and propose to expire those that have."""
         prompted = self._prompted()
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
-        for tenant in list(self._schedules):
-            if tenant in self._pulses.away or self._pulses.is_late(tenant):
+        for tenant in self._schedules.due(self._clock.steady_ms(), prompted):
+            if not self._pulses.may_judge(tenant):
+                self._schedules.again(tenant)
                 continue
             taken = prompted.get(tenant, [])
             try:
@@ -174,6 +176,7 @@ class Expiry:
             except StoreUnavailable as error:
                 logger.warning("leases cannot be read: %s", error.detail, extra={"action": "sweep_failed"})
                 self._put_back(tenant, taken)
+            self._schedules.again(tenant)
 
     async def _judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> None:
         """Propose those of the given and of the due instances that have lapsed, and whoever lapsed in the same moment.
@@ -186,7 +189,7 @@ class Expiry:
         if not lapsed:
             return
         lapsed += await self._ask_ahead(tenant, taken)
-        if self._pulses.is_late(tenant):
+        if not self._pulses.may_judge(tenant):
             raise OutageSuspected("this replica's own pulse is late")
         # Who left while the store was asked must not be held: nobody would ever hear of it again.
         view = self._projector.view(tenant)
