@@ -64,6 +64,7 @@ class Replica:
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the projector and the server for as long as the replica lives."""
         return {
+            "following": self.projector.following.run(),
             "pulse": self.pulses.run(),
             "expiry": self.expiry.run(),
             "notifications": self.expiry.follow_notifications(),

@@ -233,7 +233,7 @@ class Mending:
 
     async def _rearm(self, view: RegistryView) -> None:
         rows = [row for service in view.services.values() for row in service.instances.values()]
-        if not await rearm(self._store, view.tenant, rows):
+        if not await rearm(self._store, {view.tenant: rows}):
             raise HistoryChanged("the store was silent while leases were re-armed")
 
 

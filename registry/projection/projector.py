@@ -10,20 +10,22 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
-from registry.domain.events import Event, decode_event
+from registry.domain.events import Event
 from registry.domain.fold import apply
 from registry.domain.history import Recent
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import RegistryView, Tenant
 from registry.episode import Actions, Episode
+from registry.projection.following import Following
 from registry.projection.mending import Mending
+from registry.projection.proving import lost
 from registry.projection.restoring import NO_TENANTS, Restored, follows, load_newest, read_event
 from registry.projection.waiting import CatchUps, Waiters
 from registry.store.port import HistoryChanged, Store, Tail
@@ -37,8 +39,14 @@ READ_BLOCK_MS: Final = 1000
 #: stands before an own one.
 OWN_NEWS_PAUSE_S: Final = 0.001
 OWN_NEWS_PAUSE_MAX_S: Final = 0.004
-#: Events by which a view proves its place in a log. More than come while a store goes over to another server.
+#: Events by which a view proves its place in a log, and views that do so at once. More than come while a store goes
+#: over to another server.
 PROVE_MAX: Final = 1000
+PROVED_TOGETHER: Final = 16
+#: Tenants whose heads are compared in one look, and asked for in one question.
+HEADS_AT_ONCE: Final = 250
+#: Logs read together, and snapshots loaded at once, at the start.
+STARTED_TOGETHER: Final = 64
 #: Events applied before other tasks get a turn.
 APPLY_BATCH_MAX: Final = 500
 #: Seconds between attempts to reach a store that is away.
@@ -48,7 +56,7 @@ RETRY_MAX_S: Final = 1.0
 REBUILDS_MAX: Final = 20
 
 Listener = Callable[[Tenant, Position, Event, Outcome], None]
-RebuildListener = Callable[[Tenant], None]
+TenantListener = Callable[[Tenant], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,8 @@ class Projector:
         self._views: dict[Tenant, RegistryView] = {}
         self._tenants_after = ""
         self._listeners: list[Listener] = []
-        self._rebuild_listeners: list[RebuildListener] = []
+        self._rebuild_listeners: list[TenantListener] = []
+        self._news_listeners: list[TenantListener] = []
         #: Own events under way, by their number, and who waits for what applying them comes to.
         self._expected: dict[int, asyncio.Future[Outcome]] = {}
         self._waiters = Waiters()
@@ -91,9 +100,13 @@ class Projector:
         self._rebuilds: dict[Tenant, asyncio.Task[None]] = {}
         #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
         self._recent: dict[Tenant, Recent] = defaultdict(Recent)
-        self._runs: dict[Tenant, str] = {}
         #: Moves whenever a view changes, or another takes its place.
         self.changes = 0
+        self.following = Following(store, lambda tenant: self.view(tenant).position, self._absorb_events, self._doubt)
+        #: Whether the views have to prove their places in the logs, because a read has failed.
+        self._doubtful = False
+        #: Tenants whose heads the present round of looks has not compared yet.
+        self._unlooked: list[Tenant] = []
         #: Events applied: this replica's own, and all others.
         self._own = 0
         self._foreign = 0
@@ -109,7 +122,7 @@ class Projector:
     # -- views ---------------------------------------------------------------------------------------------------------
 
     @property
-    def tenants(self) -> Sequence[Tenant]:
+    def tenants(self) -> list[Tenant]:
         """The tenants that exist."""
         return list(self._views)
 
@@ -125,19 +138,29 @@ class Projector:
         if tenant not in self._views:
             self.changes += 1
             self._views[tenant] = RegistryView(tenant)
+            self.following.heard(tenant)
 
     def newest_event(self, tenant: Tenant) -> Event | None:
         """The event at the view's position, if this replica has seen it."""
-        newest = self._recent[tenant].newest()
+        newest = self._recent[tenant].newest() if tenant in self._recent else None
         return newest.event if newest is not None and newest.position == self.view(tenant).position else None
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with every event applied, right after it became visible in the view."""
         self._listeners.append(listener)
 
-    def listen_for_rebuilds(self, listener: RebuildListener) -> None:
+    def listen_for_rebuilds(self, listener: TenantListener) -> None:
         """Call `listener` when a log that had changed has been replayed and its new view is in place."""
         self._rebuild_listeners.append(listener)
+
+    def listen_for_news(self, listener: TenantListener) -> None:
+        """Call `listener` with each tenant whose log has news: applied, or merely seen to be there."""
+        self._news_listeners.append(listener)
+
+    def _tell_news(self, tenant: Tenant) -> None:
+        self.following.heard(tenant)
+        for listener in self._news_listeners:
+            listener(tenant)
 
     @property
     def silent_s(self) -> float:
@@ -158,20 +181,28 @@ class Projector:
             if not tail.events and not tail.tenants:
                 break
             await self._absorb(tail)
+        for some in _chunks(self.tenants, STARTED_TOGETHER):
+            await self._read_to_the_end(some)
         self.live = True
+
+    async def _read_to_the_end(self, tenants: Sequence[Tenant]) -> None:
+        while True:
+            after = {tenant: self._views[tenant].position for tenant in tenants}
+            tail = await self._store.read(after, NO_TENANTS, 0, follow=True)
+            if not tail.events:
+                return
+            await self._absorb_events(tail.events)
 
     async def run(self) -> None:
         """Follow the logs until cancelled; a store that is away is asked again. Raises LogDamaged."""
         retry_s = RETRY_FIRST_S
         pause_s = 0.0
         own = 0
-        prove = False
         while True:
             try:
-                if prove:
-                    for tenant in self.tenants:
-                        await self._prove(tenant)
-                    prove = False
+                if self._doubtful:
+                    self._doubtful = False
+                    await self.prove(self.tenants)
                 foreign, writing, own = self._foreign, self._own != own, self._own
                 self._overtaken.clear()
                 # To wait for news while we write them is to be sent each of them.
@@ -185,7 +216,7 @@ class Projector:
                     pause_s = 0.0
                 retry_s = RETRY_FIRST_S
             except StoreUnavailable as error:
-                prove = True
+                self._doubt()
                 self.away.occurs("the log cannot be read: %s", error.detail, since_ms=self._last_contact_ms)
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
@@ -196,41 +227,38 @@ class Projector:
             async with asyncio.timeout(pause_s):
                 await self._overtaken.wait()
 
-    async def _prove(self, tenant: Tenant) -> None:
-        """After a break: are the view's newest events still in the log, and the same? Else the log lost its tail.
+    def _doubt(self) -> None:
+        self._doubtful = True
 
-        It may have grown on since, and been read: so the newest one alone proves nothing.
-        """
-        view, remembered = self.view(tenant), self._recent[tenant].last(PROVE_MAX)
-        if not remembered or remembered[-1].position != view.position:
-            return
-        eldest, newest = remembered[0].position, remembered[-1].position
-        at, held = Position(eldest.epoch, eldest.sequence - 1), dict[Position, bytes]()
-        while at < newest and (entries := (await self._store.read({tenant: at}, NO_TENANTS, 0)).events.get(tenant)):
-            held.update(entries)
-            at = entries[-1][0]
-        begins = min(held, default=newest)  # what is older may have been trimmed
-        for known in remembered:
-            payload = held.get(known.position)
-            if known.position >= begins and (payload is None or decode_event(payload) != known.event):
-                if self.view(tenant) is view:
-                    await self.rebuild(tenant, f"it no longer holds the event applied at {known.position.text()}")
-                return
+    async def prove(self, tenants: Sequence[Tenant]) -> None:
+        """After a break: are the views' newest events still in the logs, and the same? Else a log lost its tail."""
+        for some in _chunks(tenants, PROVED_TOGETHER):
+            views = {tenant: self.view(tenant) for tenant in some if self.newest_event(tenant) is not None}
+            claims = {tenant: self._recent[tenant].last(PROVE_MAX) for tenant in views}
+            for tenant, position in (await lost(self._store, claims)).items():
+                if self.view(tenant) is views[tenant]:
+                    await self.rebuild(tenant, f"it no longer holds the event applied at {position.text()}")
 
     async def _read(self, block_ms: int) -> Tail:
-        after = {tenant: view.position for tenant, view in self._views.items()}
-        tail = await self._store.read(after, self._tenants_after, block_ms, follow=True)
+        tail = await self._store.read(self.following.lively(), self._tenants_after, block_ms, follow=True)
         self._last_contact_ms = self._steady_ms()
         return tail
 
     async def _absorb(self, tail: Tail) -> None:
-        for tenant in tail.tenants:
-            if not self.knows(tenant):
-                restored = await load_newest(self._store, tenant)
+        await self._absorb_tenants(tail)
+        await self._absorb_events(tail.events)
+
+    async def _absorb_tenants(self, tail: Tail) -> None:
+        new = [tenant for tenant in dict.fromkeys(tail.tenants) if not self.knows(tenant)]
+        for some in _chunks(new, STARTED_TOGETHER):
+            found = await asyncio.gather(*(load_newest(self._store, tenant) for tenant in some))
+            for tenant, restored in zip(some, found, strict=True):
                 if not self.knows(tenant):
                     self._adopt(tenant, restored)
         self._tenants_after = tail.tenants_after
-        for tenant, entries in tail.events.items():
+
+    async def _absorb_events(self, events: Mapping[Tenant, Sequence[tuple[Position, bytes]]]) -> None:
+        for tenant, entries in events.items():
             for start in range(0, len(entries), APPLY_BATCH_MAX):
                 if start:
                     await asyncio.sleep(0)
@@ -248,6 +276,7 @@ class Projector:
             if not follows(view.position, position, event):
                 raise HistoryChanged(f"{view.position.text()} is followed by {position.text()}")
             self._apply(view, position, event)
+        self._tell_news(view.tenant)
         self._waiters.wake(view.tenant, view.position)
 
     def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
@@ -301,6 +330,7 @@ class Projector:
         self._recent[tenant].reset(restored.tail)
         for event, outcome in restored.own:
             self._settle(event, outcome)
+        self._tell_news(tenant)
         self._waiters.wake(tenant, restored.view.position)
         for listener in self._rebuild_listeners:
             listener(tenant)
@@ -327,6 +357,7 @@ class Projector:
                     self._overtaken.set()
                     return
                 self._apply(view, position, event)
+        self._tell_news(tenant)
         self._waiters.wake(tenant, view.position)
 
     # -- waiting -------------------------------------------------------------------------------------------------------
@@ -360,18 +391,38 @@ class Projector:
                 raise StoreUnavailable(f"the log of {tenant} ends before its head {head.text()}")
             await self._absorb(tail)
 
-    async def check(self, tenant: Tenant, head: Position, run: str = "") -> None:
-        """Replay the log if it is not the one the view was built from.
+    async def catch_up_all(self, tenants: Sequence[Tenant]) -> None:
+        """As `catch_up`, of many tenants, and of those that nobody has told of yet. Raises StoreUnavailable."""
+        await self._absorb_tenants(await self._store.read({}, self._tenants_after, 0))
+        for some in _chunks(tenants, HEADS_AT_ONCE):
+            for tenant, head in zip(some, await self._store.heads(some), strict=True):
+                if head != self.view(tenant).position:
+                    await self.catch_up(tenant)
 
-        Args:
-            head: its newest position. If that is before the view's, the log lost its tail.
-            run: the store's process, where it is known. After a change of it the newest events are proved.
+    async def look(self) -> None:
+        """Compare the heads of the next tenants' logs with what is applied here. Raises StoreUnavailable.
+
+        A log that has lost its tail is replayed. One that goes on further is read next: nobody has told of its news,
+        or not yet.
         """
-        if run and self._runs.get(tenant, run) != run:
-            await self._prove(tenant)
-        if run:
-            self._runs[tenant] = run
+        if not self._unlooked:
+            self._unlooked = self.tenants
+        some = self._unlooked[-HEADS_AT_ONCE:]
+        del self._unlooked[-HEADS_AT_ONCE:]
+        for tenant, head in zip(some, await self._store.heads(some), strict=True):
+            position = self.view(tenant).position
+            if head < position:
+                await self.check(tenant, head)
+            elif head > position:
+                self._tell_news(tenant)
+
+    async def check(self, tenant: Tenant, head: Position) -> None:
+        """Replay the log if it is not the one the view was built from: its newest event is before the view's."""
         position = self.view(tenant).position
         if head < position and (await self._store.head(tenant)) < position:
             # Asked twice: an own write may have been applied after `head` was read.
             await self.rebuild(tenant, f"it was at {position.text()}, its newest event is now {head.text()}")
+
+
+def _chunks(tenants: Sequence[Tenant], size: int) -> Iterator[Sequence[Tenant]]:
+    return (tenants[start : start + size] for start in range(0, len(tenants), size))

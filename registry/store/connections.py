@@ -28,8 +28,10 @@ from registry.store.tls import TlsConnection
 FINDING_TIMEOUT_S: Final = 1.0
 #: How often the sentinels are asked who is master now, seconds: the old one may go on answering for a while.
 LOOK_EVERY_S: Final = 1.0
-#: Connections that wait on purpose: the reader's and those of notifications.
-WAITING_MAX: Final = 4
+#: Streams that the reader asks for in one XREAD: each of them costs Redis about a microsecond, each time.
+FOLLOWED_MAX: Final = 64
+#: Connections that wait on purpose: the reader's, those of the groups of quiet streams, and those of notifications.
+WAITING_MAX: Final = 128
 
 StreamEntries: TypeAlias = "list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]"
 
@@ -52,12 +54,17 @@ class Connections(Protocol):
 
     #: The channel on which appending scripts must name the stream, "" for none.
     wake_channel: str
+    #: As in `store.port.Store`.
+    followed_max: int
 
     async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a loaded script, where its keys are."""
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
         """Ask a question about a key, where that is."""
+
+    async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """The values of many keys, wherever they are."""
 
     async def servers(self) -> Sequence[Redis]:
         """Every server that holds data of its own."""
@@ -82,6 +89,7 @@ class OneMaster:
     """Connections to one server: always the same, or the one that is master now."""
 
     wake_channel = ""
+    followed_max = FOLLOWED_MAX
 
     def __init__(self, pools: Sequence[ConnectionPool], timeout_s: float) -> None:
         self._scripts, self._asking, self._waiting = (Redis(connection_pool=pool) for pool in pools)
@@ -93,6 +101,10 @@ class OneMaster:
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
         return await execute(self._asking, command, key, *arguments)
+
+    async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        found: Sequence[bytes | None] = await execute(self._asking, "MGET", *keys) if keys else ()
+        return found
 
     async def servers(self) -> Sequence[Redis]:
         return [self._asking]  # of the scripts' connections, `Kept` gives none away

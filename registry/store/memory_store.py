@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import Tenant
+from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.memory_snapshots import MemorySnapshots, SnapshotData
 from registry.store.port import (
     Durability,
@@ -53,6 +53,10 @@ class MemoryServer:
     def of(self, tenant: Tenant) -> _TenantData:
         return self.data.setdefault(tenant, _TenantData())
 
+    def head(self, tenant: Tenant) -> Position:
+        data = self.data.get(tenant)
+        return data.head if data is not None else ORIGIN
+
     def trim(self, tenant: Tenant, before: Position) -> int:
         data = self.of(tenant)
         kept = [entry for entry in data.events if entry[0] >= before]
@@ -69,7 +73,14 @@ class MemoryServer:
 class MemoryStore:
     """One replica's connection to a `MemoryServer`. Keeps the promises of `store.port`, proven by tests/contract."""
 
-    def __init__(self, server: MemoryServer, read_max: int = 2000, lapse_memory_ms: int = 60_000) -> None:
+    def __init__(
+        self,
+        server: MemoryServer,
+        read_max: int = 2000,
+        lapse_memory_ms: int = 60_000,
+        followed_max: int = 64,
+    ) -> None:
+        self._followed_max = followed_max
         self._server = server
         self._read_max = read_max
         self._lapse_memory_ms = lapse_memory_ms
@@ -90,8 +101,18 @@ class MemoryStore:
             self._server.tenants.append(tenant)
             self._server.wake()
 
+    @property
+    def followed_max(self) -> int:
+        return self._followed_max
+
+    def part(self, tenant: Tenant) -> Tenant:
+        return DEFAULT_TENANT
+
     async def head(self, tenant: Tenant) -> Position:
-        return self._server.of(tenant).head
+        return self._server.head(tenant)
+
+    async def heads(self, tenants: Sequence[Tenant]) -> list[Position]:
+        return [self._server.head(tenant) for tenant in tenants]
 
     async def read(
         self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
@@ -175,11 +196,11 @@ class MemoryStore:
             data.leases[LeaseName(lease.service_id, lease.instance_id)] = now + lease.ttl_ms
 
     async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
-        data = self._server.of(tenant)
         now = self._server.clock_ms()
-        if going_on_ms and now - data.rearmed > going_on_ms:
+        part = self._server.of(self.part(tenant))
+        if going_on_ms and now - part.rearmed > going_on_ms:
             return False
-        data.rearmed = now
+        part.rearmed = now
         self._grant(tenant, leases)
         return True
 
@@ -195,7 +216,7 @@ class MemoryStore:
         if epoch != data.head.epoch or data.head.sequence < applied:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
         now = self._server.clock_ms()
-        pulse, run = data.pulse or (0, 0)
+        pulse, run = self._server.of(self.part(tenant)).pulse or (0, 0)
         if run != self._server.run:
             raise OutageSuspected("the store was started anew, leases have to be re-armed first")
         silence = now - pulse
@@ -217,7 +238,7 @@ class MemoryStore:
         return appended
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
-        data = self._server.of(tenant)
+        data = self._server.of(self.part(tenant))
         now = self._server.clock_ms()
         began = now if data.head == ORIGIN else data.head.epoch
         last, run = data.pulse or (began, self._server.run if abs(now - began) <= outage_after_ms else 0)
@@ -225,7 +246,7 @@ class MemoryStore:
         rearmed = resume and abs(now - data.rearmed) <= outage_after_ms
         if rearmed or (not restarted and abs(silence) <= outage_after_ms):
             data.pulse = (now, self._server.run)
-        return Pulse(silence, data.head, restarted, str(self._server.run))
+        return Pulse(silence, restarted, str(self._server.run))
 
     async def resume_history(
         self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes], seeded: bool = False

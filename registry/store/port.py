@@ -52,14 +52,13 @@ class Tail(NamedTuple):
 
 
 class Pulse(NamedTuple):
-    """For how long no replica could write (ms, 0 for a tenant's first pulse), and the log's newest position.
+    """For how long no replica could write (ms, 0 for the first pulse of a new part).
 
     `restarted`: the store is not the process that the last pulse was recorded in. It may have lost what was newest in
     that one, leases first of all. `run` names the process.
     """
 
     silence_ms: int
-    head: Position
     restarted: bool = False
     run: str = ""
 
@@ -89,6 +88,16 @@ class Store(Protocol):
     @property
     def snapshots(self) -> Snapshots: ...
 
+    @property
+    def followed_max(self) -> int:
+        """Logs that one `read` follows at little cost. More of them take a read for each group of so many or more."""
+
+    def part(self, tenant: Tenant) -> Tenant:
+        """The tenant that stands for the part of the store in which this one's data is.
+
+        A part answers, restarts and comes back as a whole, so that all of its tenants have one pulse and one re-arming.
+        """
+
     async def open(self) -> None:
         """Connect and check that the store can be relied on (version, eviction policy)."""
 
@@ -99,6 +108,9 @@ class Store(Protocol):
 
     async def head(self, tenant: Tenant) -> Position:
         """The position of the tenant's newest event, ORIGIN when there is none."""
+
+    async def heads(self, tenants: Sequence[Tenant]) -> list[Position]:
+        """As `head`, of many tenants in one question."""
 
     async def read(
         self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
@@ -141,7 +153,7 @@ class Store(Protocol):
         """Append the proposals whose lease is gone and which no other replica has appended; None for the others.
 
         Raises:
-            OutageSuspected: the last pulse is older than `outage_after_ms`. Nothing was done.
+            OutageSuspected: the part's last pulse is older than `outage_after_ms`. Nothing was done.
             HistoryChanged: as for commit.
         """
 
@@ -152,12 +164,12 @@ class Store(Protocol):
         """Give each of these instances a lease of its full length from now, whether it has one or not.
 
         Args:
-            going_on_ms: this is not the first batch of a resumption; if the one before is longer ago than so many ms,
-                the store has been silent again, nothing is done, and False is returned.
+            going_on_ms: this is not the first batch of the part's resumption; if the one before is longer ago than this
+                number of ms, the store has been silent again, nothing is done, and False is returned.
         """
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
-        """Record that a replica can write, and say for how long none could.
+        """Record that a replica can write to the tenant's part of the store, and say for how long none could.
 
         After a gap longer than `outage_after_ms`, and in a store that has restarted, nothing is recorded unless
         `resume` is set, which the replica sets once it has re-armed the leases; and even then only if the last of them

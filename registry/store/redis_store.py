@@ -18,7 +18,7 @@ from redis.exceptions import (
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
-from registry.domain.view import Tenant
+from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store import redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
@@ -169,8 +169,11 @@ class RedisStore:
         await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), names)
 
     async def head(self, tenant: Tenant) -> Position:
-        text = await self._ask(self._connections.ask("GET", self._names(tenant).head))
-        return parse_position(text) if text else ORIGIN
+        return (await self.heads((tenant,)))[0]
+
+    async def heads(self, tenants: Sequence[Tenant]) -> list[Position]:
+        found = await self._ask(self._connections.get([self._names(tenant).head for tenant in tenants]))
+        return [parse_position(text) if text else ORIGIN for text in found]
 
     async def read(
         self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
@@ -245,6 +248,14 @@ class RedisStore:
     def snapshots(self) -> RedisSnapshots:
         return RedisSnapshots(self._run, self._keys)
 
+    @property
+    def followed_max(self) -> int:
+        return self._connections.followed_max
+
+    def part(self, tenant: Tenant) -> Tenant:
+        # A cluster's servers hold slots that move from one to the other, so there each tenant is a part of its own.
+        return tenant if self._mode == "cluster" else DEFAULT_TENANT
+
     # -- the leases ----------------------------------------------------------------------------------------------------
 
     async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
@@ -258,8 +269,8 @@ class RedisStore:
         return bool(await self._run("revive", (names.head, names.leases), (at.text(), _pack_leases(leases))))
 
     async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
-        names = self._names(tenant)
-        return bool(await self._run("rearm", (names.leases, names.rearming), (_pack_leases(leases), going_on_ms)))
+        keys = (self._names(tenant).leases, self._names(self.part(tenant)).rearming)
+        return bool(await self._run("rearm", keys, (_pack_leases(leases), going_on_ms)))
 
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
         packed = _pack([lease_name(*name) for name in names])
@@ -273,15 +284,15 @@ class RedisStore:
         arguments: list[Any] = [epoch, applied, outage_after_ms, self._limits.lapse_memory_ms]
         for proposal in proposals:
             arguments += (lease_name(*proposal.name), proposal.registered, proposal.payload)
-        keys = (names.events, names.head, names.leases, names.pulse, names.lapses)
+        keys = (names.events, names.head, names.leases, self._names(self.part(tenant)).pulse, names.lapses)
         appended: list[int] = await self._run("expire", keys, arguments)
         return [Position(epoch, sequence) if sequence else None for sequence in appended]
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
-        names = self._names(tenant)
+        names = self._names(self.part(tenant))
         keys = (names.pulse, names.head, names.rearming)
-        silence, head, restarted, run = await self._run("pulse", keys, (outage_after_ms, int(resume)))
-        return Pulse(silence, parse_position(head), bool(restarted), run.decode())
+        silence, restarted, run = await self._run("pulse", keys, (outage_after_ms, int(resume)))
+        return Pulse(silence, bool(restarted), run.decode())
 
     # -- durability ----------------------------------------------------------------------------------------------------
 

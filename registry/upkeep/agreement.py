@@ -5,15 +5,19 @@ part and where the part last changed. Two replicas whose part changed last at th
 fold is a function of the log. Where they do not, one of them is wrong, and none can know which; so both replay the log,
 from a snapshot that is older than the difference. Nothing here holds up a request: a part is read in steps, and a part
 that changes meanwhile waits for the next round.
+
+Views that do not change cannot come to differ, so that quiet tenants are compared seldom where there are many: some of
+them at a time, the same ones on all replicas, by the clock on the wall.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -38,6 +42,10 @@ AWAY_S: Final = 2.0
 #: Instances digested before other tasks get a turn of so many seconds: about a fiftieth of a core.
 STEP_ROWS: Final = 500
 STEP_PAUSE_S: Final = 0.03
+#: A tenant is compared in this number of rounds after its last news: who speaks first hears the others next time.
+ROUNDS_AFTER_NEWS: Final = 3
+#: Quiet tenants compared in one round, at most. They stay for `ROUNDS_AFTER_NEWS` rounds, too.
+QUIET_MAX: Final = 32
 #: What another replica said counts for so long, ms; or for so many rounds, where a round takes long.
 STATE_KEPT_MS: Final = 30_000
 STATE_KEPT_ROUNDS: Final = 3
@@ -82,8 +90,11 @@ class Agreement:
         self._snapshotting = snapshotting
         self._clock = clock
         self._replayed_ms: dict[Tenant, int] = {}
-        #: How long the last round took.
-        self._round_ms = 0
+        #: Tenants that had news lately, and for how many rounds they are still to be compared.
+        self._lively: dict[Tenant, int] = {}
+        #: How long the last round of each kind took.
+        self._lively_ms = 0
+        self._quiet_ms = 0
         self.stats = AgreementStats()
         self._failing = Episode(
             logger,
@@ -93,25 +104,53 @@ class Agreement:
             clock.steady_ms,
         )
         self._differing: dict[Tenant, Episode] = {}
+        projector.listen_for_news(self._note)
+
+    def _note(self, tenant: Tenant) -> None:
+        self._lively[tenant] = ROUNDS_AFTER_NEWS
 
     async def run(self) -> None:
         """Compare, round after round, until cancelled."""
+        await asyncio.gather(self._rounds(self._compare_lively), self._rounds(self._compare_quiet))
+
+    async def _rounds(self, compare: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(ROUND_EVERY_S)
-            began = self._clock.steady_ms()
-            failed = False
-            for tenant in self._projector.tenants:
-                try:
-                    await self.compare(tenant)
-                except StoreUnavailable as error:
-                    failed = True
-                    self._failing.occurs("not compared with other replicas: %s", error.detail)
-                    if self._projector.silent_s > AWAY_S:
-                        break
-            if not failed:
-                self._failing.ends("compared with other replicas again")
-            self._round_ms = self._clock.steady_ms() - began
-            self.stats.rounds += 1
+            await compare()
+
+    async def _compare_lively(self) -> None:
+        some = list(self._lively)
+        for tenant in some:
+            self._lively[tenant] -= 1
+            if self._lively[tenant] <= 0 and tenant not in self._snapshotting.distrusted:
+                del self._lively[tenant]
+        self._lively_ms = await self._compare_some(some)
+        self.stats.rounds += 1
+
+    async def _compare_quiet(self) -> None:
+        turn = int(self._clock.wall_ms() / (1000 * ROUND_EVERY_S))
+        some = [tenant for tenant in quiet(self._projector.tenants, turn) if tenant not in self._lively]
+        self._quiet_ms = await self._compare_some(some)
+
+    async def _compare_some(self, tenants: Iterable[Tenant]) -> int:
+        """Returns how long it took, ms."""
+        began = self._clock.steady_ms()
+        failed = False
+        for tenant in tenants:
+            try:
+                await self.compare(tenant)
+            except StoreUnavailable as error:
+                failed = True
+                self._failing.occurs("not compared with other replicas: %s", error.detail)
+                if self._projector.silent_s > AWAY_S:
+                    break
+        if not failed:
+            self._failing.ends("compared with other replicas again")
+        return self._clock.steady_ms() - began
+
+    @property
+    def _round_ms(self) -> int:
+        return max(self._lively_ms, self._quiet_ms)
 
     async def compare(self, tenant: Tenant) -> None:
         """Say what this replica holds, hear what the others do, and replay the log where they differ."""
@@ -127,6 +166,7 @@ class Agreement:
             return
         self.stats.differences += len(differing)
         self._snapshotting.distrusted.add(tenant)
+        self._note(tenant)
         self._differing.setdefault(tenant, self._difference()).occurs(
             "replicas differ in %d parts of %s, e.g. %s",
             len(differing),
@@ -189,6 +229,18 @@ class Agreement:
                     rows = 0
                     await asyncio.sleep(STEP_PAUSE_S)
         return State(STATE_FORMAT, position, parts)
+
+
+def quiet(tenants: Sequence[Tenant], turn: int) -> Iterator[Tenant]:
+    """The tenants that every replica compares in the round of this number, whether they had news or not."""
+    # A power of two: replicas one of which has heard of another tenant already have the same turns, nearly always.
+    turns = 1 << (len(tenants) * ROUNDS_AFTER_NEWS // QUIET_MAX).bit_length() if len(tenants) > QUIET_MAX else 1
+    return (tenant for tenant in tenants if (_spread(tenant) + turn) % turns < ROUNDS_AFTER_NEWS)
+
+
+def _spread(tenant: Tenant) -> int:
+    """A number of the tenant's, the same on every replica; the last bits of a checksum alone are too much alike."""
+    return (crc32(str(tenant).encode()) * 2_654_435_761) >> 16
 
 
 def _size(view: RegistryView, service_id: str) -> int:

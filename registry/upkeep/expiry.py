@@ -28,7 +28,7 @@ from registry.store.leases import SILENCE_MAX_MS
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
 from registry.upkeep.protection import WINDOW_MS, Protection
 from registry.upkeep.pulses import Pulses
-from registry.upkeep.schedule import Entry, Schedule
+from registry.upkeep.schedule import Entry, Schedules
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Expiry:
         self._writes = writes
         self._clock = clock
         self._pulses = pulses
-        self._schedules: dict[Tenant, Schedule] = defaultdict(Schedule)
+        self._schedules = Schedules()
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
         self.stats = ExpiryStats()
         self._held = Episode(
@@ -127,7 +127,8 @@ class Expiry:
 
     def _schedule_anew(self, tenant: Tenant) -> None:
         """The log was replayed: look at everything it holds, leases may have little left."""
-        schedule = self._schedules[tenant] = Schedule()
+        self._schedules.forget(tenant)
+        schedule = self._schedules[tenant]
         now, view = self._clock.steady_ms(), self._projector.view(tenant)
         for service in view.services.values():
             for row in service.instances.values():
@@ -172,9 +173,10 @@ class Expiry:
         prompted = self._prompted()
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
         everywhere = True
-        for tenant in list(self._schedules):
-            if tenant in self._pulses.away or self._pulses.is_late(tenant):
+        for tenant in self._schedules.due(self._clock.steady_ms(), prompted):
+            if not self._pulses.may_judge(tenant):
                 everywhere = False
+                self._schedules.again(tenant)
                 continue
             taken = prompted.get(tenant, [])
             try:
@@ -184,6 +186,7 @@ class Expiry:
                 if not isinstance(error, HistoryChanged):
                     self._held.occurs("nobody of %s is expired: %s", tenant, error.detail, tenant=str(tenant))
                 self._put_back(tenant, taken)
+            self._schedules.again(tenant)
         if everywhere:
             self._held.ends("who has lapsed is expired again")
 
@@ -198,7 +201,7 @@ class Expiry:
         if not lapsed:
             return
         lapsed += await self._ask_ahead(tenant, taken)
-        if self._pulses.is_late(tenant):
+        if not self._pulses.may_judge(tenant):
             raise OutageSuspected("this replica's own pulse is late")
         # Who left while the store was asked must not be held: nobody would ever hear of it again.
         view = self._projector.view(tenant)

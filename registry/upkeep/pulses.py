@@ -1,5 +1,8 @@
 """Pulses: that replicas can write is written down all the time, so that a silence of ours is known for what it is.
 
+A part of the store is silent as a whole, so it has one pulse, however many tenants it holds: on one server that is all
+of them, in a cluster each is a part of its own.
+
 After a silence of ours (no replica could write) nobody is judged before the leases that it may have cost have been
 given their full length again: clients could not beat, so their silence says nothing.
 """
@@ -8,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from collections.abc import Mapping
 from typing import Final
 
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
-from registry.domain.view import Tenant
+from registry.domain.view import InstanceRow, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
@@ -20,11 +25,11 @@ from registry.store.port import Pulse, Store
 
 logger = logging.getLogger(__name__)
 
-#: How often each tenant's pulse is recorded, ms.
+#: How often each part's pulse is recorded, ms.
 PULSE_MS: Final = 500
-#: A pulse is late after `SILENCE_MAX_MS`, or after so many rounds where there are very many tenants.
+#: A pulse is late after `SILENCE_MAX_MS`, or after this number of rounds where there are very many parts.
 PULSE_ROUNDS_LATE: Final = 3
-#: Tenants pulsed at once.
+#: Parts pulsed at once.
 PULSES_AT_ONCE: Final = 16
 #: After a silence of all replicas leases start anew before anybody is judged - all of them when it was longer than the
 #: setting `outage_after_ms`, else those that are no longer than so many times the silence.
@@ -48,16 +53,22 @@ class Pulses:
         self._projector = projector
         self._clock = clock
         self._outage_after_ms = outage_after_ms
-        #: The store's process at this replica's last pulse, and the tenants whose part of it did not take that.
+        #: The tenants of each part, by the one that stands for it.
+        self._parts: dict[Tenant, list[Tenant]] = {}
+        self._sorted: list[Tenant] = []
+        #: The store's process at this replica's last pulse of a part, and the parts that did not take the last one.
         self._runs: dict[Tenant, str] = {}
-        self.away: set[Tenant] = set()
-        #: When each tenant's last pulse that was taken began, and how long the last one of all tenants took.
+        self._away: set[Tenant] = set()
+        #: When each part's last pulse that was taken began, and how long the last one of all parts took.
         self._pulsed_ms: dict[Tenant, int] = {}
         self._round_ms = 0
         #: Leases that started anew.
         self.rearmed = 0
         self._failing = Episode(
             logger, Actions("pulse_failed", "pulse_recovered"), projector.refusing, steady_ms=clock.steady_ms
+        )
+        self._unread = Episode(
+            logger, Actions("heads_unread", "heads_read"), projector.refusing, logging.INFO, clock.steady_ms
         )
 
     async def run(self) -> None:
@@ -69,76 +80,99 @@ class Pulses:
             await asyncio.sleep(max(PULSE_MS - self._round_ms, 0) / 1000)
 
     async def pulse(self) -> None:
-        """Record that this replica can write; after a silence, re-arm leases first. Also compares the heads."""
-        tenants = self._projector.tenants
-        for start in range(0, len(tenants), PULSES_AT_ONCE):
-            some = tenants[start : start + PULSES_AT_ONCE]
-            found = await asyncio.gather(*(self._pulse(tenant) for tenant in some), return_exceptions=True)
-            failed = {tenant: error for tenant, error in zip(some, found, strict=True) if error is not None}
-            self.away.difference_update(some)
-            self.away.update(failed)
-            details: list[str] = []
-            for error in failed.values():
-                if not isinstance(error, StoreUnavailable):
-                    raise error
-                details.append(error.detail)
-            if self.away.issuperset(tenants[: start + len(some)]):
+        """Record that this replica can write; after a silence, re-arm leases first. Also compares some of the heads."""
+        parts = list(self._sort())
+        for start in range(0, len(parts), PULSES_AT_ONCE):
+            some = parts[start : start + PULSES_AT_ONCE]
+            found = await asyncio.gather(*(self._pulse(part) for part in some), return_exceptions=True)
+            failed = {part: error for part, error in zip(some, found, strict=True) if error is not None}
+            self._away.difference_update(some)
+            self._away.update(failed)
+            everywhere = self._away.issuperset(parts[: start + len(some)])
+            self._report(failed, everywhere)
+            if everywhere:
                 # Not one shard of a cluster, but all of the store: there is no need to wait for the others.
-                self.away.update(tenants)
-                self._projector.refusing.occurs("the store takes no writes: %s%s", details[0], _remedy(details[0]))
+                self._away.update(parts)
                 return
-            self._projector.refusing.ends("the store takes writes again")
-            if failed:
-                self._failing.occurs(
-                    "the logs of %d tenants take no writes, e.g. %s: %s", len(failed), next(iter(failed)), details[0]
-                )
-        if not self.away:
-            self._failing.ends("all logs take writes again")
+        if not self._away:
+            self._failing.ends("all parts of the store take writes again")
+        try:
+            await self._projector.look()
+        except StoreUnavailable as error:
+            self._unread.occurs("the heads of logs cannot be read: %s", error.detail)
+        else:
+            self._unread.ends("the heads of logs are read again")
 
-    async def _pulse(self, tenant: Tenant) -> None:
+    def _report(self, failed: Mapping[Tenant, BaseException], everywhere: bool) -> None:
+        details: list[str] = []
+        for error in failed.values():
+            if not isinstance(error, StoreUnavailable):
+                raise error
+            details.append(error.detail)
+        if everywhere and details:
+            self._projector.refusing.occurs("the store takes no writes: %s%s", details[0], _remedy(details[0]))
+            return
+        self._projector.refusing.ends("the store takes writes again")
+        if details:
+            self._failing.occurs("%d parts of the store take no writes: %s", len(failed), details[0])
+
+    def _sort(self) -> dict[Tenant, list[Tenant]]:
+        """The tenants by the part that they are in; made anew only when there are others."""
+        tenants = self._projector.tenants
+        if tenants != self._sorted:
+            self._sorted, self._parts = tenants, {}
+            for tenant in tenants:
+                self._parts.setdefault(self._store.part(tenant), []).append(tenant)
+        return self._parts
+
+    async def _pulse(self, part: Tenant) -> None:
         began = self._clock.steady_ms()
-        pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
-        await self._projector.check(tenant, pulse.head, pulse.run)
+        pulse = await self._store.pulse(part, SILENCE_MAX_MS, resume=False)
         # A store that was started anew under a living replica may have lost renewals, whoever noticed first; one that
         # was started together with us after a short stop has not.
-        lost = self._runs.get(tenant, pulse.run) != pulse.run
+        lost = self._runs.get(part, pulse.run) != pulse.run
+        if lost:
+            await self._projector.prove(self._parts[part])
         silent = lost or pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS
-        if silent and not await self._resume(tenant, pulse, lost):
+        if silent and not await self._resume(part, pulse, lost):
             return
-        self._runs[tenant] = pulse.run
-        self._pulsed_ms[tenant] = began
+        self._runs[part] = pulse.run
+        self._pulsed_ms[part] = began
 
-    async def _resume(self, tenant: Tenant, pulse: Pulse, lost: bool) -> bool:
+    async def _resume(self, part: Tenant, pulse: Pulse, lost: bool) -> bool:
         """Give leases their full length again: all of them after an outage, the short ones after any silence."""
-        await self._projector.catch_up(tenant)
+        await self._projector.catch_up_all(self._parts[part])
         outage = lost or abs(pulse.silence_ms) > self._outage_after_ms
-        rows = [
-            row
-            for service in self._projector.view(tenant).services.values()
-            for row in service.instances.values()
-            if outage or row.ttl_ms <= SHORT_LEASE_SILENCES * abs(pulse.silence_ms)
-        ]
-        if not await rearm(self._store, tenant, rows):
+        longest_ms = math.inf if outage else SHORT_LEASE_SILENCES * abs(pulse.silence_ms)
+        concerned = {tenant: rows for tenant in self._sort()[part] if (rows := self._rows(tenant, longest_ms))}
+        if not await rearm(self._store, concerned or {part: []}):
             return False  # silent once more meanwhile: the next pulse begins anew
-        await self._store.pulse(tenant, SILENCE_MAX_MS, resume=True)
-        self.rearmed += len(rows)
+        await self._store.pulse(part, SILENCE_MAX_MS, resume=True)
+        number = sum(len(rows) for rows in concerned.values())
+        self.rearmed += number
+        started = lost or pulse.restarted
         logger.warning(
-            "%s: %d leases of %s start anew",
-            "the store was started anew" if lost or pulse.restarted else _silence(pulse.silence_ms),
-            len(rows),
-            tenant,
-            extra={"action": "leases_rearmed", "tenant": str(tenant)},
+            "%s: %d leases of %d tenants start anew",
+            "the store was started anew" if started else _silence(pulse.silence_ms),
+            number,
+            len(concerned),
+            extra={"action": "leases_rearmed", "tenant": str(part)},
         )
         return True
 
-    def is_late(self, tenant: Tenant) -> bool:
-        """Whether leases may have to start anew first, for all that this replica knows: then it judges nobody.
+    def _rows(self, tenant: Tenant, longest_ms: float) -> list[InstanceRow]:
+        """Its instances whose leases are no longer than that."""
+        services = self._projector.view(tenant).services.values()
+        return [row for service in services for row in service.instances.values() if row.ttl_ms <= longest_ms]
+
+    def may_judge(self, tenant: Tenant) -> bool:
+        """Whether leases of the tenant need not start anew first, for all that this replica knows.
 
         The store says so too, but only when an expiry is proposed, and the protection is asked before.
         """
-        now = self._clock.steady_ms()
-        late_ms = now - self._pulsed_ms.get(tenant, now)
-        return late_ms > max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
+        part, now = self._store.part(tenant), self._clock.steady_ms()
+        late_ms = now - self._pulsed_ms.get(part, now)
+        return part not in self._away and late_ms <= max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
 
 
 def _remedy(detail: str) -> str:

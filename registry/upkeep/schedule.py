@@ -1,14 +1,17 @@
-"""Schedule: when to ask about whose lease, so that the sweep looks only at those that may have lapsed."""
+"""Schedules: when to ask about whose lease, so that the sweep looks only at those that may have lapsed."""
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from zlib import crc32
 
 from msgspec import Struct
+
+from registry.domain.view import Tenant
 
 #: Width of a slot, ms; with the sweep's tick it bounds how late a lapse is noticed.
 SLOT_MS: Final = 100
@@ -44,6 +47,8 @@ class Schedule:
     #: By service id and instance id, the entry that counts.
     current: dict[str, dict[str, Entry]] = field(default_factory=lambda: defaultdict(dict))
     reached: int = 0
+    #: Told of each slot in which there is something from now on.
+    noted: Callable[[int], None] = lambda slot: None
 
     def add(self, now_ms: int, due_ms: int, name: tuple[str, str]) -> None:
         service_id, instance_id = name
@@ -57,6 +62,8 @@ class Schedule:
             held.due_ms = due_ms
         else:
             current[instance_id] = entry = Entry(service_id, instance_id, due_ms, slot)
+            if slot not in self.slots:
+                self.noted(slot)
             self.slots[slot].append(entry)
 
     def remove(self, name: tuple[str, str]) -> None:
@@ -102,3 +109,46 @@ class Schedule:
     def _counts(self, entry: Entry) -> bool:
         current = self.current.get(entry.service_id)
         return current is not None and current.get(entry.instance_id) is entry
+
+
+class Schedules(dict[Tenant, Schedule]):
+    """The schedule of each tenant, and which of them have something to look at in which slot.
+
+    So that a sweep costs what is due, and nothing for tenants of whom nobody is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tenants: dict[int, dict[Tenant, None]] = {}
+        #: Of the slots above, the earliest first.
+        self._slots: list[int] = []
+        self._reached = 0
+
+    def __missing__(self, tenant: Tenant) -> Schedule:
+        schedule = self[tenant] = Schedule(noted=lambda slot: self._note(slot, tenant))
+        return schedule
+
+    def _note(self, slot: int, tenant: Tenant) -> None:
+        tenants = self._tenants.get(slot)
+        if tenants is None:
+            tenants = self._tenants[slot] = {}
+            heapq.heappush(self._slots, slot)
+        tenants[tenant] = None
+
+    def due(self, now_ms: int, others: Iterable[Tenant] = ()) -> list[Tenant]:
+        """The tenants of whom somebody may be due, and those of the others that have a schedule."""
+        found: dict[Tenant, None] = {}
+        self._reached = now_ms // SLOT_MS
+        while self._slots and self._slots[0] <= self._reached:
+            found.update(self._tenants.pop(heapq.heappop(self._slots)))
+        found.update(dict.fromkeys(others))
+        return [tenant for tenant in found if tenant in self]
+
+    def again(self, tenant: Tenant) -> None:
+        """Not all of those that were due have been looked at, perhaps: the next sweep is to see."""
+        schedule = self.get(tenant)
+        if schedule is not None and schedule.reached <= self._reached:
+            self._note(self._reached, tenant)
+
+    def forget(self, tenant: Tenant) -> None:
+        self.pop(tenant, None)

@@ -92,17 +92,29 @@ class Snapshotting:
         #: Between which moments (Unix ms) snapshots were taken that may hold what replicas differed in.
         self._suspected: dict[Tenant, tuple[int, int]] = {}
         self._newest: dict[Tenant, Position] = {}
+        #: Tenants of which a snapshot may be due: those that had news since the last look at them.
+        self._moved: dict[Tenant, None] = {}
         self.stats = SnapshotStats()
         self._failing = Episode(
             logger, Actions("snapshot_failed", "snapshot_recovered"), projector.refusing, steady_ms=clock.steady_ms
         )
+        projector.listen_for_news(self._note)
+
+    def _note(self, tenant: Tenant) -> None:
+        self._moved[tenant] = None
 
     async def run(self) -> None:
         """Look after every tenant until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            done = [await self._look(tenant, self._retention.every_events) for tenant in self._projector.tenants]
-            if all(done):
+            done = []
+            for tenant in list(self._moved):
+                del self._moved[tenant]
+                done.append(await self._look(tenant, self._retention.every_events))
+                view = self._projector.view(tenant)
+                if tenant in self.distrusted or self._is_due(view, self._retention.every_events):
+                    self._note(tenant)  # it could not be written, or not by this replica, or not yet
+            if done and all(done):
                 self._failing.ends("snapshots are written again")
 
     async def leave(self) -> None:
@@ -118,6 +130,7 @@ class Snapshotting:
         Else a replica that is started from one of them would bring the difference back, and once it is no longer the
         newest thing there is, all of them would be healed with it.
         """
+        self._note(tenant)
         earlier = self._suspected.get(tenant)
         self._suspected[tenant] = (since_ms if earlier is None else min(since_ms, earlier[0]), until_ms)
 

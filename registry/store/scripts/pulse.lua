@@ -1,8 +1,8 @@
 -- Record that a replica can write now, and say for how long (ms) none could. After too long a silence, and in a server
 -- that was started since, nothing is recorded, so that no replica can expire anybody, until one comes back having
 -- re-armed the leases, the last of them a moment ago.
--- KEYS: pulse, head, rearming    ARGV: longest silence in ms, 1 to resume
--- Returns the silence, the position of the log's newest event, 1 if the server is another one than before, and its name.
+-- KEYS: pulse, head of a log that is as old as the data here, rearming    ARGV: longest silence in ms, 1 to resume
+-- Returns the silence, 1 if the server is another one than before, and its name.
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -10,7 +10,7 @@ local head = redis.call('GET', KEYS[2]) or '0-0'
 local last, last_run = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%x+)$')
 local limit = tonumber(ARGV[1])
 if not last then
-  -- The first pulse of a tenant. If its log is older, there was none since, or it was lost.
+  -- The first pulse. If the log is older, there was none since, or it was lost.
   local began = head == '0-0' and now_ms or tonumber(string.match(head, '^%d+'))
   local age = now_ms - began
   last, last_run = began, (age <= limit and age >= -limit) and run or ''
@@ -25,4 +25,4 @@ end
 if record then
   redis.call('SET', KEYS[1], string.format('%.0f', now_ms) .. ' ' .. run)
 end
-return {silence, head, restarted and 1 or 0, run}
+return {silence, restarted and 1 or 0, run}
