@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -85,6 +86,10 @@ class HeadTooLarge(Exception):
     """Raised inside the parser's callbacks, so that it reads nothing of this connection any more."""
 
 
+class NoTunnel(Exception):
+    """Raised in the same way: what follows CONNECT is no request."""
+
+
 class RegistryProtocol(HttpToolsProtocol):
     """Given to uvicorn as `http=`."""
 
@@ -100,6 +105,8 @@ class RegistryProtocol(HttpToolsProtocol):
     _broken = False
     #: The connection is a websocket's now.
     _upgraded = False
+    #: The present message offers an upgrade that is not accepted: it is read again, as if it offered none.
+    _again = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -121,12 +128,38 @@ class RegistryProtocol(HttpToolsProtocol):
         if self._broken:
             return
         self._silent_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
         if self.timeout_keep_alive_task is None and not self._broken:
             self._wait_for_client()
         if self._silent_bytes > HEAD_MAX_BYTES:
             self._refusal = TOO_LARGE
             self.send_400_response("")
+
+    def _parse(self, data: bytes) -> None:
+        """Read requests. At the end of a head that offers an upgrade the parser stops, whatever body is announced."""
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as stop:
+                if not self._again:
+                    self.handle_websocket_upgrade()
+                    return
+                rest = memoryview(rest)[stop.args[0] :]
+            head = self._head_without_offer()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            self.parser.feed_data(head)
+
+    def _head_without_offer(self) -> bytes:
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join((line, *headers, b"", b""))
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -146,7 +179,17 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_done = True
-        super().on_headers_complete()
+        self._again = False
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise NoTunnel
+            self._again = not self._should_upgrade()
+        if not self._again:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._again:
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         self._silent_bytes = 0
@@ -172,10 +215,25 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._upgraded = True
+        # The websocket library wants to be the only one that is asked for.
+        others = [header for header in self.headers if header[0] != b"upgrade"]
+        self.scope["headers"] = [*others, (b"upgrade", b"websocket")]
         super().handle_websocket_upgrade()
 
     def _should_upgrade(self) -> bool:
-        return self.parser.get_method() == b"GET" and super()._should_upgrade()
+        """To a websocket only, and only where its first frame would be the next byte on this connection."""
+        offered: list[bytes] = []
+        for name, value in self.headers:
+            if name == b"upgrade":
+                offered += value.lower().split(b",")
+            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                return False
+        return (
+            b"websocket" in map(bytes.strip, offered)
+            and self.parser.get_method() == b"GET"
+            and self.parser.get_http_version() == "1.1"
+            and (self.cycle is None or self.cycle.response_complete)
+        )
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP - in its turn: requests before it on the connection are answered first."""

@@ -27,5 +27,7 @@ class ApiRoute(NamedTuple):
     request: Any = None
     #: Query parameters.
     query: tuple[str, ...] = ()
-    #: The status of an operation that answers in plain text only.
-    text: int = 0
+    #: Whether success is answered in plain text.
+    text: bool = False
+    #: Whether it is reached by websocket, and without one only says so.
+    socket: bool = False

@@ -85,10 +85,10 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("PUT", f"{_INSTANCE}/properties", instances.set_properties, request=commands.SetProperties),
     ApiRoute("PUT", f"{_INSTANCE}/status", instances.set_status, query=("value",)),
     ApiRoute("PUT", f"{_INSTANCE}/heartbeat", instances.heartbeat),
-    ApiRoute("GET", f"{_INSTANCE}/heartbeat", watch.upgrade_required, text=400),
+    ApiRoute("GET", f"{_INSTANCE}/heartbeat", watch.upgrade_required, socket=True),
     ApiRoute("PUT", f"{_R}/heartbeats", instances.heartbeat_set, answers.HeartbeatSetAnswer, commands.HeartbeatSet),
     ApiRoute("PUT", f"{_R}/instances/status", instances.set_statuses, request=commands.SetStatuses),
-    ApiRoute("GET", f"{_SERVICE}/watcher", watch.upgrade_required, text=400),
+    ApiRoute("GET", f"{_SERVICE}/watcher", watch.upgrade_required, socket=True),
     ApiRoute(
         "GET", f"{_SERVICE}/providers", metadata.providers, answers.ProvidersAnswer, query=("sameDomain", "noSelf")
     ),
@@ -111,7 +111,7 @@ ROUTES: Final[Sequence[ApiRoute]] = (
     ApiRoute("GET", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer),
     ApiRoute("GET", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer),
     ApiRoute("DELETE", f"{_ADMIN}/alarms", admin.clear_alarms),
-    ApiRoute("GET", "/metrics", metrics.get_metrics, text=200),
+    ApiRoute("GET", "/metrics", metrics.get_metrics, text=True),
     ApiRoute("GET", "/openapi.json", get_openapi, dict[str, Any]),
 )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.types import Receive, Scope, Send
 
 from registry.domain.decide import instance_or_refuse, service_or_refuse
-from registry.domain.errors import InstanceNotExists, RegistryError, ServiceNotExists
+from registry.domain.errors import InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -25,7 +25,8 @@ PINGS_PER_LEASE: Final = 3
 
 async def upgrade_required(api: Api, call: Call) -> Reply:
     """`GET …/watcher` and `GET …/heartbeat` without an upgrade."""
-    return reply.text(400, "Bad Request\n", (b"Sec-Websocket-Version", b"13"))
+    error = InvalidParams("this path wants a websocket: GET with `Upgrade: websocket` and no body")
+    return reply.error(error, (b"Sec-Websocket-Version", b"13"))
 
 
 async def watch(api: Api, call: Call, receive: Receive, send: Send) -> None:
