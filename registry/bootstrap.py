@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from registry import __version__
 from registry.clock import Clock
 from registry.domain.decide import Quotas
+from registry.domain.own import OWN_SERVICE_NAME
 from registry.figures import figures
 from registry.http_api.api import Api
 from registry.http_api.app import create_app
@@ -23,7 +24,7 @@ from registry.store.port import Store
 from registry.store.redis_store import RedisLimits, RedisStore
 from registry.usecases.agreement import Agreement
 from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, Alarms
-from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
+from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
 from registry.usecases.expiry import Expiry
 from registry.usecases.heartbeats import Heartbeats

@@ -37,6 +37,7 @@ from registry.domain.events import (
 )
 from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import STATUSES, Instance, decode_instance
+from registry.domain.own import ACTOR, forbidden, is_own, is_own_place, refuse_clients
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow, Tenant
 
 
@@ -81,6 +82,20 @@ def service_or_refuse(view: RegistryView, service_id: str) -> ServiceRow:
     return row
 
 
+def service_to_write(view: RegistryView, service_id: str, actor: str) -> ServiceRow:
+    """The row that a write is about."""
+    row = service_or_refuse(view, service_id)
+    refuse_clients(view, service_id, actor)
+    return row
+
+
+def instance_to_write(view: RegistryView, service_id: str, instance_id: str, actor: str = "") -> InstanceRow:
+    """The same of an instance."""
+    row = instance_or_refuse(view, service_id, instance_id)
+    refuse_clients(view, service_id, actor)
+    return row
+
+
 def instance_or_refuse(view: RegistryView, service_id: str, instance_id: str) -> InstanceRow:
     """The row, or 400017 - also when it is the service that is unknown (clients.md 0.3)."""
     row = view.instance(service_id, instance_id)
@@ -102,6 +117,8 @@ def register_service(
     if body is None:
         raise InvalidParams("service is missing - at `$.service`")
     service = body.to_microservice()
+    if stamp.actor != ACTOR and is_own_place(view.tenant, service):
+        raise forbidden()
     chosen = bool(service.service_id)
     key = (service.environment, service.app_id, service.service_name, service.version)
     holder = view.holder(service)
@@ -121,11 +138,9 @@ def register_service(
     return ServiceRegistered(service=service, chosen=chosen, **stamp._asdict())
 
 
-def unregister_service(
-    view: RegistryView, service_id: str, force: bool, own_service_id: str, stamp: Stamp
-) -> ServiceUnregistered:
+def unregister_service(view: RegistryView, service_id: str, force: bool, stamp: Stamp) -> ServiceUnregistered:
     """Unregister a microservice; without `force` only when no other consumes it and it has no instance."""
-    if service_id == own_service_id:
+    if is_own(view, service_id):
         raise InvalidParams("the registry's own service cannot be deleted")
     row = service_or_refuse(view, service_id)
     consumers = [id for id in view.consumers.get(row.group.key, ()) if id != service_id]
@@ -139,7 +154,7 @@ def unregister_service(
 def set_service_properties(
     view: RegistryView, service_id: str, properties: dict[str, str | None] | None, stamp: Stamp
 ) -> ServicePropertiesSet | Known:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     canonical = to_properties(properties)
     if row.service.properties == canonical:
         return Known(service_id)
@@ -156,7 +171,7 @@ def register_instance(
     """
     if body is None:
         raise InvalidParams("instance is missing - at `$.instance`")
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     content = body.to_instance()
     chosen = bool(body.instance_id)
     instance_id = body.instance_id or row.by_endpoints.get(endpoints_key(content.endpoints), ("",))[0]
@@ -174,7 +189,7 @@ def _same_content(registered: Instance, content: Instance) -> bool:
 
 
 def unregister_instance(view: RegistryView, service_id: str, instance_id: str, stamp: Stamp) -> InstanceUnregistered:
-    instance_or_refuse(view, service_id, instance_id)
+    instance_to_write(view, service_id, instance_id, stamp.actor)
     return InstanceUnregistered(service_id=service_id, instance_id=instance_id, **stamp._asdict())
 
 
@@ -184,7 +199,7 @@ def set_instance_status(
     """Set the status; a status that it has already changes nothing, so consumers are not sent the list again."""
     if status not in STATUSES:
         raise InvalidParams(f"value {status[:32]!r}: one of {', '.join(STATUSES)} - at query parameter `value`")
-    row = instance_or_refuse(view, service_id, instance_id)
+    row = instance_to_write(view, service_id, instance_id, stamp.actor)
     if decode_instance(row.body).status == status:
         return Known(instance_id)
     return InstanceStatusSet(service_id=service_id, instance_id=instance_id, status=status, **stamp._asdict())
@@ -193,7 +208,7 @@ def set_instance_status(
 def set_instance_properties(
     view: RegistryView, service_id: str, instance_id: str, properties: dict[str, str | None] | None, stamp: Stamp
 ) -> InstancePropertiesSet | Known:
-    row = instance_or_refuse(view, service_id, instance_id)
+    row = instance_to_write(view, service_id, instance_id, stamp.actor)
     canonical = to_properties(properties)
     if decode_instance(row.body).properties == canonical:
         return Known(instance_id)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from registry.domain.commands import DependencyBody, PolicyBody, ProviderBody, SchemaBody, to_properties
-from registry.domain.decide import Known, Quotas, Stamp, quota_or_refuse, service_or_refuse
+from registry.domain.decide import Known, Quotas, Stamp, quota_or_refuse, service_or_refuse, service_to_write
 from registry.domain.errors import InvalidParams, PolicyNotExists, SchemaNotExists, ServiceNotExists, TagNotExists
 from registry.domain.events import (
     DependenciesAdded,
@@ -35,7 +35,7 @@ from registry.domain.view import GroupKey, RegistryView
 def replace_tags(
     view: RegistryView, service_id: str, tags: dict[str, str], quotas: Quotas, stamp: Stamp
 ) -> TagsReplaced | Known:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     if len(tags) > quotas.tags:
         raise InvalidParams(f"{len(tags)} tags; a service has at most {quotas.tags} (QUOTA_TAG) - at `$.tags`")
     if row.tags == tags:
@@ -44,14 +44,14 @@ def replace_tags(
 
 
 def set_tag(view: RegistryView, service_id: str, key: str, value: str, stamp: Stamp) -> TagSet:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     if key not in row.tags:
         raise TagNotExists(f"service {service_id} has no tag {key}")
     return TagSet(service_id=service_id, key=key, value=value, **stamp._asdict())
 
 
 def delete_tags(view: RegistryView, service_id: str, keys: Sequence[str], stamp: Stamp) -> TagsDeleted:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     missing = [key for key in keys if key not in row.tags]
     if missing:
         raise TagNotExists(f"service {service_id} has no tag {', '.join(missing)}")
@@ -67,7 +67,7 @@ def put_schema(
     """Create or overwrite one schema, in any environment (D18); without a summary the old one goes."""
     if not body.schema:
         raise InvalidParams("schema is missing - at `$.schema`")
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     schema = Schema(schema_id, body.summary or "", body.schema)
     if row.schemas.get(schema_id) == schema and schema_id in row.service.schemas:
         return Known(service_id)
@@ -89,7 +89,7 @@ def replace_schemas(
         raise InvalidParams("a schemaId is given twice - at `$.schemas`")
     if len(schemas) > quotas.schemas:
         raise InvalidParams(f"{len(schemas)} schemas; at most {quotas.schemas} (QUOTA_SCHEMA) - at `$.schemas`")
-    service_or_refuse(view, service_id)
+    service_to_write(view, service_id, stamp.actor)
     return SchemasReplaced(service_id=service_id, schemas=schemas, **stamp._asdict())
 
 
@@ -100,6 +100,7 @@ def _complete(body: SchemaBody, index: int) -> Schema:
 
 
 def delete_schema(view: RegistryView, service_id: str, schema_id: str, stamp: Stamp) -> SchemaDeleted:
+    service_to_write(view, service_id, stamp.actor)
     schema_or_refuse(view, service_id, schema_id)
     return SchemaDeleted(service_id=service_id, schema_id=schema_id, **stamp._asdict())
 
@@ -129,7 +130,7 @@ def add_found(
     view: RegistryView, consumer_id: str, found: Sequence[GroupKey], stamp: Stamp
 ) -> DependenciesAdded | Known:
     """Record what a consumer has found, unless it is recorded."""
-    service_or_refuse(view, consumer_id)
+    service_to_write(view, consumer_id, stamp.actor)
     known = view.providers.get(consumer_id, {})
     new = [provider for provider in dict.fromkeys(found) if provider not in known]
     return DependenciesAdded(consumer_id=consumer_id, providers=new, **stamp._asdict()) if new else Known(consumer_id)
@@ -152,6 +153,7 @@ def change_dependencies(
     consumer_id = view.ids.get(key)
     if consumer_id is None:
         raise ServiceNotExists(f"consumer {'/'.join(key)}")
+    service_to_write(view, consumer_id, stamp.actor)
     if replace:
         return DependenciesReplaced(consumer_id=consumer_id, providers=providers, **stamp._asdict())
     return DependenciesAdded(consumer_id=consumer_id, providers=providers, **stamp._asdict())

@@ -100,7 +100,7 @@ class Hot:
                 return None
             project, service_id, instance_id = path.groups()
             tenant = tenant_of(domain, project)
-            row = self._api.discovery.row(tenant, service_id, instance_id)
+            row = self._api.discovery.beating_row(tenant, service_id, instance_id)
         except (RegistryError, UnicodeDecodeError):
             return None
         return Taken(tenant, row=row) if row is not None else None
@@ -194,7 +194,7 @@ class Hot:
         except RegistryError as error:
             self._api.alarms.observe(error)
             position = self._api.position(tenant)
-            return reply.error(error, *((position,) if error.code // 1000 == 400 else ()))
+            return reply.error(error, *((position,) if error.code // 1000 < 500 else ()))
         except Exception:
             logger.exception("a request failed", extra={"action": "request_failed"})
             return reply.error(RegistryError("the registry failed; its log says why"))

@@ -108,11 +108,9 @@ class _SocketResource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         try:
-            call = Call(scope, receive, scope["path_params"])
+            await self._handler(self._api, Call(scope, receive, scope["path_params"]), receive, send)
         except RegistryError as error:
             await refuse_socket(send, reply.error(error))
-            return
-        await self._handler(self._api, call, receive, send)
 
 
 async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, path: dict[str, str]) -> Reply:
@@ -130,7 +128,7 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
     except ClientGone:
         return reply.empty()
     except RegistryError as error:
-        if call is not None and error.code // 1000 == 400:
+        if call is not None and error.code // 1000 < 500:
             headers = (api.position(call.tenant),)
         return _failed(api, error, *headers)
     except Exception:

@@ -12,6 +12,7 @@ from registry.http_api.call import Call
 from registry.http_api.reply import Reply
 
 Handler = Callable[[Api, Call], Awaitable[Reply]]
+#: Raises a RegistryError only before it has accepted the handshake, which is then refused with it.
 SocketHandler = Callable[[Api, Call, Receive, Send], Awaitable[None]]
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from registry.domain.decide import instance_or_refuse, service_or_refuse
-from registry.domain.errors import InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
+from registry.domain.decide import instance_to_write, service_or_refuse
+from registry.domain.errors import Forbidden, InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -64,7 +64,9 @@ async def heartbeat(api: Api, call: Call, receive: Receive, send: Send) -> None:
     socket = _socket(call.scope)
     try:
         service_id, instance_id = call.service_id, call.instance_id
-        row = await api.discovery.read(call.tenant, lambda view: instance_or_refuse(view, service_id, instance_id))
+        row = await api.discovery.read(call.tenant, lambda view: instance_to_write(view, service_id, instance_id))
+    except Forbidden:
+        raise
     except RegistryError:
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": INSTANCE_GONE})

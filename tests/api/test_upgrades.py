@@ -1,7 +1,7 @@
 """An upgrade that is offered and not accepted changes nothing: the message is read as if it offered none.
 
-The JDK's HttpClient and curl offer h2c with whatever they send. A server that loses count of such a message's body reads
-it as the next request: whoever writes the body then speaks for whoever owns the connection.
+The JDK's HttpClient and curl offer h2c with whatever they send. A server that loses such a message's body reads it as
+the next request: who writes the body then speaks for the owner of the connection.
 """
 
 from __future__ import annotations

@@ -302,13 +302,11 @@ def test_properties_are_replaced_and_nulls_are_empty() -> None:
 
 
 def test_a_service_with_instances_is_deleted_only_by_force() -> None:
-    """servicecomb-v4.md 3.2: 400013; the registry's own service never, not even by force (400001)."""
+    """servicecomb-v4.md 3.2: 400013."""
     view = service_with(instance("s1", "i1"))
     with pytest.raises(DeployedInstance):
-        decide.unregister_service(view, "s1", False, "", stamp())
-    with pytest.raises(InvalidParams):
-        decide.unregister_service(view, "s1", True, "s1", stamp())
-    outcome = append(view, decide.unregister_service(view, "s1", True, "", stamp()))
+        decide.unregister_service(view, "s1", False, stamp())
+    outcome = append(view, decide.unregister_service(view, "s1", True, stamp()))
     assert [(change.action, change.row.instance_id) for change in outcome.changes] == [("DELETE", "i1")]
     assert (view.services, view.groups, view.ids, view.instance_count) == ({}, {}, {}, 0)
 
@@ -445,6 +443,6 @@ def test_an_instance_registered_into_a_service_that_was_just_deleted_is_refused(
     """The log's order decides: the client is told 400012 and registers its service again."""
     view = service_with()
     late = instance_registered(instance("s1", "i1"))
-    append(view, decide.unregister_service(view, "s1", False, "", stamp()))
+    append(view, decide.unregister_service(view, "s1", False, stamp()))
     assert isinstance(append(view, late).error, ServiceNotExists)
     assert view.instance_count == 0
