@@ -36,7 +36,7 @@ from registry.domain.events import (
     ServiceUnregistered,
 )
 from registry.domain.fold_instances import endpoints_key
-from registry.domain.model import STATUSES, Instance, decode_instance
+from registry.domain.model import STATUSES, decode_instance
 from registry.domain.own import ACTOR, forbidden, is_own, is_own_place, refuse_clients
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow, Tenant
 
@@ -167,7 +167,8 @@ def register_instance(
     """Register an instance (D1, D2).
 
     The id is the client's; else that of a live instance of the service with the same endpoints; else `new_id`. When
-    the content is what is registered already, only the lease is to be renewed: `Known`.
+    the content is what is registered already, only the lease is to be renewed: `Known`. A body that names no status
+    keeps the present one: what an operator has set outlives the client's next registration.
     """
     if body is None:
         raise InvalidParams("instance is missing - at `$.instance`")
@@ -177,15 +178,15 @@ def register_instance(
     instance_id = body.instance_id or row.by_endpoints.get(endpoints_key(content.endpoints), ("",))[0]
     before = row.instances.get(instance_id)
     content = structs.replace(content, instance_id=instance_id or new_id, service_id=service_id)
-    if before is not None and _same_content(decode_instance(before.body), content):
-        return Known(instance_id)
     if before is None:
         quota_or_refuse("instance", view.instance_count, quotas.instances, "QUOTA_INSTANCE")
-    return InstanceRegistered(instance=content, chosen=chosen, **stamp._asdict())
-
-
-def _same_content(registered: Instance, content: Instance) -> bool:
-    return content == structs.replace(registered, version="", timestamp="", mod_timestamp="")
+    else:
+        registered = decode_instance(before.body)
+        if not body.status:
+            content = structs.replace(content, status=registered.status)
+        if content == structs.replace(registered, version="", timestamp="", mod_timestamp=""):
+            return Known(instance_id)
+    return InstanceRegistered(instance=content, chosen=chosen, keeps_status=not body.status, **stamp._asdict())
 
 
 def unregister_instance(view: RegistryView, service_id: str, instance_id: str, stamp: Stamp) -> InstanceUnregistered:

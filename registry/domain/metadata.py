@@ -238,7 +238,7 @@ def save_policy(
         status=body.status or (before.status if before else "enabled"),
         creat_time=before.creat_time if before else now,
         update_time=now,
-        selector=to_properties(body.selector),
+        selector=before.selector if before and body.selector is None else to_properties(body.selector),
         kind=kind,
         spec=spec,
     )
