@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from registry import __version__
 from registry.clock import Clock
+from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
 from registry.figures import figures
 from registry.http_api.api import Api
@@ -26,7 +27,7 @@ from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
 from registry.upkeep.snapshotting import Retention, Snapshotting
 from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, STORE_REFUSES_WRITES, Alarms
-from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
+from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances

@@ -13,7 +13,10 @@ from msgspec import Meta, Struct, field
 from registry.domain.errors import InvalidParams
 from registry.domain.model import (
     DEFAULT_HEALTH_CHECK,
+    INTERVAL_DEFAULT_S,
     INTERVAL_MIN_S,
+    STATUS_DEFAULT,
+    TIMES_DEFAULT,
     DataCenterInfo,
     Framework,
     HealthCheck,
@@ -64,16 +67,14 @@ class HealthCheckBody(Struct, gc=False):
     url: Annotated[str, Meta(pattern=NO_SPACE)] | None = None
 
     def to_health_check(self) -> HealthCheck:
-        """Normalise (servicecomb-v4.md 6.1, D7): a short interval is raised, `times` is kept as sent."""
+        """Normalise: a short interval is raised, `times` is kept as sent, also 0; what is absent has its default."""
         if not self.mode:
             raise InvalidParams("mode must be push or pull - at `$.instance.healthCheck.mode`")
         if self.mode == "pull":
-            default = DEFAULT_HEALTH_CHECK
-            return HealthCheck("pull", self.port or 0, default.interval, default.times, self.url or "")
-        if self.interval is None:
-            raise InvalidParams("interval (seconds, at least 1) is missing - at `$.instance.healthCheck.interval`")
-        interval = max(self.interval, INTERVAL_MIN_S)
-        return HealthCheck("push", self.port or 0, interval, self.times or 0, self.url or "")
+            return HealthCheck("pull", self.port or 0, INTERVAL_DEFAULT_S, TIMES_DEFAULT, self.url or "")
+        interval = INTERVAL_DEFAULT_S if self.interval is None else max(self.interval, INTERVAL_MIN_S)
+        times = TIMES_DEFAULT if self.times is None else self.times
+        return HealthCheck("push", self.port or 0, interval, times, self.url or "")
 
 
 class DataCenterInfoBody(Struct, rename="camel", gc=False):
@@ -103,7 +104,7 @@ class InstanceBody(Struct, rename="camel", gc=False):
         return Instance(
             host_name=self.host_name,
             endpoints=self.endpoints or [],
-            status=self.status or "UP",
+            status=self.status or STATUS_DEFAULT,
             properties=to_properties(self.properties),
             health_check=self.health_check.to_health_check() if self.health_check else DEFAULT_HEALTH_CHECK,
             data_center_info=DataCenterInfo(info.name, info.region, info.available_zone) if info else None,

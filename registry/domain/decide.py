@@ -35,7 +35,8 @@ from registry.domain.events import (
     ServiceUnregistered,
 )
 from registry.domain.fold_instances import endpoints_key
-from registry.domain.model import STATUSES, Instance, decode_instance
+from registry.domain.model import STATUSES, decode_instance
+from registry.domain.own import ACTOR, forbidden, is_own, is_own_place, refuse_clients
 from registry.domain.quotas import Quotas
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow, Tenant
 
@@ -63,6 +64,20 @@ def service_or_refuse(view: RegistryView, service_id: str) -> ServiceRow:
     return row
 
 
+def service_to_write(view: RegistryView, service_id: str, actor: str) -> ServiceRow:
+    """The row that a write is about."""
+    row = service_or_refuse(view, service_id)
+    refuse_clients(view, service_id, actor)
+    return row
+
+
+def instance_to_write(view: RegistryView, service_id: str, instance_id: str, actor: str = "") -> InstanceRow:
+    """The same of an instance."""
+    row = instance_or_refuse(view, service_id, instance_id)
+    refuse_clients(view, service_id, actor)
+    return row
+
+
 def instance_or_refuse(view: RegistryView, service_id: str, instance_id: str) -> InstanceRow:
     """The row, or 400017 - also when it is the service that is unknown (clients.md 0.3)."""
     row = view.instance(service_id, instance_id)
@@ -84,6 +99,8 @@ def register_service(
     if body is None:
         raise InvalidParams("service is missing - at `$.service`")
     service = body.to_microservice()
+    if stamp.actor != ACTOR and is_own_place(view.tenant, service):
+        raise forbidden()
     chosen = bool(service.service_id)
     key = (service.environment, service.app_id, service.service_name, service.version)
     holder = view.holder(service)
@@ -99,11 +116,9 @@ def register_service(
     return ServiceRegistered(service=service, chosen=chosen, **stamp._asdict())
 
 
-def unregister_service(
-    view: RegistryView, service_id: str, force: bool, own_service_id: str, stamp: Stamp
-) -> ServiceUnregistered:
+def unregister_service(view: RegistryView, service_id: str, force: bool, stamp: Stamp) -> ServiceUnregistered:
     """Unregister a microservice; without `force` only when no other consumes it and it has no instance."""
-    if service_id == own_service_id:
+    if is_own(view, service_id):
         raise InvalidParams("the registry's own service cannot be deleted")
     row = service_or_refuse(view, service_id)
     consumers = [id for id in view.consumers.get(row.group.key, ()) if id != service_id]
@@ -117,7 +132,7 @@ def unregister_service(
 def set_service_properties(
     view: RegistryView, service_id: str, properties: dict[str, str | None] | None, quotas: Quotas, stamp: Stamp
 ) -> ServicePropertiesSet | Known:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     canonical = to_properties(properties)
     if row.service.properties == canonical:
         return Known(service_id)
@@ -131,29 +146,29 @@ def register_instance(
     """Register an instance (D1, D2).
 
     The id is the client's; else that of a live instance of the service with the same endpoints; else `new_id`. When
-    the content is what is registered already, only the lease is to be renewed: `Known`.
+    the content is what is registered already, only the lease is to be renewed: `Known`. A body that names no status
+    keeps the present one: what an operator has set outlives the client's next registration.
     """
     if body is None:
         raise InvalidParams("instance is missing - at `$.instance`")
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     content = body.to_instance()
     chosen = bool(body.instance_id)
     instance_id = body.instance_id or row.by_endpoints.get(endpoints_key(content.endpoints), ("",))[0]
     held = row.instances.get(instance_id)
     before = decode_instance(held.body) if held is not None else None
     content = structs.replace(content, instance_id=instance_id or new_id, service_id=service_id)
-    if before is not None and _same_content(before, content):
-        return Known(instance_id)
+    if before is not None:
+        if not body.status:
+            content = structs.replace(content, status=before.status)
+        if content == structs.replace(before, version="", timestamp="", mod_timestamp=""):
+            return Known(instance_id)
     quotas.check_instance(view, row, before, content)
-    return InstanceRegistered(instance=content, chosen=chosen, **stamp._asdict())
-
-
-def _same_content(registered: Instance, content: Instance) -> bool:
-    return content == structs.replace(registered, version="", timestamp="", mod_timestamp="")
+    return InstanceRegistered(instance=content, chosen=chosen, keeps_status=not body.status, **stamp._asdict())
 
 
 def unregister_instance(view: RegistryView, service_id: str, instance_id: str, stamp: Stamp) -> InstanceUnregistered:
-    instance_or_refuse(view, service_id, instance_id)
+    instance_to_write(view, service_id, instance_id, stamp.actor)
     return InstanceUnregistered(service_id=service_id, instance_id=instance_id, **stamp._asdict())
 
 
@@ -163,7 +178,7 @@ def set_instance_status(
     """Set the status; a status that it has already changes nothing, so consumers are not sent the list again."""
     if status not in STATUSES:
         raise InvalidParams(f"value {status[:32]!r}: one of {', '.join(STATUSES)} - at query parameter `value`")
-    row = instance_or_refuse(view, service_id, instance_id)
+    row = instance_to_write(view, service_id, instance_id, stamp.actor)
     if decode_instance(row.body).status == status:
         return Known(instance_id)
     return InstanceStatusSet(service_id=service_id, instance_id=instance_id, status=status, **stamp._asdict())
@@ -177,7 +192,7 @@ def set_instance_properties(
     quotas: Quotas,
     stamp: Stamp,
 ) -> InstancePropertiesSet | Known:
-    row = instance_or_refuse(view, service_id, instance_id)
+    row = instance_to_write(view, service_id, instance_id, stamp.actor)
     canonical, before = to_properties(properties), decode_instance(row.body)
     if before.properties == canonical:
         return Known(instance_id)

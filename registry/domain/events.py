@@ -49,10 +49,14 @@ class ServicePropertiesSet(Recorded, frozen=True, tag="service-properties-set"):
 
 
 class InstanceRegistered(Recorded, frozen=True, tag="instance-registered"):
-    """`instance` without version and timestamps. `chosen`: the client named the instance id itself."""
+    """`instance` without version and timestamps. `chosen`: the client named the instance id itself.
+
+    `keeps_status`: the client named no status, so an instance that is registered keeps its own and a new one is UP.
+    """
 
     instance: Instance
     chosen: bool = False
+    keeps_status: bool = False
 
 
 class InstanceUnregistered(Recorded, frozen=True, tag="instance-unregistered"):

@@ -19,6 +19,7 @@ from registry.domain.events import (
     InstanceStatusSet,
 )
 from registry.domain.model import (
+    STATUS_DEFAULT,
     Instance,
     decode_instance,
     encode_instance,
@@ -48,12 +49,17 @@ def register_instance(view: RegistryView, position: Position, event: InstanceReg
         # Another registration with the same endpoints won the race: the original id stays (D2).
         instance_id = row.by_endpoints[key][0]
     before = row.instances.get(instance_id)
+    registered = decode_instance(before.body) if before else None
     now = seconds(event.at_ms)
+    status = instance.status
+    if event.keeps_status:
+        status = registered.status if registered else STATUS_DEFAULT
     content = structs.replace(
         instance,
         instance_id=instance_id,
         version=row.service.version,
-        timestamp=decode_instance(before.body).timestamp if before else now,
+        status=status,
+        timestamp=registered.timestamp if registered else now,
         mod_timestamp=now,
         # One string for all instances of the service, of which there may be many.
         service_id=row.service_id,

@@ -13,7 +13,7 @@ import msgspec
 
 from registry.domain import weight
 from registry.domain.commands import DependencyBody, PolicyBody, ProviderBody, SchemaBody, to_properties
-from registry.domain.decide import Known, Stamp, service_or_refuse
+from registry.domain.decide import Known, Stamp, service_or_refuse, service_to_write
 from registry.domain.errors import InvalidParams, PolicyNotExists, SchemaNotExists, ServiceNotExists, TagNotExists
 from registry.domain.events import (
     DependenciesAdded,
@@ -37,7 +37,7 @@ from registry.domain.view import GroupKey, RegistryView
 def replace_tags(
     view: RegistryView, service_id: str, tags: dict[str, str], quotas: Quotas, stamp: Stamp
 ) -> TagsReplaced | Known:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     if row.tags == tags:
         return Known(service_id)
     quotas.check_record(view, row, row.service, tags)
@@ -45,7 +45,7 @@ def replace_tags(
 
 
 def set_tag(view: RegistryView, service_id: str, key: str, value: str, quotas: Quotas, stamp: Stamp) -> TagSet:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     if key not in row.tags:
         raise TagNotExists(f"service {service_id} has no tag {key}")
     quotas.check_record(view, row, row.service, row.tags | {key: value})
@@ -53,7 +53,7 @@ def set_tag(view: RegistryView, service_id: str, key: str, value: str, quotas: Q
 
 
 def delete_tags(view: RegistryView, service_id: str, keys: Sequence[str], stamp: Stamp) -> TagsDeleted:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     missing = [key for key in keys if key not in row.tags]
     if missing:
         raise TagNotExists(f"service {service_id} has no tag {', '.join(missing)}")
@@ -69,7 +69,7 @@ def put_schema(
     """Create or overwrite one schema, in any environment (D18); without a summary the old one goes."""
     if not body.schema:
         raise InvalidParams("schema is missing - at `$.schema`")
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     schema = Schema(schema_id, body.summary or "", body.schema)
     before = row.schemas.get(schema_id)
     if before == schema and schema_id in row.service.schemas:
@@ -90,7 +90,7 @@ def replace_schemas(
     schemas = [_complete(body, index) for index, body in enumerate(bodies)]
     if len({schema.schema_id for schema in schemas}) < len(schemas):
         raise InvalidParams("a schemaId is given twice - at `$.schemas`")
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     quotas.check_schemas(view, row, len(schemas), sum(map(weight.of_schema, schemas)))
     return SchemasReplaced(service_id=service_id, schemas=schemas, **stamp._asdict())
 
@@ -102,6 +102,7 @@ def _complete(body: SchemaBody, index: int) -> Schema:
 
 
 def delete_schema(view: RegistryView, service_id: str, schema_id: str, stamp: Stamp) -> SchemaDeleted:
+    service_to_write(view, service_id, stamp.actor)
     schema_or_refuse(view, service_id, schema_id)
     return SchemaDeleted(service_id=service_id, schema_id=schema_id, **stamp._asdict())
 
@@ -131,7 +132,7 @@ def add_found(
     view: RegistryView, consumer_id: str, found: Sequence[GroupKey], quotas: Quotas, stamp: Stamp
 ) -> DependenciesAdded | Known:
     """Record what a consumer has found, unless it is recorded, as far as the quotas let it be."""
-    service_or_refuse(view, consumer_id)
+    service_to_write(view, consumer_id, stamp.actor)
     new = quotas.recordable(view, consumer_id, found)
     return DependenciesAdded(consumer_id=consumer_id, providers=new, **stamp._asdict()) if new else Known(consumer_id)
 
@@ -153,6 +154,7 @@ def change_dependencies(
     consumer_id = view.ids.get(key)
     if consumer_id is None:
         raise ServiceNotExists(f"consumer {'/'.join(key)}")
+    service_to_write(view, consumer_id, stamp.actor)
     if replace:
         return DependenciesReplaced(consumer_id=consumer_id, providers=providers, **stamp._asdict())
     return DependenciesAdded(consumer_id=consumer_id, providers=providers, **stamp._asdict())
@@ -237,7 +239,7 @@ def save_policy(
         status=body.status or (before.status if before else "enabled"),
         creat_time=before.creat_time if before else now,
         update_time=now,
-        selector=to_properties(body.selector),
+        selector=before.selector if before and body.selector is None else to_properties(body.selector),
         kind=kind,
         spec=spec,
     )

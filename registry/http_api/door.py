@@ -70,10 +70,9 @@ class Door:
             return
         try:
             call = Call.of_scope(scope, found[1], receive, self._api.body_max_bytes)
+            await operation.socket(self._api, call, socket, receive, send)
         except RegistryError as error:
             await _refuse_socket(send, reply.error(error))
-            return
-        await operation.socket(self._api, call, socket, receive, send)
 
     def _find(self, scope: Scope) -> Reply | tuple[dict[str, Operation], dict[str, str]]:
         """The operations at the path, with the path's parameters, or what is said instead."""
@@ -132,7 +131,7 @@ class Door:
     def _refused(self, call: Call, error: RegistryError) -> Reply:
         self._api.alarms.observe(error)
         headers: tuple[Header, ...] = ()
-        if error.code // 1000 == 400:
+        if error.code // 1000 < 500:
             headers = (self._api.position(call.tenant),)
         return reply.error(error, *headers)
 

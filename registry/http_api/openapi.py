@@ -74,18 +74,20 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _responses(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    if operation.text == 200:
-        return {"200": {"description": "success", "content": {"text/plain": {}}}}
     if operation.text:
-        content = {"text/plain": {}, **_json(schemas[ErrorBody])}
-        return {str(operation.text): {"description": "the reason", "content": content}}
+        return {"200": {"description": "success", "content": {"text/plain": {}}}}
+    error = {"content": _json(schemas[ErrorBody])}
+    if operation.socket:
+        return {
+            "101": {"description": "a websocket from here on"},
+            "400": {"description": "no websocket was asked for, or one that cannot be opened", **error},
+        }
     success: dict[str, Any] = {"description": "success"}
     if operation.response is not None:
         success["content"] = _json(schemas[operation.response])
     found: dict[str, Any] = {"200": success}
     if "rev" in operation.query:
         found["304"] = {"description": "the client holds exactly this answer"}
-    error = {"content": _json(schemas[ErrorBody])}
     found["400"] = {"description": "refused; `errorCode` says why", **error}
     found["403"] = {"description": "not allowed", **error}
     found["500"] = {"description": "a failure of the registry or of its store", **error}

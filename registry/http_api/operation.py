@@ -19,6 +19,7 @@ from registry.http_api.reply import Reply
 from registry.http_api.sockets import WebSocket
 
 Handler = Callable[[Api, Call], Awaitable[Reply]]
+#: Raises a RegistryError only before it has accepted the handshake, which is then refused with it.
 SocketHandler = Callable[[Api, Call, WebSocket, Receive, Send], Awaitable[None]]
 
 
@@ -58,8 +59,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     #: The handler of the websocket.
     socket: SocketHandler | None = None
-    #: The status of an operation that answers in plain text only.
-    text: int = 0
+    #: Success is answered in plain text.
+    text: bool = False
     #: It stands below /registry/v3 too.
     in_v3: bool = False
     #: Its answers may come by the short way.

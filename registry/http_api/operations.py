@@ -202,7 +202,6 @@ OPERATIONS: Final[Sequence[Operation]] = (
             *("heartbeat-socket", f"{_INSTANCE}/heartbeat", watch.upgrade_required),
             kind=Kind.SOCKET,
             socket=watch.heartbeat,
-            text=400,
         )
     ),
     _v3(
@@ -213,9 +212,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         )
     ),
     _write("set-statuses", "PUT", f"{_R}/instances/status", instances.set_statuses, commands.SetStatuses),
-    _v3(
-        _get(*("watch", f"{_SERVICE}/watcher", watch.upgrade_required), kind=Kind.SOCKET, socket=watch.watch, text=400)
-    ),
+    _v3(_get(*("watch", f"{_SERVICE}/watcher", watch.upgrade_required), kind=Kind.SOCKET, socket=watch.watch)),
     _v3(
         _get(
             *("list-providers", f"{_SERVICE}/providers", metadata.providers, answers.ProvidersAnswer),
@@ -262,7 +259,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     _get("list-clusters", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer, resource="ops"),
     _get("list-alarms", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer, resource="ops"),
     _write("clear-alarms", "DELETE", f"{_ADMIN}/alarms", admin.clear_alarms, kind=Kind.LOCAL, resource="ops"),
-    _get("get-metrics", "/metrics", metrics.get_metrics, text=200, resource="ops"),
+    _get("get-metrics", "/metrics", metrics.get_metrics, text=True, resource="ops"),
     _get("get-openapi", "/openapi.json", get_openapi, dict[str, Any], resource=""),
 )
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from starlette.types import Receive, Send
 
-from registry.domain.decide import instance_or_refuse, service_or_refuse
-from registry.domain.errors import InstanceNotExists, RegistryError, ServiceNotExists
+from registry.domain.decide import instance_to_write, service_or_refuse
+from registry.domain.errors import Forbidden, InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -25,7 +25,8 @@ PINGS_PER_LEASE: Final = 3
 
 async def upgrade_required(api: Api, call: Call) -> Reply:
     """`GET …/watcher` and `GET …/heartbeat` without an upgrade."""
-    return reply.text(400, "Bad Request\n", (b"Sec-Websocket-Version", b"13"))
+    error = InvalidParams("this path wants a websocket: GET with `Upgrade: websocket` and no body")
+    return reply.error(error, (b"Sec-Websocket-Version", b"13"))
 
 
 async def watch(api: Api, call: Call, socket: WebSocket, receive: Receive, send: Send) -> None:
@@ -61,7 +62,9 @@ async def heartbeat(api: Api, call: Call, socket: WebSocket, receive: Receive, s
     """`GET …/{instanceId}/heartbeat`: each pong renews the lease; close code 4001 when the instance is gone."""
     try:
         service_id, instance_id = call.service_id, call.instance_id
-        row = await api.discovery.read(call.tenant, lambda view: instance_or_refuse(view, service_id, instance_id))
+        row = await api.discovery.read(call.tenant, lambda view: instance_to_write(view, service_id, instance_id))
+    except Forbidden:
+        raise
     except RegistryError:
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": INSTANCE_GONE})

@@ -27,6 +27,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.fold import include
 from registry.domain.history import PutBack, Recent, Remembered, put_back
+from registry.domain.own import ACTOR
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import Loader, take
 from registry.domain.view import RegistryView, Tenant
@@ -37,7 +38,6 @@ from registry.store.port import HistoryChanged, Store
 
 logger = logging.getLogger(__name__)
 
-ACTOR: Final = "registry"
 #: For how long the replicas say how far they are before the one that is furthest ahead seeds an empty log.
 CLAIMS_WAIT_S: Final = 1.0
 #: A replica that is further ahead has so many of these waits to do it.

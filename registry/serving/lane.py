@@ -214,7 +214,7 @@ class Lane:
     # -- heartbeats ----------------------------------------------------------------------------------------------------
 
     def _beat(self, beat: Beat, request: Request, connection: HotConnection) -> bool:
-        row = self._api.discovery.row(beat.tenant, beat.service_id, beat.instance_id)
+        row = self._api.discovery.beating_row(beat.tenant, beat.service_id, beat.instance_id)
         if row is None:
             return False
         owed = _Heartbeat(connection, self, request, beat.tenant)

@@ -20,6 +20,7 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, InstanceExpired, InstanceRegistered, encode_event
 from registry.domain.outcome import DELETE, Outcome
+from registry.domain.own import ACTOR
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, Tenant
 from registry.episode import Actions, Episode
@@ -46,7 +47,6 @@ JUDGED_MAX: Final = 1_000_000
 LOOK_AGAIN_MS: Final = 500
 #: Whoever is held by the protection is asked about again after so many ms.
 HELD_MS: Final = 1000
-ACTOR: Final = "registry"
 
 
 @dataclass(slots=True)

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
 from typing import Final
 
+from msgspec import structs
+
 from registry.domain.commands import InstanceBody, MicroserviceBody
-from registry.domain.errors import InstanceNotExists, RegistryError
+from registry.domain.errors import InstanceNotExists, RegistryError, ServiceAlreadyExists
+from registry.domain.own import ACTOR, OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME
 from registry.domain.view import DEFAULT_TENANT
 from registry.episode import Actions, Episode
-from registry.usecases.discovery import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.microservices import Microservices
@@ -25,7 +28,6 @@ logger = logging.getLogger(__name__)
 #: Seconds between own heartbeats; the lease is the usual 30 x (3 + 1) s.
 BEAT_EVERY_S: Final = 10.0
 RETRY_S: Final = 1.0
-ACTOR: Final = "registry"
 
 
 class SelfRegistration:
@@ -62,8 +64,12 @@ class SelfRegistration:
             level="BACK",
             properties={"allowCrossApp": "true"},
         )
-        self.service_id = await self._microservices.register(DEFAULT_TENANT, service, ACTOR)
-        self._microservices.own_service_id = self.service_id
+        try:
+            self.service_id = await self._microservices.register(DEFAULT_TENANT, service, ACTOR)
+        except ServiceAlreadyExists:
+            # Somebody has chosen the id that follows from our name; any other does as well.
+            service = structs.replace(service, service_id=secrets.token_hex(20))
+            self.service_id = await self._microservices.register(DEFAULT_TENANT, service, ACTOR)
         instance = InstanceBody(host_name=socket.gethostname()[:64] or "localhost", endpoints=[self._endpoint])
         self.instance_id = await self._instances.register(DEFAULT_TENANT, self.service_id, instance, ACTOR)
 
@@ -75,7 +81,7 @@ class SelfRegistration:
             pause_s = BEAT_EVERY_S
             try:
                 if self.instance_id:
-                    await self._heartbeats.beat(DEFAULT_TENANT, self.service_id, self.instance_id)
+                    await self._heartbeats.beat(DEFAULT_TENANT, self.service_id, self.instance_id, ACTOR)
                 else:
                     await self.register()
                 self._failing.ends("this replica is registered again")

@@ -19,17 +19,14 @@ from registry.domain.decide import service_or_refuse
 from registry.domain.errors import InvalidParams, PositionNotReached, RegistryError, StoreUnavailable
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery
 from registry.domain.model import Schema
+from registry.domain.own import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME, is_own
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
 from registry.domain.version import VersionRule
-from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, Answer, GroupKey, InstanceRow, RegistryView, Tenant
+from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.usecases.grouping import Group, Waiter
 
-#: The registry's own microservice.
-OWN_ENVIRONMENT: Final = OWN_GROUP[0]
-OWN_APP_ID: Final = OWN_GROUP[1]
-OWN_SERVICE_NAME: Final = OWN_GROUP[2]
 #: Seconds a request waits for the position that it asks for.
 POSITION_TIMEOUT_S: Final = 5.0
 #: Seconds that a read waits for the log's tail.
@@ -100,12 +97,13 @@ class Discovery:
         if not queries or not queries[0].consumer_id:
             return []
         view = self._projector.view(tenant)
-        if queries[0].consumer_id not in view.services:
+        consumer_id = queries[0].consumer_id
+        if consumer_id not in view.services or is_own(view, consumer_id):
             return []
         keys = [key for query in queries if not self._is_shared(query) for key in domain_find.unrecorded(view, query)]
         if not keys:
             return []
-        found = self._quotas.recordable(view, queries[0].consumer_id, keys)
+        found = self._quotas.recordable(view, consumer_id, keys)
         self.left_out += len(set(keys)) - len(found)
         return found
 
@@ -226,9 +224,10 @@ class Discovery:
         """The replicas, as instances of `SERVICECENTER`."""
         return await self.find(DEFAULT_TENANT, FindQuery(OWN_APP_ID, OWN_SERVICE_NAME))
 
-    def row(self, tenant: Tenant, service_id: str, instance_id: str) -> InstanceRow | None:
-        """The instance as this replica holds it now."""
-        return self._projector.view(tenant).instance(service_id, instance_id)
+    def beating_row(self, tenant: Tenant, service_id: str, instance_id: str) -> InstanceRow | None:
+        """The instance as this replica holds it now, if a client may send heartbeats for it."""
+        view = self._projector.view(tenant)
+        return None if is_own(view, service_id) else view.instance(service_id, instance_id)
 
     # -- positions -----------------------------------------------------------------------------------------------------
 

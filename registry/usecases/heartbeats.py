@@ -16,6 +16,7 @@ from typing import Final
 
 from registry.domain.decide import instance_or_refuse
 from registry.domain.errors import RegistryError, StoreUnavailable
+from registry.domain.own import refuse_clients
 from registry.domain.view import InstanceRow, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
@@ -58,11 +59,12 @@ class Heartbeats:
         self.stats = HeartbeatStats()
         self._remembering = Episode(logger, Actions("beats_remembered", "beats_delivered"))
 
-    async def beat(self, tenant: Tenant, service_id: str, instance_id: str) -> None:
+    async def beat(self, tenant: Tenant, service_id: str, instance_id: str, actor: str = "") -> None:
         """Renew one instance's lease to its full length.
 
         Raises:
             InstanceNotExists: the log does not hold the instance (any more).
+            Forbidden: it is a replica of the registry, and the actor is not.
             StoreUnavailable: the view does not hold it, and the store does not answer.
         """
         row = self._projector.view(tenant).instance(service_id, instance_id)
@@ -70,6 +72,7 @@ class Heartbeats:
             # When the log cannot be read, nobody can say that it does not hold the instance.
             await self._projector.catch_up(tenant)
             row = instance_or_refuse(self._projector.view(tenant), service_id, instance_id)
+        refuse_clients(self._projector.view(tenant), service_id, actor)
         if not await self.renew(tenant, row):
             try:
                 async with asyncio.timeout(BEAT_TIMEOUT_S):

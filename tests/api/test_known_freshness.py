@@ -218,15 +218,17 @@ async def test_what_has_been_said_is_said_again_while_nothing_happens(both: Both
 
 async def test_what_is_shared_by_all_tenants_is_not_said_again_after_it_changed(both: Both) -> None:
     """It stands in the default tenant's log, of which the other tenant's position says nothing."""
-    shared = {"serviceName": "SERVICECENTER", "appId": "default", "serviceId": "own", "environment": "production"}
-    await both.write(b"POST", b"/microservices", {"service": shared})
+    registration = both.lanes[1].replica.registration
+    await registration.register()
+    await follow(*both.lanes)
     other = BLOCK.replace(b"default", b"other")
     asked = whole(b"GET", BASE + b"/instances?appId=default&serviceName=SERVICECENTER", other)
     await both.learn(asked, asked)
     assert both.lanes[0].hot.repeated
-    await register(both.lanes[1], "own", "replica-1")
+    assert b'"rest://h:1/"' in await both.ask_known(asked)
+    await registration.leave()
     await follow(*both.lanes)
-    assert b'"replica-1"' in await both.ask_known(asked)
+    assert b'"rest://h:1/"' not in await both.ask_known(asked)
 
 
 async def test_what_another_view_said_is_not_said_again(both: Both) -> None:

@@ -56,3 +56,11 @@ def test_every_decision_that_the_readme_points_to_exists() -> None:
     ]
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_codes_of_an_unknown_version_name_the_calls_that_answer_them() -> None:
+    """A client that looks its 400 up must not have to guess which of the two it will get."""
+    meanings = dict(re.findall(r"^\| (400012|400026) \| (.*) \|$", README, re.MULTILINE))
+    assert "find and batch find" in meanings["400012"]
+    assert "existence" not in meanings["400012"]
+    assert "of existence only" in meanings["400026"]

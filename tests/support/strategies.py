@@ -85,7 +85,9 @@ instances = st.builds(
 about_instance = {"service_id": service_ids, "instance_id": instance_ids, **stamps}
 
 service_registrations = st.builds(ServiceRegistered, service=microservices, chosen=st.booleans(), **stamps)
-instance_registrations = st.builds(InstanceRegistered, instance=instances, chosen=st.booleans(), **stamps)
+instance_registrations = st.builds(
+    InstanceRegistered, instance=instances, chosen=st.booleans(), keeps_status=st.booleans(), **stamps
+)
 edits: st.SearchStrategy[Event] = st.one_of(
     st.builds(InstanceStatusSet, status=st.sampled_from(STATUSES), **about_instance),
     st.builds(InstancePropertiesSet, properties=properties, **about_instance),
@@ -149,6 +151,7 @@ odd_events: st.SearchStrategy[Event] = st.one_of(
             Instance, instance_id=texts, service_id=service_ids, endpoints=st.lists(texts, max_size=2), status=texts
         ),
         chosen=st.booleans(),
+        keeps_status=st.booleans(),
         **stamps,
     ),
 )
@@ -222,6 +225,7 @@ _comings_and_goings: st.SearchStrategy[Event] = st.one_of(
             status=st.sampled_from(["UP", "DOWN"]),
         ),
         chosen=st.booleans(),
+        keeps_status=st.booleans(),
         **stamps,
     ),
     st.builds(InstanceStatusSet, status=st.sampled_from(["UP", "DOWN"]), **_about_two),
