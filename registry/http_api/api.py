@@ -62,6 +62,15 @@ class Api:
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
     batches: Memo[_Request, BatchQueries] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
+    #: How many bytes each cache of the HTTP side holds (registry/docs/caches.md).
+    caches: list[Callable[[], int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.caches = [lambda: self.finds.size, lambda: self.batches.size, lambda: self.compressor.size]
+
+    @property
+    def cache_bytes(self) -> int:
+        return sum(size() for size in self.caches)
 
     def position(self, tenant: Tenant) -> Header:
         """The header that says at which position of the tenant's log an answer is made."""

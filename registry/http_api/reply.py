@@ -95,6 +95,11 @@ class Compressor:
     def __init__(self) -> None:
         self._kept: Memo[str, bytes] = Memo(GZIP_KEPT_MAX, GZIP_KEPT_MAX_BYTES, _size)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return self._kept.size
+
     def compress(self, reply: Reply, rev: str = "") -> Reply:
         """The same reply compressed, or as it is when it is too small to gain."""
         if len(reply.body) < GZIP_MIN_BYTES:

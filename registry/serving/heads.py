@@ -80,6 +80,11 @@ class Heads:
     def __len__(self) -> int:
         return len(self._blocks)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that is remembered."""
+        return self._blocks.size
+
     def read(self, block: bytes) -> Head | None:
         """The meaning of a header block, without the line end after its last line; None: not for the hot way."""
         head = self._blocks.get(block)

@@ -51,6 +51,12 @@ class Lane:
         self.heads = Heads()
         self.recogniser = Recogniser()
         self._finds = FindResponses()
+        api.caches += [
+            lambda: self.requests.size,
+            lambda: self.heads.size,
+            lambda: self.recogniser.size,
+            lambda: self._finds.size,
+        ]
         self._find_tally = api.observer.tally(operations.FIND.name)
         self._batch_tally = api.observer.tally(operations.BATCH_FIND.name)
         self._beat_tally = api.observer.tally(operations.HEARTBEAT.name)

@@ -47,6 +47,11 @@ class FindResponses:
     def __init__(self) -> None:
         self._heads: Memo[str, tuple[int, bytes, bytes]] = Memo(HEADS_MAX, HEADS_MAX_BYTES, _size)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that is prepared."""
+        return self._heads.size
+
     def whole(self, answer: Answer, position: bytes, lines: bytes) -> Parts:
         return b"".join((_OK, lines, self._head(answer)[1], _POSITION, position, _END)), answer.body
 
