@@ -17,15 +17,17 @@ from registry.figures import figures
 from registry.http_api.api import Api
 from registry.http_api.app import create_app
 from registry.http_api.websocket import text_frame
+from registry.projection.aside import Aside
 from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Store
 from registry.store.redis_store import RedisLimits, RedisStore
 from registry.usecases.agreement import Agreement
-from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, Alarms
+from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, TENANT_DAMAGED, Alarms
 from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
 from registry.usecases.durable import Durable
 from registry.usecases.expiry import Expiry
+from registry.usecases.formats import Formats
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
@@ -55,6 +57,7 @@ class Replica:
     registration: SelfRegistration
     snapshotting: Snapshotting
     agreement: Agreement
+    formats: Formats
     api: Api
     app: ASGIApp
     stopping: bool = False
@@ -69,6 +72,8 @@ class Replica:
             "heartbeats": self.api.heartbeats.run(),
             "snapshotting": self.snapshotting.run(),
             "agreement": self.agreement.run(),
+            "formats": self.formats.run(),
+            "damage": self.projector.aside.run(),
         }
 
     def stale_s(self) -> int:
@@ -120,7 +125,9 @@ def quotas(settings: Settings) -> Quotas:
     )
 
 
-def _conditions(protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats) -> dict[str, str]:
+def _conditions(
+    protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats, aside: Aside
+) -> dict[str, str]:
     """The alarms that are no event but a state, while it lasts."""
     found: dict[str, str] = {}
     held = protection.held()
@@ -132,6 +139,10 @@ def _conditions(protection: Protection, snapshotting: Snapshotting, heartbeats: 
         found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
     if heartbeats.waiting:
         found[HEARTBEATS_WAITING] = f"{heartbeats.waiting} heartbeats wait for the store"
+    damages = aside.damages()
+    if damages:
+        others = ", ".join(str(damage.tenant) for damage in damages[1:])
+        found[TENANT_DAMAGED] = damages[0].detail + (f"; set aside as well: {others}" if others else "")
     return found
 
 
@@ -141,7 +152,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     name = secrets.token_hex(6)
     projector = Projector(store, name, clock)
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
-    writes = Writes(store, projector, clock, quotas(settings))
+    formats = Formats(store, name, clock)
+    writes = Writes(store, projector, clock, quotas(settings), formats)
     heartbeats = Heartbeats(store, projector)
     new_id = Ids()
     instances = Instances(writes, heartbeats, new_id)
@@ -167,7 +179,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         Alarms(
             lambda: projector.stats().silent_s,
             clock.steady_ms,
-            lambda: _conditions(protection, snapshotting, heartbeats),
+            lambda: _conditions(protection, snapshotting, heartbeats, projector.aside),
         ),
         Durable(
             store,
@@ -177,8 +189,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         ),
         lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching),
         lambda: replica.not_ready(),
+        projector.aside,
     )
     replica = Replica(
-        name, store, projector, expiry, pulses, registration, snapshotting, agreement, api, create_app(api)
+        name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, create_app(api)
     )
     return replica

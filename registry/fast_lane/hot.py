@@ -66,8 +66,10 @@ class Hot:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        #: Tenants whose answers say more than those of the lane; nearly always there are none.
+        self.aside = api.aside.tenants
         self.heads = Heads()
-        self.repeats = Repeats(api.discovery)
+        self.repeats = Repeats(api.discovery, self.aside)
         #: What a request asks, which follows from its bytes alone.
         self._taken: Memo[_Asked, Taken] = Memo(KEPT_MAX, KEPT_MAX_BYTES, _asked_size)
         #: What a heartbeat was last answered: to which headers of uvicorn's, at which position, with which bytes.

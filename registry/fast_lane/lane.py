@@ -95,6 +95,8 @@ class FastLane(RegistryProtocol):
         Args:
             segment: the whole request, where it came as one.
         """
+        if self.hot.aside and taken.tenant in self.hot.aside:
+            return False
         if taken.row is not None:
             return self._beat(taken.tenant, taken.row)
         if taken.service_id:

@@ -2,11 +2,13 @@
 
 All instances of a consumer poll with the same bytes, and most of the time there is nothing new. A response may be sent
 again as long as the log of its tenant stands where it stood, that of the default tenant too (shared services stand
-there), and uvicorn's own headers are those of the same second. So nothing here can be out of date.
+there), the tenant is not set aside, and uvicorn's own headers are those of the same second. So nothing here can be out
+of date.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -34,8 +36,9 @@ class _Said(Struct, frozen=True, gc=False):
 class Repeats:
     """What was last answered to which bytes."""
 
-    def __init__(self, discovery: Discovery) -> None:
+    def __init__(self, discovery: Discovery, aside: Mapping[Tenant, object]) -> None:
         self._discovery = discovery
+        self._aside = aside
         self._said: Memo[bytes, _Said] = Memo(REPEATS_MAX, REPEATS_MAX_BYTES, _size)
 
     def __len__(self) -> int:
@@ -44,7 +47,7 @@ class Repeats:
     def find(self, request: bytes, headers: Any) -> bytes | None:
         """The response to these bytes, if it is still the one that would be made."""
         said = self._said.get(request)
-        if said is None or said.headers is not headers:
+        if said is None or said.headers is not headers or (self._aside and said.tenant in self._aside):
             return None
         position_text = self._discovery.position_text
         if position_text(said.tenant) is said.position and position_text(DEFAULT_TENANT) is said.shared_position:

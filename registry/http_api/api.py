@@ -13,6 +13,7 @@ from registry.http_api.figure import Figure
 from registry.http_api.memo import Memo
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header
+from registry.projection.aside import Aside
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
@@ -50,6 +51,8 @@ class Api:
     figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
+    #: Tenants that are answered from memory alone.
+    aside: Aside
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))

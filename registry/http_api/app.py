@@ -125,17 +125,21 @@ async def answer(api: Api, handler: Handler, scope: Scope, receive: Receive, pat
         if wanted is not None:
             await api.discovery.await_position(call.tenant, wanted)
         if scope["method"] != "GET" and handler not in NO_EVENTS:
-            return await _answer_durably(api, handler, call)
-        return await handler(api, call)
+            found = await _answer_durably(api, handler, call)
+        else:
+            found = await handler(api, call)
     except ClientGone:
-        return reply.empty()
+        found = reply.empty()
     except RegistryError as error:
         if call is not None and error.code // 1000 == 400:
             headers = (api.position(call.tenant),)
-        return _failed(api, error, *headers)
+        found = _failed(api, error, *headers)
     except Exception:
         logger.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "request_failed"})
-        return _failed(api, RegistryError("the registry failed; its log says why"))
+        found = _failed(api, RegistryError("the registry failed; its log says why"))
+    if call is not None and call.tenant in api.aside.tenants:
+        return reply.set_aside(found, api.aside.seconds(call.tenant))
+    return found
 
 
 async def _answer_durably(api: Api, handler: Handler, call: Call) -> Reply:

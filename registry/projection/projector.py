@@ -16,16 +16,25 @@ from typing import Final
 
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
-from registry.domain.events import Event, decode_event
-from registry.domain.fold import apply
-from registry.domain.history import Recent
+from registry.domain.events import Event
+from registry.domain.history import Recent, Remembered
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import RegistryView, Tenant
+from registry.projection.aside import Aside
 from registry.projection.mending import Mending
-from registry.projection.restoring import NO_TENANTS, Restored, follows, load_newest, read_event
+from registry.projection.proving import Proving
+from registry.projection.restoring import (
+    Inapplicable,
+    Restored,
+    apply_or_tell,
+    follows,
+    load_newest,
+    read_event,
+    salvage,
+)
 from registry.projection.waiting import CatchUps, Waiters
-from registry.store.port import HistoryChanged, Store, Tail
+from registry.store.port import Damaged, HistoryChanged, Store, Tail
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +45,6 @@ READ_BLOCK_MS: Final = 1000
 #: stands before an own one.
 OWN_NEWS_PAUSE_S: Final = 0.001
 OWN_NEWS_PAUSE_MAX_S: Final = 0.004
-#: Events by which a view proves its place in a log. More than come while a store goes over to another server.
-PROVE_MAX: Final = 1000
 #: Events applied before other tasks get a turn.
 APPLY_BATCH_MAX: Final = 500
 #: Seconds between attempts to reach a store that is away.
@@ -76,6 +83,8 @@ class Projector:
         self._store = store
         clock = clock or Clock()
         self.mending = Mending(store, replica, clock)
+        #: What is damaged in the store, and is neither read nor written until it is sound again.
+        self.aside = Aside(store, self, clock.steady_ms)
         self._views: dict[Tenant, RegistryView] = {}
         self._tenants_after = ""
         self._listeners: list[Listener] = []
@@ -87,7 +96,7 @@ class Projector:
         self._rebuilds: dict[Tenant, asyncio.Task[None]] = {}
         #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
         self._recent: dict[Tenant, Recent] = defaultdict(Recent)
-        self._runs: dict[Tenant, str] = {}
+        self.proving = Proving(store, self)
         #: Events applied: this replica's own, and all others.
         self._own = 0
         self._foreign = 0
@@ -119,6 +128,10 @@ class Projector:
         if tenant not in self._views:
             self._views[tenant] = RegistryView(tenant)
 
+    def newest(self, tenant: Tenant, most: int) -> list[Remembered]:
+        """The newest events of the view that this replica has seen, eldest first."""
+        return self._recent[tenant].last(most)
+
     def newest_event(self, tenant: Tenant) -> Event | None:
         """The event at the view's position, if this replica has seen it."""
         newest = self._recent[tenant].newest()
@@ -145,16 +158,20 @@ class Projector:
     # -- following the log ---------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Replay every log to its tail. Raises StoreUnavailable or LogDamaged."""
+        """Replay every log to its tail, or to what is damaged in it. Raises StoreUnavailable."""
         while True:
-            tail = await self._read(0)
-            if not tail.events and not tail.tenants:
+            try:
+                tail = await self._read(0)
+            except Damaged:
+                continue  # it is set aside, and the next read does without it
+            if tail.events or tail.tenants:
+                await self._absorb(tail)
+            elif not await self.aside.settle():
                 break
-            await self._absorb(tail)
         self.live = True
 
     async def run(self) -> None:
-        """Follow the logs until cancelled; a store that is away is asked again. Raises LogDamaged."""
+        """Follow the logs until cancelled; a store that is away is asked again."""
         retry_s = RETRY_FIRST_S
         pause_s = 0.0
         own = 0
@@ -163,7 +180,8 @@ class Projector:
             try:
                 if prove:
                     for tenant in self.tenants:
-                        await self._prove(tenant)
+                        with contextlib.suppress(Damaged):
+                            await self.proving.prove(tenant)
                     prove = False
                 foreign, writing, own = self._foreign, self._own != own, self._own
                 self._overtaken.clear()
@@ -176,6 +194,8 @@ class Projector:
                 else:
                     pause_s = 0.0
                 retry_s = RETRY_FIRST_S
+            except Damaged:
+                continue  # as at the start
             except StoreUnavailable as error:
                 prove = True
                 logger.warning("the log cannot be read: %s", error.detail, extra={"action": "read_failed"})
@@ -188,62 +208,60 @@ class Projector:
             async with asyncio.timeout(pause_s):
                 await self._overtaken.wait()
 
-    async def _prove(self, tenant: Tenant) -> None:
-        """After a break: are the view's newest events still in the log, and the same? Else the log lost its tail.
-
-        It may have grown on since, and been read: so the newest one alone proves nothing.
-        """
-        view, remembered = self.view(tenant), self._recent[tenant].last(PROVE_MAX)
-        if not remembered or remembered[-1].position != view.position:
-            return
-        eldest, newest = remembered[0].position, remembered[-1].position
-        at, held = Position(eldest.epoch, eldest.sequence - 1), dict[Position, bytes]()
-        while at < newest and (entries := (await self._store.read({tenant: at}, NO_TENANTS, 0)).events.get(tenant)):
-            held.update(entries)
-            at = entries[-1][0]
-        begins = min(held, default=newest)  # what is older may have been trimmed
-        for known in remembered:
-            payload = held.get(known.position)
-            if known.position >= begins and (payload is None or decode_event(payload) != known.event):
-                if self.view(tenant) is view:
-                    await self.rebuild(tenant, f"it no longer holds the event applied at {known.position.text()}")
-                return
-
     async def _read(self, block_ms: int) -> Tail:
-        after = {tenant: view.position for tenant, view in self._views.items()}
-        tail = await self._store.read(after, self._tenants_after, block_ms, follow=True)
+        after = {t: view.position for t, view in self._views.items() if t not in self.aside.tenants}
+        tail = await self._store.read(after, self._list_place, block_ms, follow=True)
         self._last_contact_ms = self._steady_ms()
         return tail
 
+    @property
+    def _list_place(self) -> str | None:
+        """Where to go on with the list of tenants, if it can be read."""
+        return None if self.aside.list_is_damaged else self._tenants_after
+
     async def _absorb(self, tail: Tail) -> None:
-        for tenant in tail.tenants:
-            if not self.knows(tenant):
-                restored = await load_newest(self._store, tenant)
-                if not self.knows(tenant):
-                    self._adopt(tenant, restored)
+        await self.take_up(tail.tenants)
         self._tenants_after = tail.tenants_after
         for tenant, entries in tail.events.items():
-            for start in range(0, len(entries), APPLY_BATCH_MAX):
-                if start:
-                    await asyncio.sleep(0)
-                try:
-                    self._absorb_batch(self._views[tenant], entries[start : start + APPLY_BATCH_MAX])
-                except HistoryChanged as change:
-                    await self.rebuild(tenant, change.detail)
-                    break
+            with contextlib.suppress(Damaged):
+                await self._absorb_all(tenant, entries)
+
+    async def _absorb_all(self, tenant: Tenant, entries: Sequence[tuple[Position, bytes]]) -> None:
+        for start in range(0, len(entries), APPLY_BATCH_MAX):
+            if start:
+                await asyncio.sleep(0)
+            if tenant in self.aside.tenants:
+                return  # meanwhile
+            try:
+                self._absorb_batch(self._views[tenant], entries[start : start + APPLY_BATCH_MAX])
+            except HistoryChanged as change:
+                await self.rebuild(tenant, change.detail)
+                return
 
     def _absorb_batch(self, view: RegistryView, entries: Sequence[tuple[Position, bytes]]) -> None:
         for position, payload in entries:
             if position <= view.position:
                 continue
-            event = read_event(view.tenant, position, payload)
+            event = self.read_event(view.tenant, position, payload)
             if not follows(view.position, position, event):
                 raise HistoryChanged(f"{view.position.text()} is followed by {position.text()}")
             self._apply(view, position, event)
         self._waiters.wake(view.tenant, view.position)
 
+    def read_event(self, tenant: Tenant, position: Position, payload: bytes) -> Event:
+        """Raises Damaged; the tenant is set aside then."""
+        try:
+            return read_event(self._store, tenant, position, payload)
+        except Damaged as damage:
+            self.aside.put(damage)
+            raise
+
     def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
-        outcome = apply(view, position, event)
+        try:
+            outcome = apply_or_tell(self._store, view, position, event)
+        except Inapplicable as damage:
+            self.aside.put(damage, spoilt=True)
+            raise
         if outcome.error is not None:
             self._refused += 1
         self._recent[view.tenant].add(position, event)
@@ -264,26 +282,53 @@ class Projector:
     async def rebuild(self, tenant: Tenant, reason: str, before_ms: int | None = None) -> None:
         """Replay a log that contradicts its view, after it got back what it lost and this replica knows of.
 
-        The old view is answered from until the new one is complete. With `before_ms`, snapshots taken later (Unix ms)
-        are not used.
+        The old view is answered from until then. With `before_ms`, snapshots taken later (Unix ms) are not used.
         """
         task = self._rebuilds.get(tenant)
         if task is None:
-            logger.error("the log of %s changed, replaying it: %s", tenant, reason, extra={"action": "log_changed"})
+            if reason:
+                logger.error("the log of %s changed, replaying it: %s", tenant, reason, extra={"action": "log_changed"})
             task = self._rebuilds[tenant] = asyncio.create_task(self._rebuild(tenant, before_ms))
             task.add_done_callback(lambda _: self._rebuilds.pop(tenant))
         await asyncio.shield(task)
 
     async def _rebuild(self, tenant: Tenant, before_ms: int | None) -> None:
         for _ in range(REBUILDS_MAX):
-            await self._store.add_tenant(tenant)  # whatever lost the log may have lost its announcement
             with contextlib.suppress(HistoryChanged):
-                restored = await self.mending.restore(self.view(tenant), self._recent[tenant], before_ms)
+                await self._announce(tenant)  # whatever lost the log may have lost its announcement
+                try:
+                    restored = await self.mending.restore(self.view(tenant), self._recent[tenant], before_ms)
+                except Damaged as damage:
+                    if before_ms is None:  # else the log is read only to see whether this view is right
+                        self.aside.put(damage)
+                    raise
                 if restored is not None:
                     self._adopt(tenant, restored)
                     self._rebuilt += 1
                 return
         raise StoreUnavailable(f"the log of {tenant} changes faster than it can be replayed")
+
+    async def _announce(self, tenant: Tenant) -> None:
+        """Tell every replica of a tenant that has a log, unless the list of tenants is damaged."""
+        with contextlib.suppress(Damaged):
+            await self._store.add_tenant(tenant)
+
+    async def take_up(self, tenants: Sequence[Tenant]) -> bool:
+        """Follow those of the tenants that are not known. Returns whether there were any."""
+        new = [tenant for tenant in tenants if not self.knows(tenant)]
+        for tenant in new:
+            try:
+                restored = await load_newest(self._store, tenant)
+            except Damaged as damage:
+                self.aside.put(damage)
+                restored = await salvage(self._store, tenant, self.replica)
+            if not self.knows(tenant):
+                self._adopt(tenant, restored)
+        return bool(new)
+
+    async def salvage(self, tenant: Tenant) -> None:
+        """Put what can still be read of a damaged tenant in the place of its view."""
+        self._adopt(tenant, await salvage(self._store, tenant, self.replica))
 
     def _adopt(self, tenant: Tenant, restored: Restored) -> None:
         """Put a view in its place. Nobody was told of the events that led to it; now everybody is told of it."""
@@ -330,7 +375,9 @@ class Projector:
 
         Raises:
             StoreUnavailable: the log could not be read; the view is as it was.
+            Damaged: nor will it be, until it is sound again.
         """
+        self.aside.check(tenant)
         await self._catch_ups.join(tenant)
 
     async def _catch_up(self, tenant: Tenant) -> None:
@@ -340,28 +387,14 @@ class Projector:
             return
         if not self.knows(tenant):
             # It has a log, but this reader was not told: announce it again, so that every replica looks after it.
-            await self._store.add_tenant(tenant)
+            await self._announce(tenant)
             self.follow(tenant)
-        await self.check(tenant, head)
+        await self.proving.check(tenant, head)
         while self._views[tenant].position < head:
+            self.aside.check(tenant)
             view = self._views[tenant]
-            tail = await self._store.read({tenant: view.position}, self._tenants_after, 0)
+            tail = await self._store.read({tenant: view.position}, self._list_place, 0)
             if not tail.events and self._views[tenant].position < head:
+                await self._store.inspect(tenant)
                 raise StoreUnavailable(f"the log of {tenant} ends before its head {head.text()}")
             await self._absorb(tail)
-
-    async def check(self, tenant: Tenant, head: Position, run: str = "") -> None:
-        """Replay the log if it is not the one the view was built from.
-
-        Args:
-            head: its newest position. If that is before the view's, the log lost its tail.
-            run: the store's process, where it is known. After a change of it the newest events are proved.
-        """
-        if run and self._runs.get(tenant, run) != run:
-            await self._prove(tenant)
-        if run:
-            self._runs[tenant] = run
-        position = self.view(tenant).position
-        if head < position and (await self._store.head(tenant)) < position:
-            # Asked twice: an own write may have been applied after `head` was read.
-            await self.rebuild(tenant, f"it was at {position.text()}, its newest event is now {head.text()}")

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from registry.domain.errors import PositionNotReached, RegistryError, StoreUnavailable
+from registry.domain.errors import PositionNotReached, RegistryError, StoreUnavailable, Withheld
 
 ACTIVATED: Final = "ACTIVATED"
 CLEARED: Final = "CLEARED"
@@ -24,6 +24,8 @@ MASS_LAPSE: Final = "MassLapse"
 REPLICAS_DIFFER: Final = "ReplicasDiffer"
 #: Heartbeats are accepted and remembered, because the store does not take them.
 HEARTBEATS_WAITING: Final = "HeartbeatsWaiting"
+#: What the store holds of a tenant, or its list of tenants, is damaged.
+TENANT_DAMAGED: Final = "TenantDamaged"
 #: Characters kept of a detail.
 DETAIL_MAX: Final = 500
 
@@ -56,8 +58,8 @@ class Alarms:
         self._refused_ms = 0
 
     def observe(self, error: RegistryError) -> None:
-        """Take note of an error that a client is answered with; its own mistakes are no alarm."""
-        if error.code // 1000 < 500:
+        """Take note of an error that a client is answered with; its own mistakes are no alarm, nor what has one."""
+        if error.code // 1000 < 500 or isinstance(error, Withheld):
             return
         self._raise(INTERNAL_ERROR, error.detail or error.message)
         if isinstance(error, StoreUnavailable) and not isinstance(error, PositionNotReached):

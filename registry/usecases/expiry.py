@@ -161,7 +161,7 @@ class Expiry:
         prompted = self._prompted()
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
         for tenant in list(self._schedules):
-            if tenant in self._pulses.away or self._pulses.is_late(tenant):
+            if tenant in self._pulses.away or tenant in self._projector.aside.tenants or self._pulses.is_late(tenant):
                 continue
             taken = prompted.get(tenant, [])
             try:

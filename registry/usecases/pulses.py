@@ -15,7 +15,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.view import Tenant
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
-from registry.store.port import Pulse, Store
+from registry.store.port import Damaged, Pulse, Store
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,13 @@ class Pulses:
 
     async def pulse(self) -> None:
         """Record that this replica can write; after a silence, re-arm leases first. Also compares the heads."""
-        tenants = self._projector.tenants
+        aside = self._projector.aside.tenants
+        tenants = [tenant for tenant in self._projector.tenants if tenant not in aside]
         for start in range(0, len(tenants), PULSES_AT_ONCE):
             some = tenants[start : start + PULSES_AT_ONCE]
             found = await asyncio.gather(*(self._pulse(tenant) for tenant in some), return_exceptions=True)
-            failed = {tenant: error for tenant, error in zip(some, found, strict=True) if error is not None}
+            # What is damaged is set aside now, and says nothing of whether the store answers.
+            failed = {t: e for t, e in zip(some, found, strict=True) if e is not None and not isinstance(e, Damaged)}
             self.away.difference_update(some)
             self.away.update(failed)
             details: list[str] = []
@@ -79,7 +81,7 @@ class Pulses:
     async def _pulse(self, tenant: Tenant) -> None:
         began = self._clock.steady_ms()
         pulse = await self._store.pulse(tenant, SILENCE_MAX_MS, resume=False)
-        await self._projector.check(tenant, pulse.head, pulse.run)
+        await self._projector.proving.check(tenant, pulse.head, pulse.run)
         # A store that was started anew under a living replica may have lost renewals, whoever noticed first; one that
         # was started together with us after a short stop has not.
         lost = self._runs.get(tenant, pulse.run) != pulse.run

@@ -14,6 +14,7 @@ from typing import Final
 from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.errors import InstanceNotExists, RegistryError
 from registry.domain.view import DEFAULT_TENANT
+from registry.store.port import Damaged
 from registry.usecases.discovery import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
@@ -78,6 +79,8 @@ class SelfRegistration:
             except InstanceNotExists:
                 self.instance_id = ""
                 pause_s = 0.0
+            except Damaged:
+                pass  # the alarm says so, and the tenant is looked at all the time
             except RegistryError as error:
                 logger.warning("own registration: %s", error.detail, extra={"action": "self_registration_failed"})
                 pause_s = RETRY_S

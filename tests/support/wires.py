@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 import uvicorn
@@ -16,7 +17,7 @@ from uvicorn.server import ServerState
 
 from registry.bootstrap import Replica, build_replica
 from registry.clock import Clock
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.fast_lane.heads import Heads, Whole
 from registry.fast_lane.hot import Hot
 from registry.fast_lane.lane import fast_lane
@@ -162,8 +163,8 @@ class CountingHeads(Heads):
 class CountingRepeats(Repeats):
     """Counts those too: what is said again needs no parser either."""
 
-    def __init__(self, discovery: Discovery, heads: CountingHeads) -> None:
-        super().__init__(discovery)
+    def __init__(self, discovery: Discovery, aside: Mapping[Tenant, object], heads: CountingHeads) -> None:
+        super().__init__(discovery, aside)
         self.found = 0
         self._heads = heads
 
@@ -201,7 +202,7 @@ class Lane:
     def forget(self) -> None:
         """Know no header block, and nothing that was said."""
         self.heads = self.hot.heads = CountingHeads()
-        self.repeats = self.hot.repeats = CountingRepeats(self.replica.api.discovery, self.heads)
+        self.repeats = self.hot.repeats = CountingRepeats(self.replica.api.discovery, self.hot.aside, self.heads)
 
     @property
     def position(self) -> bytes:

@@ -11,7 +11,7 @@ local last, last_run = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%
 local limit = tonumber(ARGV[1])
 if not last then
   -- The first pulse of a tenant. If its log is older, there was none since, or it was lost.
-  local began = head == '0-0' and now_ms or tonumber(string.match(head, '^%d+'))
+  local began = head == '0-0' and now_ms or tonumber(string.match(head, '^%d+')) or now_ms
   local age = now_ms - began
   last, last_run = began, (age <= limit and age >= -limit) and run or ''
 end
