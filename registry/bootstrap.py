@@ -26,9 +26,17 @@ from registry.upkeep.protection import MassLapse, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
 from registry.upkeep.snapshotting import Retention, Snapshotting
-from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, STORE_REFUSES_WRITES, Alarms
+from registry.usecases.alarms import (
+    HEARTBEATS_WAITING,
+    MASS_LAPSE,
+    REPLICAS_DIFFER,
+    STORE_REFUSES_WRITES,
+    TENANT_DAMAGED,
+    Alarms,
+)
 from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
+from registry.usecases.formats import Formats
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
@@ -55,6 +63,7 @@ class Replica:
     registration: SelfRegistration
     snapshotting: Snapshotting
     agreement: Agreement
+    formats: Formats
     api: Api
     #: The application, and the way to it for hot requests.
     door: Door
@@ -73,6 +82,8 @@ class Replica:
             "heartbeats": self.api.heartbeats.run(),
             "snapshotting": self.snapshotting.run(),
             "agreement": self.agreement.run(),
+            "formats": self.formats.run(),
+            "damage": self.projector.aside.run(),
         }
 
     def stale_s(self) -> int:
@@ -158,6 +169,10 @@ def _conditions(
         found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
     if heartbeats.waiting:
         found[HEARTBEATS_WAITING] = f"{heartbeats.waiting} heartbeats wait for the store"
+    damages = projector.aside.damages()
+    if damages:
+        others = ", ".join(str(damage.tenant) for damage in damages[1:])
+        found[TENANT_DAMAGED] = damages[0].detail + (f"; set aside as well: {others}" if others else "")
     return found
 
 
@@ -167,7 +182,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     name = secrets.token_hex(6)
     projector = Projector(store, name, clock)
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
-    writes = Writes(store, projector, clock, quotas(settings))
+    formats = Formats(store, name, clock)
+    writes = Writes(store, projector, clock, quotas(settings), formats)
     heartbeats = Heartbeats(store, projector)
     new_id = Ids()
     instances = Instances(writes, heartbeats, new_id)
@@ -206,10 +222,11 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),
         lambda: replica.not_ready(),
         lambda: replica.unhealthy(),
+        projector.aside,
         settings.body_max_bytes,
         settings.answer_max_bytes,
     )
     door = Door(api)
-    replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, api, door)
+    replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, door)
     replica.needs_writes = settings.ready_needs_writes
     return replica

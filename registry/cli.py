@@ -1,4 +1,4 @@
-"""The command line: `registry serve`."""
+"""The command line: `registry serve` and `registry repair`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import uvloop
 
 from registry import __version__, logconfig
 from registry.running.private_redis import CannotStart, PrivateRedis
+from registry.running.repairing import repair
 from registry.running.replica import check_store, listening_socket, run_replica
 from registry.running.workers import Workers
 from registry.settings import BadSetting, Settings, read_settings, variable
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _allow_many_connections()
         if parsed.command == "worker":
             return _worker(settings, parsed.fd)
+        if parsed.command == "repair":
+            return _with_redis(settings, lambda chosen: asyncio.run(repair(chosen, parsed.apply)))
         return _serve(settings)
     except (BadSetting, CannotStart) as exc:
         print(f"registry: {exc}", file=sys.stderr)
@@ -56,18 +59,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="run the registry")
-    for setting in fields(Settings):
+    _add_settings(commands.add_parser("serve", help="run the registry"), {setting.name for setting in fields(Settings)})
+    about = "say what is damaged in the store, and what mending it means"
+    mending = commands.add_parser("repair", help=about, description=f"{about.capitalize()}.")
+    mending.add_argument("--apply", action="store_true", help="mend it")
+    _add_settings(mending, {"redis_url", "redis_prefix", "redis_timeout_s", "data_dir"})
+    worker = commands.add_parser("worker", help=argparse.SUPPRESS)
+    worker.add_argument("--fd", type=int, required=True)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:
+    for setting in (setting for setting in fields(Settings) if setting.name in names):
         meta = setting.metadata
         default = f", default {setting.default}" if setting.default != "" else ""
-        serve.add_argument(
+        parser.add_argument(
             f"--{setting.name.replace('_', '-')}",
             metavar=meta["unit"].upper().split(":")[0],
             help=f"{meta['help']} [{variable(setting.name)}{default}]",
         )
-    worker = commands.add_parser("worker", help=argparse.SUPPRESS)
-    worker.add_argument("--fd", type=int, required=True)
-    return parser
 
 
 def _serve(settings: Settings) -> int:

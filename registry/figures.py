@@ -31,6 +31,7 @@ def figures(
     protection = expiry.protection
     return (
         Figure("tenants", "Tenants that this replica follows.", log.tenants),
+        Figure("tenants_set_aside", "Tenants whose data in the store are damaged.", len(projector.aside.tenants)),
         Figure("services", "Service versions in its views.", sum(len(view.services) for view in views)),
         Figure("instances", "Instances in its views.", sum(view.instance_count for view in views)),
         Figure(

@@ -46,6 +46,7 @@ ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 REDIS_SPEAKERS = {
     *("registry.store.redis_store", "registry.store.redis_durability", "registry.store.connections"),
     *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.kept", "registry.store.tls"),
+    *("registry.store.redis_diagnosis", "registry.store.redis_upkeep"),
 }
 
 

@@ -111,5 +111,15 @@ class StoreUnavailable(RegistryError):
     message = "The registry's store is unavailable"
 
 
+class Withheld(StoreUnavailable):
+    """The store answers, and is not asked for this, for a reason that has an alarm or a log line of its own."""
+
+
+class NotReadByAll(Withheld):
+    """A replica that lives could not read the event that would be written."""
+
+    message = "A replica of the registry is too old for this"
+
+
 class PositionNotReached(StoreUnavailable):
     """This replica has not applied what the client has seen elsewhere; another one may have."""

@@ -15,6 +15,7 @@ from registry.http_api.memo import Memo
 from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header
+from registry.projection.aside import Aside
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
@@ -54,6 +55,8 @@ class Api:
     not_ready: Callable[[], str]
     #: "" when the store answers and takes writes, else the reason why this cannot be relied on.
     unhealthy: Callable[[], str]
+    #: Tenants that are answered from memory alone.
+    aside: Aside
     #: Bytes of the largest body of a request, and of the largest answer.
     body_max_bytes: int = BODY_MAX_BYTES
     answer_max_bytes: int = 16 * 1024 * 1024

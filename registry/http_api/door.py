@@ -106,6 +106,8 @@ class Door:
             logger.exception("%s failed", operation.name, extra={"action": "request_failed"})
             answer = self._refused(call, RegistryError("the registry failed; its log says why"))
         self._api.observer.observe(operation.name, answer.status, perf_counter() - began)
+        if call.tenant in self._api.aside.tenants:
+            return reply.set_aside(answer, self._api.aside.seconds(call.tenant))
         return answer
 
     async def _answer(self, operation: Operation, call: Call) -> Reply:

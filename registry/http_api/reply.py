@@ -89,6 +89,11 @@ def position(text: bytes) -> Header:
     return (b"X-Registry-Position", text)
 
 
+def set_aside(answer: Reply, seconds: int) -> Reply:
+    """The same answer, which says that the tenant is answered from memory since so many seconds."""
+    return Reply(answer.status, [*answer.headers, (b"X-Registry-Set-Aside", b"%d" % seconds)], answer.body)
+
+
 class Compressor:
     """Gzip for large bodies; what has a rev is compressed once per content."""
 

@@ -18,8 +18,7 @@ from typing import Final
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.view import Tenant
-from registry.projection.restoring import NO_TENANTS
-from registry.store.port import Store
+from registry.store.port import Damaged, Store
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +147,10 @@ class Following:
     async def _read(self, group: _Group) -> None:
         after = {tenant: self._position(tenant) for tenant in group.tenants}
         try:
-            tail = await self._store.read(after, NO_TENANTS, QUIET_BLOCK_MS)
+            tail = await self._store.read(after, None, QUIET_BLOCK_MS)
             await self._absorb({tenant: tail.events[tenant] for tenant in tail.events})
+        except Damaged:
+            return  # it is set aside, and the next read does without it
         except StoreUnavailable as error:
             logger.info("quiet logs cannot be read: %s", error.detail, extra={"action": "read_failed"})
             self._broken()

@@ -28,13 +28,14 @@ from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.fold import include
 from registry.domain.history import PutBack, Recent, Remembered, put_back
 from registry.domain.own import ACTOR
-from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import Loader, take
 from registry.domain.view import RegistryView, Tenant
-from registry.projection.restoring import LogDamaged, Restored, restore
+from registry.projection.restoring import Restored, restore
 from registry.projection.saving import save
 from registry.store.leases import rearm
-from registry.store.port import HistoryChanged, Store
+from registry.store.port import Damaged, HistoryChanged, Store
+from registry.store.soundness import read_position
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Mending:
 
         Raises:
             HistoryChanged: the log moved meanwhile; try again.
-            StoreUnavailable, LogDamaged
+            StoreUnavailable, Damaged
         """
         restored = await self._replay(own.tenant, before_ms)
         log, tail = restored.view, restored.tail
@@ -86,7 +87,7 @@ class Mending:
         if before_ms is not None:
             try:
                 return await restore(self._store, tenant, self._replica, before_ms)
-            except LogDamaged:
+            except Damaged:
                 logger.warning(
                     "%s has no snapshot that is old enough, the newest must do",
                     tenant,
@@ -105,7 +106,7 @@ class Mending:
         resumed = self._resumed(head.text(), _histories(own))
         payloads = []
         for number, event in enumerate((resumed, *events.lost, *map(self._said_again, events.again)), 1):
-            restored.apply(Position(epoch, number), event, self._replica)
+            restored.apply(self._store, Position(epoch, number), event, self._replica)
             payloads.append(encode_event(event))
         await self._rearm(log)
         await self._store.resume_history(log.tenant, head, epoch, payloads)
@@ -165,11 +166,11 @@ class Mending:
         merged = Restored(loader.view())
         for sequence, (_, event) in enumerate(since, 1):
             # In an epoch of nobody's, later than the own one: the log's may be earlier, if the store's clock is wrong.
-            merged.apply(Position(own.position.epoch + 1, sequence), event, self._replica)
+            merged.apply(self._store, Position(own.position.epoch + 1, sequence), event, self._replica)
         include(merged.view.lineage, log.position)
         position, resumed = await self._seed(merged.view, log.position, "")
         merged.tail.clear()  # what led here stands in no log
-        merged.apply(position, resumed, self._replica)
+        merged.apply(self._store, position, resumed, self._replica)
         return merged
 
     async def _seed(self, view: RegistryView, head: Position, after: str) -> tuple[Position, HistoryResumed]:
@@ -243,7 +244,4 @@ def _histories(view: RegistryView) -> dict[int, int]:
 
 
 def _claimed(claim: bytes) -> Position:
-    try:
-        return parse_position(claim)
-    except (ValueError, UnicodeDecodeError):
-        return ORIGIN
+    return read_position(claim) or ORIGIN

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
-from registry.projection.restoring import LogDamaged
 from registry.running.private_redis import CannotStart
 from registry.serving.lane import Lane
 from registry.serving.server import Server
 from registry.serving.shared import Limits, Shared
 from registry.settings import Settings
+from registry.store.port import Damaged
 from registry.store.redis_store import StoreRefused
 
 logger = logging.getLogger(__name__)
@@ -118,13 +118,13 @@ def _calm_collector() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _starting() -> Iterator[None]:
+def starting() -> Iterator[None]:
     """What fails is told in one sentence; and Ctrl-C counts, also when redis-py has swallowed it (`_cancel`)."""
     try:
         yield
     except StoreUnavailable as exc:
         raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
-    except (StoreRefused, LogDamaged) as exc:
+    except StoreRefused as exc:
         raise CannotStart(str(exc)) from exc
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -135,7 +135,7 @@ async def check_store(settings: Settings) -> None:
     """Raise CannotStart when Redis cannot be reached or relied on."""
     store = redis_store(settings)
     try:
-        with _starting():
+        with starting():
             await store.open()
     finally:
         await store.close()
@@ -143,8 +143,10 @@ async def check_store(settings: Settings) -> None:
 
 async def _open(settings: Settings, replica: Replica) -> None:
     """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
-    with _starting(), _calm_collector():
+    with starting(), _calm_collector():
         await replica.store.open()
+        with contextlib.suppress(Damaged):
+            await replica.formats.announce()  # before anybody writes what this version cannot read
         await replica.projector.start()
         await replica.pulses.pulse()
 
@@ -166,6 +168,8 @@ async def _run_parts(replica: Replica, server: Server, bound: socket.socket, sto
     projector = _part("projector", replica.projector.run())
     try:
         await replica.registration.register()
+    except Damaged:
+        pass  # the registry's own tenant is set aside: the others are served, and it registers as soon as it can
     except StoreUnavailable as exc:
         await _cancel(projector)
         raise CannotStart(f"Redis cannot be written: {exc.detail}") from exc

@@ -48,6 +48,8 @@ class Lane:
         self._door = door
         #: Whole requests that were finds with an answer that is kept.
         self.requests: Memo[bytes, Find] = Memo(REQUESTS_MAX, REQUESTS_MAX_BYTES, _size)
+        #: Tenants that are set aside; nearly always there are none.
+        self._aside = api.aside.tenants
         self.heads = Heads()
         self.recogniser = Recogniser()
         self._finds = FindResponses()
@@ -110,6 +112,8 @@ class Lane:
     def _answered(self, request: Request, connection: HotConnection) -> bool:
         """Answer now or owe it; False: the door has to."""
         hot = request.hot
+        if self._aside and hot.tenant in self._aside:
+            return False  # its answers say more
         match hot:
             case Find():
                 return self._say_again(hot, connection) or self._find(hot, request, connection)

@@ -73,7 +73,7 @@ async def confirm(redis: Redis, ask: Ask, place: Place, durability: Durability, 
         reason = await cannot(redis, ask, durability)
         if reason:
             raise NotDurable(f"written, but not known to be on disk: {reason}")
-    return bytes(held[0][1][b"e"]) if held else None
+    return bytes(held[0][1].get(b"e", b"")) if held else None
 
 
 async def _says_what_is_synced(redis: Redis, ask: Ask) -> bool:

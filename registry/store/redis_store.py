@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import (
-    NoScriptError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import NoScriptError, RedisError
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
@@ -26,18 +22,21 @@ from registry.store.connections import Connections, NamedMaster, Pools, one_serv
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
 from registry.store.loading import ASK_EVERY_S, Loading
 from registry.store.port import (
+    Damaged,
     Durability,
-    HistoryChanged,
+    KeyName,
     Lease,
     LeaseName,
-    OutageSuspected,
     Proposal,
     Pulse,
     Tail,
     Write,
 )
+from registry.store.redis_diagnosis import Diagnosis, meaning
 from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
+from registry.store.redis_upkeep import RedisUpkeep
+from registry.store.soundness import read_position
 
 REDIS_OLDEST: Final = (6, 2)
 #: Events per tenant asked for by the first read; later ones adapt to their size, but never below the least.
@@ -93,6 +92,8 @@ class RedisStore:
         self._connections = _connections(url, self._limits)
         self._scripts = read_scripts(self._connections.wake_channel)
         self._read_count = min(READ_FIRST, self._limits.read_max)
+        self.upkeep = RedisUpkeep(self._run, self._servers, self._keys)
+        self._diagnosis = Diagnosis(self._keys, self.upkeep.condition, self._type_of)
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 
@@ -144,11 +145,12 @@ class RedisStore:
         for script in self._scripts.values():
             await self._ask(redis.script_load(script.text))
 
-    async def _ask(self, call: Awaitable[Any] | Any) -> Any:
+    async def _ask(self, call: Awaitable[Any] | Any, key: str = "") -> Any:
+        """The answer to a command, which may be about a key."""
         try:
             return await call
         except (RedisError, OSError, TimeoutError) as exc:
-            raise _meaning(exc) from exc
+            raise (await self._diagnosis.cause(exc, key) if key else meaning(exc)) from exc
 
     async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         digest = self._scripts[script].digest
@@ -158,9 +160,18 @@ class RedisStore:
             # This server does not know our scripts: it was restarted or flushed, or has just become the one to ask.
             # A script that was not found did nothing.
             await self._load_scripts(await self._ask(self._connections.server_of(keys[0])))
-            return await self._ask(self._connections.run(digest, keys, arguments))
+            return await self._ask(self._connections.run(digest, keys, arguments), keys[0])
         except (RedisError, OSError, TimeoutError) as exc:
-            raise _meaning(exc) from exc
+            raise await self._diagnosis.cause(exc, keys[0]) from exc
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str:
+        return self._keys.key(tenant, name)
+
+    def on_damage(self, listener: Callable[[Damaged], None]) -> None:
+        self._diagnosis.listeners.append(listener)
+
+    async def inspect(self, tenant: Tenant) -> None:
+        await self._diagnosis.inspect(tenant)
 
     # -- the log -------------------------------------------------------------------------------------------------------
 
@@ -168,26 +179,40 @@ class RedisStore:
         names = (encode_name(tenant.domain), encode_name(tenant.project))
         await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), names)
 
-    async def head(self, tenant: Tenant) -> Position:
-        return (await self.heads((tenant,)))[0]
+    async def tenants(self) -> list[Tenant]:
+        names = await self._ask(self._connections.ask("SMEMBERS", self._keys.tenants), self._keys.tenants)
+        pairs = (bytes(name).decode("utf-8", "replace").partition("/") for name in names)
+        return [Tenant(decode_name(domain), decode_name(project)) for domain, slash, project in pairs if slash]
 
-    async def heads(self, tenants: Sequence[Tenant]) -> list[Position]:
+    async def head(self, tenant: Tenant) -> Position:
+        key = self._names(tenant).head
+        text = await self._ask(self._connections.ask("GET", key), key)
+        return self._diagnosis.position(tenant, text) if text is not None else ORIGIN
+
+    async def heads(self, tenants: Sequence[Tenant]) -> list[Position | None]:
         found = await self._ask(self._connections.get([self._names(tenant).head for tenant in tenants]))
-        return [parse_position(text) if text else ORIGIN for text in found]
+        # What holds another type comes as nothing.
+        return [read_position(text) if text else ORIGIN for text in found]
 
     async def read(
-        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
-        streams: dict[str, str] = {self._keys.tenants_stream: tenants_after or "0-0"}
+        streams = {} if tenants_after is None else {self._keys.tenants_stream: tenants_after or "0-0"}
         by_key: dict[bytes, Tenant] = {}
         for tenant, position in after.items():
             stream = self._names(tenant).events
             streams[stream] = position.text()
             by_key[stream.encode()] = tenant
+        if not streams:
+            # There is nothing that can be read; a sign of life all the same.
+            await asyncio.sleep(block_ms / 1000)
+            await self._ask(self._connections.ask("EXISTS", self._keys.tenants_stream))
+            return Tail({}, [], "")
         try:
             async with asyncio.timeout(block_ms / 1000 + self._limits.timeout_s):
                 found = await self._connections.read(streams, self._read_count, block_ms, follow)
         except (RedisError, OSError, TimeoutError) as exc:
+            await self._diagnosis.blame(exc, list(after))
             # Perhaps it was too much to send in the time.
             self._read_count = max(self._read_count // 2, READ_LEAST)
             raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
@@ -195,13 +220,19 @@ class RedisStore:
         tenants: list[Tenant] = []
         for key, entries in found:
             if key in by_key:
-                events[by_key[key]] = [(parse_position(entry_id), fields[b"e"]) for entry_id, fields in entries]
+                events[by_key[key]] = [(parse_position(id), fields.get(b"e", b"")) for id, fields in entries]
                 continue
             for entry_id, fields in entries:
-                tenants.append(Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode())))
+                tenants.append(self._announced(entry_id.decode(), fields))
                 tenants_after = entry_id.decode()
         self._adapt(sum(len(payload) for entries in events.values() for _, payload in entries))
-        return Tail(events, tenants, tenants_after)
+        return Tail(events, tenants, tenants_after or "")
+
+    def _announced(self, entry_id: str, fields: Mapping[bytes, bytes]) -> Tenant:
+        try:
+            return Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode()))
+        except (KeyError, UnicodeDecodeError):
+            raise self._diagnosis.damaged(None, "tenants_log", "it announces no tenant", entry_id) from None
 
     def _adapt(self, read_bytes: int) -> None:
         """Ask for fewer events when they are large, for more when they are small."""
@@ -211,9 +242,9 @@ class RedisStore:
             self._read_count = min(self._read_count * 2, self._limits.read_max)
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
-        text = position.text()
-        entries = await self._ask(self._connections.ask("XRANGE", self._names(tenant).events, text, text))
-        return bytes(entries[0][1][b"e"]) if entries else None
+        key, text = self._names(tenant).events, position.text()
+        entries = await self._ask(self._connections.ask("XRANGE", key, text, text), key)
+        return bytes(entries[0][1].get(b"e", b"")) if entries else None
 
     async def commit(
         self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
@@ -255,6 +286,13 @@ class RedisStore:
     def part(self, tenant: Tenant) -> Tenant:
         # A cluster's servers hold slots that move from one to the other, so there each tenant is a part of its own.
         return tenant if self._mode == "cluster" else DEFAULT_TENANT
+
+    async def _servers(self) -> Sequence[Redis]:
+        servers: Sequence[Redis] = await self._ask(self._connections.servers())
+        return servers
+
+    async def _type_of(self, key: str) -> str:
+        return str((await self._ask(self._connections.ask("TYPE", key))).decode())
 
     # -- the leases ----------------------------------------------------------------------------------------------------
 
@@ -359,15 +397,3 @@ def _pack_leases(leases: Sequence[Lease]) -> bytes:
     for service_id, instance_id, ttl_ms in leases:
         flat += (f"{service_id}/{instance_id}", ttl_ms)
     return _pack(flat)
-
-
-def _meaning(exc: Exception) -> StoreUnavailable:
-    """What a failure, or a refusal of Redis or of a script, means. Scripts begin their own with a word in capitals."""
-    text = str(exc)
-    if not isinstance(exc, ResponseError):
-        return StoreUnavailable(f"Redis did not answer: {text}")
-    if text.startswith("EPOCH"):
-        return HistoryChanged(f"the log is not the one followed so far; its newest event is {text.partition(' ')[2]}")
-    if text.startswith("OUTAGE"):
-        return OutageSuspected(text.partition(" ")[2])
-    return StoreUnavailable(f"Redis refused: {text}")

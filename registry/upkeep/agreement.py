@@ -29,8 +29,8 @@ from registry.domain.snapshot import REST, PartDigest, rest_section, service_sec
 from registry.domain.view import RegistryView, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
-from registry.projection.restoring import LogDamaged
-from registry.store.port import Store
+from registry.store.port import Damaged, Store
+from registry.store.soundness import read_position
 from registry.upkeep.snapshotting import Snapshotting
 
 logger = logging.getLogger(__name__)
@@ -137,6 +137,8 @@ class Agreement:
         began = self._clock.steady_ms()
         failed = False
         for tenant in tenants:
+            if tenant in self._projector.aside.tenants:
+                continue
             try:
                 await self.compare(tenant)
             except StoreUnavailable as error:
@@ -181,9 +183,9 @@ class Agreement:
         before_ms = self._clock.wall_ms() - max(HEAL_FROM_MS, HEAL_FROM_ROUNDS * self._round_ms)
         try:
             await self._projector.rebuild(tenant, "replicas differ at the same position", before_ms)
-        except LogDamaged as error:
-            # This would end every replica that differs, and none of them could be started again: the alarm stays on.
-            logger.error("%s cannot be replayed: %s", tenant, error, extra={"action": "heal_failed"})
+        except Damaged as error:
+            # Nothing says that it is this view that is wrong, and there is none to take its place: the alarm stays on.
+            logger.error("%s cannot be replayed: %s", tenant, error.detail, extra={"action": "heal_failed"})
             return
         self.stats.healed += 1
         self._snapshotting.suspect(tenant, before_ms, self._clock.wall_ms())
@@ -268,6 +270,6 @@ def _read(said: bytes) -> State | None:
     """What another replica said, if it is of this version and no claim of `mending`."""
     try:
         state = _decode(said)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return state if state.format == STATE_FORMAT else None
+    return state if state.format == STATE_FORMAT and read_position(state.position) else None

@@ -174,7 +174,7 @@ class Expiry:
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
         everywhere = True
         for tenant in self._schedules.due(self._clock.steady_ms(), prompted):
-            if not self._pulses.may_judge(tenant):
+            if not self._pulses.may_judge(tenant) or tenant in self._projector.aside.tenants:
                 everywhere = False
                 self._schedules.again(tenant)
                 continue

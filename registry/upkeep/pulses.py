@@ -97,7 +97,7 @@ class Pulses:
         if not self._away:
             self._failing.ends("all parts of the store take writes again")
         try:
-            await self._projector.look()
+            await self._projector.proving.look()
         except StoreUnavailable as error:
             self._unread.occurs("the heads of logs cannot be read: %s", error.detail)
         else:
@@ -132,7 +132,7 @@ class Pulses:
         # was started together with us after a short stop has not.
         lost = self._runs.get(part, pulse.run) != pulse.run
         if lost:
-            await self._projector.prove(self._parts[part])
+            await self._projector.proving.prove(self._parts[part])
         silent = lost or pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS
         if silent and not await self._resume(part, pulse, lost):
             return

@@ -19,6 +19,7 @@ from registry.domain.errors import InstanceNotExists, RegistryError, ServiceAlre
 from registry.domain.own import ACTOR, OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME
 from registry.domain.view import DEFAULT_TENANT
 from registry.episode import Actions, Episode
+from registry.store.port import Damaged
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.microservices import Microservices
@@ -88,6 +89,8 @@ class SelfRegistration:
             except InstanceNotExists:
                 self.instance_id = ""
                 pause_s = 0.0
+            except Damaged:
+                pass  # the alarm says so, and the tenant is looked at all the time
             except RegistryError as error:
                 self._failing.occurs("this replica cannot be registered: %s", error.detail)
                 pause_s = RETRY_S

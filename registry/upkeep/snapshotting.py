@@ -144,7 +144,7 @@ class Snapshotting:
         return True
 
     def _is_due(self, view: RegistryView, events: int) -> bool:
-        if view.tenant in self.distrusted:
+        if view.tenant in self.distrusted or view.tenant in self._projector.aside.tenants:
             return False
         if view.tenant in self._suspected:
             return True

@@ -248,6 +248,7 @@ class Discovery:
         """
         if self._projector.view(tenant).position >= position:
             return
+        self._projector.aside.check(tenant)
         if not self._projector.knows(tenant):
             await self.catch_up(tenant)
         if not await self._projector.wait_for(tenant, position, POSITION_TIMEOUT_S):

@@ -1,8 +1,8 @@
 """Heartbeats: keep leases, group by group, and answer a late one truthfully.
 
 A heartbeat changes no view and no rev. It is refused only when the log no longer holds the instance. While the store
-does not answer, heartbeats of instances that the view holds are accepted, remembered, and delivered when it is back: a
-client must not be driven into registering again by an outage of ours.
+does not answer, or the tenant is set aside, heartbeats of instances that the view holds are accepted, remembered, and
+delivered when it is back: a client must not be driven into registering again by an outage of ours.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ class Heartbeats:
 
     async def _flush(self, tenant: Tenant, leases: Sequence[Lease]) -> Sequence[bool]:
         renewed = [True] * len(leases)
-        if self._remembered.get(tenant):
+        aside = tenant in self._projector.aside.tenants
+        if self._remembered.get(tenant) and not aside:
             self._remember(tenant, leases)
             return renewed
         try:
@@ -129,6 +130,10 @@ class Heartbeats:
                 missing = await self._store.beat(tenant, leases, self._projector.replica)
         except (StoreUnavailable, TimeoutError):
             self._remember(tenant, leases)
+            return renewed
+        if aside:
+            # Its log cannot be asked whether it still holds them: they are revived when it can.
+            self._remember(tenant, [leases[index] for index in missing])
             return renewed
         for index in missing:
             renewed[index] = False
@@ -142,7 +147,9 @@ class Heartbeats:
         return sum(len(leases) for leases in self._remembered.values())
 
     def _remember(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
-        self._remembering.occurs("the store does not answer, heartbeats are remembered", times=len(leases))
+        if not leases:
+            return
+        self._remembering.occurs("the store takes no heartbeats, they are remembered", times=len(leases))
         self._something.set()
         remembered = self._remembered[tenant]
         for lease in leases:
@@ -159,6 +166,8 @@ class Heartbeats:
     async def deliver(self) -> None:
         """Try to bring every remembered heartbeat to the store; those that it does not take stay remembered."""
         for tenant in list(self._remembered):
+            if tenant in self._projector.aside.tenants:
+                continue
             remembered = self._remembered[tenant]
             while remembered:
                 some = [remembered[name] for name in list(remembered)[:BATCH_MAX]]

@@ -21,6 +21,7 @@ from registry.domain.quotas import Quotas
 from registry.domain.view import InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
+from registry.usecases.formats import Formats
 from registry.usecases.grouping import Group
 
 D = TypeVar("D")
@@ -45,8 +46,16 @@ class _Pending(NamedTuple):
 class Writes:
     """The one way in which this replica appends to the logs."""
 
-    def __init__(self, store: Store, projector: Projector, clock: Clock, quotas: Quotas | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projector: Projector,
+        clock: Clock,
+        quotas: Quotas | None = None,
+        formats: Formats | None = None,
+    ) -> None:
         self.quotas = quotas or Quotas()
+        self._formats = formats or Formats(store, projector.replica, clock)
         self._store = store
         self._projector = projector
         self._clock = clock
@@ -98,7 +107,9 @@ class Writes:
         Raises:
             RegistryError: the fold refused the event: another write won.
             StoreUnavailable: it is not known to be appended.
+            NotReadByAll: it is of a newer format than a replica that lives can read. Nothing was appended.
         """
+        self._formats.check(event)
         applied = self._projector.expect(event.number)
         try:
             await self._put(tenant, _Pending(event, Write(encode_event(event), grants, drops)))
@@ -119,6 +130,7 @@ class Writes:
         await self._put(tenant, _Pending(None, Write(None, grants, drops)))
 
     async def _put(self, tenant: Tenant, pending: _Pending) -> None:
+        self._projector.aside.check(tenant)
         taken = self._group(tenant).put(pending)
         limit = taken.get_loop().call_later(APPEND_TIMEOUT_S, _give_up, taken)  # a fifth of what asyncio.timeout costs
         try:
@@ -139,6 +151,7 @@ class Writes:
     async def _append(self, tenant: Tenant, batch: Sequence[_Pending]) -> Sequence[Position | None]:
         if not self._projector.knows(tenant):
             await self._projector.catch_up(tenant)
+            self._projector.aside.check_list()
             await self._store.add_tenant(tenant)
             self._projector.follow(tenant)
         writes = [pending.write for pending in batch]

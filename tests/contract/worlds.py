@@ -8,11 +8,13 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 
+from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.keys import Keys
 from registry.store.memory_store import MemoryServer, MemoryStore
-from registry.store.port import LeaseName, Store
+from registry.store.port import KeyName, LeaseName, Store
 from registry.store.redis_store import RedisLimits, RedisStore
+from registry.store.soundness import read_position
 from tests.support.clock import ManualClock
 from tests.support.waiting import until
 
@@ -68,6 +70,27 @@ class World(ABC):
     async def reader_waits(self) -> None:
         """Return when a blocking read is under way."""
 
+    # -- damage --------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def spoil(self, tenant: Tenant | None, name: KeyName) -> None:
+        """Put something of another type under a key."""
+
+    @abstractmethod
+    async def write_head(self, tenant: Tenant, text: str) -> None:
+        """Write into the head of a log what nobody should; a position, or not."""
+
+    @abstractmethod
+    async def put_entry(self, tenant: Tenant, position: Position, payload: bytes | None) -> None:
+        """Append an entry behind the registry's back; None: one without the field in which an event stands."""
+
+    @abstractmethod
+    async def delete_entry(self, tenant: Tenant, position: Position) -> None: ...
+
+    @abstractmethod
+    async def announce_nobody(self) -> None:
+        """Append an entry to the list of tenants that names none."""
+
 
 class MemoryWorld(World):
     def __init__(self) -> None:
@@ -101,6 +124,26 @@ class MemoryWorld(World):
 
     async def restart(self) -> None:
         self._server.run += 1
+
+    async def spoil(self, tenant: Tenant | None, name: KeyName) -> None:
+        wrong = self._server.wrong if tenant is None else self._server.of(tenant).wrong
+        wrong[name] = "list"
+
+    async def write_head(self, tenant: Tenant, text: str) -> None:
+        data, position = self._server.of(tenant), read_position(text)
+        data.head, data.head_text = (data.head, text) if position is None else (position, "")
+
+    async def put_entry(self, tenant: Tenant, position: Position, payload: bytes | None) -> None:
+        self._server.of(tenant).events.append((position, payload or b""))
+        self._server.wake()
+
+    async def delete_entry(self, tenant: Tenant, position: Position) -> None:
+        data = self._server.of(tenant)
+        data.last = max(data.last, data.events[-1][0])
+        data.events = [entry for entry in data.events if entry[0] != position]
+
+    async def announce_nobody(self) -> None:
+        self._server.tenants.append(None)
 
     async def lose_log(self, tenant: Tenant) -> None:
         self._server.data.pop(tenant, None)
@@ -162,6 +205,23 @@ class RedisWorld(World):
         async for key in self._redis.scan_iter(match=_literally(self._keys.prefix) + "*:pulse"):
             last, _ = (await self._redis.get(key)).split()
             await self._redis.set(key, b"%b %b" % (last, b"0" * 40))
+
+    async def spoil(self, tenant: Tenant | None, name: KeyName) -> None:
+        await self._redis.delete(self._keys.key(tenant, name))
+        await self._redis.rpush(self._keys.key(tenant, name), "not yours")
+
+    async def write_head(self, tenant: Tenant, text: str) -> None:
+        await self._redis.set(self._keys.head(tenant), text)
+
+    async def put_entry(self, tenant: Tenant, position: Position, payload: bytes | None) -> None:
+        fields = {"foo": "bar"} if payload is None else {"e": payload}
+        await self._redis.xadd(self._keys.events(tenant), fields, position.text())
+
+    async def delete_entry(self, tenant: Tenant, position: Position) -> None:
+        await self._redis.xdel(self._keys.events(tenant), position.text())
+
+    async def announce_nobody(self) -> None:
+        await self._redis.xadd(self._keys.tenants_stream, {"foo": "bar"})
 
     async def lose_log(self, tenant: Tenant) -> None:
         async for key in self._redis.scan_iter(match=_literally(self._keys.tag(tenant)) + "*"):

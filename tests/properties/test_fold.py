@@ -142,7 +142,7 @@ class RedeliveringStore(MemoryStore):
         self._cuts = list(cuts)
 
     async def read(
-        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
         tail = await super().read(after, tenants_after, block_ms)
         if not tail.events or not self._cuts:

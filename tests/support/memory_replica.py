@@ -207,7 +207,7 @@ class MemoryReplica:
     async def look(self) -> None:
         """Follow, and compare the log's head with the own position, as every pulse does."""
         await self.follow()
-        await self.projector.check(DEFAULT_TENANT, await self.store.head(DEFAULT_TENANT))
+        await self.projector.proving.check(DEFAULT_TENANT, await self.store.head(DEFAULT_TENANT))
         await self.follow()
 
     async def after_a_break(self, for_s: float = 30) -> None:

@@ -10,8 +10,9 @@ from msgspec import structs
 
 from registry.domain.events import Event
 from registry.domain.view import DEFAULT_TENANT
-from registry.projection.restoring import LogDamaged, restore
+from registry.projection.restoring import restore
 from registry.store.memory_store import MemoryServer
+from registry.store.port import Damaged
 from registry.upkeep import agreement
 from registry.upkeep.agreement import HEAL_FROM_MS
 from registry.upkeep.snapshotting import HOLD_MS, Retention
@@ -117,7 +118,7 @@ async def test_a_difference_over_a_damaged_log_ends_nobody(
     log = server.of(T)
     log.snapshots.marks.clear()
     server.trim(T, log.head)
-    with pytest.raises(LogDamaged):
+    with pytest.raises(Damaged):
         await restore(FlakyStore(server), T, "new")
     for _ in range(2):
         await compare(right, wrong)

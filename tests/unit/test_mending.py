@@ -786,7 +786,7 @@ async def test_a_second_loss_after_merging_loses_nothing_either(server: MemorySe
 
 
 async def test_a_snapshot_of_a_lost_tail_hinders_nobody(server: MemoryServer) -> None:
-    """A replica that had not noticed the cut wrote it; every later start would end with LogDamaged."""
+    """A replica that had not noticed the cut wrote it; every later start would set the tenant aside."""
     a, b = await replicas(server, "a", "b")
     await cut(server, 6)
     newest = b.projector.newest_event(T)
