@@ -293,7 +293,6 @@ class MemoryStore:
         self._need(tenant, "head")
         if data.head_text or epoch != data.head.epoch or data.head.sequence < applied:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
-        self._need(tenant, "pulse")
         now = self._server.clock_ms()
         pulse, run = self._server.of(self.part(tenant)).pulse or (0, 0)
         if run != self._server.run:

@@ -24,8 +24,8 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("jump_ms", "said"),
     [
-        (20_000, r"no replica could write for (20\d{3}) ms: 1 leases of default/default start anew"),
-        (-20_000, r"the store's clock went back by (19\d{3}) ms: 1 leases of default/default start anew"),
+        (20_000, r"no replica could write for (20\d{3}) ms: 1 leases of 1 tenants start anew"),
+        (-20_000, r"the store's clock went back by (19\d{3}) ms: 1 leases of 1 tenants start anew"),
     ],
 )
 async def test_a_jump_of_the_stores_clock_is_told_as_what_it_is(

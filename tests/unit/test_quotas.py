@@ -18,6 +18,7 @@ from registry.domain.events import (
     ServiceUnregistered,
     TagsReplaced,
 )
+from registry.domain.own import ACTOR
 from registry.domain.quotas import Quotas
 from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, RegistryView, Tenant
 from registry.serving.heads import BODY_MAX_BYTES
@@ -51,9 +52,11 @@ def own_service(tenant: Tenant) -> RegistryView:
 def test_own_service_and_instances_are_neither_counted_nor_refused() -> None:
     view = own_service(DEFAULT_TENANT)
     newer = microservice_body(OWN_GROUP[2], app_id=OWN_GROUP[1], environment=OWN_GROUP[0], version="2.0")
-    assert isinstance(decide.register_service(view, newer, NOTHING, stamp()), ServiceRegistered)
+    assert isinstance(decide.register_service(view, newer, NOTHING, stamp()._replace(actor=ACTOR)), ServiceRegistered)
     another = instance_body(endpoints=["rest://2:2"])
-    assert isinstance(decide.register_instance(view, "sc", another, "new", NOTHING, stamp()), InstanceRegistered)
+    assert isinstance(
+        decide.register_instance(view, "sc", another, "new", NOTHING, stamp()._replace(actor=ACTOR)), InstanceRegistered
+    )
     append(view, service_registered(microservice("s1", "cart")))
     one = Quotas(services=1, instances=1, tenant_bytes=weight.of_service(view.services["s1"]))
     with pytest.raises(NotEnoughQuota, match="service quota: 1 of 1 in use"):
