@@ -74,14 +74,18 @@ class Mending:
         lost = recent.lost(log, tail)
         if not lost and log.includes(own.position):
             return restored
-        if log.position != ORIGIN and recent.reach(log, tail):
-            await self._append_again(restored, own, put_back(lost, recent.since(own, tail), log))
-            return restored
-        if log.position == ORIGIN:
-            await self._await_turn(own, ORIGIN)
-            await self._seed(own, ORIGIN, own.position.text())
+        since = recent.since(own, tail)
+        if log.position == ORIGIN or (recent.gap(lost) and not since):
+            # Here is all that the log holds, and more; where that is no tail, none can be appended in its place.
+            await self._await_turn(own, log.position)
+            for epoch, sequence in _histories(log).items():
+                include(own.lineage, Position(epoch, sequence))
+            await self._seed(own, log.position, own.position.text())
             return None
-        return await self._merge(restored, own, recent.since(own, tail))
+        if recent.reach(log, tail):
+            await self._append_again(restored, own, put_back(lost, since, log))
+            return restored
+        return await self._merge(restored, own, since)
 
     async def _replay(self, tenant: Tenant, before_ms: int | None) -> Restored:
         if before_ms is not None:
