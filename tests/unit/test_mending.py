@@ -742,7 +742,7 @@ async def test_a_log_that_cannot_be_merged_wins_and_a_line_says_so(
 async def test_a_replay_that_fails_again_and_again_is_one_fact(
     server: MemoryServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The store goes away in the midst of it: the log says once that the history changed, and once that it is mended."""
+    """The store goes away in the midst of it: the log says once that the history changed, once that it is replayed."""
     (a,) = await replicas(server, "a")
     await cut(server, 8)
     a.store.go_away()
