@@ -102,6 +102,10 @@ class Projector:
         self._waiters = Waiters()
         self._catch_ups = CatchUps(self._catch_up)
         self._rebuilds: dict[Tenant, asyncio.Task[None]] = {}
+        changed = Actions("log_changed", "log_replayed")
+        self._changed: defaultdict[Tenant, Episode] = defaultdict(
+            lambda: Episode(logger, changed, level=logging.ERROR, steady_ms=clock.steady_ms)
+        )
         #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
         self._recent: dict[Tenant, Recent] = defaultdict(Recent)
         #: Moves whenever a view changes, or another takes its place.
@@ -363,7 +367,9 @@ class Projector:
         task = self._rebuilds.get(tenant)
         if task is None:
             if reason:
-                logger.error("the log of %s changed, replaying it: %s", tenant, reason, extra={"action": "log_changed"})
+                self._changed[tenant].occurs(
+                    "the log of %s changed, replaying it: %s", tenant, reason, tenant=str(tenant)
+                )
             task = self._rebuilds[tenant] = asyncio.create_task(self._rebuild(tenant, before_ms))
             task.add_done_callback(lambda _: self._rebuilds.pop(tenant))
         await asyncio.shield(task)
@@ -381,6 +387,7 @@ class Projector:
                 if restored is not None:
                     self._adopt(tenant, restored)
                     self._rebuilt += 1
+                self._changed[tenant].ends("the log of %s is replayed", tenant, tenant=str(tenant))
                 return
         raise StoreUnavailable(f"the log of {tenant} changes faster than it can be replayed")
 
