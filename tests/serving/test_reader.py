@@ -77,7 +77,7 @@ def tell(data: bytes, cuts: list[int]) -> Told:
     for start, end in itertools.pairwise(sorted({0, len(data), *(cut % len(data) for cut in cuts)})):
         assert reader.feed(data[start:end]) is None
     assert reader.between
-    assert told.begun == told.read == len(told.requests)
+    assert told.read == len(told.requests) <= told.begun  # one that offers an upgrade is begun twice
     return told
 
 
@@ -115,8 +115,8 @@ def test_head_without_an_end_is_too_large_some_time(sent: bytes) -> None:
     reader = Reader(Told())
     if sent != b"X":
         assert reader.feed(sent) is None
+    more = b"X: " + b"a" * 995 + b"\r\n" if sent.endswith(b"\r\n") else b"a" * 1000
     with pytest.raises(BadRequest) as refused:
-        for _ in range(2 * HEAD_MAX_BYTES // 1000):
-            reader.feed(b"a" * 1000 if not sent.endswith(b"\r\n") else b"X: " + b"a" * 995 + b"\r\n")
+        list(map(reader.feed, [more] * (2 * HEAD_MAX_BYTES // 1000)))
     expected = (b"HTTP/1.1 431 ", b"HTTP/1.1 400 ") if sent == b"X" else b"HTTP/1.1 431 "
     assert refused.value.response.startswith(expected)
