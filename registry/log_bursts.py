@@ -49,6 +49,12 @@ class Bursts(logging.StreamHandler[TextIO]):
         self._bursts: dict[str, _Burst] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._take(record)
+        except Exception:  # no line is worth the work of whoever says it
+            self.handleError(record)
+
+    def _take(self, record: logging.LogRecord) -> None:
         kind = record.__dict__.get("action", record.name)
         burst = self._bursts.get(kind)
         if burst is None or (burst.timer is None and time.monotonic() >= burst.ends_s):
@@ -61,9 +67,10 @@ class Bursts(logging.StreamHandler[TextIO]):
 
     def _count(self, kind: str, burst: _Burst, record: logging.LogRecord) -> None:
         if burst.timer is None:
-            burst.timer = threading.Timer(max(burst.ends_s - time.monotonic(), 0), self._end, (kind,))
-            burst.timer.daemon = True
-            burst.timer.start()
+            timer = threading.Timer(max(burst.ends_s - time.monotonic(), 0), self._end, (kind,))
+            timer.daemon = True
+            timer.start()
+            burst.timer = timer
         burst.unsaid += 1
         burst.level = max(burst.level, record.levelno)
         fields = record.__dict__
