@@ -47,6 +47,8 @@ class MemoryServer:
         self.appended = asyncio.Event()
         #: Counts the server's starts.
         self.run = 1
+        #: As in `port.Store`; as on one server.
+        self.part: Callable[[Tenant], Tenant] = lambda tenant: DEFAULT_TENANT
         #: What it can promise.
         self.durabilities: set[Durability] = {"memory"}
 
@@ -106,7 +108,7 @@ class MemoryStore:
         return self._followed_max
 
     def part(self, tenant: Tenant) -> Tenant:
-        return DEFAULT_TENANT
+        return self._server.part(tenant)
 
     async def head(self, tenant: Tenant) -> Position:
         return self._server.head(tenant)
