@@ -40,6 +40,8 @@ class MemoryServer:
         self.appended = asyncio.Event()
         #: Counts the server's starts.
         self.run = 1
+        #: As in `port.Store`; as on one server.
+        self.part: Callable[[Tenant], Tenant] = lambda tenant: DEFAULT_TENANT
         #: What it can promise.
         self.durabilities: set[Durability] = {"memory"}
 
@@ -158,7 +160,7 @@ class MemoryStore:
         return self._followed_max
 
     def part(self, tenant: Tenant) -> Tenant:
-        return DEFAULT_TENANT
+        return self._server.part(tenant)
 
     async def head(self, tenant: Tenant) -> Position:
         self._need(tenant, "head")

@@ -35,6 +35,10 @@ class World(ABC):
         for store in self._stores:
             await store.close()
 
+    def part(self, tenant: Tenant) -> Tenant:
+        """The tenant that stands for the part of the store in which this one is."""
+        return self._stores[0].part(tenant)
+
     @abstractmethod
     def _new_store(self, read_max: int, lapse_memory_ms: int) -> Store: ...
 
@@ -52,11 +56,11 @@ class World(ABC):
 
     @abstractmethod
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
-        """Make the last pulse `ms` older than it is; younger, even in the future, when negative."""
+        """Make the last pulse of the tenant's part `ms` older; younger, even in the future, when negative."""
 
     @abstractmethod
     async def move_rearming(self, tenant: Tenant, ms: int) -> None:
-        """Make the last re-arming `ms` older than it is; younger, even in the future, when negative."""
+        """Make the last re-arming of the tenant's part `ms` older; younger, even in the future, when negative."""
 
     @abstractmethod
     async def restart(self) -> None:
@@ -112,13 +116,13 @@ class MemoryWorld(World):
         self._clock.advance(max(left) + 1)
 
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
-        data = self._server.of(tenant)
+        data = self._server.of(self.part(tenant))
         assert data.pulse is not None, "there was no pulse yet"
         last, run = data.pulse
         data.pulse = (last - ms, run)
 
     async def move_rearming(self, tenant: Tenant, ms: int) -> None:
-        data = self._server.of(tenant)
+        data = self._server.of(self.part(tenant))
         assert data.rearmed, "nothing was re-armed yet"
         data.rearmed -= ms
 
@@ -190,15 +194,17 @@ class RedisWorld(World):
         await until(lapsed, f"the leases of {names} to lapse")
 
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
-        value = await self._redis.get(self._keys.pulse(tenant))
+        pulse = self._keys.pulse(self.part(tenant))
+        value = await self._redis.get(pulse)
         assert value is not None, "there was no pulse yet"
         last, run = value.split()
-        await self._redis.set(self._keys.pulse(tenant), b"%d %b" % (int(last) - ms, run))
+        await self._redis.set(pulse, b"%d %b" % (int(last) - ms, run))
 
     async def move_rearming(self, tenant: Tenant, ms: int) -> None:
-        last = await self._redis.get(self._keys.rearming(tenant))
+        mark = self._keys.rearming(self.part(tenant))
+        last = await self._redis.get(mark)
         assert last is not None, "nothing was re-armed yet"
-        await self._redis.set(self._keys.rearming(tenant), int(last) - ms, keepttl=True)
+        await self._redis.set(mark, int(last) - ms, keepttl=True)
 
     async def restart(self) -> None:
         """The server itself runs on for other tests: the pulses are of a run that is none of its own."""

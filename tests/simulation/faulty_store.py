@@ -53,7 +53,7 @@ class Link:
 class FaultyStore:
     """A `Store`: every method of `MemoryStore`, executed at the host after the way there, answered after the way back.
 
-    Two methods are its own: a read waits at the host, and lapses are never told of. Two ask nobody.
+    Two methods are its own: a read waits at the host, and lapses are never told of. What is no question is no call.
     """
 
     def __init__(self, loop: VirtualLoop, host: StoreHost, link: Link, recorder: Recorder, name: str) -> None:
@@ -90,6 +90,13 @@ class FaultyStore:
             raise
         self._recorder.trace(f"{self._name} < {name} {result}")
         return result
+
+    @property
+    def followed_max(self) -> int:
+        return self._store.followed_max
+
+    def part(self, tenant: Tenant) -> Tenant:
+        return self._store.part(tenant)
 
     async def open(self) -> None:
         await self.head(Tenant("", ""))

@@ -33,7 +33,20 @@ R = TypeVar("R")
 BEGIN_S: Final = 1_700_000_000.0
 #: What a replica asks of its store. `lapses` is left out: it only prompts.
 STORE_CALLS: Final = (
-    *("add_tenant", "head", "read", "entry", "commit", "beat", "revive", "expire", "remaining", "rearm", "pulse"),
+    *(
+        "add_tenant",
+        "head",
+        "heads",
+        "read",
+        "entry",
+        "commit",
+        "beat",
+        "revive",
+        "expire",
+        "remaining",
+        "rearm",
+        "pulse",
+    ),
     "resume_history",
 )
 SNAPSHOT_CALLS: Final = ("marks", "chunk", "put_chunk", "put_mark", "drop", "trim", "hold", "exchange")
@@ -106,8 +119,8 @@ class FlakyStore(MemoryStore):
     `before` and `after` are awaited around each call with its name, and may raise.
     """
 
-    def __init__(self, server: MemoryServer) -> None:
-        super().__init__(server)
+    def __init__(self, server: MemoryServer, followed_max: int = 64) -> None:
+        super().__init__(server, followed_max=followed_max)
         self.calls: list[str] = []
         self.before: Callable[[str], Awaitable[None]] = _nothing
         self.after: Callable[[str], Awaitable[None]] = _nothing
@@ -180,10 +193,11 @@ class MemoryReplica:
         *,
         lapse: MassLapse | None = None,
         retention: Retention | None = None,
+        followed_max: int = 64,
     ) -> None:
         self.name = name
         self.clock = clock or Clock(virtual_ms, virtual_ms)
-        self.store = FlakyStore(server)
+        self.store = FlakyStore(server, followed_max)
         self.projector = Projector(self.store, name, self.clock)
         self.writes = Writes(self.store, self.projector, self.clock)
         self.heartbeats = Heartbeats(self.store, self.projector)

@@ -330,6 +330,7 @@ async def test_a_shard_that_is_away_holds_up_no_other_tenants(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a cluster one shard fails over while the others work: their dead must go in time."""
+    server.part = lambda tenant: tenant
     one = lane(server, "a")
     others = [Tenant(f"t{n:02}", "default") for n in range(40)]
     for tenant in others:
