@@ -11,8 +11,7 @@ import pytest
 
 from registry.domain.position import Position
 from registry.domain.view import Tenant
-from registry.projection import following, projector
-from registry.projection.restoring import LogDamaged
+from registry.projection import following, proving
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Tail
 from tests.support.builders import instance, instance_registered, microservice, service_registered
@@ -116,32 +115,33 @@ async def test_a_store_that_was_away_is_heard_again(server: MemoryServer) -> Non
         assert there(one, TENANTS[0]) == {"first", "second"}
 
 
-async def test_an_event_that_cannot_be_read_ends_the_replica(server: MemoryServer) -> None:
-    """Also one of a quiet log: else it would be answered from a view that nobody updates."""
+async def test_an_event_that_cannot_be_read_sets_only_its_tenant_aside(server: MemoryServer) -> None:
+    """Also one of a quiet log: the others of its group are heard all the same."""
     for tenant in TENANTS:
         await come(server, tenant, "first")
-    one = MemoryReplica(server, "one", followed_max=FOLLOWED_MAX)
-    await one.follow()
-    listening = asyncio.create_task(one.projector.following.run())
-    await asyncio.sleep(0)
-    data = server.of(TENANTS[0])
-    data.head = data.head.next()
-    data.events.append((data.head, b"no event"))
-    server.wake()
-    with pytest.raises(LogDamaged):
-        await asyncio.wait_for(listening, SOON_S)
+    async with running(server) as one:
+        data = server.of(TENANTS[0])
+        data.head = data.head.next()
+        data.events.append((data.head, b"no event"))
+        server.wake()
+        await asyncio.sleep(SOON_S)
+        assert list(one.projector.aside.tenants) == [TENANTS[0]]
+        await come(server, TENANTS[1], "second")
+        await asyncio.sleep(SOON_S)
+        assert there(one, TENANTS[1]) == {"first", "second"}
+        assert there(one, TENANTS[0]) == {"first"}
 
 
 async def test_looking_finds_news_that_nobody_told_of(server: MemoryServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that swallows everything must not keep a quiet log unread: some heads at a time are compared."""
-    monkeypatch.setattr(projector, "HEADS_AT_ONCE", 10)
+    monkeypatch.setattr(proving, "HEADS_AT_ONCE", 10)
     for tenant in TENANTS:
         await come(server, tenant, "first")
     one = MemoryReplica(server, "one", followed_max=FOLLOWED_MAX)
     await one.follow()
     await come(server, TENANTS[3], "second")
     for _ in range(len(TENANTS) // 10):
-        await one.projector.look()
+        await one.projector.proving.look()
     assert TENANTS[3] in one.projector.following.lively()
     await one.follow()
     assert there(one, TENANTS[3]) == {"first", "second"}
@@ -149,7 +149,7 @@ async def test_looking_finds_news_that_nobody_told_of(server: MemoryServer, monk
 
 async def test_looking_finds_a_log_that_was_lost(server: MemoryServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each tenant, in its turn; what was there is put back."""
-    monkeypatch.setattr(projector, "HEADS_AT_ONCE", 10)
+    monkeypatch.setattr(proving, "HEADS_AT_ONCE", 10)
     tenants = TENANTS[:20]
     for tenant in tenants:
         await come(server, tenant, "first")
@@ -157,7 +157,7 @@ async def test_looking_finds_a_log_that_was_lost(server: MemoryServer, monkeypat
     await one.follow()
     await empty(server)
     for _ in range(2):
-        await one.projector.look()
+        await one.projector.proving.look()
     await one.follow()
     assert one.projector.mending.seeded == len(tenants)
     assert all(there(one, tenant) == {"first"} for tenant in tenants)
