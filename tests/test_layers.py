@@ -17,6 +17,7 @@ LAYERS = ["domain", "store", "projection", "usecases", "http_api", "fast_lane", 
 TOP_MODULES = {
     "__init__": "domain",
     "settings": "store",
+    "forms": "store",
     "clock": "store",
     "figures": "running",
     "logconfig": "running",
@@ -42,6 +43,7 @@ ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 REDIS_SPEAKERS = {
     *("registry.store.redis_store", "registry.store.redis_durability", "registry.store.connections"),
     *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.kept"),
+    "registry.store.diagnosis",
 }
 
 
