@@ -26,6 +26,7 @@ from registry.running.listening import host_port
 from registry.running.private_redis import CannotStart
 from registry.running.signals import stop_signals
 from registry.settings import Settings
+from registry.store.diagnosis import diagnose
 from registry.store.redis_store import StoreRefused
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _starting(url: str) -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as exc:
-        raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
+        raise CannotStart(diagnose(exc, url)) from exc
     except (StoreRefused, LogDamaged) as exc:
         raise CannotStart(str(exc)) from exc
     task = asyncio.current_task()
@@ -195,7 +196,7 @@ async def _run_parts(
         await replica.registration.register()
     except StoreUnavailable as exc:
         await _cancel(projector)
-        raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
+        raise CannotStart(diagnose(exc, url)) from exc
     parts = [
         _part("server", server.serve(sockets=[bound])),
         projector,
