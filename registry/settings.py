@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Final
 
+from registry import forms
 from registry.domain.quotas import KIB, MIB, Quotas
-from registry.store.address import BadAddress, parse_address
 
 PREFIX: Final = "REGISTRY_"
-
-
 SWITCH: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 #: The usual ones.
 QUOTAS: Final = Quotas()
@@ -31,7 +28,9 @@ def _quota(default: int, variable: str, unit: str, help: str) -> Any:
 class Settings:
     """What one `registry serve` runs with. The table in README.md is checked against this class by a test."""
 
-    host: str = field(default="127.0.0.1", metadata={"unit": "address", "help": "address to listen on"})
+    host: str = field(
+        default="127.0.0.1", metadata={"unit": "address", "help": "address to listen on", "form": forms.host}
+    )
     port: int = field(default=30100, metadata={"unit": "port", "help": "port to listen on", "min": 0, "max": 65535})
     workers: int = field(
         default=1, metadata={"unit": "processes", "help": "replicas that share the port", "min": 1, "max": 64}
@@ -43,6 +42,7 @@ class Settings:
             "unit": "URL",
             "help": "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// of the store; "
             "blank: a private Redis",
+            "form": forms.redis_url,
         },
     )
     data_dir: str = field(
@@ -57,7 +57,11 @@ class Settings:
     )
     advertise: str = field(
         default="",
-        metadata={"unit": "HOST:PORT", "help": "where clients reach this replica; blank: the listening address"},
+        metadata={
+            "unit": "HOST:PORT",
+            "help": "where clients reach this replica; blank: the listening address",
+            "form": forms.place,
+        },
     )
     redis_prefix: str = field(
         default="registry:", metadata={"unit": "text", "help": "what every key in Redis begins with"}
@@ -70,6 +74,7 @@ class Settings:
         metadata={
             "unit": "name",
             "help": "what a write has before it is answered: memory (of Redis), disk (fsynced) or replica (of Redis)",
+            "form": forms.one_of("memory", "disk", "replica"),
         },
     )
     ready_needs_writes: bool = field(
@@ -214,13 +219,33 @@ class Settings:
         default=True,
         metadata={"unit": "on or off", "help": "answer hot requests from their bytes, without the HTTP parser"},
     )
-    log_level: str = field(default="info", metadata={"unit": "level", "help": "debug, info, warning or error"})
+    log_level: str = field(
+        default="info",
+        metadata={
+            "unit": "level",
+            "help": "debug, info, warning or error",
+            "form": forms.one_of("debug", "info", "warning", "error"),
+        },
+    )
 
 
 def variable(name: str) -> str:
     """The environment variable of a setting. Some are named as in the reference, so that deployments move over."""
     metadata = {f.name: f.metadata for f in fields(Settings)}[name]
     return str(metadata.get("variable", PREFIX + name.upper()))
+
+
+#: What Kubernetes tells every pod of a Service, as NAME=value, where NAME begins with that of the Service.
+_SERVICE_LINK: Final = re.compile(
+    r"\w+_SERVICE_HOST=.*|\w+_SERVICE_PORT(_\w+)?=.*|\w+_PORT=(tcp|udp|sctp)://.*"
+    r"|\w+_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?=.*"
+)
+
+
+def made_by_kubernetes(environment: Mapping[str, str]) -> list[str]:
+    """The variables that look like settings, but are made by Kubernetes for a Service that is called `registry`."""
+    given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    return sorted(name for name, value in given.items() if _SERVICE_LINK.fullmatch(f"{name}={value}"))
 
 
 def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
@@ -230,51 +255,38 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
         BadSetting: a value is of the wrong form or out of range, or `REGISTRY_…` names no setting.
     """
     known = {variable(f.name) for f in fields(Settings)}
+    ignored = made_by_kubernetes(environment)
     for name in environment:
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and name not in ignored:
             raise BadSetting(f"{name} is no setting of the registry; README.md lists them")
     values: dict[str, Any] = {}
     for setting in fields(Settings):
         given = (flags or {}).get(setting.name)
         source = f"--{setting.name.replace('_', '-')}"
-        if given is None:
+        if given is None and variable(setting.name) not in ignored:
             given, source = environment.get(variable(setting.name)), variable(setting.name)
         if given is not None and given != "":
             values[setting.name] = _convert(source, str(given), type(setting.default), setting.metadata)
-    settings = Settings(**values)
-    _check(settings)
-    return settings
+    return Settings(**values)
 
 
 def _convert(source: str, text: str, type_: type, metadata: Mapping[str, Any]) -> Any:
-    if type_ is str:
-        return text
     if type_ is bool:
         if text.lower() not in SWITCH:
             raise BadSetting(f"{source} is {text!r}, it must be on or off")
         return SWITCH[text.lower()]
+    if type_ is str:
+        complaint = metadata.get("form", forms.text)(text)
+        if complaint:
+            raise BadSetting(f"{source} {complaint}")
+        return text
     try:
         value = type_(text)
-    except ValueError as exc:
-        raise BadSetting(f"{source} is {text!r}, it must be a number of {metadata['unit']}") from exc
-    if not metadata["min"] <= value <= metadata["max"]:
-        raise BadSetting(
-            f"{source} is {text}, it must be from {metadata['min']} to {metadata['max']} ({metadata['unit']})"
-        )
+        fits = metadata["min"] <= value <= metadata["max"]
+    except ValueError:
+        fits = False
+    if not fits:
+        kind = "a whole number" if type_ is int else "a number"
+        limits = f"from {metadata['min']} to {metadata['max']} ({metadata['unit']})"
+        raise BadSetting(f"{source} is {text!r}, it must be {kind} {limits}")
     return value
-
-
-def _check(settings: Settings) -> None:
-    try:
-        if settings.redis_url:
-            parse_address(settings.redis_url)
-    except BadAddress as exc:
-        raise BadSetting(f"REGISTRY_REDIS_URL {exc}") from exc
-    if settings.advertise and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.\-]+):\d{1,5}", settings.advertise):
-        raise BadSetting(f"REGISTRY_ADVERTISE is {settings.advertise!r}, it must be HOST:PORT")
-    if settings.durability not in ("memory", "disk", "replica"):
-        raise BadSetting(f"REGISTRY_DURABILITY is {settings.durability!r}, it must be memory, disk or replica")
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise BadSetting(f"REGISTRY_LOG_LEVEL is {settings.log_level!r}, it must be debug, info, warning or error")
-    if not settings.redis_url and Path(settings.data_dir).is_file():
-        raise BadSetting(f"the data folder {settings.data_dir} is a file")

@@ -17,6 +17,7 @@ LAYERS = ["domain", "store", "projection", "usecases", "upkeep", "http_api", "se
 TOP_MODULES = {
     "__init__": "domain",
     "settings": "store",
+    "forms": "store",
     "clock": "store",
     "episode": "store",
     "figures": "running",
@@ -47,6 +48,7 @@ REDIS_SPEAKERS = {
     *("registry.store.redis_store", "registry.store.redis_durability", "registry.store.connections"),
     *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.kept", "registry.store.tls"),
     *("registry.store.redis_diagnosis", "registry.store.redis_upkeep"),
+    "registry.store.diagnosis",
 }
 
 

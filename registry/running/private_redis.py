@@ -1,4 +1,4 @@
-"""PrivateRedis: a real Redis of our own, or a Valkey, for a registry that is given none.
+"""PrivateRedis: a real redis-server of our own, for a registry that is given none.
 
 It listens on a Unix socket only, keeps its data in the data folder with the append-only file on, and ends with us.
 """
@@ -6,23 +6,25 @@ It listens on a Unix socket only, keeps its data in the data folder with the app
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
+from urllib.parse import quote
 
 from registry.episode import Actions, Episode
 from registry.running.held_signals import held_signals
+from registry.running.lock import take_lock
 from registry.running.redis_program import NoRedisProgram, RedisProgram, find_program
+from registry.running.socket_folder import SocketFolder, make_socket_folder
 from registry.store.loading import Loading
 
 logger = logging.getLogger(__name__)
@@ -30,12 +32,16 @@ logger = logging.getLogger(__name__)
 #: Seconds of silence until a server that starts is given up. While it says that it loads its data it is not silent.
 SILENCE_MAX_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
+#: A redis-server whose registry was killed may still be writing: so many seconds it has for ending.
+LOCK_WAIT_S: Final = 5.0
+#: Seconds between looks whether it lives.
+LOOK_EVERY_S: Final = 0.2
 #: Seconds between two questions whether it is ready, and until one of them counts as unanswered.
 ASK_EVERY_S: Final = 0.01
 ASK_TIMEOUT_S: Final = 1.0
-#: Seconds between looks whether it lives.
-LOOK_EVERY_S: Final = 0.2
 _PR_SET_PDEATHSIG: Final = 1
+#: Process, role, date and level before each message of redis-server's log.
+_LOG_HEAD: Final = re.compile(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ \S ")
 
 
 class CannotStart(Exception):
@@ -51,18 +57,25 @@ class PrivateRedis:
 
     def __init__(self, data_dir: str, program: str = "") -> None:
         self._wanted = program
-        self._data_dir = Path(data_dir).resolve()
-        # A Unix socket's path may have about 100 bytes, a data folder's more.
-        self._socket_dir = tempfile.mkdtemp(prefix="registry-")
-        self._socket = f"{self._socket_dir}/redis.sock"
-        self._lock: IO[str] | None = None
+        self._data_dir = Path(data_dir)
+        self._socket_folder: SocketFolder | None = None
+        self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._changing = threading.Lock()
 
     @property
     def url(self) -> str:
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
+
+    @property
+    def _log(self) -> Path:
+        return self._data_dir / "redis.log"
+
+    @property
+    def _socket(self) -> Path:
+        assert self._socket_folder is not None, "it was not started"
+        return self._socket_folder.socket
 
     def start(self) -> None:
         """Start and wait until it has loaded its data and takes commands.
@@ -71,6 +84,12 @@ class PrivateRedis:
             CannotStart: there is no server, the folder cannot be written or is in use, or the server ended.
         """
         self._lock_folder()
+        try:
+            self._socket_folder = make_socket_folder(self._data_dir)
+        except OSError as exc:
+            raise CannotStart(
+                f"there is no folder for a socket, neither for temporary files nor {self._data_dir}: {exc.strerror}"
+            ) from exc
         with held_signals(self._stopping.set):
             self._program = self._find_program()
             self._start_server()
@@ -105,22 +124,32 @@ class PrivateRedis:
         return program
 
     def _start_server(self) -> None:
-        log = self._data_dir / "redis.log"
+        assert self._lock is not None
+        assert self._socket_folder is not None
         command = [
             self._program.path,
-            *("--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700"),
+            *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"),
             *("--dir", str(self._data_dir), "--appendonly", "yes", "--save", ""),
             *("--maxmemory", "0", "--maxmemory-policy", "noeviction"),
-            *("--notify-keyspace-events", "Ex", "--logfile", str(log), "--daemonize", "no"),
+            *("--notify-keyspace-events", "Ex", "--logfile", str(self._log), "--daemonize", "no"),
         ]
-        with log.open("ab") as output:
-            said_before = output.tell()
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent
-            )
-        self._wait_ready(self._process, log, said_before)
+        try:
+            with self._log.open("ab") as log:
+                said_before = log.tell()
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=die_with_parent,
+                    # As long as it lives, both folders are in use, also when we are killed.
+                    pass_fds=(self._lock, *self._socket_folder.descriptors),
+                )
+        except OSError as exc:
+            raise CannotStart(f"the private {self._program} cannot be run: {exc}") from exc
+        self._wait_ready(self._process, said_before)
 
-    def _wait_ready(self, process: subprocess.Popen[bytes], log: Path, said_before: int) -> None:
+    def _wait_ready(self, process: subprocess.Popen[bytes], said_before: int) -> None:
         """Wait for as long as it says that it loads its data; only silence is given up."""
         loading = Loading()
         heard_s = time.monotonic()
@@ -131,37 +160,61 @@ class PrivateRedis:
                 if not loading.goes_on(persistence):
                     return
             if process.poll() is not None:
-                said = log.read_bytes()[said_before:].decode("utf-8", "replace")
-                last = "".join(said.strip().splitlines()[-1:])
+                said = self._said(said_before)
                 raise CannotStart(
                     self._program.cannot_read(self._data_dir, said)
-                    or f"the private {self._program} ended at once: {last or f'see {log}'}"
+                    or f"the private {self._program} ended at once: {self._last_words(said)}"
                 )
             if time.monotonic() > heard_s + SILENCE_MAX_S:
                 self._end_server()
-                raise CannotStart(f"the private {self._program} did not answer within {SILENCE_MAX_S:.0f} s; see {log}")
+                raise CannotStart(
+                    f"the private {self._program} did not answer within {SILENCE_MAX_S:.0f} s; see {self._log}"
+                )
             self._stopping.wait(ASK_EVERY_S)
+
+    def _said(self, since: int) -> str:
+        """What its log holds behind the first `since` bytes."""
+        try:
+            return self._log.read_bytes()[since:].decode("utf-8", "replace")
+        except OSError as exc:
+            return str(exc)
+
+    def _last_words(self, said: str) -> str:
+        """The last line of what it has said."""
+        last = said.strip().split("\n")[-1]
+        if last:
+            return _LOG_HEAD.sub("", last)
+        free = shutil.disk_usage(self._data_dir).free
+        return f"{self._log} does not say why; its disk has {free} bytes left"
 
     def _lock_folder(self) -> None:
         try:
+            self._data_dir = self._data_dir.absolute()
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._data_dir / "registry.lock").open("a")
+            self._lock = take_lock(self._data_dir / "registry.lock", LOCK_WAIT_S)
+            if self._lock is not None:
+                # A disk that is full or a log that may not be written is noticed here, where it can be told.
+                os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+                self._log.open("ab").close()
+        except FileExistsError as exc:
+            raise CannotStart(f"the data folder {self._data_dir} is not a folder; give another --data-dir") from exc
         except OSError as exc:
-            raise CannotStart(f"the data folder {self._data_dir} cannot be written: {exc.strerror}") from exc
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+            raise CannotStart(
+                f"the data folder {self._data_dir} cannot be written: {exc.strerror}; "
+                "mend that, or give another --data-dir or a --redis-url"
+            ) from exc
+        if self._lock is None:
             raise CannotStart(
                 f"the data folder {self._data_dir} is in use by another registry; "
                 "give this one a --data-dir of its own, or both the same --redis-url"
-            ) from exc
+            )
 
     def _persistence(self) -> dict[str, str] | None:
         """What it says of its data, also while it loads them; None while it does not answer."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(ASK_TIMEOUT_S)
-                connection.connect(self._socket)
+                connection.connect(str(self._socket))
                 connection.sendall(b"INFO persistence\r\n")
                 with connection.makefile("rb") as reply:
                     told = reply.read(int(reply.readline().removeprefix(b"$"))).decode()
@@ -174,9 +227,10 @@ class PrivateRedis:
         self._stopping.set()
         with self._changing:
             self._end_server()
+        if self._socket_folder is not None:
+            self._socket_folder.remove()
         if self._lock is not None:
-            self._lock.close()
-        shutil.rmtree(self._socket_dir, ignore_errors=True)
+            os.close(self._lock)
 
     def _end_server(self) -> None:
         if self._process is None:

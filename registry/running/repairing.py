@@ -22,7 +22,7 @@ async def repair(settings: Settings, apply: bool) -> int:
     """
     store, left = redis_store(settings), 0
     try:
-        with starting():
+        with starting(settings.redis_url):
             await store.open()
             async for finding in examine(store, Clock()):
                 print(finding.tenant or "the list of tenants", *finding.sentences, sep="\n  ")

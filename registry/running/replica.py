@@ -9,18 +9,20 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
+from registry.running.listening import host_port
 from registry.running.private_redis import CannotStart
+from registry.running.signals import stop_signals
 from registry.serving.lane import Lane
 from registry.serving.server import Server
 from registry.serving.shared import Limits, Shared
 from registry.settings import Settings
+from registry.store.diagnosis import diagnose
 from registry.store.port import Damaged
 from registry.store.redis_store import StoreRefused
 
@@ -33,26 +35,6 @@ GC_THRESHOLDS: Final = (2_000, 5, 1_000)
 CANCEL_AGAIN_S: Final = 0.5
 
 
-def listening_socket(host: str, port: int, share: bool) -> socket.socket:
-    """A bound socket. With `share`, workers bind the same port and the kernel spreads connections over them.
-
-    Raises:
-        CannotStart: the port is in use or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if share:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as exc:
-        bound.close()
-        raise CannotStart(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
-    bound.setblocking(False)
-    return bound
-
-
 def advertised(settings: Settings, bound: socket.socket) -> str:
     """HOST:PORT under which clients reach the replica."""
     if settings.advertise:
@@ -60,11 +42,11 @@ def advertised(settings: Settings, bound: socket.socket) -> str:
     host, port = settings.host, bound.getsockname()[1]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(host, port)
 
 
 async def run_replica(settings: Settings, bound: socket.socket, started: Callable[[], None]) -> None:
-    """Run until SIGINT or SIGTERM, or until a part fails, which is raised.
+    """Run until a stop is asked for, or until a part fails, which is raised.
 
     Raises:
         CannotStart: Redis cannot be reached or relied on.
@@ -74,15 +56,15 @@ async def run_replica(settings: Settings, bound: socket.socket, started: Callabl
     replica = build_replica(settings, store, advertised(settings, bound))
     try:
         if await _unless(stop, _part("start", _open(settings, replica))):
-            await _run_parts(replica, _server(settings, replica, started), bound, stop)
+            await _run_parts(replica, _server(settings, replica, started), bound, stop, settings.redis_url)
     finally:
         await store.close()
 
 
 def _stop_signal() -> asyncio.Event:
-    """Set by SIGINT or SIGTERM from now on. `asyncio.Runner` would cancel once, which something may swallow."""
+    """Set by a signal to stop from now on. `asyncio.Runner` would cancel once, which something may swallow."""
     stop = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in stop_signals():
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     return stop
 
@@ -118,12 +100,12 @@ def _calm_collector() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def starting() -> Iterator[None]:
+def starting(url: str) -> Iterator[None]:
     """What fails is told in one sentence; and Ctrl-C counts, also when redis-py has swallowed it (`_cancel`)."""
     try:
         yield
     except StoreUnavailable as exc:
-        raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
+        raise CannotStart(diagnose(exc, url)) from exc
     except StoreRefused as exc:
         raise CannotStart(str(exc)) from exc
     task = asyncio.current_task()
@@ -135,7 +117,7 @@ async def check_store(settings: Settings) -> None:
     """Raise CannotStart when Redis cannot be reached or relied on."""
     store = redis_store(settings)
     try:
-        with starting():
+        with starting(settings.redis_url):
             await store.open()
     finally:
         await store.close()
@@ -143,7 +125,7 @@ async def check_store(settings: Settings) -> None:
 
 async def _open(settings: Settings, replica: Replica) -> None:
     """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
-    with starting(), _calm_collector():
+    with starting(settings.redis_url), _calm_collector():
         await replica.store.open()
         with contextlib.suppress(Damaged):
             await replica.formats.announce()  # before anybody writes what this version cannot read
@@ -163,7 +145,7 @@ def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -
     return Server(Shared(replica.door, lane, limits, replica.stale_s), settings.stop_timeout_s, started)
 
 
-async def _run_parts(replica: Replica, server: Server, bound: socket.socket, stop: asyncio.Event) -> None:
+async def _run_parts(replica: Replica, server: Server, bound: socket.socket, stop: asyncio.Event, url: str) -> None:
     # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
     projector = _part("projector", replica.projector.run())
     try:
@@ -172,7 +154,7 @@ async def _run_parts(replica: Replica, server: Server, bound: socket.socket, sto
         pass  # the registry's own tenant is set aside: the others are served, and it registers as soon as it can
     except StoreUnavailable as exc:
         await _cancel(projector)
-        raise CannotStart(f"Redis cannot be written: {exc.detail}") from exc
+        raise CannotStart(diagnose(exc, url)) from exc
     parts = [
         _part("server", server.serve(sockets=[bound])),
         projector,

@@ -17,8 +17,9 @@ from dataclasses import fields, replace
 from typing import Final
 
 from registry.episode import Actions, Episode
+from registry.running.listening import listening_socket
 from registry.running.private_redis import die_with_parent
-from registry.running.replica import listening_socket
+from registry.running.signals import stop_signals
 from registry.serving.server import BACKLOG
 from registry.settings import Settings, variable
 
@@ -57,8 +58,8 @@ class Workers:
         self._stopping = False
 
     def run(self) -> int:
-        """Run until SIGINT or SIGTERM. Returns the exit code: that of a worker that keeps failing, else 0."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        """Run until a stop is asked for. Returns the exit code: that of a worker that keeps failing, else 0."""
+        for signum in stop_signals():
             signal.signal(signum, self._stop)
         for index, bound in enumerate(self._sockets):
             self._start(index, bound)
@@ -72,7 +73,7 @@ class Workers:
         return code
 
     def _start(self, index: int, bound: socket.socket) -> None:
-        command = [sys.executable, "-m", "registry", "worker", "--fd", str(bound.fileno())]
+        command = [sys.executable, "-m", "registry", "serve", "--fd", str(bound.fileno())]
         self._processes[index] = subprocess.Popen(
             command, env=self._environment, pass_fds=(bound.fileno(),), preexec_fn=die_with_parent
         )

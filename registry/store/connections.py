@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
@@ -130,6 +130,39 @@ class OneMaster:
             await close_client(client)
 
 
+class SentinelsSilent(MasterNotFoundError):
+    """None of the sentinels tells who is master."""
+
+
+class NoMaster(MasterNotFoundError):
+    """The sentinels have no server to name."""
+
+
+class _Sentinels(Sentinel):
+    """Says in a few words why there is no master: redis-py prints whole clients, and drops what went wrong."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        known: set[str] = set()
+        failure: RedisError | None = None
+        for place, sentinel in enumerate(self.sentinels):
+            try:
+                masters: Any = await sentinel.sentinel_masters()
+            except RedisError as error:
+                failure = error
+                continue
+            known |= set(masters)
+            state = masters.get(service_name)
+            if state and self.check_master_state(state, service_name):
+                # The one that knew is asked first next time.
+                self.sentinels[0], self.sentinels[place] = sentinel, self.sentinels[0]
+                return state["ip"], state["port"]
+        if failure is not None and not known:
+            raise SentinelsSilent(f"no sentinel tells who is master: {failure}") from failure
+        if service_name in known:
+            raise NoMaster(f"the sentinels say that the master {service_name} is down")
+        raise NoMaster(f"the sentinels know no master {service_name}, only {', '.join(sorted(known)) or 'nobody'}")
+
+
 class NamedMaster(OneMaster):
     """Connections to the server that the sentinels name as the master."""
 
@@ -138,7 +171,7 @@ class NamedMaster(OneMaster):
         options.pop("host", None)
         secure = options.pop("connection_class", None) is TlsConnection
         tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        self._sentinel = _Sentinels(  # type: ignore[no-untyped-call]
             list(address.nodes),
             sentinel_kwargs={
                 **address.sentinel_login,

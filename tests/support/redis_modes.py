@@ -220,6 +220,10 @@ class SentinelTrio:
         with sentinel.client() as client:
             return dict(client.sentinel_master(MASTER_NAME))
 
+    def is_down(self) -> bool:
+        """Whether every sentinel misses the master."""
+        return all("s_down" in self._asked(sentinel)["flags"] for sentinel in self.sentinels)
+
     def switch_over(self) -> None:
         """Make another server the master, as an operator would, and wait until most sentinels know."""
         before = self.master()

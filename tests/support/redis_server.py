@@ -78,7 +78,8 @@ class RedisServer:
         if self._process is not None and self._process.poll() is not None:
             log = self._log.read_text() if self._log.exists() else "no log"
             raise RuntimeError(f"redis-server ended with {self._process.returncode}: {log}")
-        with redis.Redis.from_url(self.url, socket_timeout=5.0) as client:
+        # Without HELLO, which a test may take away.
+        with redis.Redis.from_url(self.url, socket_timeout=5.0, protocol=2) as client:
             try:
                 return bool(client.ping())
             except (redis.ConnectionError, redis.exceptions.BusyLoadingError):

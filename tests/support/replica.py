@@ -33,6 +33,7 @@ class Replica:
         environment: further environment variables; those of this process that set the registry are left out, except
             the one that says which Redis the tests run on.
         program: Python's arguments in place of `-m registry`; what it is told on the command line is the same.
+        wrapper: a command that runs in front of Python and becomes it, such as `nohup`.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class Replica:
         port: int = 0,
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = ("-m", "registry"),
+        wrapper: Sequence[str] = (),
     ) -> None:
-        self._command = [sys.executable, *program, "serve", "--port", str(port), *options]
+        self._command = [*wrapper, sys.executable, *program, "serve", "--port", str(port), *options]
         inherited = {
             name: value
             for name, value in os.environ.items()
