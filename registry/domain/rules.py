@@ -47,7 +47,7 @@ def text_of(most: int) -> Meta:
 
 def number(least: int, most: int) -> Meta:
     """A whole number within these limits."""
-    return Meta(ge=least, le=most)
+    return Meta(ge=least, le=most, description=f"a whole number from {least} to {most}")
 
 
 def elements(least: int | None = None, most: int | None = None) -> Meta:
