@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope
 
-from registry.domain.commands import ID_MAX, INSTANCE_ID, NO_SPACE, TAG
+from registry.domain import rules
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
 from registry.domain.view import Tenant
@@ -23,12 +23,9 @@ TENANT_NAME_MAX: Final = 256
 #: Tenants whose names are not decoded anew for each request.
 TENANTS_REMEMBERED: Final = 4096
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
-TRUE: Final = ("1", "true")
-FALSE: Final = ("", "0", "false")
+#: What a flag may be, in any letter case.
+FLAGS: Final = {"1": True, "true": True, "": False, "0": False, "false": False}
 
-_SERVICE_ID = re.compile(NO_SPACE)
-_INSTANCE_ID = re.compile(INSTANCE_ID)
-_TAG = re.compile(TAG)
 #: `gzip;q=0`: not this one (RFC 9110 12.4.2).
 _GZIP_REFUSED = re.compile(rb"gzip *; *q=0(?:\.0*)? *(?:,|\Z)")
 
@@ -133,11 +130,8 @@ class Call:
         return [value for key, value in _pairs(self.query_string) if key == name]
 
     def flag(self, name: str) -> bool:
-        """A boolean parameter: `1`, `true` (any case) or `0`, `false`, blank."""
-        value = self.query(name).strip().lower()
-        if value not in TRUE + FALSE:
-            raise InvalidParams(f"{value[:32]!r} is neither 1, true, 0 nor false - at query parameter `{name}`")
-        return value in TRUE
+        """A boolean parameter."""
+        return parse_flag(self.query(name), name)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -180,16 +174,12 @@ def tenant_of(raw_domain: bytes, project: str) -> Tenant:
 
 def service_id_of(service_id: str) -> str:
     """The path segment, if it may be a service's id."""
-    if len(service_id) > ID_MAX or not _SERVICE_ID.search(service_id):
-        raise InvalidParams(f"serviceId: 1 to {ID_MAX} characters, no white space - at the path")
-    return service_id
+    return rules.SERVICE_ID.check(service_id, "serviceId", "the path")
 
 
 def instance_id_of(instance_id: str) -> str:
     """The path segment, if it may be an instance's id."""
-    if len(instance_id) > ID_MAX or not _INSTANCE_ID.search(instance_id):
-        raise InvalidParams(f"instanceId: 1 to {ID_MAX} of A-Z a-z 0-9 _ . - - at the path")
-    return instance_id
+    return rules.INSTANCE_ID.check(instance_id, "instanceId", "the path")
 
 
 def takes_gzip(raw: bytes) -> bool:
@@ -203,9 +193,7 @@ def consumer_of(raw: bytes) -> str:
     if not raw:
         return ""
     consumer_id = _text(raw, "header X-ConsumerId").strip()
-    if len(consumer_id) > ID_MAX or not _SERVICE_ID.search(consumer_id):
-        raise InvalidParams(f"header X-ConsumerId: at most {ID_MAX} characters, no white space")
-    return consumer_id
+    return rules.SERVICE_ID.check_optional(consumer_id, "consumer id", "header `X-ConsumerId`")
 
 
 class ClientGone(Exception):
@@ -237,12 +225,19 @@ def _pairs(raw: bytes) -> Iterator[tuple[str, str]]:
             yield name, _unquote(value, f"query parameter `{name[:64]}`")
 
 
+def parse_flag(text: str, name: str) -> bool:
+    """A boolean parameter: `1`, `true` or `0`, `false`, blank, in any letter case."""
+    value = FLAGS.get(text.strip().lower())
+    if value is None:
+        raise InvalidParams(f"{name}: 1, true, 0 or false, not {text[:32]!r} - at query parameter `{name}`")
+    return value
+
+
 def parse_tags(value: str) -> tuple[str, ...]:
     """A comma list of tag keys."""
     tags = tuple(tag for tag in value.split(",") if tag)
     for tag in tags:
-        if not _TAG.search(tag):
-            raise InvalidParams(f"tag {tag[:64]!r}: a letter, then up to 63 of A-Z a-z 0-9 _ . - - at `tags`")
+        rules.TAG.check(tag, f"tag {tag[:64]!r}", "query parameter `tags`")
     return tags
 
 
