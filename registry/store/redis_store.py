@@ -123,7 +123,8 @@ class RedisStore:
         version = tuple(int(part) for part in str(server["redis_version"]).split(".")[:2])
         if version < REDIS_OLDEST:
             raise StoreRefused(f"Redis {server['redis_version']} is too old: the registry needs 6.2 or newer")
-        runs_as = str(server.get("redis_mode", "standalone"))
+        # Valkey calls it otherwise.
+        runs_as = str(server.get("redis_mode") or server.get("server_mode", "standalone"))
         if runs_as != ("cluster" if self._mode == "cluster" else "standalone"):
             raise StoreRefused(
                 f"Redis runs as {runs_as}: its URL must begin with {URL_BEGINS.get(runs_as, 'redis://')}"
