@@ -44,7 +44,12 @@ class Workers:
         probe.close()
         self.port = port
         passed = replace(settings, port=port, redis_url=redis_url)
-        self._environment = os.environ | {variable(f.name): str(getattr(passed, f.name)) for f in fields(Settings)}
+        # Modules are where this process has found them: the working folder may hold another `registry`.
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            **{variable(f.name): str(getattr(passed, f.name)) for f in fields(Settings)},
+        }
         self._sockets = []
         for _ in range(settings.workers):
             bound = listening_socket(settings.host, port, share=True)
@@ -73,7 +78,7 @@ class Workers:
         return code
 
     def _start(self, index: int, bound: socket.socket) -> None:
-        command = [sys.executable, "-m", "registry", "serve", "--fd", str(bound.fileno())]
+        command = [sys.executable, "-P", "-m", "registry", "serve", "--fd", str(bound.fileno())]
         self._processes[index] = subprocess.Popen(
             command, env=self._environment, pass_fds=(bound.fileno(),), preexec_fn=die_with_parent
         )
