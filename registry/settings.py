@@ -118,6 +118,16 @@ class Settings:
         default=10,
         metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},
     )
+    quota_tenant: int = field(
+        default=10_000,
+        metadata={
+            "unit": "tenants",
+            "help": "tenants, the default one included, which is never refused",
+            "min": 1,
+            "max": 10**6,
+            "variable": "QUOTA_TENANT",
+        },
+    )
     quota_service: int = field(
         default=50_000,
         metadata={

@@ -58,8 +58,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """How much a tenant may hold, and a service. A setting, so it is checked before appending and never in the fold."""
+    """How many tenants there may be, and how much a tenant may hold, and a service. A setting, so it is checked before appending and never in the fold."""
 
+    tenants: int = 10_000
     services: int = 50_000
     instances: int = 150_000
     schemas: int = 100

@@ -98,10 +98,13 @@ class MemoryStore:
     async def close(self) -> None:
         return None
 
-    async def add_tenant(self, tenant: Tenant) -> None:
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
         if tenant not in self._server.tenants:
+            if most and len(self._server.tenants) >= most:
+                return False
             self._server.tenants.append(tenant)
             self._server.wake()
+        return True
 
     @property
     def followed_max(self) -> int:

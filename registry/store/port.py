@@ -103,8 +103,11 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
-    async def add_tenant(self, tenant: Tenant) -> None:
-        """Announce the tenant to every reader. Repetition is harmless."""
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
+        """Announce the tenant to every reader. Repetition is harmless.
+
+        False, and nothing is done, when it is a new one and there are `most` already (0: there is no limit).
+        """
 
     async def head(self, tenant: Tenant) -> Position:
         """The position of the tenant's newest event, ORIGIN when there is none."""

@@ -178,10 +178,10 @@ class CountingRepeats(Repeats):
 class Lane:
     """A replica and its protocol, the fast lane on or off."""
 
-    def __init__(self, server: MemoryServer, fast: bool) -> None:
+    def __init__(self, server: MemoryServer, fast: bool, settings: Settings | None = None) -> None:
         self.server = server
         self.store = FlakyStore(server)
-        self.replica: Replica = build_replica(Settings(), self.store, "h:1", Clock(virtual_ms, virtual_ms))
+        self.replica: Replica = build_replica(settings or Settings(), self.store, "h:1", Clock(virtual_ms, virtual_ms))
         self.hot = Hot(self.replica.api)
         self.state = ServerState()
         self.state.default_headers = DEFAULT_HEADERS
@@ -233,10 +233,10 @@ class Lane:
         return wire.sent[before:]
 
 
-async def two_lanes() -> tuple[Lane, Lane]:
+async def two_lanes(settings: Settings | None = None) -> tuple[Lane, Lane]:
     """A fast lane and a plain one over one store; `follow` brings both to its tail."""
     server = MemoryServer(virtual_ms)
-    fast, plain = Lane(server, fast=True), Lane(server, fast=False)
+    fast, plain = Lane(server, True, settings), Lane(server, False, settings)
     await follow(fast, plain)
     return fast, plain
 
