@@ -138,6 +138,7 @@ def redis_store(settings: Settings) -> RedisStore:
 
 def quotas(settings: Settings) -> Quotas:
     return Quotas(
+        tenants=settings.quota_tenant,
         services=settings.quota_service,
         instances=settings.quota_instance,
         schemas=settings.quota_schema,
@@ -217,6 +218,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
             store,
             clock,
             lambda tenant: (projector.view(tenant).position, projector.newest_event(tenant)),
+            projector.knows,
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
         lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),

@@ -190,6 +190,9 @@ class Settings:
         default=QUOTAS.instance_bytes,
         metadata={"unit": "bytes", "help": "one instance as JSON, however it comes", "min": 1000, "max": 1024 * MIB},
     )
+    quota_tenant: int = _quota(
+        QUOTAS.tenants, "QUOTA_TENANT", "tenants", "tenants, the default one included, which is never refused"
+    )
     quota_service: int = _quota(QUOTAS.services, "QUOTA_SERVICE", "services", "service versions of one tenant")
     quota_service_bytes: int = _quota(
         QUOTAS.service_bytes, "QUOTA_SERVICE_BYTES", "bytes", "one service with its tags, without schemas"

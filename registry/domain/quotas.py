@@ -25,6 +25,8 @@ MIB: Final = 1024 * KIB
 class Quotas:
     """How much there may be. Bytes are those that `weight` counts."""
 
+    #: Of the deployment; the default tenant is never refused.
+    tenants: int = 10_000
     #: Of one tenant.
     services: int = 50_000
     instances: int = 150_000
@@ -41,6 +43,10 @@ class Quotas:
     #: Of one instance. The reference takes 5,120 bytes; instances of Dubbo applications have dozens of URLs.
     endpoints: int = 1_000
     instance_bytes: int = 64 * KIB
+
+    def refuse_tenant(self) -> None:
+        """The store holds as many tenants as there may be. Raises NotEnoughQuota."""
+        _refuse_beyond("tenant", self.tenants, self.tenants + 1, self.tenants, "QUOTA_TENANT")
 
     # -- microservices -------------------------------------------------------------------------------------------------
 

@@ -149,11 +149,14 @@ class MemoryStore:
         self._need_list("tenants")
         return [tenant for tenant in self._server.tenants if tenant is not None]
 
-    async def add_tenant(self, tenant: Tenant) -> None:
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
         self._need_list("tenants", "tenants_log")
         if tenant not in self._server.tenants:
+            if most and len(self._server.tenants) >= most:
+                return False
             self._server.tenants.append(tenant)
             self._server.wake()
+        return True
 
     @property
     def followed_max(self) -> int:

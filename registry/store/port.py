@@ -151,8 +151,11 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
-    async def add_tenant(self, tenant: Tenant) -> None:
-        """Announce the tenant to every reader. Repetition is harmless."""
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
+        """Announce the tenant to every reader. Repetition is harmless.
+
+        False, and nothing is done, when it is a new one and there are `most` already (0: there is no limit).
+        """
 
     async def tenants(self) -> list[Tenant]:
         """Every tenant that was announced, in no order; what else stands among their names is left out."""

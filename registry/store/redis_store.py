@@ -176,9 +176,9 @@ class RedisStore:
 
     # -- the log -------------------------------------------------------------------------------------------------------
 
-    async def add_tenant(self, tenant: Tenant) -> None:
-        names = (encode_name(tenant.domain), encode_name(tenant.project))
-        await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), names)
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
+        arguments = (encode_name(tenant.domain), encode_name(tenant.project), most)
+        return bool(await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), arguments))
 
     async def tenants(self) -> list[Tenant]:
         names = await self._ask(self._connections.ask("SMEMBERS", self._keys.tenants), self._keys.tenants)

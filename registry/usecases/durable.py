@@ -29,11 +29,16 @@ class Durable:
     """
     Args:
         newest: the newest event that this replica has applied of a tenant's log, its own writes included.
+        exists: whether there is a tenant of that name. Of one that does not exist, nothing was written, and nothing is
+            remembered: clients can make up as many as there are names.
         default: what every write gets that asks for nothing else.
     """
 
-    def __init__(self, store: Store, clock: Clock, newest: Newest, default: Durability) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, newest: Newest, exists: Callable[[Tenant], bool], default: Durability
+    ) -> None:
         self._store = store
+        self._exists = exists
         self._newest = newest
         self._clock = clock
         self._default = default
@@ -72,9 +77,8 @@ class Durable:
             )
         if reason:
             raise NotDurable(f"durability {durability} cannot be had: {reason}")
-        if len(self._checked) > BATCH_MAX:
-            self._checked.clear()
-        self._checked[tenant, durability] = now
+        if self._exists(tenant):
+            self._checked[tenant, durability] = now
 
     async def confirm(self, tenant: Tenant, durability: Durability) -> None:
         """Wait until everything written so far has it. One question serves all who wait.
@@ -82,7 +86,7 @@ class Durable:
         Raises:
             NotDurable: it was written, but this is not confirmed in time.
         """
-        if durability != "memory":
+        if durability != "memory" and self._exists(tenant):
             await self._group(tenant, durability).put(None)
 
     def _group(self, tenant: Tenant, durability: Durability) -> Group[None, None]:

@@ -18,11 +18,11 @@ from registry.domain.events import Event, encode_event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
-from registry.domain.view import InstanceRow, RegistryView, Tenant
+from registry.domain.view import DEFAULT_TENANT, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
 from registry.usecases.formats import Formats
-from registry.usecases.grouping import Group
+from registry.usecases.grouping import Budget, Group
 
 D = TypeVar("D")
 
@@ -36,6 +36,8 @@ BATCH_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 FLIGHTS_MAX: Final = 2
 WAITING_MAX: Final = 50_000
+#: Bytes of all tenants' events that may wait to be appended.
+WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class _Pending(NamedTuple):
@@ -63,6 +65,7 @@ class Writes:
         self.refusing = projector.refusing
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
+        self._waiting = Budget(WAITING_BYTES_MAX)
 
     def stamp(self, actor: str) -> Stamp:
         """Who and when, for one new event."""
@@ -145,15 +148,18 @@ class Writes:
             async def flush(batch: Sequence[_Pending]) -> Sequence[Position | None]:
                 return await self._append(tenant, batch)
 
-            group = self._groups[tenant] = Group(flush, BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_BYTES_MAX)
+            limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_BYTES_MAX, self._waiting)
+            group = self._groups[tenant] = Group(flush, *limits, lambda: self._forget_unknown(tenant))
         return group
+
+    def _forget_unknown(self, tenant: Tenant) -> None:
+        """A tenant that did not come to be leaves nothing behind: anybody can make up as many as there are names."""
+        if not self._projector.knows(tenant):
+            self._groups.pop(tenant, None)
 
     async def _append(self, tenant: Tenant, batch: Sequence[_Pending]) -> Sequence[Position | None]:
         if not self._projector.knows(tenant):
-            await self._projector.catch_up(tenant)
-            self._projector.aside.check_list()
-            await self._store.add_tenant(tenant)
-            self._projector.follow(tenant)
+            await self._begin(tenant)
         writes = [pending.write for pending in batch]
         try:
             positions = await self._store.commit(tenant, *self._followed(tenant, writes))
@@ -168,6 +174,15 @@ class Writes:
         ]
         self._projector.offer(tenant, appended)
         return positions
+
+    async def _begin(self, tenant: Tenant) -> None:
+        """Make the tenant known to every replica. Raises NotEnoughQuota; never for the registry's own."""
+        await self._projector.catch_up(tenant)
+        most = self.quotas.tenants if tenant != DEFAULT_TENANT else 0
+        self._projector.aside.check_list()
+        if not await self._store.add_tenant(tenant, most):
+            self.quotas.refuse_tenant()
+        self._projector.follow(tenant)
 
     def _followed(self, tenant: Tenant, writes: Sequence[Write]) -> tuple[int, Sequence[Write], int]:
         """The arguments of `commit`: the history that this replica has applied, around the writes."""

@@ -260,9 +260,9 @@ class Differential(RuleBasedStateMachine):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    @rule(tenant=tenants, by=st.integers(0, 1))
-    def add_tenant(self, tenant: Tenant, by: int) -> None:
-        self.both(lambda side: side.stores[by].add_tenant(tenant))
+    @rule(tenant=tenants, by=st.integers(0, 1), most=st.integers(0, 2))
+    def add_tenant(self, tenant: Tenant, by: int, most: int) -> None:
+        self.both(lambda side: side.stores[by].add_tenant(tenant, most))
 
     @rule(by=st.integers(0, 1), only=st.sampled_from([TENANTS, TENANTS[:1], []]))
     def read_on(self, by: int, only: Sequence[Tenant]) -> None:

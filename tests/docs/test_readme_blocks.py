@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from registry.http_api.routes import ROUTES
 
+from registry.http_api.operations import OPERATIONS
 from registry.settings import BadSetting, read_settings
 from tests.support.readme import REPOSITORY, block, blocks
 from tests.support.redis_server import redis_server
@@ -97,7 +97,7 @@ def test_a_deployment_that_could_not_work_is_noticed(wrong: str) -> None:
 
 def check_deployment(text: str) -> None:
     """Compose, Kubernetes and their like: the variables are settings with possible values, the paths are routes."""
-    routes = {route.path.replace("{project}", "default") for route in ROUTES if route.method == "GET"}
+    routes = {route.path.replace("{project}", "default") for route in OPERATIONS if route.method == "GET"}
     for document in yaml.safe_load_all(text):
         environment = dict(variables(document))
         read_settings(environment)

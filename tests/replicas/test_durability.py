@@ -193,7 +193,7 @@ async def test_a_confirmation_by_another_server_than_the_writes_is_none(anyio_ba
     event, other = (service_registered(microservice(name)) for name in ("s1", "s2"))
     for held, durable in ((encode_event(event), True), (encode_event(other), False), (None, False)):
         store: Any = _Elsewhere(held)
-        use_case = Durable(store, Clock(), lambda _: (Position(7, 5), event), "replica")
+        use_case = Durable(store, Clock(), lambda _: (Position(7, 5), event), lambda _: True, "replica")
         if durable:
             await use_case.confirm(DEFAULT_TENANT, "replica")
         else:

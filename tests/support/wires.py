@@ -181,11 +181,11 @@ class CountingLane(HotLane):
 class Lane:
     """A replica and its connections, the fast lane on or off."""
 
-    def __init__(self, server: MemoryServer, fast: bool) -> None:
+    def __init__(self, server: MemoryServer, fast: bool, settings: Settings | None = None) -> None:
         self.server = server
         self.store = FlakyStore(server)
         clock = Clock(virtual_ms, virtual_ms)
-        self.replica: Replica = build_replica(Settings(), self.store, "h:1", clock)
+        self.replica: Replica = build_replica(settings or Settings(), self.store, "h:1", clock)
         #: For how many seconds the store is away.
         self.stale_s = 0
         limits = Limits(KEEP_ALIVE_S, KEEP_ALIVE_S, KEEP_ALIVE_S, KEEP_ALIVE_S)
@@ -234,10 +234,10 @@ class Lane:
         return wire.sent[before:]
 
 
-async def two_lanes() -> tuple[Lane, Lane]:
+async def two_lanes(settings: Settings | None = None) -> tuple[Lane, Lane]:
     """A fast lane and a plain one over one store; `follow` brings both to its tail."""
     server = MemoryServer(virtual_ms)
-    fast, plain = Lane(server, fast=True), Lane(server, fast=False)
+    fast, plain = Lane(server, True, settings), Lane(server, False, settings)
     await follow(fast, plain)
     return fast, plain
 
