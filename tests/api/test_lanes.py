@@ -203,11 +203,15 @@ def test_a_lapsed_heartbeat_is_answered_alike(lanes: tuple[Replica, Replica]) ->
     """The short way ends where the lease is gone; the long one then decides what is true."""
     answers = []
     for lane in lanes:
-        api = lane.api(TENANT)
-        api.register("empty", instanceId="gone", healthCheck={"mode": "push", "interval": 5, "times": 0})
-        api.delete("/microservices/empty/instances/gone")
+        # A tenant of its own: in the other one both stay at one position.
+        api = lane.api(f"{TENANT}-lapsed")
+        api.instance(api.service(serviceId="s"), instanceId="gone")
+        beat = hot(BASE + b"/microservices/s/instances/gone/heartbeat", b"PUT")
+        beat = beat.replace(TENANT.encode(), api.domain.encode())
         with Connection(lane.host, lane.port) as connection:
-            answers.append(connection.exchange(hot(BASE + b"/microservices/empty/instances/gone/heartbeat", b"PUT")))
+            assert connection.exchange(beat).status == 200
+            api.delete("/microservices/s/instances/gone")
+            answers.append(connection.exchange(beat))
     assert [answer.status for answer in answers] == [400, 400]
     assert answers[0].body == answers[1].body
 

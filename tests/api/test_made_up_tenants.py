@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from registry.http_api.operations import OPERATIONS, V3_ROUTES
-from uvicorn.server import ServerState
 
 from registry.http_api.memo import Memo
+from registry.http_api.operations import OPERATIONS
 from registry.settings import Settings
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Durability
@@ -54,19 +53,21 @@ def anyio_backend() -> Any:
 
 def requests(name: str) -> Iterator[bytes]:
     """Every operation of the API once for this tenant, as a consumer of it, with and without a durability."""
-    for route in (*OPERATIONS, *V3_ROUTES):
-        end = route.path.split("/registry/v3/")[-1].split("/registry/")[-1]
+    rows = [(row.method, row.path) for row in OPERATIONS]
+    rows += [(row.method, row.path.replace("/v4/{project}/registry", "/registry/v3")) for row in OPERATIONS if row.in_v3]
+    for method, template in rows:
+        end = template.split("/registry/v3/")[-1].split("/registry/")[-1]
         body = BODIES.get(end) or BODIES.get(end.rpartition("/")[2], {})
-        if route.method == "DELETE" and end == "microservices":
+        if method == "DELETE" and end == "microservices":
             body = DELETE_MANY
-        path = route.path.format(
+        path = template.format(
             project=name, service_id="cart", instance_id="i", key="a", schema_id="a", kind="retry", id="a"
         )
         kind = "query" if end == "instances/action" else "microservice"
-        content = b"" if route.method == "GET" else json.dumps(body).encode()
+        content = b"" if method == "GET" else json.dumps(body).encode()
         for headers in ("", "X-ConsumerId: cart", "X-Registry-Durability: disk", "X-Registry-Position: 7-7"):
             block = f"Host: h\r\nX-Domain-Name: {name}\r\nX-Tenant-Name: {name}\r\n{headers}".rstrip()
-            yield whole(route.method.encode(), (path + QUERY.format(type=kind)).encode(), block.encode(), content)
+            yield whole(method.encode(), (path + QUERY.format(type=kind)).encode(), block.encode(), content)
 
 
 def holders(root: object, text: str) -> list[str]:
