@@ -17,17 +17,23 @@ from typing import Final, Protocol
 from registry.domain.errors import StoreUnavailable
 from registry.domain.view import RegistryView, Tenant
 from registry.store.port import Damaged, Store
+from registry.store.soundness import complaint
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between looks at what is set aside.
 LOOK_AGAIN_S: Final = 2.0
+#: Tenants inspected each time, so that the number of tenants does not matter.
+PATROL_MAX: Final = 16
 #: A replay that found the log damaged is tried again when something has changed in the store, or after so many ms.
 REPLAY_AGAIN_MS: Final = 60_000
 
 
 class Views(Protocol):
     """The views of the replica, as far as they concern what is set aside."""
+
+    @property
+    def tenants(self) -> Sequence[Tenant]: ...
 
     def view(self, tenant: Tenant) -> RegistryView: ...
 
@@ -73,6 +79,8 @@ class Aside:
         self._list: Damaged | None = None
         self._list_made_up = False
         self._woken = asyncio.Event()
+        #: Tenants that this round of inspections has not come to yet.
+        self._unseen: list[Tenant] = []
         store.on_damage(self.put)
 
     # -- what is set aside ---------------------------------------------------------------------------------------------
@@ -138,16 +146,23 @@ class Aside:
     # -- looking again -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look at what is set aside until cancelled."""
+        """Look at what is set aside, and around for what should be, until cancelled."""
         while True:
-            await self._woken.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._woken.wait()
             self._woken.clear()
-            while self._cases or self._list:
-                await self.look()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_AGAIN_S):
-                        await self._woken.wait()
-                self._woken.clear()
+            await self.look()
+            await self.patrol()
+
+    async def patrol(self) -> None:
+        """Inspect the next few tenants: much of what may be damaged is not needed before the next start."""
+        if not self._unseen:
+            self._unseen = list(self._views.tenants)
+        for _ in range(min(PATROL_MAX, len(self._unseen))):
+            tenant = self._unseen.pop()
+            if tenant not in self._cases:
+                await self._attempt(self._store.inspect(tenant))
 
     async def look(self) -> None:
         """Take back what is sound again."""
@@ -179,19 +194,20 @@ class Aside:
         return found
 
     async def _look_at(self, tenant: Tenant) -> None:
-        await self._store.inspect(tenant)
         case, now = self._cases[tenant], self._steady_ms()
         position = self._views.view(tenant).position
         following = (await self._store.read({tenant: position}, None, 0)).events.get(tenant, [])
         marks = await self._store.snapshots.marks(tenant)
-        seen = (position, following[:1], marks[:1])
+        seen = (position, following[:1], marks[:1], complaint(await self._store.upkeep.condition(tenant)))
         if case.seen == seen and now - case.replayed_ms < REPLAY_AGAIN_MS:
             return
         try:
             await self._views.rebuild(tenant, "")
-        except Damaged:
+            await self._store.inspect(tenant)
+        except Damaged as damage:
+            self.put(damage)
             case.seen, case.replayed_ms = seen, now
-            raise
+            return
         self._release(tenant)
 
     async def _look_at_list(self) -> None:
