@@ -16,6 +16,7 @@ import pytest
 
 from registry.http_api.memo import Memo
 from registry.http_api.operations import OPERATIONS
+from registry.serving.shared import Shared
 from registry.settings import Settings
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Durability
@@ -43,7 +44,7 @@ DELETE_MANY: Final = {"serviceIds": ["cart"]}
 QUERY: Final = "?appId=shop&serviceName=cart&version=1.0.0&type={type}&value=UP&options=all&serviceId=cart&schemaId=a"
 #: Where the search ends: what is remembered of requests and bounded by bytes, what the store holds, what belongs to the
 #: connections, and code.
-ENDS: Final = (Memo, MemoryServer, ServerState, asyncio.AbstractEventLoop, type, types.ModuleType)
+ENDS: Final = (Memo, MemoryServer, Shared, asyncio.AbstractEventLoop, type, types.ModuleType)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ def anyio_backend() -> Any:
 def requests(name: str) -> Iterator[bytes]:
     """Every operation of the API once for this tenant, as a consumer of it, with and without a durability."""
     rows = [(row.method, row.path) for row in OPERATIONS]
-    rows += [(row.method, row.path.replace("/v4/{project}/registry", "/registry/v3")) for row in OPERATIONS if row.in_v3]
+    old = [(row.method, row.path.replace("/v4/{project}/registry", "/registry/v3")) for row in OPERATIONS if row.in_v3]
+    rows += old
     for method, template in rows:
         end = template.split("/registry/v3/")[-1].split("/registry/")[-1]
         body = BODIES.get(end) or BODIES.get(end.rpartition("/")[2], {})
