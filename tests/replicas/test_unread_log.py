@@ -151,9 +151,11 @@ def test_lines_that_were_not_read_in_time_are_counted(redis_url: str) -> None:
         dropped = one.figure("log_lines_dropped_total")
         one.process.send_signal(signal.SIGTERM)
         records = one.records()
-        assert dropped > 0
-        assert sum(r["dropped"] for r in records if r.get("action") == "log_lines_dropped") == dropped
-        assert sum(r.get("action") == "instance_expired" for r in records) == SHORT_LIVED - dropped
+    told = sum(r["dropped"] for r in records if r.get("action") == "log_lines_dropped")
+    missing = SHORT_LIVED - sum(r.get("action") == "instance_expired" for r in records)
+    # Other lines may have been dropped, too, also after the figures were asked for.
+    assert 0 < dropped <= told
+    assert 0 < missing <= told < missing + 50
 
 
 def test_the_last_lines_are_written_before_the_end(redis_url: str) -> None:
