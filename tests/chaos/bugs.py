@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -83,8 +83,8 @@ def no_sweep() -> None:
 def no_rearming() -> None:
     """After an outage nobody gets a lease back before the others are judged."""
 
-    async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
-        return await store.rearm(tenant, ())
+    async def rearm(store: Store, of: Mapping[Tenant, Sequence[InstanceRow]]) -> bool:
+        return await store.rearm(next(iter(of)), ())
 
     for module in (pulses, mending):
         module.rearm = rearm  # type: ignore[attr-defined]

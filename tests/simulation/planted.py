@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -101,8 +101,8 @@ def no_sweep() -> Patch:
 def no_rearming() -> Patch:
     """After an outage nobody gets a lease back before the others are judged."""
 
-    async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
-        return await store.rearm(tenant, ())
+    async def rearm(store: Store, of: Mapping[Tenant, Sequence[InstanceRow]]) -> bool:
+        return await store.rearm(next(iter(of)), ())
 
     return patch("registry.upkeep.pulses.rearm", rearm)
 
