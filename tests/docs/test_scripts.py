@@ -25,7 +25,7 @@ from tests.support.waiting import until_sync
 pytestmark = pytest.mark.slow
 
 #: To make a virtual environment and fill it, on a busy machine.
-INSTALL_LIMIT_S: Final = 300.0
+INSTALL_LIMIT_S: Final = 600.0
 STOP_LIMIT_S: Final = 30.0
 LEFT_OUT: Final = shutil.ignore_patterns(
     ".venv", ".git", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "data"
@@ -173,14 +173,12 @@ def test_testing_adds_its_tools_and_serving_keeps_them(moved: Path) -> None:
 
 
 def test_new_dependencies_are_installed(moved: Path) -> None:
-    """After `git pull` nobody has to think of it, for either use."""
+    """After `git pull` nobody has to think of it; what is there for tests is there for serving."""
     install(moved, "dev")
     with (moved / "pyproject.toml").open("a") as file:
         file.write("\n# Another line.\n")
-    assert install(moved).count("install:") == 1
-    assert install(moved) == ""
     assert install(moved, "dev").count("install:") == 1
-    assert install(moved, "dev") == ""
+    assert install(moved, "dev") == install(moved) == ""
 
 
 def test_ci_and_check_are_one_list() -> None:
