@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import uvloop
 
@@ -26,6 +26,9 @@ from registry.running.workers import Workers
 from registry.settings import BadSetting, Settings, made_by_kubernetes, read_settings, variable
 
 logger = logging.getLogger(__name__)
+
+#: Connections to Redis take more than half of them.
+FILES_LEAST: Final = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,8 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _allow_many_connections() -> None:
-    """Each client costs a file descriptor: take as many as the system allows."""
+    """Each client costs a file descriptor: take as many as the system allows.
+
+    Raises:
+        CannotStart: they are too few for any.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < FILES_LEAST:
+        raise CannotStart(f"no more than {hard} files may be open, {FILES_LEAST} are needed; raise it (ulimit -n)")
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -119,7 +119,14 @@ SERVERS = {
         environment={"PATH": "{folder}/broken"},
     ),
 }
-CASES = SETTINGS | PLACES | FOLDERS | SERVERS
+LIMITS = {
+    "too few files": FailedStart(
+        "no more than 127 files may be open, 128 are needed; raise it (ulimit -n)",
+        ON_FREE,
+        wrapper=("prlimit", "--nofile=127"),
+    ),
+}
+CASES = LIMITS | SETTINGS | PLACES | FOLDERS | SERVERS
 
 
 def arrange(folder: Path) -> None:
