@@ -7,8 +7,6 @@ replica is started, which knows no more than what can still be read; then `regis
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -22,7 +20,8 @@ from registry.store.keys import Keys
 from registry.store.soundness import TYPES
 from tests.support.api import Api, assert_refused, ids, ok
 from tests.support.redis_server import RedisServer, redis_server
-from tests.support.replica import REPOSITORY, Replica
+from tests.support.repair import repair
+from tests.support.replica import Replica
 from tests.support.waiting import until_sync
 
 #: An agreement round, a look at snapshots, and a look at what is set aside come every few seconds.
@@ -106,10 +105,6 @@ class Scene:
 
     def options(self) -> list[str]:
         return ["--redis-url", self.server.url, "--snapshot-every", "10"]
-
-    def repair(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "registry", "repair", "--redis-url", self.server.url, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +239,7 @@ def alarms(one: Replica) -> list[dict[str, Any]]:
 
 def test_a_dry_run_says_everything_and_changes_nothing(scene: Scene, late: Replica) -> None:
     before = {key: scene.redis.dump(key) for key in scene.redis.scan_iter("*:events")}
-    said = scene.repair()
+    said = repair(scene.server.url)
     assert said.returncode == 1, said.stderr
     for domain, (_, key, reason) in HARMS.items():
         about = said.stdout.partition(f"{domain}/default\n")[2].partition("/default\n")[0]
@@ -258,7 +253,7 @@ def test_a_dry_run_says_everything_and_changes_nothing(scene: Scene, late: Repli
 @pytest.fixture(scope="module")
 def mended(scene: Scene, late: Replica) -> str:
     """What the repair said."""
-    done = scene.repair("--apply")
+    done = repair(scene.server.url, "--apply")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -283,7 +278,7 @@ def test_a_mended_tenant_is_taken_back_by_all_with_everything(
 
 
 def test_nothing_is_left_to_mend(scene: Scene, mended: str) -> None:
-    again = scene.repair()
+    again = repair(scene.server.url)
     assert (again.returncode, again.stdout) == (0, "Nothing is damaged.\n")
     for one in (*scene.before, scene.late):
         assert {a["status"] for a in alarms(one) if a["id"] == "TenantDamaged"} == {"CLEARED"}
