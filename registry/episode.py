@@ -116,12 +116,13 @@ class Episode:
             self._part_of is not None
             and not self._is_said
             and self._since_ms is not None
-            and self._part_of._held_since(self._since_ms)
+            and self._part_of.held_since(self._since_ms)
         )
 
-    def _held_since(self, since_ms: int) -> bool:
+    def held_since(self, since_ms: int) -> bool:
+        """Whether it holds, or did at some time since then (steady clock), or what it is part of."""
         over = self._over_ms is not None and self._over_ms >= since_ms
-        return over or self.lasts or (self._part_of is not None and self._part_of._held_since(since_ms))
+        return over or self.lasts or (self._part_of is not None and self._part_of.held_since(since_ms))
 
     def _is_due(self, now: int, since_ms: int) -> bool:
         if self._part_of is not None and now - since_ms < PATIENCE_MS:

@@ -33,7 +33,7 @@ IMPURE = {"asyncio", "time", "random", "os", "secrets", "uuid", "socket", "threa
 #: Third parties by layer; what is not named here may be imported nowhere.
 THIRD_PARTIES = {
     "domain": {"msgspec"},
-    "store": {"msgspec", "redis"},
+    "store": {"msgspec", "redis", "hiredis"},
     "projection": {"msgspec"},
     "usecases": {"msgspec"},
     "upkeep": {"msgspec"},
@@ -46,9 +46,9 @@ ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 #: The modules of the Redis adapter that speak to Redis themselves.
 REDIS_SPEAKERS = {
     *("registry.store.redis_store", "registry.store.redis_durability", "registry.store.connections"),
-    *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.kept", "registry.store.tls"),
-    *("registry.store.redis_diagnosis", "registry.store.redis_upkeep"),
-    "registry.store.diagnosis",
+    *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.dial", "registry.store.line"),
+    *("registry.store.lines", "registry.store.refusal", "registry.store.tls"),
+    *("registry.store.redis_diagnosis", "registry.store.redis_upkeep", "registry.store.diagnosis"),
 }
 
 
@@ -104,7 +104,7 @@ def _objection(module: str, layer: str, name: str) -> str:
         return ""
     if top in sys.stdlib_module_names:
         return "the domain is pure" if layer == "domain" and top in IMPURE else ""
-    if top == "redis" and layer == "store" and module not in REDIS_SPEAKERS:
+    if top in ("redis", "hiredis") and layer == "store" and module not in REDIS_SPEAKERS:
         return "only the Redis adapter speaks to Redis"
     return "" if top in THIRD_PARTIES[layer] else f"{layer} may not use {top}"
 

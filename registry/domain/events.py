@@ -2,8 +2,8 @@
 
 A tagged union of frozen structs, written as MessagePack maps. Evolution is additive only: a new field has a default,
 a field is never renamed, retyped or reused, and a new event type reaches every reader before any writer: it names the
-format since which it exists (decisions/0010). An unknown tag is an error, never a skip: a replica that cannot
-understand a tenant's log sets the tenant aside (decisions/0009) rather than answer from half of it.
+format since which it exists (decisions/0011). An unknown tag is an error, never a skip: a replica that cannot
+understand a tenant's log sets the tenant aside (decisions/0010) rather than answer from half of it.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class RedisLimits:
     beats_max: int = 10_000
     #: How long an expiry is remembered so that no second replica appends it, in ms.
     lapse_memory_ms: int = 60_000
-    #: Connections for scripts, and for questions.
+    #: Connections for scripts, to each server of a cluster, and for questions, to each server.
     connections_max: int = 48
     asking_max: int = 16
     #: What every write must have: a server that is configured otherwise is refused.

@@ -6,6 +6,8 @@ in which nobody is answered, and there are dozens of connections after an outage
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio.connection import RedisSSLContext, SSLConnection
@@ -19,5 +21,19 @@ class TlsConnection(SSLConnection):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        asked = tuple(sorted((name, value) for name, value in options.items() if name.startswith("ssl_")))
+        asked = tuple(sorted(_of_tls(options).items()))
         self.ssl_context = _contexts.setdefault(asked, self.ssl_context)
+
+
+def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
+    """The context of all connections with these `ssl_…` options. Reads the certificates the first time.
+
+    Raises:
+        OSError: they are not there, or are none.
+    """
+    context: ssl.SSLContext = TlsConnection(**_of_tls(options)).ssl_context.get()
+    return context
+
+
+def _of_tls(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name.startswith("ssl_")}

@@ -1,7 +1,7 @@
 """Formats: a new type of event is written only when every replica that lives can read it.
 
 Each replica tells the others which format of events it reads. One that tells of its views and of no format is of a
-version before the first that told (decisions/0010).
+version before the first that told (decisions/0011).
 """
 
 from __future__ import annotations

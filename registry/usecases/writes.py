@@ -178,6 +178,8 @@ class Writes:
     async def _begin(self, tenant: Tenant) -> None:
         """Make the tenant known to every replica. Raises NotEnoughQuota; never for the registry's own."""
         await self._projector.catch_up(tenant)
+        if self._projector.knows(tenant):
+            return  # it has a log, of which this replica had not been told
         most = self.quotas.tenants if tenant != DEFAULT_TENANT else 0
         self._projector.aside.check_list()
         if not await self._store.add_tenant(tenant, most):
