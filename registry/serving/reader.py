@@ -145,7 +145,7 @@ class Reader:
             return
         method = self._parser.get_method()
         upgrade = self._parser.should_upgrade()
-        websocket = upgrade and method == b"GET" and _asks_for_websocket(self._headers)
+        websocket = upgrade and method == b"GET" and version == "1.1" and _asks_for_websocket(self._headers)
         keep_alive = self._parser.should_keep_alive()
         head = Head(method, *target, version, self._headers, keep_alive, websocket)
         if upgrade:

@@ -36,13 +36,13 @@ def hook(event, arguments):
         logging.error("%s%r at %s", event, arguments[:2], where, extra={"action": "waited"})
         listens = True
 
-class Server(replica._Server):
+class Server(replica.Server):
     async def startup(self, sockets=None):
         global listens
         await super().startup(sockets)
         listens = True
 
-replica._Server = Server
+replica.Server = Server
 sys.addaudithook(hook)
 sys.exit(cli.main())
 """

@@ -145,7 +145,7 @@ def skipped_event() -> Patch:
             return NOTHING
         return right(view, position, event)
 
-    return patch("registry.projection.projector.apply", apply)
+    return patch("registry.projection.restoring.apply", apply)
 
 
 def blind_rev() -> Patch:
