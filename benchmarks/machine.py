@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.servers import ROOT
+from benchmarks.servers import ROOT, STORE
+from registry.running.redis_program import find_program
 
 
 def machine() -> dict[str, Any]:
@@ -30,8 +31,7 @@ def versions() -> dict[str, str]:
     """With what."""
     found = {"python": platform.python_version()}
     found |= {name: _package(name) for name in ("uvicorn", "httptools", "uvloop", "redis", "hiredis", "msgspec")}
-    # Our Redis comes from the PATH where there is one.
-    found["redis-server"] = _first(r"v=(\S+)", ["redis-server", "--version"])
+    found["store"] = str(find_program(STORE))
     found["commit"] = _first(r"(\S+)", ["git", "-C", str(ROOT), "describe", "--always", "--dirty"])
     found["wrk"] = _first(r"wrk (\S+)", ["wrk", "-v"])
     return found

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+#: Who takes Redis's place counts as Redis.
+SAME: Final = {"valkey-server": "redis-server"}
 
 
 class Process(NamedTuple):
@@ -48,4 +51,4 @@ def _parse(stat: str) -> Process:
     name = stat[stat.index("(") + 1 : stat.rindex(")")]
     fields = stat[stat.rindex(")") + 2 :].split()
     # After the name: state, ppid, ...; utime, stime, cutime and cstime are fields 14 to 17 of the line.
-    return Process(int(fields[1]), name, sum(int(field) for field in fields[11:15]))
+    return Process(int(fields[1]), SAME.get(name, name), sum(int(field) for field in fields[11:15]))

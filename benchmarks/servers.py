@@ -23,6 +23,8 @@ from benchmarks.workload import BASE
 from registry.running.private_redis import PrivateRedis, die_with_parent
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+#: The program of the store, as the registry itself would choose it.
+STORE: Final = os.environ.get("REGISTRY_REDIS_SERVER", "")
 #: The replay of a large log may last.
 START_TIMEOUT_S: Final = 600.0
 STOP_TIMEOUT_S: Final = 30.0
@@ -48,7 +50,7 @@ class Target:
 def registry(directory: Path, more: Sequence[str]) -> Iterator[Target]:
     """Run `registry serve` on an empty Redis, which is set as the one it would start by itself."""
     directory.mkdir(parents=True, exist_ok=True)
-    store = PrivateRedis(str(directory / "data"))
+    store = PrivateRedis(str(directory / "data"), STORE)
     store.start()
     try:
         with redis.Redis.from_url(store.url) as client:

@@ -4,11 +4,11 @@ The event log is the only truth; a view is the fold of the log; every answer is 
 
 Layers, each importing only those before it:
 `domain` (pure) < `store` (log and leases: one port, two adapters) < `projection` (the projector) <
-`usecases` (one function per operation) < `http_api` (translate, nothing else) < `fast_lane` (the short way for hot
-requests) < `running` (processes) < `cli`.
+`usecases` (one function per operation) < `upkeep` (the loops beside them) < `http_api` (the operation table, the door,
+the handlers) < `serving` (connections, and the short way for hot requests) < `running` (processes) < `cli`.
 
 Reading order: domain/events, domain/fold, domain/find, store/port, projection/projector, usecases/instances,
-usecases/expiry, http_api/routes, running/replica.
+upkeep/expiry, http_api/operations, http_api/door, serving/connection, serving/lane, running/replica.
 """
 
 __version__ = "0.1.0"

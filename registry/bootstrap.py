@@ -8,32 +8,40 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.types import ASGIApp
-
 from registry import __version__
 from registry.clock import Clock
-from registry.domain.decide import Quotas
+from registry.domain.own import OWN_SERVICE_NAME
+from registry.domain.quotas import Quotas
 from registry.figures import figures
 from registry.http_api.api import Api
-from registry.http_api.app import create_app
-from registry.http_api.websocket import text_frame
+from registry.http_api.door import Door
+from registry.http_api.sockets import text_frame
 from registry.projection.projector import Projector
 from registry.settings import Settings
-from registry.store.port import Store
+from registry.store.port import Durability, Store
 from registry.store.redis_store import RedisLimits, RedisStore
-from registry.usecases.agreement import Agreement
-from registry.usecases.alarms import HEARTBEATS_WAITING, MASS_LAPSE, REPLICAS_DIFFER, Alarms
-from registry.usecases.discovery import OWN_SERVICE_NAME, Discovery
+from registry.upkeep.agreement import Agreement
+from registry.upkeep.expiry import Expiry
+from registry.upkeep.protection import MassLapse, Protection
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.self_registration import SelfRegistration
+from registry.upkeep.snapshotting import Retention, Snapshotting
+from registry.usecases.alarms import (
+    HEARTBEATS_WAITING,
+    MASS_LAPSE,
+    REPLICAS_DIFFER,
+    STORE_REFUSES_WRITES,
+    TENANT_DAMAGED,
+    Alarms,
+)
+from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
-from registry.usecases.expiry import Expiry
+from registry.usecases.formats import Formats
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
-from registry.usecases.protection import MassLapse, Protection
-from registry.usecases.pulses import Pulses
-from registry.usecases.self_registration import SelfRegistration
-from registry.usecases.snapshotting import Retention, Snapshotting
+from registry.usecases.removals import Removals
 from registry.usecases.watching import Watching
 from registry.usecases.writes import Writes
 
@@ -55,13 +63,18 @@ class Replica:
     registration: SelfRegistration
     snapshotting: Snapshotting
     agreement: Agreement
+    formats: Formats
     api: Api
-    app: ASGIApp
+    #: The application, and the way to it for hot requests.
+    door: Door
+    #: Whether requests should come only while the store takes writes.
+    needs_writes: bool = False
     stopping: bool = False
 
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the projector and the server for as long as the replica lives."""
         return {
+            "following": self.projector.following.run(),
             "pulse": self.pulses.run(),
             "expiry": self.expiry.run(),
             "notifications": self.expiry.follow_notifications(),
@@ -69,6 +82,8 @@ class Replica:
             "heartbeats": self.api.heartbeats.run(),
             "snapshotting": self.snapshotting.run(),
             "agreement": self.agreement.run(),
+            "formats": self.formats.run(),
+            "damage": self.projector.aside.run(),
         }
 
     def stale_s(self) -> int:
@@ -85,7 +100,16 @@ class Replica:
             return "the log is still being replayed"
         if stats.silent_s > SILENT_MAX_S:
             return f"the store has not answered for {stats.silent_s:.0f} seconds"
+        if self.needs_writes and self.projector.refusing.lasts:
+            return "the store takes no writes"
         return ""
+
+    def unhealthy(self) -> str:
+        """Why no write can be relied on now, as far as this replica knows; "" when there is no reason."""
+        silent_s = self.projector.silent_s
+        if silent_s > SILENT_MAX_S:
+            return f"the store has not answered for {silent_s:.0f} seconds"
+        return "the store takes no writes" if self.projector.refusing.lasts else ""
 
 
 #: Bytes of an id, and of the randomness taken at once.
@@ -107,31 +131,49 @@ class Ids:
 
 
 def redis_store(settings: Settings) -> RedisStore:
-    limits = RedisLimits(prefix=settings.redis_prefix, timeout_s=settings.redis_timeout_s)
+    durability: Durability = settings.durability  # type: ignore[assignment]  # checked with the settings
+    limits = RedisLimits(prefix=settings.redis_prefix, timeout_s=settings.redis_timeout_s, durability=durability)
     return RedisStore(settings.redis_url, limits)
 
 
 def quotas(settings: Settings) -> Quotas:
     return Quotas(
+        tenants=settings.quota_tenant,
         services=settings.quota_service,
         instances=settings.quota_instance,
         schemas=settings.quota_schema,
         tags=settings.quota_tag,
+        policies=settings.quota_policy,
+        endpoints=settings.quota_endpoint,
+        dependencies=settings.quota_dependency,
+        instance_bytes=settings.instance_max_bytes,
+        service_bytes=settings.quota_service_bytes,
+        schema_bytes=settings.quota_schema_bytes,
+        policy_bytes=settings.quota_policy_bytes,
+        tenant_bytes=settings.quota_tenant_bytes,
     )
 
 
-def _conditions(protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats) -> dict[str, str]:
+def _conditions(
+    projector: Projector, protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats
+) -> dict[str, str]:
     """The alarms that are no event but a state, while it lasts."""
     found: dict[str, str] = {}
-    held = protection.held()
-    if held:
-        names = ", ".join(f"{number} instances of {tenant}" for tenant, number in held.items())
-        found[MASS_LAPSE] = f"lapsed at once and are kept for now: {names}"
+    paused = protection.pauses_now()
+    if paused:
+        names = ", ".join(f"{p.lapsed} of {p.of} instances of {tenant} ({p.held} kept)" for tenant, p in paused.items())
+        found[MASS_LAPSE] = f"lapsed at once, some are kept for now: {names}"
+    if projector.refusing.lasts and projector.silent_s <= SILENT_MAX_S:
+        found[STORE_REFUSES_WRITES] = projector.refusing.newest
     if snapshotting.distrusted:
         names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)
         found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
     if heartbeats.waiting:
         found[HEARTBEATS_WAITING] = f"{heartbeats.waiting} heartbeats wait for the store"
+    damages = projector.aside.damages()
+    if damages:
+        others = ", ".join(str(damage.tenant) for damage in damages[1:])
+        found[TENANT_DAMAGED] = damages[0].detail + (f"; set aside as well: {others}" if others else "")
     return found
 
 
@@ -141,12 +183,14 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     name = secrets.token_hex(6)
     projector = Projector(store, name, clock)
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
-    writes = Writes(store, projector, clock, quotas(settings))
+    formats = Formats(store, name, clock)
+    writes = Writes(store, projector, clock, quotas(settings), formats)
     heartbeats = Heartbeats(store, projector)
     new_id = Ids()
     instances = Instances(writes, heartbeats, new_id)
     metadata = Metadata(writes, new_id)
     watching = Watching(projector, text_frame)
+    Removals(projector, advertise)
     microservices = Microservices(writes)
     protection = Protection(
         MassLapse(settings.mass_lapse_share, settings.mass_lapse_least, settings.mass_lapse_hold_s * 1000), clock
@@ -156,9 +200,10 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     retention = Retention(settings.snapshot_every, settings.snapshots_kept, settings.history_s * 1000)
     snapshotting = Snapshotting(store, projector, clock, retention)
     agreement = Agreement(store, projector, snapshotting, clock)
-    registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__)
+    registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__, projector.refusing)
+    discovery = Discovery(projector, shared, writes.quotas)
     api = Api(
-        Discovery(projector, shared),
+        discovery,
         heartbeats,
         instances,
         microservices,
@@ -167,18 +212,23 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         Alarms(
             lambda: projector.stats().silent_s,
             clock.steady_ms,
-            lambda: _conditions(protection, snapshotting, heartbeats),
+            lambda: _conditions(projector, protection, snapshotting, heartbeats),
         ),
         Durable(
             store,
             clock,
             lambda tenant: (projector.view(tenant).position, projector.newest_event(tenant)),
+            projector.knows,
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
-        lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching),
+        lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),
         lambda: replica.not_ready(),
+        lambda: replica.unhealthy(),
+        projector.aside,
+        settings.body_max_bytes,
+        settings.answer_max_bytes,
     )
-    replica = Replica(
-        name, store, projector, expiry, pulses, registration, snapshotting, agreement, api, create_app(api)
-    )
+    door = Door(api)
+    replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, door)
+    replica.needs_writes = settings.ready_needs_writes
     return replica

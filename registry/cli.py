@@ -1,4 +1,4 @@
-"""The command line: `registry serve`."""
+"""The command line: `registry serve` and `registry repair`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from typing import Final, NoReturn
 
 import uvloop
 
 from registry import __version__, logconfig
+from registry.running.listening import host_port, listening_socket
 from registry.running.private_redis import CannotStart, PrivateRedis
-from registry.running.replica import check_store, listening_socket, run_replica
+from registry.running.repairing import repair
+from registry.running.replica import check_store, run_replica
+from registry.running.signals import stop_signals
 from registry.running.workers import Workers
-from registry.settings import BadSetting, Settings, read_settings, variable
+from registry.settings import BadSetting, Settings, made_by_kubernetes, read_settings, variable
 
 logger = logging.getLogger(__name__)
+
+#: Connections to Redis take more than half of them.
+FILES_LEAST: Final = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(os.environ, flags)
         logconfig.configure(settings.log_level, f"pid-{os.getpid()}")
         _allow_many_connections()
-        if parsed.command == "worker":
+        if parsed.command == "repair":
+            return _with_redis(settings, lambda chosen: asyncio.run(repair(chosen, parsed.apply)))
+        if parsed.fd is not None:
             return _worker(settings, parsed.fd)
         return _serve(settings)
     except (BadSetting, CannotStart) as exc:
@@ -44,33 +53,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _allow_many_connections() -> None:
-    """Each client costs a file descriptor: take as many as the system allows."""
+    """Each client costs a file descriptor: take as many as the system allows.
+
+    Raises:
+        CannotStart: they are too few for any.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < FILES_LEAST:
+        raise CannotStart(f"no more than {hard} files may be open, {FILES_LEAST} are needed; raise it (ulimit -n)")
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as everything that stops a start does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"registry: {message}; --help lists what may be given\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="registry", description="A service registry that speaks the ServiceComb v4 API."
-    )
+    parser = _Parser(prog="registry", description="A service registry that speaks the ServiceComb v4 API.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="run the registry")
-    for setting in fields(Settings):
-        meta = setting.metadata
-        default = f", default {setting.default}" if setting.default != "" else ""
-        serve.add_argument(
-            f"--{setting.name.replace('_', '-')}",
-            metavar=meta["unit"].upper().split(":")[0],
-            help=f"{meta['help']} [{variable(setting.name)}{default}]",
-        )
-    worker = commands.add_parser("worker", help=argparse.SUPPRESS)
-    worker.add_argument("--fd", type=int, required=True)
+    _add_settings(serve, {setting.name for setting in fields(Settings)})
+    # Of a worker: the socket that its parent has bound.
+    serve.add_argument("--fd", type=int, help=argparse.SUPPRESS)
+    about = "say what is damaged in the store, and what mending it means"
+    mending = commands.add_parser("repair", help=about, description=f"{about.capitalize()}.")
+    mending.add_argument("--apply", action="store_true", help="mend it")
+    _add_settings(mending, {"redis_url", "redis_prefix", "redis_timeout_s", "data_dir"})
     return parser
 
 
+def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:
+    for setting in (setting for setting in fields(Settings) if setting.name in names):
+        meta = setting.metadata
+        default = f", default {setting.default}" if setting.default != "" else ""
+        parser.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            metavar=meta["unit"].upper().replace(" OR ", "|"),
+            help=f"{meta['help']} [{variable(setting.name)}{default}]",
+        )
+
+
 def _serve(settings: Settings) -> int:
+    ignored = made_by_kubernetes(os.environ)
+    if ignored:
+        names = ", ".join(ignored)
+        logger.info("not settings, Kubernetes made them: %s", names, extra={"action": "variables_ignored"})
     # Before the port is known to be free nothing else is started.
     with listening_socket(settings.host, settings.port, share=False) as probe:
         settings = replace(settings, port=probe.getsockname()[1])
@@ -83,15 +115,16 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
     """Run with the Redis that was named, else with a private one around it."""
     if settings.redis_url:
         return run(settings)
-    private = PrivateRedis(settings.data_dir)
+    private = PrivateRedis(settings.data_dir, settings.redis_server)
     # A stop that arrives while Redis starts or stops must not leave it behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for signum in stop_signals()[1:]:
+        signal.signal(signum, lambda *_: sys.exit(0))
     try:
         private.start()
         return run(replace(settings, redis_url=private.url))
     finally:
         # Who presses Ctrl-C again must not leave it behind either.
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in stop_signals():
             signal.signal(signum, signal.SIG_IGN)
         private.stop()
 
@@ -99,10 +132,9 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
 def _run(settings: Settings, bound: socket.socket) -> int:
     def started() -> None:
         logger.info(
-            "registry %s listens on http://%s:%d",
+            "registry %s listens on http://%s",
             __version__,
-            settings.host,
-            bound.getsockname()[1],
+            host_port(settings.host, bound.getsockname()[1]),
             extra={"action": "listening"},
         )
 

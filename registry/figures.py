@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry.http_api.figure import Figure
+from registry.logconfig import lines_dropped
 from registry.projection.projector import Projector
-from registry.usecases.agreement import Agreement
-from registry.usecases.expiry import Expiry
+from registry.upkeep.agreement import Agreement
+from registry.upkeep.expiry import Expiry
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.snapshotting import Snapshotting
+from registry.usecases.discovery import Discovery
 from registry.usecases.heartbeats import Heartbeats
-from registry.usecases.pulses import Pulses
-from registry.usecases.snapshotting import Snapshotting
 from registry.usecases.watching import Watching
 
 
@@ -22,14 +24,21 @@ def figures(
     snapshotting: Snapshotting,
     agreement: Agreement,
     watching: Watching,
+    discovery: Discovery,
 ) -> Sequence[Figure]:
     """All of them, as of now. Names are without the prefix `registry_`."""
     log, views = projector.stats(), [projector.view(tenant) for tenant in projector.tenants]
     protection = expiry.protection
     return (
         Figure("tenants", "Tenants that this replica follows.", log.tenants),
+        Figure("tenants_set_aside", "Tenants whose data in the store are damaged.", len(projector.aside.tenants)),
         Figure("services", "Service versions in its views.", sum(len(view.services) for view in views)),
         Figure("instances", "Instances in its views.", sum(view.instance_count for view in views)),
+        Figure(
+            "held_bytes", "Bytes that its views hold, as quotas count them.", sum(view.held_bytes for view in views)
+        ),
+        Figure("dependencies_left_out_total", "Not recorded by finds: a quota was full.", discovery.left_out, True),
+        Figure("store_refuses_writes", "1 while the store takes no writes.", float(projector.refusing.lasts)),
         Figure("watchers", "Websockets of consumers.", watching.count),
         Figure("store_silent_seconds", "Since the store last answered the reader of the log.", log.silent_s),
         Figure("events_applied_total", "Events applied to the views.", log.applied, True),
@@ -50,5 +59,6 @@ def figures(
         Figure("events_trimmed_total", "Events it dropped behind snapshots.", snapshotting.stats.trimmed, True),
         Figure("agreement_rounds_total", "Comparisons with the other replicas.", agreement.stats.rounds, True),
         Figure("differences_total", "Parts found to differ from another's.", agreement.stats.differences, True),
+        Figure("log_lines_dropped_total", "Lines of its log that were not read in time.", lines_dropped(), True),
         Figure("healed_total", "Replays because of a difference.", agreement.stats.healed, True),
     )

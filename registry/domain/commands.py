@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
+from registry.domain import rules
 from registry.domain.errors import InvalidParams
 from registry.domain.model import (
     DEFAULT_HEALTH_CHECK,
+    INTERVAL_DEFAULT_S,
     INTERVAL_MIN_S,
+    STATUS_DEFAULT,
+    TIMES_DEFAULT,
     DataCenterInfo,
     Framework,
     HealthCheck,
@@ -22,73 +26,57 @@ from registry.domain.model import (
     ServiceKey,
     ServicePath,
 )
-from registry.domain.version import VERSION_MAX, VERSION_PATTERN
 
-INT32_MAX: Final = 2**31 - 1
-#: What Go's `\S` means: no-break space and vertical tab are allowed.
-NO_SPACE: Final = r"^[^\t\n\f\r ]*\Z"
-SOME_TEXT: Final = r"[^\t\n\f\r ]"
-NAME: Final = r"^(?:[a-zA-Z0-9]*|[a-zA-Z0-9][a-zA-Z0-9_\-.]*[a-zA-Z0-9])\Z"
-FIND_NAME: Final = r"^(?:[a-zA-Z0-9]*|[a-zA-Z0-9][a-zA-Z0-9_\-.:]*[a-zA-Z0-9])\Z"
-ENVIRONMENT: Final = r"^(?:development|testing|acceptance|production)?\Z"
-INSTANCE_ID: Final = r"^[A-Za-z0-9_.\-]*\Z"
-PLACE: Final = r"^[A-Za-z0-9_.\-]+\Z"
-SCHEMA_ID: Final = r"^(?:[a-zA-Z0-9]+|[a-zA-Z0-9][a-zA-Z0-9_\-.]*[a-zA-Z0-9])\Z"
-TAG: Final = r"^[a-zA-Z][a-zA-Z0-9_\-.]{0,63}\Z"
-STATUS: Final = r"^(?:UP|DOWN|STARTING|TESTING|OUTOFSERVICE)?\Z"
-ID_MAX: Final = 64
-APP_ID_MAX: Final = 160
-SERVICE_NAME_MAX: Final = 128
-#: app (160) + ":" + name (128).
-FIND_NAME_MAX: Final = 289
 #: Tags named in one path.
 TAGS_MAX: Final = 100
 #: Instances in one `POST microservices`.
 INLINE_INSTANCES_MAX: Final = 100
 
-AppId = Annotated[str, Meta(max_length=APP_ID_MAX, pattern=NAME)]
-FindName = Annotated[str, Meta(max_length=FIND_NAME_MAX, pattern=FIND_NAME)]
-Environment = Annotated[str, Meta(pattern=ENVIRONMENT)]
-ServiceId = Annotated[str, Meta(max_length=ID_MAX, pattern=NO_SPACE)]
-InstanceId = Annotated[str, Meta(max_length=ID_MAX, pattern=INSTANCE_ID)]
-TagKey = Annotated[str, Meta(pattern=TAG)]
+AppId = Annotated[str, rules.APP_ID.meta]
+ServiceName = Annotated[str, rules.SERVICE_NAME.meta]
+Environment = Annotated[str, rules.ENVIRONMENT.meta]
+Version = Annotated[str, rules.VERSION.meta]
+ServiceId = Annotated[str, rules.SERVICE_ID.meta]
+SchemaId = Annotated[str, rules.SCHEMA_ID.meta]
+InstanceId = Annotated[str, rules.INSTANCE_ID.meta]
+TagKey = Annotated[str, rules.TAG.meta]
+Place = Annotated[str, rules.PLACE.meta]
+InstanceStatus = Annotated[str, rules.INSTANCE_STATUS.meta]
 #: A text of which null means empty, as Go decodes null into a string map or list.
 Text = str | None
 
 
 class HealthCheckBody(Struct, gc=False):
-    mode: Annotated[str, Meta(pattern=r"^(?:push|pull)\Z")] | None = None
-    port: Annotated[int, Meta(ge=0, le=65535)] | None = None
-    interval: Annotated[int, Meta(ge=1, le=INT32_MAX)] | None = None
-    times: Annotated[int, Meta(ge=0, le=INT32_MAX)] | None = None
-    url: Annotated[str, Meta(pattern=NO_SPACE)] | None = None
+    mode: Annotated[str, rules.MODE.meta] | None = None
+    port: Annotated[int, rules.number(0, 65535)] | None = None
+    interval: Annotated[int, rules.number(1, rules.INT32_MAX)] | None = None
+    times: Annotated[int, rules.number(0, rules.INT32_MAX)] | None = None
+    url: Annotated[str, rules.URL.meta] | None = None
 
     def to_health_check(self) -> HealthCheck:
-        """Normalise (servicecomb-v4.md 6.1, D7): a short interval is raised, `times` is kept as sent."""
+        """Normalise: a short interval is raised, `times` is kept as sent, also 0; what is absent has its default."""
         if not self.mode:
             raise InvalidParams("mode must be push or pull - at `$.instance.healthCheck.mode`")
         if self.mode == "pull":
-            default = DEFAULT_HEALTH_CHECK
-            return HealthCheck("pull", self.port or 0, default.interval, default.times, self.url or "")
-        if self.interval is None:
-            raise InvalidParams("interval (seconds, at least 1) is missing - at `$.instance.healthCheck.interval`")
-        interval = max(self.interval, INTERVAL_MIN_S)
-        return HealthCheck("push", self.port or 0, interval, self.times or 0, self.url or "")
+            return HealthCheck("pull", self.port or 0, INTERVAL_DEFAULT_S, TIMES_DEFAULT, self.url or "")
+        interval = INTERVAL_DEFAULT_S if self.interval is None else max(self.interval, INTERVAL_MIN_S)
+        times = TIMES_DEFAULT if self.times is None else self.times
+        return HealthCheck("push", self.port or 0, interval, times, self.url or "")
 
 
 class DataCenterInfoBody(Struct, rename="camel", gc=False):
-    name: Annotated[str, Meta(min_length=1, max_length=128, pattern=PLACE)]
-    region: Annotated[str, Meta(min_length=1, max_length=128, pattern=PLACE)]
-    available_zone: Annotated[str, Meta(min_length=1, max_length=128, pattern=PLACE)]
+    name: Place
+    region: Place
+    available_zone: Place
 
 
 class InstanceBody(Struct, rename="camel", gc=False):
-    host_name: Annotated[str, Meta(min_length=1, max_length=64, pattern=SOME_TEXT)] | None = None
+    host_name: Annotated[str, rules.HOST_NAME.meta] | None = None
     instance_id: InstanceId | None = None
     service_id: Text = None
     version: Text = None
-    endpoints: list[Annotated[str, Meta(pattern=SOME_TEXT)]] | None = None
-    status: Annotated[str, Meta(pattern=STATUS)] | None = None
+    endpoints: list[Annotated[str, rules.ENDPOINT.meta]] | None = None
+    status: InstanceStatus | None = None
     properties: dict[str, Text] | None = None
     health_check: HealthCheckBody | None = None
     data_center_info: DataCenterInfoBody | None = None
@@ -103,7 +91,7 @@ class InstanceBody(Struct, rename="camel", gc=False):
         return Instance(
             host_name=self.host_name,
             endpoints=self.endpoints or [],
-            status=self.status or "UP",
+            status=self.status or STATUS_DEFAULT,
             properties=to_properties(self.properties),
             health_check=self.health_check.to_health_check() if self.health_check else DEFAULT_HEALTH_CHECK,
             data_center_info=DataCenterInfo(info.name, info.region, info.available_zone) if info else None,
@@ -117,12 +105,12 @@ class RegisterInstance(Struct, gc=False):
 
 
 class FrameworkBody(Struct, gc=False):
-    name: Annotated[str, Meta(max_length=64, pattern=NAME)] | None = None
-    version: Annotated[str, Meta(max_length=64)] | None = None
+    name: Annotated[str, rules.FRAMEWORK_NAME.meta] | None = None
+    version: Annotated[str, rules.text_of(64)] | None = None
 
 
 class ServicePathBody(Struct, gc=False):
-    path: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.,?'\\/+&;%$#=~_\-@{}]*\Z")] | None = None
+    path: Annotated[str, rules.PATH.meta] | None = None
     property: dict[str, Text] | None = None
 
 
@@ -139,19 +127,19 @@ class ServiceKeyBody(Struct, rename="camel", gc=False):
 
 
 class MicroserviceBody(Struct, rename="camel", gc=False):
-    service_name: Annotated[str, Meta(max_length=SERVICE_NAME_MAX, pattern=NAME)] | None = None
+    service_name: ServiceName | None = None
     app_id: AppId | None = None
-    version: Annotated[str, Meta(max_length=VERSION_MAX, pattern=rf"^(?:{VERSION_PATTERN})?\Z")] | None = None
+    version: Version | None = None
     environment: Environment | None = None
     service_id: ServiceId | None = None
-    alias: Annotated[str, Meta(max_length=128, pattern=r"^[a-zA-Z0-9_\-.:]*\Z")] | None = None
-    description: Annotated[str, Meta(max_length=256)] | None = None
-    level: Annotated[str, Meta(pattern=r"^(?:FRONT|MIDDLE|BACK)?\Z")] | None = None
-    status: Annotated[str, Meta(pattern=r"^(?:UP|DOWN)?\Z")] | None = None
-    schemas: list[Annotated[str, Meta(max_length=160, pattern=SCHEMA_ID)]] | None = None
+    alias: Annotated[str, rules.ALIAS.meta] | None = None
+    description: Annotated[str, rules.text_of(256)] | None = None
+    level: Annotated[str, rules.LEVEL.meta] | None = None
+    status: Annotated[str, rules.SERVICE_STATUS.meta] | None = None
+    schemas: list[SchemaId] | None = None
     paths: list[ServicePathBody] | None = None
     properties: dict[str, Text] | None = None
-    register_by: Annotated[str, Meta(max_length=64, pattern=r"^(?:SDK|SIDECAR|PLATFORM|UNKNOWN)?\Z")] | None = None
+    register_by: Annotated[str, rules.REGISTER_BY.meta] | None = None
     framework: FrameworkBody | None = None
     providers: list[ServiceKeyBody] | None = None
     lb_strategy: dict[str, Text] | None = field(default=None, name="LBStrategy")
@@ -188,17 +176,13 @@ class RegisterService(Struct, gc=False):
 
     service: MicroserviceBody | None = None
     tags: dict[TagKey, TagKey] | None = None
-    instances: Annotated[list[InstanceBody], Meta(max_length=INLINE_INSTANCES_MAX)] | None = None
+    instances: Annotated[list[InstanceBody], rules.elements(most=INLINE_INSTANCES_MAX)] | None = None
 
 
 class SetProperties(Struct, gc=False):
     """Body of both `PUT …/properties`; what is missing is cleared."""
 
     properties: dict[str, Text] | None = None
-
-
-SchemaIdText = Annotated[str, Meta(min_length=1, max_length=160, pattern=SCHEMA_ID)]
-Summary = Annotated[str, Meta(max_length=128, pattern=r"^[a-zA-Z0-9]*\Z")]
 
 
 class SetTags(Struct, gc=False):
@@ -208,9 +192,9 @@ class SetTags(Struct, gc=False):
 
 
 class SchemaBody(Struct, rename="camel", gc=False):
-    schema_id: SchemaIdText | None = None
-    schema: Annotated[str, Meta(min_length=1)] | None = None
-    summary: Summary | None = None
+    schema_id: SchemaId | None = None
+    schema: Annotated[str, rules.SCHEMA.meta] | None = None
+    summary: Annotated[str, rules.SUMMARY.meta] | None = None
 
 
 class PutSchema(SchemaBody):
@@ -220,16 +204,13 @@ class PutSchema(SchemaBody):
 class ReplaceSchemas(Struct, gc=False):
     """Body of `POST …/schemas`: all of them, each complete."""
 
-    schemas: Annotated[list[SchemaBody], Meta(min_length=1)] | None = None
+    schemas: Annotated[list[SchemaBody], rules.elements(least=1)] | None = None
 
 
 class DeleteServices(Struct, rename="camel", gc=False):
     """Body of `DELETE microservices`."""
 
-    service_ids: (
-        Annotated[list[Annotated[str, Meta(min_length=1, max_length=ID_MAX, pattern=NO_SPACE)]], Meta(min_length=1)]
-        | None
-    ) = None
+    service_ids: Annotated[list[Annotated[str, rules.SOME_SERVICE_ID.meta]], rules.elements(least=1)] | None = None
     force: bool | None = None
 
 
@@ -241,13 +222,13 @@ class SetStatuses(Struct, gc=False):
     """Body of `PUT instances/status`: the instances whose properties hold all of these pairs."""
 
     matches: Matches | None = None
-    status: Annotated[str, Meta(pattern=STATUS)] | None = None
+    status: InstanceStatus | None = None
 
 
 class ConsumerBody(Struct, rename="camel", gc=False):
     app_id: AppId | None = None
-    service_name: Annotated[str, Meta(max_length=SERVICE_NAME_MAX, pattern=NAME)] | None = None
-    version: Annotated[str, Meta(max_length=VERSION_MAX, pattern=rf"^(?:{VERSION_PATTERN})?\Z")] | None = None
+    service_name: ServiceName | None = None
+    version: Version | None = None
     environment: Environment | None = None
 
 
@@ -255,7 +236,7 @@ class ProviderBody(Struct, rename="camel", gc=False):
     """`version` is a rule by its syntax and means all versions."""
 
     app_id: AppId | None = None
-    service_name: Annotated[str, Meta(max_length=SERVICE_NAME_MAX, pattern=NAME)] | None = None
+    service_name: ServiceName | None = None
     version: Text = None
     environment: Environment | None = None
 
@@ -268,14 +249,14 @@ class DependencyBody(Struct, gc=False):
 class ChangeDependencies(Struct, gc=False):
     """Body of `POST dependencies` and `PUT dependencies`."""
 
-    dependencies: Annotated[list[DependencyBody], Meta(min_length=1, max_length=100)] | None = None
+    dependencies: Annotated[list[DependencyBody], rules.elements(1, 100)] | None = None
 
 
 class PolicyBody(Struct, rename="camel", gc=False):
     """A traffic policy; id, kind and times are the registry's to set."""
 
-    name: Annotated[str, Meta(max_length=128)] | None = None
-    status: Annotated[str, Meta(max_length=32)] | None = None
+    name: Annotated[str, rules.text_of(128)] | None = None
+    status: Annotated[str, rules.text_of(32)] | None = None
     selector: dict[str, Text] | None = None
     spec: dict[str, Any] | None = None
 
@@ -294,9 +275,7 @@ class HeartbeatSet(Struct, gc=False):
 class FindKeyBody(Struct, rename="camel", gc=False):
     """Names the provider; `*` as serviceName means every service that the consumer may see."""
 
-    service_name: (
-        Annotated[str, Meta(max_length=FIND_NAME_MAX, pattern=rf"^(?:\*\Z|{FIND_NAME.removeprefix('^')})")] | None
-    ) = None
+    service_name: Annotated[str, rules.ANY_OR_FIND_NAME.meta] | None = None
     app_id: AppId | None = None
     version: Text = None
     environment: Environment | None = None

@@ -22,7 +22,6 @@ from registry.domain.errors import (
     DeployedInstance,
     InstanceNotExists,
     InvalidParams,
-    NotEnoughQuota,
     ServiceAlreadyExists,
     ServiceNotExists,
 )
@@ -36,7 +35,9 @@ from registry.domain.events import (
     ServiceUnregistered,
 )
 from registry.domain.fold_instances import endpoints_key
-from registry.domain.model import STATUSES, Instance, decode_instance
+from registry.domain.model import STATUSES, decode_instance
+from registry.domain.own import ACTOR, forbidden, is_own, is_own_place, refuse_clients
+from registry.domain.quotas import Quotas
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow, Tenant
 
 
@@ -56,28 +57,24 @@ class Known:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """How much a tenant may hold, and a service. A setting, so it is checked before appending and never in the fold."""
-
-    services: int = 50_000
-    instances: int = 150_000
-    schemas: int = 100
-    tags: int = 100
-
-
-def quota_or_refuse(what: str, used: int, limit: int, variable: str) -> None:
-    """Refuse one more; say which quota, how much of it is used, and what helps (D11: never for what exists)."""
-    if used >= limit:
-        raise NotEnoughQuota(
-            f"{what} quota: {used} of {limit} in use; unregister what is not needed, or raise {variable}"
-        )
-
-
 def service_or_refuse(view: RegistryView, service_id: str) -> ServiceRow:
     row = view.services.get(service_id)
     if row is None:
         raise ServiceNotExists(f"service {service_id}")
+    return row
+
+
+def service_to_write(view: RegistryView, service_id: str, actor: str) -> ServiceRow:
+    """The row that a write is about."""
+    row = service_or_refuse(view, service_id)
+    refuse_clients(view, service_id, actor)
+    return row
+
+
+def instance_to_write(view: RegistryView, service_id: str, instance_id: str, actor: str = "") -> InstanceRow:
+    """The same of an instance."""
+    row = instance_or_refuse(view, service_id, instance_id)
+    refuse_clients(view, service_id, actor)
     return row
 
 
@@ -102,6 +99,8 @@ def register_service(
     if body is None:
         raise InvalidParams("service is missing - at `$.service`")
     service = body.to_microservice()
+    if stamp.actor != ACTOR and is_own_place(view.tenant, service):
+        raise forbidden()
     chosen = bool(service.service_id)
     key = (service.environment, service.app_id, service.service_name, service.version)
     holder = view.holder(service)
@@ -113,19 +112,13 @@ def register_service(
         service = structs.replace(service, service_id=generated_service_id(view.tenant, *key))
     elif service.service_id in view.services:
         raise ServiceAlreadyExists(f"service id {service.service_id} belongs to another microservice")
-    quota_or_refuse("service", len(view.services), quotas.services, "QUOTA_SERVICE")
-    declared = len(service.schemas)
-    if declared > quotas.schemas:
-        limit = f"a service has at most {quotas.schemas} (QUOTA_SCHEMA)"
-        raise InvalidParams(f"{declared} schemas; {limit} - at `$.service.schemas`")
+    quotas.check_new_service(view, service)
     return ServiceRegistered(service=service, chosen=chosen, **stamp._asdict())
 
 
-def unregister_service(
-    view: RegistryView, service_id: str, force: bool, own_service_id: str, stamp: Stamp
-) -> ServiceUnregistered:
+def unregister_service(view: RegistryView, service_id: str, force: bool, stamp: Stamp) -> ServiceUnregistered:
     """Unregister a microservice; without `force` only when no other consumes it and it has no instance."""
-    if service_id == own_service_id:
+    if is_own(view, service_id):
         raise InvalidParams("the registry's own service cannot be deleted")
     row = service_or_refuse(view, service_id)
     consumers = [id for id in view.consumers.get(row.group.key, ()) if id != service_id]
@@ -137,12 +130,13 @@ def unregister_service(
 
 
 def set_service_properties(
-    view: RegistryView, service_id: str, properties: dict[str, str | None] | None, stamp: Stamp
+    view: RegistryView, service_id: str, properties: dict[str, str | None] | None, quotas: Quotas, stamp: Stamp
 ) -> ServicePropertiesSet | Known:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     canonical = to_properties(properties)
     if row.service.properties == canonical:
         return Known(service_id)
+    quotas.check_record(view, row, structs.replace(row.service, properties=canonical), row.tags)
     return ServicePropertiesSet(service_id=service_id, properties=canonical, **stamp._asdict())
 
 
@@ -152,29 +146,29 @@ def register_instance(
     """Register an instance (D1, D2).
 
     The id is the client's; else that of a live instance of the service with the same endpoints; else `new_id`. When
-    the content is what is registered already, only the lease is to be renewed: `Known`.
+    the content is what is registered already, only the lease is to be renewed: `Known`. A body that names no status
+    keeps the present one: what an operator has set outlives the client's next registration.
     """
     if body is None:
         raise InvalidParams("instance is missing - at `$.instance`")
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     content = body.to_instance()
     chosen = bool(body.instance_id)
     instance_id = body.instance_id or row.by_endpoints.get(endpoints_key(content.endpoints), ("",))[0]
-    before = row.instances.get(instance_id)
+    held = row.instances.get(instance_id)
+    before = decode_instance(held.body) if held is not None else None
     content = structs.replace(content, instance_id=instance_id or new_id, service_id=service_id)
-    if before is not None and _same_content(decode_instance(before.body), content):
-        return Known(instance_id)
-    if before is None:
-        quota_or_refuse("instance", view.instance_count, quotas.instances, "QUOTA_INSTANCE")
-    return InstanceRegistered(instance=content, chosen=chosen, **stamp._asdict())
-
-
-def _same_content(registered: Instance, content: Instance) -> bool:
-    return content == structs.replace(registered, version="", timestamp="", mod_timestamp="")
+    if before is not None:
+        if not body.status:
+            content = structs.replace(content, status=before.status)
+        if content == structs.replace(before, version="", timestamp="", mod_timestamp=""):
+            return Known(instance_id)
+    quotas.check_instance(view, row, before, content)
+    return InstanceRegistered(instance=content, chosen=chosen, keeps_status=not body.status, **stamp._asdict())
 
 
 def unregister_instance(view: RegistryView, service_id: str, instance_id: str, stamp: Stamp) -> InstanceUnregistered:
-    instance_or_refuse(view, service_id, instance_id)
+    instance_to_write(view, service_id, instance_id, stamp.actor)
     return InstanceUnregistered(service_id=service_id, instance_id=instance_id, **stamp._asdict())
 
 
@@ -184,19 +178,26 @@ def set_instance_status(
     """Set the status; a status that it has already changes nothing, so consumers are not sent the list again."""
     if status not in STATUSES:
         raise InvalidParams(f"value {status[:32]!r}: one of {', '.join(STATUSES)} - at query parameter `value`")
-    row = instance_or_refuse(view, service_id, instance_id)
+    row = instance_to_write(view, service_id, instance_id, stamp.actor)
     if decode_instance(row.body).status == status:
         return Known(instance_id)
     return InstanceStatusSet(service_id=service_id, instance_id=instance_id, status=status, **stamp._asdict())
 
 
 def set_instance_properties(
-    view: RegistryView, service_id: str, instance_id: str, properties: dict[str, str | None] | None, stamp: Stamp
+    view: RegistryView,
+    service_id: str,
+    instance_id: str,
+    properties: dict[str, str | None] | None,
+    quotas: Quotas,
+    stamp: Stamp,
 ) -> InstancePropertiesSet | Known:
-    row = instance_or_refuse(view, service_id, instance_id)
-    canonical = to_properties(properties)
-    if decode_instance(row.body).properties == canonical:
+    row = instance_to_write(view, service_id, instance_id, stamp.actor)
+    canonical, before = to_properties(properties), decode_instance(row.body)
+    if before.properties == canonical:
         return Known(instance_id)
+    after = structs.replace(before, properties=canonical)
+    quotas.check_instance(view, view.services[service_id], before, after)
     return InstancePropertiesSet(
         service_id=service_id, instance_id=instance_id, properties=canonical, **stamp._asdict()
     )

@@ -35,6 +35,13 @@ class InvalidParams(RegistryError):
     message = "Invalid parameter(s)"
 
 
+class LimitExceeded(RegistryError):
+    """What would be stored is larger than a limit. Unlike bad input it depends on the view: what is there may stay."""
+
+    code = 400001
+    message = "Invalid parameter(s)"
+
+
 class Unhealthy(RegistryError):
     code = 400002
     message = "Server is unhealthy"
@@ -102,6 +109,16 @@ class StoreUnavailable(RegistryError):
 
     code = 500011
     message = "The registry's store is unavailable"
+
+
+class Withheld(StoreUnavailable):
+    """The store answers, and is not asked for this, for a reason that has an alarm or a log line of its own."""
+
+
+class NotReadByAll(Withheld):
+    """A replica that lives could not read the event that would be written."""
+
+    message = "A replica of the registry is too old for this"
 
 
 class PositionNotReached(StoreUnavailable):

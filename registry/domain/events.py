@@ -1,13 +1,14 @@
 """Event: the facts of which a tenant's log consists.
 
 A tagged union of frozen structs, written as MessagePack maps. Evolution is additive only: a new field has a default,
-a field is never renamed, retyped or reused, and a new event type reaches every reader before any writer. An unknown
-tag is an error, never a skip: a replica that cannot understand the log must stop rather than answer from half of it.
+a field is never renamed, retyped or reused, and a new event type reaches every reader before any writer: it names the
+format since which it exists (decisions/0011). An unknown tag is an error, never a skip: a replica that cannot
+understand a tenant's log sets the tenant aside (decisions/0010) rather than answer from half of it.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +21,9 @@ class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     `replica` and `number` name the event: the replica that wrote it and a count within that replica's life.
     """
+
+    #: The format of events since which this type exists. A new type takes the next number after `EVENT_FORMAT`.
+    since: ClassVar[int] = 1
 
     #: Wall clock of the writing replica, Unix milliseconds.
     at_ms: int
@@ -49,10 +53,14 @@ class ServicePropertiesSet(Recorded, frozen=True, tag="service-properties-set"):
 
 
 class InstanceRegistered(Recorded, frozen=True, tag="instance-registered"):
-    """`instance` without version and timestamps. `chosen`: the client named the instance id itself."""
+    """`instance` without version and timestamps. `chosen`: the client named the instance id itself.
+
+    `keeps_status`: the client named no status, so an instance that is registered keeps its own and a new one is UP.
+    """
 
     instance: Instance
     chosen: bool = False
+    keeps_status: bool = False
 
 
 class InstanceUnregistered(Recorded, frozen=True, tag="instance-unregistered"):
@@ -182,6 +190,19 @@ Event = (
 )
 
 EVENT_TYPES: Final = Event.__args__
+#: The newest format of events that this version reads.
+EVENT_FORMAT: Final = max(type.since for type in EVENT_TYPES)
 
 encode_event = msgspec.msgpack.Encoder().encode
 decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+def unknown_type(payload: bytes) -> str:
+    """The type that an event names and this version does not know; "" for whatever else there is."""
+    try:
+        fields = msgspec.msgpack.decode(payload)
+    except Exception:  # these bytes may be anything
+        return ""
+    tag = fields.get("type") if isinstance(fields, dict) else None
+    known = {type.__struct_config__.tag for type in EVENT_TYPES}
+    return tag if isinstance(tag, str) and tag not in known else ""

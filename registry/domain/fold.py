@@ -40,6 +40,7 @@ from registry.domain.fold_services import (
     change_tags,
     delete_policy,
     register_service,
+    save_policy,
     set_service_properties,
     unregister_service,
 )
@@ -146,8 +147,7 @@ def _change(view: RegistryView, position: Position, event: Event) -> Outcome:
         case DependenciesAdded() | DependenciesReplaced():
             return change_dependencies(view, event)
         case PolicySaved():
-            view.policies[event.policy.id] = event.policy
-            return Outcome(event.policy.id)
+            return save_policy(view, event)
         case PolicyDeleted():
             return delete_policy(view, event)
         case HistoryResumed():

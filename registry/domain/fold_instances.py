@@ -19,6 +19,7 @@ from registry.domain.events import (
     InstanceStatusSet,
 )
 from registry.domain.model import (
+    STATUS_DEFAULT,
     Instance,
     decode_instance,
     encode_instance,
@@ -48,12 +49,17 @@ def register_instance(view: RegistryView, position: Position, event: InstanceReg
         # Another registration with the same endpoints won the race: the original id stays (D2).
         instance_id = row.by_endpoints[key][0]
     before = row.instances.get(instance_id)
+    registered = decode_instance(before.body) if before else None
     now = seconds(event.at_ms)
+    status = instance.status
+    if event.keeps_status:
+        status = registered.status if registered else STATUS_DEFAULT
     content = structs.replace(
         instance,
         instance_id=instance_id,
         version=row.service.version,
-        timestamp=decode_instance(before.body).timestamp if before else now,
+        status=status,
+        timestamp=registered.timestamp if registered else now,
         mod_timestamp=now,
         # One string for all instances of the service, of which there may be many.
         service_id=row.service_id,
@@ -90,6 +96,7 @@ def remove_instance(view: RegistryView, service_id: str, instance_id: str) -> Ou
     if row is None or before is None:
         return _no_instance(service_id, instance_id)
     view.instance_count -= 1
+    view.held_bytes -= len(before.body)
     _forget_endpoints(row, before)
     row.drop_answers()
     return Outcome(instance_id, (Change(DELETE, row.service, before),))
@@ -115,6 +122,7 @@ def _instance_row(content: Instance, key: bytes, registered: str) -> InstanceRow
 def _put_instance(view: RegistryView, row: ServiceRow, after: InstanceRow) -> None:
     before = row.instances.get(after.instance_id)
     row.instances[after.instance_id] = after
+    view.held_bytes += len(after.body) - (len(before.body) if before is not None else 0)
     if before is None:
         view.instance_count += 1
     if before is None or before.endpoints_key != after.endpoints_key:

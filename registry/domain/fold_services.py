@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
+from registry.domain import weight
 from registry.domain.errors import (
     DeployedInstance,
     InvalidParams,
@@ -17,6 +18,7 @@ from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
     PolicyDeleted,
+    PolicySaved,
     SchemaDeleted,
     SchemaPut,
     SchemasReplaced,
@@ -60,6 +62,7 @@ def register_service(view: RegistryView, event: ServiceRegistered) -> Outcome:
     service = structs.replace(service, timestamp=now, mod_timestamp=now)
     group = view.groups.setdefault(key[:3], ServiceGroup(*key[:3]))
     row = ServiceRow(service, encode_microservice(service), version, group)
+    view.held_bytes += weight.of_service(row)
     view.services[service.service_id] = row
     view.ids[key] = service.service_id
     group.services[service.service_id] = row
@@ -94,17 +97,20 @@ def unregister_service(view: RegistryView, event: ServiceUnregistered) -> Outcom
         _forget_provider(view, group.key)
     _forget_consumer(view, service.service_id)
     view.instance_count -= len(row.instances)
+    view.held_bytes -= weight.of_service(row) + weight.of_instances(row)
     row.drop_answers()
     gone = tuple(Change(DELETE, service, instance) for instance in row.instances.values())
-    return Outcome(service.service_id, gone, released)
+    return Outcome(service.service_id, gone, released, removed=service)
 
 
 def set_service_properties(view: RegistryView, event: ServicePropertiesSet) -> Outcome:
     row = view.services.get(event.service_id)
     if row is None:
         return Outcome(error=ServiceNotExists(f"service {event.service_id}"))
+    before = weight.of_service(row)
     row.service = structs.replace(row.service, properties=event.properties, mod_timestamp=seconds(event.at_ms))
     row.body = encode_microservice(row.service)
+    view.held_bytes += weight.of_service(row) - before
     # allowCrossApp decides who may see the instances.
     row.drop_answers()
     return Outcome(event.service_id)
@@ -124,6 +130,7 @@ def change_tags(view: RegistryView, event: TagsReplaced | TagSet | TagsDeleted) 
     missing = [key for key in needed if key not in row.tags]
     if missing:
         return Outcome(error=TagNotExists(f"service {event.service_id} has no tag {', '.join(missing)}"))
+    view.held_bytes += weight.of_tags(after) - weight.of_tags(row.tags)
     row.tags = after
     row.drop_answers()
     return Outcome(event.service_id)
@@ -133,22 +140,28 @@ def change_schemas(view: RegistryView, event: SchemaPut | SchemasReplaced | Sche
     row = view.services.get(event.service_id)
     if row is None:
         return Outcome(error=ServiceNotExists(f"service {event.service_id}"))
-    declared = row.service.schemas
+    declared, before = row.service.schemas, weight.of_service(row)
     match event:
         case SchemaPut():
-            row.schemas[event.schema_id] = Schema(event.schema_id, event.summary, event.schema)
+            old, new = row.schemas.get(event.schema_id), Schema(event.schema_id, event.summary, event.schema)
+            row.schemas[event.schema_id] = new
+            row.schema_bytes += weight.of_schema(new) - (weight.of_schema(old) if old is not None else 0)
             if event.schema_id not in declared:
                 declared = [*declared, event.schema_id]
         case SchemasReplaced():
             row.schemas = {schema.schema_id: schema for schema in event.schemas}
+            row.schema_bytes = sum(map(weight.of_schema, row.schemas.values()))
             declared = [schema.schema_id for schema in event.schemas]
         case SchemaDeleted():
-            if row.schemas.pop(event.schema_id, None) is None:
+            old = row.schemas.pop(event.schema_id, None)
+            if old is None:
                 return Outcome(error=SchemaNotExists(f"schema {event.schema_id} of service {event.service_id}"))
+            row.schema_bytes -= weight.of_schema(old)
     if declared != row.service.schemas:
         # The service's modTimestamp is not touched by schemas (servicecomb-v4.md 3.4).
         row.service = structs.replace(row.service, schemas=declared)
         row.body = encode_microservice(row.service)
+    view.held_bytes += weight.of_service(row) - before
     return Outcome(event.service_id)
 
 
@@ -160,6 +173,8 @@ def change_dependencies(view: RegistryView, event: DependenciesAdded | Dependenc
         return Outcome(error=ServiceNotExists(f"consumer {event.consumer_id}"))
     if isinstance(event, DependenciesReplaced):
         _forget_consumer(view, event.consumer_id)
+    new = set(event.providers).difference(view.providers.get(event.consumer_id, ()))
+    view.held_bytes += weight.of_dependencies(new)
     for provider in event.providers:
         view.providers.setdefault(event.consumer_id, {})[provider] = None
         view.consumers.setdefault(provider, {})[event.consumer_id] = None
@@ -167,7 +182,9 @@ def change_dependencies(view: RegistryView, event: DependenciesAdded | Dependenc
 
 
 def _forget_consumer(view: RegistryView, consumer_id: str) -> None:
-    for provider in view.providers.pop(consumer_id, {}):
+    providers = view.providers.pop(consumer_id, {})
+    view.held_bytes -= weight.of_dependencies(providers)
+    for provider in providers:
         del view.consumers[provider][consumer_id]
         if not view.consumers[provider]:
             del view.consumers[provider]
@@ -175,15 +192,30 @@ def _forget_consumer(view: RegistryView, consumer_id: str) -> None:
 
 def _forget_provider(view: RegistryView, provider: GroupKey) -> None:
     for consumer_id in view.consumers.pop(provider, {}):
+        view.held_bytes -= weight.of_dependencies((provider,))
         del view.providers[consumer_id][provider]
         if not view.providers[consumer_id]:
             del view.providers[consumer_id]
 
 
+def save_policy(view: RegistryView, event: PolicySaved) -> Outcome:
+    policy, before = event.policy, view.policies.get(event.policy.id)
+    _weigh_policies(view, weight.of_policy(policy) - (weight.of_policy(before) if before is not None else 0))
+    view.policies[policy.id] = policy
+    return Outcome(policy.id)
+
+
 def delete_policy(view: RegistryView, event: PolicyDeleted) -> Outcome:
-    if view.policies.pop(event.policy_id, None) is None:
+    before = view.policies.pop(event.policy_id, None)
+    if before is None:
         return Outcome(error=PolicyNotExists(f"policy {event.policy_id} does not exist"))
+    _weigh_policies(view, -weight.of_policy(before))
     return Outcome(event.policy_id)
+
+
+def _weigh_policies(view: RegistryView, change: int) -> None:
+    view.policy_bytes += change
+    view.held_bytes += change
 
 
 def _named(service: Microservice) -> str:

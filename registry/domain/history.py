@@ -94,6 +94,18 @@ class Recent:
         begins = self._events[0].position if self._events else own.position.next()
         return _missing(tail, self._events, own, begins)
 
+    def gap(self, lost: Sequence[Remembered]) -> bool:
+        """Whether the log holds what came after something that it has lost: then it is no tail that is missing.
+
+        Expiries say nothing of it: they are never put back.
+        """
+        missing = {position for position, event in lost if not isinstance(event, InstanceExpired)}
+        return bool(missing) and any(
+            position > min(missing) and position not in missing
+            for position, event in self._events
+            if not isinstance(event, (InstanceExpired, HistoryResumed))
+        )
+
     def reach(self, log: RegistryView, tail: Sequence[Remembered]) -> bool:
         """Whether everything that the log may have lost is remembered: it holds what was before the eldest event."""
         if not self._events:

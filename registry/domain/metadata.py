@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from registry.domain import weight
 from registry.domain.commands import DependencyBody, PolicyBody, ProviderBody, SchemaBody, to_properties
-from registry.domain.decide import Known, Quotas, Stamp, quota_or_refuse, service_or_refuse
+from registry.domain.decide import Known, Stamp, service_or_refuse, service_to_write
 from registry.domain.errors import InvalidParams, PolicyNotExists, SchemaNotExists, ServiceNotExists, TagNotExists
 from registry.domain.events import (
     DependenciesAdded,
@@ -26,6 +27,7 @@ from registry.domain.events import (
     TagsReplaced,
 )
 from registry.domain.model import Microservice, Policy, Schema
+from registry.domain.quotas import Quotas
 from registry.domain.version import parse_rule
 from registry.domain.view import GroupKey, RegistryView
 
@@ -35,23 +37,23 @@ from registry.domain.view import GroupKey, RegistryView
 def replace_tags(
     view: RegistryView, service_id: str, tags: dict[str, str], quotas: Quotas, stamp: Stamp
 ) -> TagsReplaced | Known:
-    row = service_or_refuse(view, service_id)
-    if len(tags) > quotas.tags:
-        raise InvalidParams(f"{len(tags)} tags; a service has at most {quotas.tags} (QUOTA_TAG) - at `$.tags`")
+    row = service_to_write(view, service_id, stamp.actor)
     if row.tags == tags:
         return Known(service_id)
+    quotas.check_record(view, row, row.service, tags)
     return TagsReplaced(service_id=service_id, tags=tags, **stamp._asdict())
 
 
-def set_tag(view: RegistryView, service_id: str, key: str, value: str, stamp: Stamp) -> TagSet:
-    row = service_or_refuse(view, service_id)
+def set_tag(view: RegistryView, service_id: str, key: str, value: str, quotas: Quotas, stamp: Stamp) -> TagSet:
+    row = service_to_write(view, service_id, stamp.actor)
     if key not in row.tags:
         raise TagNotExists(f"service {service_id} has no tag {key}")
+    quotas.check_record(view, row, row.service, row.tags | {key: value})
     return TagSet(service_id=service_id, key=key, value=value, **stamp._asdict())
 
 
 def delete_tags(view: RegistryView, service_id: str, keys: Sequence[str], stamp: Stamp) -> TagsDeleted:
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     missing = [key for key in keys if key not in row.tags]
     if missing:
         raise TagNotExists(f"service {service_id} has no tag {', '.join(missing)}")
@@ -67,12 +69,13 @@ def put_schema(
     """Create or overwrite one schema, in any environment (D18); without a summary the old one goes."""
     if not body.schema:
         raise InvalidParams("schema is missing - at `$.schema`")
-    row = service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
     schema = Schema(schema_id, body.summary or "", body.schema)
-    if row.schemas.get(schema_id) == schema and schema_id in row.service.schemas:
+    before = row.schemas.get(schema_id)
+    if before == schema and schema_id in row.service.schemas:
         return Known(service_id)
-    if schema_id not in row.service.schemas:
-        quota_or_refuse(f"schema of service {service_id}", len(row.service.schemas), quotas.schemas, "QUOTA_SCHEMA")
+    growth = weight.of_schema(schema) - (weight.of_schema(before) if before is not None else 0)
+    quotas.check_schema(view, row, schema_id, growth)
     return SchemaPut(
         service_id=service_id, schema_id=schema_id, schema=schema.schema, summary=schema.summary, **stamp._asdict()
     )
@@ -87,9 +90,8 @@ def replace_schemas(
     schemas = [_complete(body, index) for index, body in enumerate(bodies)]
     if len({schema.schema_id for schema in schemas}) < len(schemas):
         raise InvalidParams("a schemaId is given twice - at `$.schemas`")
-    if len(schemas) > quotas.schemas:
-        raise InvalidParams(f"{len(schemas)} schemas; at most {quotas.schemas} (QUOTA_SCHEMA) - at `$.schemas`")
-    service_or_refuse(view, service_id)
+    row = service_to_write(view, service_id, stamp.actor)
+    quotas.check_schemas(view, row, len(schemas), sum(map(weight.of_schema, schemas)))
     return SchemasReplaced(service_id=service_id, schemas=schemas, **stamp._asdict())
 
 
@@ -100,6 +102,7 @@ def _complete(body: SchemaBody, index: int) -> Schema:
 
 
 def delete_schema(view: RegistryView, service_id: str, schema_id: str, stamp: Stamp) -> SchemaDeleted:
+    service_to_write(view, service_id, stamp.actor)
     schema_or_refuse(view, service_id, schema_id)
     return SchemaDeleted(service_id=service_id, schema_id=schema_id, **stamp._asdict())
 
@@ -126,12 +129,11 @@ def list_schemas(view: RegistryView, service_id: str, with_schema: bool) -> list
 
 
 def add_found(
-    view: RegistryView, consumer_id: str, found: Sequence[GroupKey], stamp: Stamp
+    view: RegistryView, consumer_id: str, found: Sequence[GroupKey], quotas: Quotas, stamp: Stamp
 ) -> DependenciesAdded | Known:
-    """Record what a consumer has found, unless it is recorded."""
-    service_or_refuse(view, consumer_id)
-    known = view.providers.get(consumer_id, {})
-    new = [provider for provider in dict.fromkeys(found) if provider not in known]
+    """Record what a consumer has found, unless it is recorded, as far as the quotas let it be."""
+    service_to_write(view, consumer_id, stamp.actor)
+    new = quotas.recordable(view, consumer_id, found)
     return DependenciesAdded(consumer_id=consumer_id, providers=new, **stamp._asdict()) if new else Known(consumer_id)
 
 
@@ -152,6 +154,7 @@ def change_dependencies(
     consumer_id = view.ids.get(key)
     if consumer_id is None:
         raise ServiceNotExists(f"consumer {'/'.join(key)}")
+    service_to_write(view, consumer_id, stamp.actor)
     if replace:
         return DependenciesReplaced(consumer_id=consumer_id, providers=providers, **stamp._asdict())
     return DependenciesAdded(consumer_id=consumer_id, providers=providers, **stamp._asdict())
@@ -221,7 +224,7 @@ _COUNTS: Final = ("minimumNumberOfCalls", "percentage", "maxConcurrentCalls", "m
 
 
 def save_policy(
-    view: RegistryView, kind: str, policy_id: str, body: PolicyBody, new_id: str, stamp: Stamp
+    view: RegistryView, kind: str, policy_id: str, body: PolicyBody, new_id: str, quotas: Quotas, stamp: Stamp
 ) -> PolicySaved:
     """Save a new policy (`policy_id` "") or change one."""
     spec = body.spec or {}
@@ -236,10 +239,11 @@ def save_policy(
         status=body.status or (before.status if before else "enabled"),
         creat_time=before.creat_time if before else now,
         update_time=now,
-        selector=to_properties(body.selector),
+        selector=before.selector if before and body.selector is None else to_properties(body.selector),
         kind=kind,
         spec=spec,
     )
+    quotas.check_policy(view, before, policy)
     return PolicySaved(policy=policy, **stamp._asdict())
 
 

@@ -15,6 +15,8 @@ import msgspec
 from msgspec import Struct, field
 
 STATUSES: Final = ("UP", "DOWN", "STARTING", "OUTOFSERVICE", "TESTING")
+#: Of an instance that is new and named none.
+STATUS_DEFAULT: Final = "UP"
 #: Seconds. A shorter interval is raised to this one (decision D7).
 INTERVAL_MIN_S: Final = 5
 INTERVAL_DEFAULT_S: Final = 30

@@ -28,13 +28,15 @@ class Outcome(Struct, frozen=True):
 
     `id` is the service or instance that the event ended up concerning: another than the event names, when the fold
     merged it into what was there. `error` is set when the event was refused. `released` names the consumers whose
-    dependency on the service ended with it, and who are still to be told of its last changes.
+    dependency on the service ended with it, and who are still to be told of its last changes. `removed` is the
+    microservice that is gone.
     """
 
     id: str = ""
     changes: tuple[Change, ...] = ()
     released: tuple[str, ...] = ()
     error: RegistryError | None = None
+    removed: Microservice | None = None
 
 
 NOTHING: Final = Outcome()

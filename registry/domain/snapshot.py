@@ -15,6 +15,7 @@ from weakref import ref
 import msgspec
 from msgspec import Struct
 
+from registry.domain import weight
 from registry.domain.errors import InvalidParams
 from registry.domain.fold import include, move
 from registry.domain.model import Microservice, Policy, Schema, encode_microservice
@@ -261,6 +262,8 @@ def _add_service(view: RegistryView, section: ServiceSection) -> None:
     row = ServiceRow(service, encode_microservice(service), parse_version(service.version), group)
     row.tags = dict(section.tags)
     row.schemas = {schema.schema_id: schema for schema in section.schemas}
+    row.schema_bytes = sum(map(weight.of_schema, row.schemas.values()))
+    view.held_bytes += weight.of_service(row)
     row.changed = parse_position(section.changed)
     row.by_endpoints.update((endpoints, tuple(ids)) for endpoints, ids in section.shared_endpoints)
     view.services[service.service_id] = group.services[service.service_id] = row
@@ -284,15 +287,19 @@ def _add_instances(view: RegistryView, section: InstancesSection) -> None:
     if len(instances) != before + len(section.rows):
         raise SnapshotUnreadable(f"an instance of service {service_id} comes twice")
     view.instance_count += len(section.rows)
+    view.held_bytes += sum(len(saved.body) for saved in section.rows)
 
 
 def _add_rest(view: RegistryView, section: RestSection) -> None:
     for consumer, keys in section.providers:
         view.providers[consumer] = dict.fromkeys(keys)
+        view.held_bytes += weight.of_dependencies(keys)
     for key, ids in section.consumers:
         view.consumers[key] = dict.fromkeys(ids)
     for policy in section.policies:
         view.policies[policy.id] = policy
+    view.policy_bytes = sum(map(weight.of_policy, view.policies.values()))
+    view.held_bytes += view.policy_bytes
 
 
 # -- marks -------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from registry.domain.errors import InvalidParams
 #: A decimal number of at most 32767, leading zeros allowed.
 PART: Final = r"0*(?:[0-9]{1,4}|[12][0-9]{4}|3[01][0-9]{3}|32[0-6][0-9]{2}|327[0-5][0-9]|3276[0-7])"
 VERSION_PATTERN: Final = rf"{PART}(?:\.{PART}){{0,3}}"
+VERSION_WORDS: Final = "one to four numbers, 0 to 32767, with dots between them"
 VERSION_MAX: Final = 64
 RULE_MAX: Final = 129
 #: Texts of rules whose meaning is remembered.
@@ -32,7 +33,7 @@ T = TypeVar("T")
 def parse_version(text: str) -> Version:
     """Read `1`, `1.2`, `1.2.3` or `1.2.3.4`; missing parts count as 0, so 1.10 > 1.9 and 1 == 1.0 in order."""
     if not _VERSION.fullmatch(text):
-        raise InvalidParams(f"version {text[:VERSION_MAX]!r}: one to four numbers from 0 to 32767, joined by dots")
+        raise InvalidParams(f"version {text[:VERSION_MAX]!r}: {VERSION_WORDS}")
     parts = [int(part) for part in text.split(".")]
     a, b, c, d = parts + [0] * (4 - len(parts))
     return (a, b, c, d)
@@ -72,7 +73,9 @@ def parse_rule(text: str) -> VersionRule:
         return ALL_VERSIONS
     rule = _rule(text) if len(text) <= RULE_MAX else None
     if rule is None:
-        raise InvalidParams(f"version {text[:RULE_MAX]!r}: a version, `1.0.0+`, `1.0.0-2.0.0` or `latest`")
+        raise InvalidParams(
+            f"version {text[:RULE_MAX]!r}: {VERSION_WORDS}, or a rule: `1.0.0+`, `1.0.0-2.0.0`, `latest`"
+        )
     return rule
 
 

@@ -7,7 +7,7 @@ revs) is kept beside them and dropped by the fold when a member changes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from weakref import ref
 
 from msgspec import Struct
@@ -32,6 +32,8 @@ class Tenant(NamedTuple):
 
 
 DEFAULT_TENANT = Tenant("default", "default")
+#: The registry's own microservice, which stands in the default tenant.
+OWN_GROUP: Final[GroupKey] = ("production", "default", "SERVICECENTER")
 
 
 class Standing(Struct, gc=False):
@@ -85,6 +87,8 @@ class ServiceRow:
     tags: dict[str, str] = field(default_factory=dict)
     #: Schemas that have content; those only declared stand in `service.schemas`.
     schemas: dict[str, Schema] = field(default_factory=dict)
+    #: Bytes of these, as `weight` counts them.
+    schema_bytes: int = 0
     #: The prepared list answer; None after a change.
     answer: Answer | None = None
     #: Where it last changed. Replicas that agree on this agree on everything in the row.
@@ -157,6 +161,9 @@ class RegistryView:
     #: Earlier histories that led here: epoch -> the sequence up to which its events are part of this one.
     lineage: dict[int, int] = field(default_factory=dict)
     instance_count: int = 0
+    #: Bytes of everything in the view, and of the policies in it, as `weight` counts them.
+    held_bytes: int = 0
+    policy_bytes: int = 0
     #: Moves with every change but those of instances: what a consumer may see, and of which services, is the same for
     #: one value of it, in this view.
     outline: int = 0

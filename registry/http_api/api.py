@@ -9,10 +9,13 @@ from typing import Final
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.http_api import reply
+from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
 from registry.http_api.memo import Memo
+from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header
+from registry.projection.aside import Aside
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
@@ -50,10 +53,27 @@ class Api:
     figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
+    #: "" when the store answers and takes writes, else the reason why this cannot be relied on.
+    unhealthy: Callable[[], str]
+    #: Tenants that are answered from memory alone.
+    aside: Aside
+    #: Bytes of the largest body of a request, and of the largest answer.
+    body_max_bytes: int = BODY_MAX_BYTES
+    answer_max_bytes: int = 16 * 1024 * 1024
+    observer: Observer = field(default_factory=Observer)
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
     batches: Memo[_Request, BatchQueries] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
+    #: How many bytes each cache of the HTTP side holds (registry/docs/caches.md).
+    caches: list[Callable[[], int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.caches = [lambda: self.finds.size, lambda: self.batches.size, lambda: self.compressor.size]
+
+    @property
+    def cache_bytes(self) -> int:
+        return sum(size() for size in self.caches)
 
     def position(self, tenant: Tenant) -> Header:
         """The header that says at which position of the tenant's log an answer is made."""

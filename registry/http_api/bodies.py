@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from registry.domain.errors import InvalidParams
+from registry.http_api.complaints import in_words
 
 T = TypeVar("T")
 
@@ -35,8 +36,7 @@ def decode(body: bytes, type_: type[T]) -> T:
     except UnicodeDecodeError as exc:
         raise InvalidParams(f"the body is not UTF-8: {exc.reason} at byte {exc.start} - at `$`") from exc
     except (msgspec.DecodeError, ValueError) as exc:
-        reason = str(exc)
-        raise InvalidParams(reason if "`$" in reason else f"{reason} - at `$`") from exc
+        raise InvalidParams(in_words(str(exc), type_)) from exc
     except RecursionError as exc:
         raise InvalidParams("the body is nested too deeply - at `$`") from exc
 
@@ -143,6 +143,8 @@ def _collect(info: inspect.Type, found: set[str]) -> None:
         case inspect.UnionType(types=types):
             for inner in types:
                 _collect(inner, found)
+        case inspect.Metadata(type=inner):
+            _collect(inner, found)
         case inspect.ListType(item_type=item):
             _collect(item, found)
         case inspect.DictType(value_type=item):
@@ -153,8 +155,10 @@ def _normalise(value: Any, info: inspect.Type) -> Any:
     """The tree as plain dicts, struct members renamed to the case of the type; map keys are data and stay."""
     match info:
         case inspect.UnionType(types=types):
-            structured = [t for t in types if isinstance(t, inspect.StructType | inspect.ListType | inspect.DictType)]
-            return _normalise(value, structured[0]) if structured else _plain(value)
+            (inner,) = (one for one in types if not isinstance(one, inspect.NoneType))
+            return _normalise(value, inner)
+        case inspect.Metadata(type=inner):
+            return _normalise(value, inner)
         case inspect.StructType(fields=fields) if isinstance(value, _Members):
             by_lower = {member.encode_name.lower(): member for member in fields}
             result: dict[str, Any] = {}

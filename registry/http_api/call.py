@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope
 
-from registry.domain.commands import ID_MAX, INSTANCE_ID, NO_SPACE, TAG
+from registry.domain import rules
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
 from registry.domain.view import Tenant
@@ -23,46 +23,68 @@ TENANT_NAME_MAX: Final = 256
 #: Tenants whose names are not decoded anew for each request.
 TENANTS_REMEMBERED: Final = 4096
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
-INSTANCE_BODY_MAX_BYTES: Final = 5120
-PROPERTIES_BODY_MAX_BYTES: Final = 3072
-TRUE: Final = ("1", "true")
-FALSE: Final = ("", "0", "false")
+#: What a flag may be, in any letter case.
+FLAGS: Final = {"1": True, "true": True, "": False, "0": False, "false": False}
 
-_SERVICE_ID = re.compile(NO_SPACE)
-_INSTANCE_ID = re.compile(INSTANCE_ID)
-_TAG = re.compile(TAG)
 #: `gzip;q=0`: not this one (RFC 9110 12.4.2).
 _GZIP_REFUSED = re.compile(rb"gzip *; *q=0(?:\.0*)? *(?:,|\Z)")
 
 
 class Call:
-    """One request. Everything is read lazily and complains as `InvalidParams` with the place of the bad value."""
+    """One request. Everything is read lazily and complains as `InvalidParams` with the place of the bad value.
 
-    __slots__ = ("_headers", "_query", "_receive", "path", "scope", "tenant")
+    Args:
+        path: the values of the path's parameters.
+        headers: name in lower case -> value; of those in `SINGLE` never a second one.
+        actor: the client's address.
+        receive: brings the body, as ASGI messages.
+        tenant: whose data it is about; None: as the headers and the path say.
+        body_max: bytes of the largest body.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive, path: Mapping[str, str]) -> None:
-        self.scope = scope
+    __slots__ = ("_body_max", "_headers", "_query", "_receive", "actor", "path", "query_string", "tenant")
+
+    def __init__(
+        self,
+        path: Mapping[str, str],
+        query_string: bytes,
+        headers: Mapping[bytes, bytes],
+        actor: str,
+        receive: Receive,
+        tenant: Tenant | None = None,
+        body_max: int = BODY_MAX_BYTES,
+    ) -> None:
+        self._body_max = body_max
         self.path = path
+        self.query_string = query_string
+        self._headers = headers
+        self.actor = actor
         self._receive = receive
-        self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
-        self.tenant = self._read_tenant()
+        self.tenant = tenant or self._read_tenant()
+
+    @classmethod
+    def of_scope(cls, scope: Scope, path: Mapping[str, str], receive: Receive, body_max: int) -> Call:
+        """The call that an ASGI scope holds. Raises InvalidParams."""
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name in headers and name in SINGLE:
+                raise InvalidParams(f"header {name.decode('latin-1')} is given twice")
+            headers[name] = value
+        client = scope.get("client")
+        actor = str(client[0]) if client else ""
+        return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max)
 
     # -- headers -------------------------------------------------------------------------------------------------------
 
     def header(self, name: bytes) -> bytes:
-        """The value of a header (name in lower case), b"" when absent. One that is given twice is refused."""
-        if self._headers is None:
-            self._headers = {}
-            for key, value in self.scope["headers"]:
-                if key in self._headers and key in _SINGLE:
-                    raise InvalidParams(f"header {key.decode('latin-1')} is given twice")
-                self._headers[key] = value
+        """The value of a header (name in lower case), b"" when absent."""
         return self._headers.get(name, b"")
 
     def _read_tenant(self) -> Tenant:
         raw = self.header(b"x-domain-name")
-        if self.scope["path"].startswith("/registry/v3/"):
+        if "project" not in self.path:
+            # Paths below /registry/v3, whose clients name the tenant in a header of their own.
             raw = self.header(b"x-tenant-name") or raw
         return tenant_of(raw, self.path.get("project", "default"))
 
@@ -87,12 +109,6 @@ class Call:
     def accepts_gzip(self) -> bool:
         return takes_gzip(self.header(b"accept-encoding"))
 
-    @property
-    def actor(self) -> str:
-        """The client's address."""
-        client = self.scope.get("client")
-        return str(client[0]) if client else ""
-
     # -- path and query ------------------------------------------------------------------------------------------------
 
     @property
@@ -101,27 +117,21 @@ class Call:
 
     @property
     def instance_id(self) -> str:
-        instance_id = self.path["instance_id"]
-        if len(instance_id) > ID_MAX or not _INSTANCE_ID.search(instance_id):
-            raise InvalidParams(f"instanceId: 1 to {ID_MAX} of A-Z a-z 0-9 _ . - - at the path")
-        return instance_id
+        return instance_id_of(self.path["instance_id"])
 
     def query(self, name: str) -> str:
         """The value of a query parameter, "" when absent. One that is given twice is refused."""
         if self._query is None:
-            self._query = parse_query(self.scope["query_string"])
+            self._query = parse_query(self.query_string)
         return self._query.get(name, "")
 
     def query_all(self, name: str) -> list[str]:
         """The values of a query parameter that may be repeated, in order."""
-        return [value for key, value in _pairs(self.scope["query_string"]) if key == name]
+        return [value for key, value in _pairs(self.query_string) if key == name]
 
     def flag(self, name: str) -> bool:
-        """A boolean parameter: `1`, `true` (any case) or `0`, `false`, blank."""
-        value = self.query(name).strip().lower()
-        if value not in TRUE + FALSE:
-            raise InvalidParams(f"{value[:32]!r} is neither 1, true, 0 nor false - at query parameter `{name}`")
-        return value in TRUE
+        """A boolean parameter."""
+        return parse_flag(self.query(name), name)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -129,8 +139,8 @@ class Call:
 
     # -- body ----------------------------------------------------------------------------------------------------------
 
-    async def body(self, most: int = BODY_MAX_BYTES) -> bytes:
-        """The whole body, at most `most` bytes."""
+    async def body(self) -> bytes:
+        """The whole body."""
         chunks: list[bytes] = []
         size = 0
         more = True
@@ -140,14 +150,16 @@ class Call:
                 raise ClientGone
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > most:
-                raise InvalidParams(f"the body is larger than {most} bytes - at `$`")
+            if size > self._body_max:
+                raise InvalidParams(
+                    f"the body is larger than {self._body_max} bytes (REGISTRY_BODY_MAX_BYTES) - at `$`"
+                )
             chunks.append(chunk)
             more = message.get("more_body", False)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def decode(self, type_: type[T], most: int = BODY_MAX_BYTES) -> T:
-        return bodies.decode(await self.body(most), type_)
+    async def decode(self, type_: type[T]) -> T:
+        return bodies.decode(await self.body(), type_)
 
 
 @lru_cache(maxsize=TENANTS_REMEMBERED)
@@ -162,9 +174,12 @@ def tenant_of(raw_domain: bytes, project: str) -> Tenant:
 
 def service_id_of(service_id: str) -> str:
     """The path segment, if it may be a service's id."""
-    if len(service_id) > ID_MAX or not _SERVICE_ID.search(service_id):
-        raise InvalidParams(f"serviceId: 1 to {ID_MAX} characters, no white space - at the path")
-    return service_id
+    return rules.SERVICE_ID.check(service_id, "serviceId", "the path")
+
+
+def instance_id_of(instance_id: str) -> str:
+    """The path segment, if it may be an instance's id."""
+    return rules.INSTANCE_ID.check(instance_id, "instanceId", "the path")
 
 
 def takes_gzip(raw: bytes) -> bool:
@@ -178,9 +193,7 @@ def consumer_of(raw: bytes) -> str:
     if not raw:
         return ""
     consumer_id = _text(raw, "header X-ConsumerId").strip()
-    if len(consumer_id) > ID_MAX or not _SERVICE_ID.search(consumer_id):
-        raise InvalidParams(f"header X-ConsumerId: at most {ID_MAX} characters, no white space")
-    return consumer_id
+    return rules.SERVICE_ID.check_optional(consumer_id, "consumer id", "header `X-ConsumerId`")
 
 
 class ClientGone(Exception):
@@ -188,7 +201,7 @@ class ClientGone(Exception):
 
 
 #: Headers of which a second value would leave open whose request it is.
-_SINGLE: Final = frozenset(
+SINGLE: Final = frozenset(
     {b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"}
 )
 #: Parameters that may be repeated.
@@ -212,12 +225,19 @@ def _pairs(raw: bytes) -> Iterator[tuple[str, str]]:
             yield name, _unquote(value, f"query parameter `{name[:64]}`")
 
 
+def parse_flag(text: str, name: str) -> bool:
+    """A boolean parameter: `1`, `true` or `0`, `false`, blank, in any letter case."""
+    value = FLAGS.get(text.strip().lower())
+    if value is None:
+        raise InvalidParams(f"{name}: 1, true, 0 or false, not {text[:32]!r} - at query parameter `{name}`")
+    return value
+
+
 def parse_tags(value: str) -> tuple[str, ...]:
     """A comma list of tag keys."""
     tags = tuple(tag for tag in value.split(",") if tag)
     for tag in tags:
-        if not _TAG.search(tag):
-            raise InvalidParams(f"tag {tag[:64]!r}: a letter, then up to 63 of A-Z a-z 0-9 _ . - - at `tags`")
+        rules.TAG.check(tag, f"tag {tag[:64]!r}", "query parameter `tags`")
     return tags
 
 

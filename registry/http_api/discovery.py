@@ -1,7 +1,6 @@
 """Endpoints that consumers poll: find, batch find, and instances by service id.
 
-The functions ending in `_now` answer from the view without waiting, or return None when the caller has to catch up;
-the front door calls them directly for the hot routes.
+The functions ending in `_here` answer from the view as it is, without waiting; both ways call them.
 """
 
 from __future__ import annotations
@@ -15,17 +14,15 @@ from registry.domain.view import Answer, Standing, Tenant
 from registry.http_api import queries, reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
-from registry.http_api.queries import BatchQueries
+from registry.http_api.queries import BatchBody, BatchQueries
 from registry.http_api.reply import Reply
 
-#: Bytes of the answer to one batch find.
-BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
 #: Answers to batches up to this size are kept until something changes.
 BATCH_KEPT_MAX_BYTES: Final = 4096
 
 
 def find_query(api: Api, call: Call) -> FindQuery:
-    key = (call.scope["query_string"], call.consumer_id)
+    key = (call.query_string, call.consumer_id)
     query = api.finds.get(key)
     if query is None:
         query = queries.find_query(*key)
@@ -71,36 +68,47 @@ async def batch_find(api: Api, call: Call) -> Reply:
     body = await call.body()
     if call.query("type") != "query":
         raise InvalidParams("only `query` is supported - at query parameter `type`")
-    key = (body, call.consumer_id)
+    asked = batch_asked(api, body, call.consumer_id)
+    answer = batch_here(api, call.tenant, asked)
+    if answer is None or answer.contradicts:
+        results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
+        if asked.consumer_id and await _record(api, call, asked.services):
+            results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
+        answer = BatchBody(_batch_body(api, asked, results), False)
+    whole = reply.json(answer.body, api.position(call.tenant))
+    return api.compressor.compress(whole) if call.accepts_gzip else whole
+
+
+def batch_asked(api: Api, body: bytes, consumer_id: str) -> BatchQueries:
+    """What a batch find asks. Raises InvalidParams."""
+    key = (body, consumer_id)
     asked = api.batches.get(key)
     if asked is None:
         asked = queries.batch_queries(*key)
         api.batches.put(key, asked)
-    answer = batch_now(api, call.tenant, asked)
-    if answer is None:
-        results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
-        if asked.consumer_id and await _record(api, call, asked.services):
-            results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
-        answer = _batch_body(asked, results)
-    whole = batch_reply(api, call.tenant, answer)
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return asked
 
 
-def batch_now(api: Api, tenant: Tenant, asked: BatchQueries) -> bytes | None:
-    """The answer's body as it can be given without waiting, or None: it would contradict the client, or is to be
-    recorded first.
-    """
-    outline = api.discovery.outline(tenant)
-    if asked.outline == outline and _all_stand(asked.standings):
-        return asked.body
-    results = api.discovery.batch_now(tenant, asked.services, asked.instances)
-    if results is None or (asked.consumer_id and api.discovery.unrecorded(tenant, asked.services)):
+def batch_here(api: Api, tenant: Tenant, asked: BatchQueries) -> BatchBody | None:
+    """The answer as the view has it now, or None: something is unknown, or to be recorded first."""
+    discovery = api.discovery
+    outline = discovery.outline(tenant)
+    if asked.answer is not None and asked.outline == outline and _all_stand(asked.standings):
+        return asked.answer
+    results = discovery.batch_here(tenant, asked.services, asked.instances)
+    if any(result.failed for result in results):
         return None
-    body = _batch_body(asked, results)
+    if asked.consumer_id and discovery.unrecorded(tenant, asked.services):
+        return None
+    services, instances = results
+    contradicts = any(asked.services[index].rev for index, _ in services.updated) or any(
+        asked.instances[index].rev for index, _ in instances.updated
+    )
+    answer = BatchBody(_batch_body(api, asked, results), contradicts)
     standings = [standing for result in results for standing in result.standings if standing is not None]
-    if len(body) <= BATCH_KEPT_MAX_BYTES and len(standings) == len(asked.services) + len(asked.instances):
-        asked.outline, asked.standings, asked.body = outline, tuple(standings), body
-    return body
+    if len(answer.body) <= BATCH_KEPT_MAX_BYTES and len(standings) == len(asked.services) + len(asked.instances):
+        asked.outline, asked.standings, asked.answer = outline, tuple(standings), answer
+    return answer
 
 
 def _all_stand(standings: Sequence[Standing]) -> bool:
@@ -110,21 +118,17 @@ def _all_stand(standings: Sequence[Standing]) -> bool:
     return True
 
 
-def _batch_body(asked: BatchQueries, results: list[BatchResult]) -> bytes:
+def _batch_body(api: Api, asked: BatchQueries, results: list[BatchResult]) -> bytes:
     services, instances = results
     size = sum(len(answer.body) for result in results for _, answer in result.updated)
-    if size > BATCH_BYTES_MAX:
-        raise InvalidParams(f"the answer would have {size} bytes, {BATCH_BYTES_MAX} at most: ask for fewer at once")
+    if size > api.answer_max_bytes:
+        raise reply.too_large(size, api.answer_max_bytes)
     members = []
     if asked.services:
         members.append(b'"services":' + encode_batch(services))
     if asked.instances:
         members.append(b'"instances":' + encode_batch(instances))
     return b"{" + b",".join(members) + b"}"
-
-
-def batch_reply(api: Api, tenant: Tenant, body: bytes) -> Reply:
-    return reply.json(body, api.position(tenant))
 
 
 async def list_instances(api: Api, call: Call) -> Reply:

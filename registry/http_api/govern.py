@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
-from registry.domain import govern
-from registry.domain.commands import ENVIRONMENT
-from registry.domain.errors import InvalidParams
+from registry.domain import govern, rules
 from registry.domain.govern import ALL_PARTS, STATISTICS, DetailsQuery
 from registry.domain.rev import content_digest
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
-
-_ENVIRONMENT = re.compile(ENVIRONMENT)
 
 
 async def list_details(api: Api, call: Call) -> Reply:
@@ -29,9 +24,6 @@ async def list_details(api: Api, call: Call) -> Reply:
 
 def _details_query(call: Call) -> DetailsQuery:
     given = frozenset(filter(None, map(str.strip, call.query("options").split(","))))
-    count_only = call.query("countOnly").strip()
-    if count_only not in ("", "0", "1"):
-        raise InvalidParams(f"{count_only[:32]!r} is neither 0 nor 1 - at query parameter `countOnly`")
     properties = (text.partition(":") for text in call.query_all("property"))
     return DetailsQuery(
         ALL_PARTS if "all" in given else given,
@@ -39,7 +31,7 @@ def _details_query(call: Call) -> DetailsQuery:
         call.query("serviceName"),
         call.query("env"),
         tuple((key, value) for key, _, value in properties if key),
-        count_only == "1",
+        call.flag("countOnly"),
     )
 
 
@@ -59,9 +51,7 @@ async def get_statistics(api: Api, call: Call) -> Reply:
 
 async def list_apps(api: Api, call: Call) -> Reply:
     """`GET govern/apps`."""
-    environment = call.query("env")
-    if not _ENVIRONMENT.search(environment):
-        raise InvalidParams("development, testing, acceptance, production or blank - at query parameter `env`")
+    environment = rules.ENVIRONMENT.check_optional(call.query("env"), "env", "query parameter `env`")
     hidden = _hidden(api, call)
     apps = await api.discovery.read(call.tenant, lambda view: govern.apps(view, environment, hidden))
     return _answer(api, call, {"appIds": apps} if apps else {})

@@ -34,11 +34,12 @@ def version_set() -> dict[str, str]:
 async def health(api: Api, call: Call) -> Reply:
     """`GET health`: the replicas, as instances of `SERVICECENTER`, whatever tenant is asked.
 
-    400002 while the store does not answer (servicecomb-v4.md 3.1).
+    400002 while the store does not answer or takes no writes.
     """
     alarm = api.alarms.refused()
-    if alarm is not None:
-        raise Unhealthy(alarm.fields["detail"])
+    reason = alarm.fields["detail"] if alarm is not None else api.unhealthy()
+    if reason:
+        raise Unhealthy(reason)
     return reply.json((await api.discovery.own_instances()).body)
 
 

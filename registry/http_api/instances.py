@@ -9,7 +9,7 @@ from registry.domain.errors import InvalidParams
 from registry.domain.view import Tenant
 from registry.http_api import reply
 from registry.http_api.api import Api
-from registry.http_api.call import INSTANCE_BODY_MAX_BYTES, PROPERTIES_BODY_MAX_BYTES, Call
+from registry.http_api.call import Call
 from registry.http_api.reply import Reply
 from registry.store.port import LeaseName
 
@@ -19,7 +19,7 @@ HEARTBEAT_SET_MAX = 10_000
 
 async def register(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/instances`."""
-    command = await call.decode(RegisterInstance, INSTANCE_BODY_MAX_BYTES)
+    command = await call.decode(RegisterInstance)
     instance_id = await api.instances.register(call.tenant, call.service_id, command.instance, call.actor)
     return registered(api, call.tenant, instance_id)
 
@@ -75,6 +75,6 @@ async def set_statuses(api: Api, call: Call) -> Reply:
 
 async def set_properties(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/instances/{instanceId}/properties`: replaces them all."""
-    command = await call.decode(SetProperties, PROPERTIES_BODY_MAX_BYTES)
+    command = await call.decode(SetProperties)
     await api.instances.set_properties(call.tenant, call.service_id, call.instance_id, command.properties, call.actor)
     return reply.empty(api.position(call.tenant))

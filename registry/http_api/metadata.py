@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import msgspec
 
-from registry.domain import metadata
+from registry.domain import metadata, rules
 from registry.domain.commands import (
-    SCHEMA_ID,
-    TAG,
     TAGS_MAX,
     ChangeDependencies,
     PutSchema,
@@ -24,9 +21,6 @@ from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
-
-_SCHEMA_ID = re.compile(SCHEMA_ID)
-_TAG = re.compile(TAG)
 
 #: On answers of the deprecated dependency writes.
 DEPRECATED = (b"Deprecation", b'version="v4"')
@@ -64,9 +58,7 @@ async def delete_tags(api: Api, call: Call) -> Reply:
 
 
 def _tag(text: str, where: str) -> str:
-    if not _TAG.search(text):
-        raise InvalidParams(f"tag {text[:64]!r}: a letter, then up to 63 of A-Z a-z 0-9 _ . - - at {where}")
-    return text
+    return rules.TAG.check(text, f"tag {text[:64]!r}", where)
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------------
@@ -109,10 +101,7 @@ async def delete_schema(api: Api, call: Call) -> Reply:
 
 
 def _schema_id(call: Call) -> str:
-    schema_id = call.path["schema_id"]
-    if len(schema_id) > 160 or not _SCHEMA_ID.search(schema_id):
-        raise InvalidParams("schemaId: 1 to 160 of A-Z a-z 0-9 _ . -, alphanumeric ends - at the path")
-    return schema_id
+    return rules.SCHEMA_ID.check(call.path["schema_id"], "schemaId", "the path")
 
 
 # -- dependencies ------------------------------------------------------------------------------------------------------
@@ -132,7 +121,7 @@ async def _related(
     api: Api, call: Call, member: str, question: Callable[[RegistryView, str, bool], list[Microservice]]
 ) -> Reply:
     """`sameDomain` holds by construction: dependencies never leave their tenant."""
-    service_id, no_self = call.service_id, call.query("noSelf") == "1"
+    service_id, no_self = call.service_id, call.flag("noSelf")
     services = await api.discovery.read(call.tenant, lambda view: question(view, service_id, no_self))
     return reply.json(msgspec.json.encode({member: services} if services else {}), api.position(call.tenant))
 

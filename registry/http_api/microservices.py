@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
-from registry.domain.commands import ID_MAX, NO_SPACE, SCHEMA_ID, DeleteServices, RegisterService, SetProperties
+from registry.domain import rules
+from registry.domain.commands import DeleteServices, RegisterService, SetProperties
 from registry.domain.errors import InvalidParams, RegistryError
 from registry.domain.version import parse_rule
 from registry.http_api import reply
 from registry.http_api.api import Api
-from registry.http_api.call import PROPERTIES_BODY_MAX_BYTES, Call
+from registry.http_api.call import Call
 from registry.http_api.queries import check_provider
 from registry.http_api.reply import Reply
-
-_SCHEMA_ID = re.compile(SCHEMA_ID)
 
 
 async def register(api: Api, call: Call) -> Reply:
@@ -86,11 +83,8 @@ async def exists(api: Api, call: Call) -> Reply:
 
 
 async def _schema_exists(api: Api, call: Call) -> Reply:
-    service_id, schema_id = call.query("serviceId"), call.query("schemaId")
-    if len(service_id) > ID_MAX or not re.search(NO_SPACE, service_id):
-        raise InvalidParams(f"1 to {ID_MAX} characters, no white space - at query parameter `serviceId`")
-    if not service_id or not schema_id or len(schema_id) > 160 or not _SCHEMA_ID.search(schema_id):
-        raise InvalidParams("both are needed - at query parameters `serviceId` and `schemaId`")
+    service_id = rules.SERVICE_ID.check(call.query("serviceId"), "serviceId", "query parameter `serviceId`")
+    schema_id = rules.SCHEMA_ID.check(call.query("schemaId"), "schemaId", "query parameter `schemaId`")
     schema = await api.discovery.schema(call.tenant, service_id, schema_id)
     body = msgspec.json.encode({"serviceId": service_id, "schemaId": schema_id})
     return reply.json(body, reply.schema_summary(schema.summary), api.position(call.tenant))
@@ -98,7 +92,7 @@ async def _schema_exists(api: Api, call: Call) -> Reply:
 
 async def set_properties(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/properties`: replaces them all."""
-    command = await call.decode(SetProperties, PROPERTIES_BODY_MAX_BYTES)
+    command = await call.decode(SetProperties)
     await api.microservices.set_properties(call.tenant, call.service_id, command.properties, call.actor)
     return reply.empty(api.position(call.tenant))
 

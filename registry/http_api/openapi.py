@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, generated from the route table and the types that it names."""
+"""The OpenAPI 3.1 document, generated from the operation table and the types that it names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from registry import __version__
 from registry.domain.errors import ErrorBody
-from registry.http_api.route import ApiRoute
+from registry.http_api.operation import Operation
 
 _REF: Final = "#/components/schemas/{name}"
 _TENANT: Final = {"$ref": "#/components/parameters/domain"}
@@ -19,14 +19,16 @@ _DURABILITY: Final = {"$ref": "#/components/parameters/durability"}
 _CONSUMER: Final = {"$ref": "#/components/parameters/consumer"}
 
 
-def openapi(routes: Sequence[ApiRoute]) -> bytes:
+def openapi(operations: Sequence[Operation]) -> bytes:
     """The document as JSON."""
-    types = [type_ for route in routes for type_ in (route.request, route.response) if type_ is not None]
+    types = [
+        type_ for operation in operations for type_ in (operation.request, operation.response) if type_ is not None
+    ]
     schemas, components = msgspec.json.schema_components([*types, ErrorBody], ref_template=_REF)
     by_type = dict(zip([*types, ErrorBody], schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -35,53 +37,61 @@ def openapi(routes: Sequence[ApiRoute]) -> bytes:
                 "version": __version__,
                 "description": "Paths below /registry/v3 answer as those below /v4/default/registry.",
             },
+            "servers": [{"url": "/", "description": "the replica that sent this document"}],
             "paths": paths,
             "components": {"schemas": components, "parameters": _PARAMETERS},
         }
     )
 
 
-def _operation(route: ApiRoute, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    lines = (route.handler.__doc__ or "").strip().splitlines()
-    operation: dict[str, Any] = {
-        "operationId": f"{route.method.lower()}{re.sub('[^A-Za-z0-9]+', '_', route.path)}".rstrip("_"),
-        "summary": " ".join(line.strip() for line in lines),
-        "parameters": _parameters(route),
-        "responses": _responses(route, schemas),
+def _operation(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.resource or "registry"],
+        "parameters": _parameters(operation),
+        "responses": _responses(operation, schemas),
     }
-    if route.request is not None:
-        operation["requestBody"] = {"required": True, "content": _json(schemas[route.request])}
-    return operation
+    if operation.deprecated:
+        found["deprecated"] = True
+    if operation.request is not None:
+        found["requestBody"] = {"required": True, "content": _json(schemas[operation.request])}
+    return found
 
 
-def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
-    names = re.findall(r"{(\w+)}", route.path)
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    names = re.findall(r"{(\w+)}", operation.path)
     found: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
     ]
-    found += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
+    found += [
+        {"name": name, "in": "query", "required": name in operation.required, "schema": {"type": "string"}}
+        for name in operation.query
+    ]
     if "project" not in names:
         return found
-    return [*found, _TENANT, _POSITION, _CONSUMER, *([] if route.method == "GET" else [_DURABILITY])]
+    return [*found, _TENANT, _POSITION, _CONSUMER, *([_DURABILITY] if operation.appends else [])]
 
 
-def _responses(route: ApiRoute, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    if route.text == 200:
+def _responses(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    if operation.text:
         return {"200": {"description": "success", "content": {"text/plain": {}}}}
-    if route.text:
-        content = {"text/plain": {}, **_json(schemas[ErrorBody])}
-        return {str(route.text): {"description": "the reason", "content": content}}
-    success: dict[str, Any] = {"description": "success"}
-    if route.response is not None:
-        success["content"] = _json(schemas[route.response])
-    found: dict[str, Any] = {"200": success}
-    if "rev" in route.query:
-        found["304"] = {"description": "the client holds exactly this answer"}
     error = {"content": _json(schemas[ErrorBody])}
+    if operation.socket:
+        return {
+            "101": {"description": "a websocket from here on"},
+            "400": {"description": "no websocket was asked for, or one that cannot be opened", **error},
+        }
+    success: dict[str, Any] = {"description": "success"}
+    if operation.response is not None:
+        success["content"] = _json(schemas[operation.response])
+    found: dict[str, Any] = {"200": success}
+    if "rev" in operation.query:
+        found["304"] = {"description": "the client holds exactly this answer"}
     found["400"] = {"description": "refused; `errorCode` says why", **error}
     found["403"] = {"description": "not allowed", **error}
     found["500"] = {"description": "a failure of the registry or of its store", **error}
-    if route.path.endswith("/readiness"):
+    if operation.path.endswith("/readiness"):
         found["503"] = {"description": "not ready; the reason", "content": {"text/plain": {}}}
     return found
 

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from msgspec import Struct
 
-from registry.domain.commands import (
-    APP_ID_MAX,
-    ENVIRONMENT,
-    FIND_NAME,
-    FIND_NAME_MAX,
-    NAME,
-    BatchFind,
-    FindInstanceBody,
-    FindServiceBody,
-)
+from registry.domain import rules
+from registry.domain.commands import BatchFind, FindInstanceBody, FindServiceBody
 from registry.domain.errors import InvalidParams
 from registry.domain.find import ANY_SERVICE, FindQuery, InstanceQuery
 from registry.domain.version import parse_rule
 from registry.domain.view import Standing
 from registry.http_api import bodies
-from registry.http_api.call import FALSE, TRUE, parse_query, parse_tags
+from registry.http_api.call import parse_flag, parse_query, parse_tags
 
 #: Elements in each list of a batch find.
 BATCH_MAX: Final = 1000
-
-_APP_ID = re.compile(NAME)
-_FIND_NAME = re.compile(FIND_NAME)
-_ENVIRONMENT = re.compile(ENVIRONMENT)
 
 
 def find_query(raw: bytes, consumer_id: str) -> FindQuery:
@@ -39,9 +26,7 @@ def find_query(raw: bytes, consumer_id: str) -> FindQuery:
     name = parameters.get("serviceName", "")
     environment = parameters.get("env", "")
     check_provider(app_id, name, environment)
-    no_cache = parameters.get("noCache", "").strip().lower()
-    if no_cache not in TRUE + FALSE:
-        raise InvalidParams("neither 1, true, 0 nor false - at query parameter `noCache`")
+    no_cache = parse_flag(parameters.get("noCache", ""), "noCache")
     return FindQuery(
         app_id,
         name,
@@ -49,26 +34,28 @@ def find_query(raw: bytes, consumer_id: str) -> FindQuery:
         environment,
         parse_tags(parameters.get("tags", "")),
         consumer_id,
-        "" if no_cache in TRUE else parameters.get("rev", ""),
+        "" if no_cache else parameters.get("rev", ""),
     )
 
 
 def check_provider(app_id: str, name: str, environment: str) -> None:
     """The rules of find and existence for what names a provider (servicecomb-v4.md 3.2, 3.6)."""
-    if not app_id or len(app_id) > APP_ID_MAX or not _APP_ID.search(app_id):
-        raise InvalidParams(f"1 to {APP_ID_MAX} of A-Z a-z 0-9 _ . -, alphanumeric ends - at query parameter `appId`")
-    if not name or len(name) > FIND_NAME_MAX or not _FIND_NAME.search(name):
-        raise InvalidParams(
-            f"1 to {FIND_NAME_MAX} of A-Z a-z 0-9 _ . - :, alphanumeric ends - at query parameter `serviceName`"
-        )
-    if not _ENVIRONMENT.search(environment):
-        raise InvalidParams("development, testing, acceptance, production or blank - at query parameter `env`")
+    rules.APP_ID.check(app_id, "appId", "query parameter `appId`")
+    rules.FIND_NAME.check(name, "serviceName", "query parameter `serviceName`")
+    rules.ENVIRONMENT.check_optional(environment, "env", "query parameter `env`")
+
+
+class BatchBody(Struct, frozen=True, gc=False):
+    """The answer to a batch. `contradicts`: it tells the client that something it holds has changed."""
+
+    body: bytes
+    contradicts: bool
 
 
 class BatchQueries(Struct, eq=False, gc=False):
     """The two lists of a batch find, each to be answered on its own.
 
-    Clients repeat a batch until something changes, so its last answer is kept. `body` holds for as long as the views
+    Clients repeat a batch until something changes, so its last answer is kept. `answer` holds for as long as the views
     have the `outline` that it was made with (`Discovery.outline`), and every answer in it stands.
     """
 
@@ -77,7 +64,7 @@ class BatchQueries(Struct, eq=False, gc=False):
     consumer_id: str = ""
     outline: tuple[object, ...] = ()
     standings: tuple[Standing, ...] = ()
-    body: bytes = b""
+    answer: BatchBody | None = None
 
 
 def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from registry import __version__
-from registry.domain.errors import RegistryError
+from registry.domain.errors import InvalidParams, RegistryError
 from registry.http_api.memo import Memo
 
 Header = tuple[bytes, bytes]
@@ -69,6 +69,14 @@ def error(error: RegistryError, *headers: Header) -> Reply:
     return json(error.body(), *headers, status=error.code // 1000)
 
 
+def too_large(size: int, most: int) -> InvalidParams:
+    """What is said instead of an answer that is larger than the registry sends."""
+    return InvalidParams(
+        f"the answer would have {size} bytes, {most} at most (REGISTRY_ANSWER_MAX_BYTES): "
+        "ask for less at once, by a service, a version, tags or a shorter list"
+    )
+
+
 def revision(rev: str) -> Header:
     return (b"X-Resource-Revision", rev.encode())
 
@@ -81,11 +89,21 @@ def position(text: bytes) -> Header:
     return (b"X-Registry-Position", text)
 
 
+def set_aside(answer: Reply, seconds: int) -> Reply:
+    """The same answer, which says that the tenant is answered from memory since so many seconds."""
+    return Reply(answer.status, [*answer.headers, (b"X-Registry-Set-Aside", b"%d" % seconds)], answer.body)
+
+
 class Compressor:
     """Gzip for large bodies; what has a rev is compressed once per content."""
 
     def __init__(self) -> None:
         self._kept: Memo[str, bytes] = Memo(GZIP_KEPT_MAX, GZIP_KEPT_MAX_BYTES, _size)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return self._kept.size
 
     def compress(self, reply: Reply, rev: str = "") -> Reply:
         """The same reply compressed, or as it is when it is too small to gain."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
-from registry.domain.decide import instance_or_refuse, service_or_refuse
-from registry.domain.errors import InstanceNotExists, RegistryError, ServiceNotExists
+from registry.domain.decide import instance_to_write, service_or_refuse
+from registry.domain.errors import Forbidden, InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
-from registry.http_api.websocket import EXTENSION, PING_EVERY_S, RegistrySocket
+from registry.http_api.sockets import PING_EVERY_S, WebSocket
 
 #: Close code that tells a client to register again.
 INSTANCE_GONE: Final = 4001
@@ -25,12 +25,12 @@ PINGS_PER_LEASE: Final = 3
 
 async def upgrade_required(api: Api, call: Call) -> Reply:
     """`GET …/watcher` and `GET …/heartbeat` without an upgrade."""
-    return reply.text(400, "Bad Request\n", (b"Sec-Websocket-Version", b"13"))
+    error = InvalidParams("this path wants a websocket: GET with `Upgrade: websocket` and no body")
+    return reply.error(error, (b"Sec-Websocket-Version", b"13"))
 
 
-async def watch(api: Api, call: Call, receive: Receive, send: Send) -> None:
+async def watch(api: Api, call: Call, socket: WebSocket, receive: Receive, send: Send) -> None:
     """`GET microservices/{serviceId}/watcher`: the service is the consumer, the events are about what it has found."""
-    socket = _socket(call.scope)
     try:
         service_id = call.service_id
         # Also when it is known here: what happened before the handshake must not be told after it.
@@ -48,7 +48,7 @@ async def watch(api: Api, call: Call, receive: Receive, send: Send) -> None:
         api.watching.remove(call.tenant, service_id, socket)
 
 
-async def _refuse_watch(socket: RegistrySocket, error: RegistryError, receive: Receive, send: Send) -> None:
+async def _refuse_watch(socket: WebSocket, error: RegistryError, receive: Receive, send: Send) -> None:
     """One frame that is no event, then a break: so clients look for the reason (clients.md 1.0.3)."""
     if not socket.handshake_complete:
         await send({"type": "websocket.accept"})
@@ -58,12 +58,13 @@ async def _refuse_watch(socket: RegistrySocket, error: RegistryError, receive: R
     socket.drop()
 
 
-async def heartbeat(api: Api, call: Call, receive: Receive, send: Send) -> None:
+async def heartbeat(api: Api, call: Call, socket: WebSocket, receive: Receive, send: Send) -> None:
     """`GET …/{instanceId}/heartbeat`: each pong renews the lease; close code 4001 when the instance is gone."""
-    socket = _socket(call.scope)
     try:
         service_id, instance_id = call.service_id, call.instance_id
-        row = await api.discovery.read(call.tenant, lambda view: instance_or_refuse(view, service_id, instance_id))
+        row = await api.discovery.read(call.tenant, lambda view: instance_to_write(view, service_id, instance_id))
+    except Forbidden:
+        raise
     except RegistryError:
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": INSTANCE_GONE})
@@ -97,9 +98,3 @@ async def _pause(receive: Receive, seconds: float) -> None:
             await until_gone()
     except TimeoutError:
         pass
-
-
-def _socket(scope: Scope) -> RegistrySocket:
-    socket: Any = scope["extensions"][EXTENSION]
-    assert isinstance(socket, RegistrySocket)
-    return socket

@@ -27,17 +27,18 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.fold import include
 from registry.domain.history import PutBack, Recent, Remembered, put_back
-from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.own import ACTOR
+from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import Loader, take
 from registry.domain.view import RegistryView, Tenant
-from registry.projection.restoring import LogDamaged, Restored, restore
+from registry.projection.restoring import Restored, restore
 from registry.projection.saving import save
 from registry.store.leases import rearm
-from registry.store.port import HistoryChanged, Store
+from registry.store.port import Damaged, HistoryChanged, Store
+from registry.store.soundness import read_position
 
 logger = logging.getLogger(__name__)
 
-ACTOR: Final = "registry"
 #: For how long the replicas say how far they are before the one that is furthest ahead seeds an empty log.
 CLAIMS_WAIT_S: Final = 1.0
 #: A replica that is further ahead has so many of these waits to do it.
@@ -66,28 +67,36 @@ class Mending:
 
         Raises:
             HistoryChanged: the log moved meanwhile; try again.
-            StoreUnavailable, LogDamaged
+            StoreUnavailable, Damaged
         """
         restored = await self._replay(own.tenant, before_ms)
         log, tail = restored.view, restored.tail
         lost = recent.lost(log, tail)
         if not lost and log.includes(own.position):
             return restored
-        if log.position != ORIGIN and recent.reach(log, tail):
-            await self._append_again(restored, own, put_back(lost, recent.since(own, tail), log))
-            return restored
-        if log.position == ORIGIN:
-            await self._await_turn(own, ORIGIN)
-            await self._seed(own, ORIGIN, own.position.text())
+        since = recent.since(own, tail)
+        if log.position == ORIGIN or (recent.gap(lost) and not since):
+            # Here is all that the log holds, and more; where that is no tail, none can be appended in its place.
+            await self._await_turn(own, log.position)
+            for epoch, sequence in _histories(log).items():
+                include(own.lineage, Position(epoch, sequence))
+            await self._seed(own, log.position, own.position.text())
             return None
-        return await self._merge(restored, own, recent.since(own, tail))
+        if recent.reach(log, tail):
+            await self._append_again(restored, own, put_back(lost, since, log))
+            return restored
+        return await self._merge(restored, own, since)
 
     async def _replay(self, tenant: Tenant, before_ms: int | None) -> Restored:
         if before_ms is not None:
             try:
                 return await restore(self._store, tenant, self._replica, before_ms)
-            except LogDamaged:
-                logger.warning("%s has no snapshot that is old enough, the newest must do", tenant)
+            except Damaged:
+                logger.warning(
+                    "%s has no snapshot that is old enough, the newest must do",
+                    tenant,
+                    extra={"action": "snapshot_too_new", "tenant": str(tenant)},
+                )
         return await restore(self._store, tenant, self._replica)
 
     # -- a lost tail ---------------------------------------------------------------------------------------------------
@@ -101,7 +110,7 @@ class Mending:
         resumed = self._resumed(head.text(), _histories(own))
         payloads = []
         for number, event in enumerate((resumed, *events.lost, *map(self._said_again, events.again)), 1):
-            restored.apply(Position(epoch, number), event, self._replica)
+            restored.apply(self._store, Position(epoch, number), event, self._replica)
             payloads.append(encode_event(event))
         await self._rearm(log)
         await self._store.resume_history(log.tenant, head, epoch, payloads)
@@ -161,11 +170,11 @@ class Mending:
         merged = Restored(loader.view())
         for sequence, (_, event) in enumerate(since, 1):
             # In an epoch of nobody's, later than the own one: the log's may be earlier, if the store's clock is wrong.
-            merged.apply(Position(own.position.epoch + 1, sequence), event, self._replica)
+            merged.apply(self._store, Position(own.position.epoch + 1, sequence), event, self._replica)
         include(merged.view.lineage, log.position)
         position, resumed = await self._seed(merged.view, log.position, "")
         merged.tail.clear()  # what led here stands in no log
-        merged.apply(position, resumed, self._replica)
+        merged.apply(self._store, position, resumed, self._replica)
         return merged
 
     async def _seed(self, view: RegistryView, head: Position, after: str) -> tuple[Position, HistoryResumed]:
@@ -229,7 +238,7 @@ class Mending:
 
     async def _rearm(self, view: RegistryView) -> None:
         rows = [row for service in view.services.values() for row in service.instances.values()]
-        if not await rearm(self._store, view.tenant, rows):
+        if not await rearm(self._store, {view.tenant: rows}):
             raise HistoryChanged("the store was silent while leases were re-armed")
 
 
@@ -239,7 +248,4 @@ def _histories(view: RegistryView) -> dict[int, int]:
 
 
 def _claimed(claim: bytes) -> Position:
-    try:
-        return parse_position(claim)
-    except (ValueError, UnicodeDecodeError):
-        return ORIGIN
+    return read_position(claim) or ORIGIN

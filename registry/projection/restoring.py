@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
 
-from registry.domain.events import Event, HistoryResumed, decode_event
+from registry.domain.events import Event, HistoryResumed, decode_event, unknown_type
 from registry.domain.fold import apply
 from registry.domain.history import RECENT_MAX, Remembered
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT, ChunksDigest, Loader, Mark, SnapshotUnreadable
 from registry.domain.view import RegistryView, Tenant
-from registry.store.port import Store
+from registry.store.port import REPAIR, Damaged, HistoryChanged, Store
 
 logger = logging.getLogger(__name__)
 
-#: Where to go on with the list of tenants when nobody wants to hear of them.
-NO_TENANTS: Final = "18446744073709551615-0"
 
+class Inapplicable(Damaged):
+    """An event that can be read and breaks the fold. What it was applied to is half changed."""
 
-class LogDamaged(Exception):
-    """The log cannot be replayed: events are missing, or of a kind this version does not know."""
+    def __init__(self, tenant: Tenant, key: str, position: Position, why: Exception) -> None:
+        super().__init__(tenant, key, f"it cannot be applied: {why!r}", position.text())
+        self.position = position
 
 
 @dataclass(slots=True)
@@ -36,9 +37,12 @@ class Restored:
     tail: deque[Remembered] = field(default_factory=lambda: deque(maxlen=2 * RECENT_MAX))
     #: What this replica's own events came to.
     own: list[tuple[Event, Outcome]] = field(default_factory=list)
+    #: The event at the position of the snapshot that was loaded, as it was written.
+    last: bytes = b""
 
-    def apply(self, position: Position, event: Event, replica: str) -> None:
-        outcome = apply(self.view, position, event)
+    def apply(self, store: Store, position: Position, event: Event, replica: str) -> None:
+        """Raises Inapplicable."""
+        outcome = apply_or_tell(store, self.view, position, event)
         self.tail.append(Remembered(position, event))
         if event.replica == replica:
             self.own.append((event, outcome))
@@ -51,61 +55,148 @@ def follows(before: Position, position: Position, event: Event) -> bool:
     return position.sequence == 1 if before == ORIGIN else position == before.next()
 
 
-def read_event(tenant: Tenant, position: Position, payload: bytes) -> Event:
-    """Raises LogDamaged."""
+def read_event(store: Store, tenant: Tenant, position: Position, payload: bytes) -> Event:
+    """Raises Damaged: nobody can tell what this entry says, or this version cannot."""
     try:
         event: Event = decode_event(payload)
         return event
-    except ValueError as exc:
-        raise LogDamaged(f"{tenant}: event {position.text()} cannot be read: {exc}") from exc
+    except Exception as exc:  # these bytes may be anything
+        reason, remedy = f"it cannot be read: {exc}", REPAIR
+        if tag := unknown_type(payload):
+            reason = f"it is of the type {tag[:64]!r}, which this version does not know, so a newer one wrote it"
+            remedy = f"run that version, or: {REPAIR}"
+        raise Damaged(tenant, store.key(tenant, "events"), reason, position.text(), remedy) from exc
+
+
+def apply_or_tell(store: Store, view: RegistryView, position: Position, event: Event) -> Outcome:
+    """Apply an event. Raises Inapplicable where the fold breaks: no event that the registry wrote does that."""
+    try:
+        return apply(view, position, event)
+    except Exception as exc:
+        raise Inapplicable(view.tenant, store.key(view.tenant, "events"), position, exc) from exc
 
 
 async def restore(store: Store, tenant: Tenant, replica: str, before_ms: int | None = None) -> Restored:
     """The tenant as its log has it now. With `before_ms`, snapshots taken later (Unix ms) are not used.
 
     Raises:
-        LogDamaged: events are missing that no readable snapshot stands in for.
+        Damaged: the log cannot be replayed, or its head contradicts it.
+        HistoryChanged: it lost its tail meanwhile; try again.
         StoreUnavailable
     """
     restored = await load_newest(store, tenant, before_ms)
-    while entries := (await store.read({tenant: restored.view.position}, NO_TENANTS, 0)).events.get(tenant):
+    while True:
+        entries = (await store.read({tenant: restored.view.position}, None, 0)).events.get(tenant)
         view = restored.view
+        if not entries:
+            if await _has_ended(store, view):
+                return restored
+            continue
         for position, payload in entries:
-            event = read_event(tenant, position, payload)
+            event = read_event(store, tenant, position, payload)
             if not follows(view.position, position, event):
                 # Was a snapshot written meanwhile, and the log trimmed up to it?
                 restored = await load_newest(store, tenant, before_ms)
                 if restored.view.position > view.position:
                     break
-                raise LogDamaged(
-                    f"the log of {tenant} goes on at {position.text()}, and no snapshot that can be read reaches it: "
-                    f"the newest ends at {view.position.text()}"
+                raise Damaged(
+                    tenant,
+                    store.key(tenant, "events"),
+                    f"the log goes on at {position.text()}, and no snapshot that can be read reaches it: "
+                    f"the newest ends at {view.position.text()}",
+                    position.text(),
                 )
-            restored.apply(position, event, replica)
+            restored.apply(store, position, event, replica)
         await asyncio.sleep(0)
-    return restored
+
+
+async def _has_ended(store: Store, view: RegistryView) -> bool:
+    """Whether the view, behind which nothing was read, stands where the log's head says. False: the log has grown."""
+    head = await store.head(view.tenant)
+    if head == view.position:
+        return True
+    await store.inspect(view.tenant)  # log and head change together: where they differ now, they always will
+    if head < view.position:
+        raise HistoryChanged(f"the log ends at {head.text()} now, and was read to {view.position.text()}")
+    return False
 
 
 async def load_newest(store: Store, tenant: Tenant, before_ms: int | None = None) -> Restored:
-    """The newest snapshot that can be read and that belongs to the log; an empty view when there is none."""
+    """The newest snapshot that can be read and that belongs to the log; an empty view when there is none.
+
+    Raises StoreUnavailable, Damaged.
+    """
     head = await store.head(tenant)
     for mark in await store.snapshots.marks(tenant):
         if mark.position > head or (before_ms is not None and mark.at_ms >= before_ms):
             continue
         try:
-            return await _load(store, tenant, mark)
+            restored = await _load(store, tenant, mark)
+            await _prove(store, mark, restored)
+            return restored
         except SnapshotUnreadable as why:
-            logger.warning(
-                "the snapshot of %s at %s is passed over: %s",
-                tenant,
-                mark.position.text(),
-                why,
-                extra={"action": "snapshot_unreadable", "tenant": str(tenant)},
-            )
+            _pass_over(mark, tenant, why)
+    return Restored(RegistryView(tenant))
+
+
+def _pass_over(mark: Mark, tenant: Tenant, why: SnapshotUnreadable) -> None:
+    logger.warning(
+        "the snapshot of %s at %s is passed over: %s",
+        tenant,
+        mark.position.text(),
+        why,
+        extra={"action": "snapshot_unreadable", "tenant": str(tenant)},
+    )
+
+
+async def salvage(store: Store, tenant: Tenant, replica: str) -> Restored:
+    """What can still be read of a damaged tenant: its newest readable snapshot, and what follows up to the damage.
+
+    Raises StoreUnavailable, never Damaged.
+    """
+    before: Position | None = None
+    while True:
+        try:
+            return await _salvage(store, tenant, replica, before)
+        except Inapplicable as damage:
+            before = damage.position
+
+
+async def _salvage(store: Store, tenant: Tenant, replica: str, before: Position | None) -> Restored:
+    restored = await _salvage_snapshot(store, tenant)
+    try:
+        while entries := (await store.read({tenant: restored.view.position}, None, 0)).events.get(tenant):
+            for position, payload in entries:
+                event = read_event(store, tenant, position, payload)
+                if position == before or not follows(restored.view.position, position, event):
+                    return restored
+                restored.apply(store, position, event, replica)
+            await asyncio.sleep(0)
+    except Inapplicable:
+        raise
+    except Damaged:
+        pass
+    return restored
+
+
+async def _salvage_snapshot(store: Store, tenant: Tenant) -> Restored:
+    """As `load_newest`, from a store in which head and log may say nothing of where snapshots belong."""
+    marks: list[Mark] = []
+    with contextlib.suppress(Damaged):
+        marks = await store.snapshots.marks(tenant)
+    for mark in marks:
+        try:
+            restored = await _load(store, tenant, mark)
+            with contextlib.suppress(Damaged):
+                await _prove(store, mark, restored)
+            return restored
+        except SnapshotUnreadable as why:
+            _pass_over(mark, tenant, why)
     return Restored(RegistryView(tenant))
 
 
 async def _load(store: Store, tenant: Tenant, mark: Mark) -> Restored:
+    """Raises SnapshotUnreadable."""
     if mark.format != FORMAT:
         raise SnapshotUnreadable(f"it has format {mark.format}, this version reads format {FORMAT}")
     digest, loader = ChunksDigest(), Loader()
@@ -119,20 +210,27 @@ async def _load(store: Store, tenant: Tenant, mark: Mark) -> Restored:
     view = loader.view()
     if digest.digest() != mark.digest or (view.tenant, view.position) != (tenant, mark.position):
         raise SnapshotUnreadable("it is not what its mark says")
+    restored = Restored(view, last=loader.last)
+    with contextlib.suppress(Damaged):  # a later version's event is part of the view all the same
+        if loader.last:
+            event = read_event(store, tenant, view.position, loader.last)
+            restored.tail.append(Remembered(view.position, event))
+    return restored
+
+
+async def _prove(store: Store, mark: Mark, restored: Restored) -> None:
+    """Raise SnapshotUnreadable if the log says that the snapshot is of another one."""
+    tenant = restored.view.tenant
     stands = await store.entry(tenant, mark.position)
     if stands is None and (begins := await _begins(store, tenant)) is not None and begins <= mark.position:
         raise SnapshotUnreadable("the log has lost the event at which it was taken")
-    if stands is not None and stands != loader.last:
+    if stands is not None and stands != restored.last:
         raise SnapshotUnreadable("the log holds another event where it was taken")
-    restored = Restored(view)
-    if loader.last:
-        restored.tail.append(Remembered(view.position, read_event(tenant, view.position, loader.last)))
-    return restored
 
 
 async def _begins(store: Store, tenant: Tenant) -> Position | None:
     """The eldest event that the log still holds."""
-    events = (await store.read({tenant: ORIGIN}, NO_TENANTS, 0)).events.get(tenant)
+    events = (await store.read({tenant: ORIGIN}, None, 0)).events.get(tenant)
     return events[0][0] if events else None
 
 

@@ -9,22 +9,21 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
-import uvicorn
-
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
-from registry.fast_lane.hot import Hot
-from registry.fast_lane.lane import fast_lane
-from registry.http_api.protocol import RegistryProtocol
-from registry.http_api.websocket import FRAME_MAX_BYTES, PING_EVERY_S, PONG_WITHIN_S, RegistrySocket
-from registry.projection.restoring import LogDamaged
+from registry.running.listening import host_port
 from registry.running.private_redis import CannotStart
+from registry.running.signals import stop_signals
+from registry.serving.lane import Lane
+from registry.serving.server import Server
+from registry.serving.shared import Limits, Shared
 from registry.settings import Settings
+from registry.store.diagnosis import diagnose
+from registry.store.port import Damaged
 from registry.store.redis_store import StoreRefused
 
 logger = logging.getLogger(__name__)
@@ -32,32 +31,8 @@ logger = logging.getLogger(__name__)
 #: New containers until the youngest generation is looked at; then so many times until the next one. A look at 10,000
 #: containers that stay takes some ten milliseconds, in which nobody is answered.
 GC_THRESHOLDS: Final = (2_000, 5, 1_000)
-#: For how many seconds the store has not been heard from, in every answer meanwhile.
-STALE: Final = b"X-Registry-Stale"
-#: Connections that may wait to be accepted.
-BACKLOG: Final = 4096
 #: Seconds after which a loop that has not ended is cancelled again.
 CANCEL_AGAIN_S: Final = 0.5
-
-
-def listening_socket(host: str, port: int, share: bool) -> socket.socket:
-    """A bound socket. With `share`, workers bind the same port and the kernel spreads connections over them.
-
-    Raises:
-        CannotStart: the port is in use or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if share:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as exc:
-        bound.close()
-        raise CannotStart(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
-    bound.setblocking(False)
-    return bound
 
 
 def advertised(settings: Settings, bound: socket.socket) -> str:
@@ -67,11 +42,11 @@ def advertised(settings: Settings, bound: socket.socket) -> str:
     host, port = settings.host, bound.getsockname()[1]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(host, port)
 
 
 async def run_replica(settings: Settings, bound: socket.socket, started: Callable[[], None]) -> None:
-    """Run until SIGINT or SIGTERM, or until a part fails, which is raised.
+    """Run until a stop is asked for, or until a part fails, which is raised.
 
     Raises:
         CannotStart: Redis cannot be reached or relied on.
@@ -81,15 +56,15 @@ async def run_replica(settings: Settings, bound: socket.socket, started: Callabl
     replica = build_replica(settings, store, advertised(settings, bound))
     try:
         if await _unless(stop, _part("start", _open(settings, replica))):
-            await _run_parts(replica, _server(settings, replica, started), bound, stop)
+            await _run_parts(replica, _server(settings, replica, started), bound, stop, settings.redis_url)
     finally:
         await store.close()
 
 
 def _stop_signal() -> asyncio.Event:
-    """Set by SIGINT or SIGTERM from now on. `asyncio.Runner` would cancel once, which something may swallow."""
+    """Set by a signal to stop from now on. `asyncio.Runner` would cancel once, which something may swallow."""
     stop = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in stop_signals():
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     return stop
 
@@ -125,13 +100,13 @@ def _calm_collector() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _starting() -> Iterator[None]:
+def starting(url: str) -> Iterator[None]:
     """What fails is told in one sentence; and Ctrl-C counts, also when redis-py has swallowed it (`_cancel`)."""
     try:
         yield
     except StoreUnavailable as exc:
-        raise CannotStart(f"Redis cannot be reached: {exc.detail}") from exc
-    except (StoreRefused, LogDamaged) as exc:
+        raise CannotStart(diagnose(exc, url)) from exc
+    except StoreRefused as exc:
         raise CannotStart(str(exc)) from exc
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -142,7 +117,7 @@ async def check_store(settings: Settings) -> None:
     """Raise CannotStart when Redis cannot be reached or relied on."""
     store = redis_store(settings)
     try:
-        with _starting():
+        with starting(settings.redis_url):
             await store.open()
     finally:
         await store.close()
@@ -150,69 +125,36 @@ async def check_store(settings: Settings) -> None:
 
 async def _open(settings: Settings, replica: Replica) -> None:
     """Reach the tail of the log before the first request, with leases re-armed if the registry was away."""
-    with _starting(), _calm_collector():
+    with starting(settings.redis_url), _calm_collector():
         await replica.store.open()
+        with contextlib.suppress(Damaged):
+            await replica.formats.announce()  # before anybody writes what this version cannot read
         await replica.projector.start()
         await replica.pulses.pulse()
 
 
-def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> uvicorn.Server:
-    config = uvicorn.Config(
-        replica.app,
-        http=fast_lane(Hot(replica.api)) if settings.fast_lane else RegistryProtocol,
-        ws=RegistrySocket,
-        ws_max_size=FRAME_MAX_BYTES,
-        ws_ping_interval=PING_EVERY_S,
-        ws_ping_timeout=PONG_WITHIN_S,
-        ws_per_message_deflate=False,
-        loop="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        # Whoever wants the client's address from a proxy's header would have to trust every client.
-        proxy_headers=False,
-        timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=settings.stop_timeout_s,
-        backlog=BACKLOG,
+def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> Server:
+    lane = Lane(replica.api, replica.door) if settings.fast_lane else None
+    limits = Limits(
+        head_timeout_s=settings.head_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        idle_timeout_s=settings.keep_alive_s,
+        send_timeout_s=settings.send_timeout_s,
+        unsent_max_bytes=settings.unsent_max_bytes,
     )
-    return _Server(config, started, replica.stale_s)
+    return Server(Shared(replica.door, lane, limits, replica.stale_s), settings.stop_timeout_s, started)
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the replica, which has more than a server to stop, and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], stale_s: Callable[[], int]) -> None:
-        super().__init__(config)
-        self._on_started = started
-        self._stale_s = stale_s
-
-    async def on_tick(self, counter: int) -> bool:
-        """Once a second uvicorn makes the headers of all answers anew; while the store is away they say how old."""
-        ended = await super().on_tick(counter)
-        stale_s = self._stale_s()
-        if stale_s:
-            kept = [header for header in self.server_state.default_headers if header[0] != STALE]
-            self.server_state.default_headers = [*kept, (STALE, str(stale_s).encode())]
-        return ended
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-async def _run_parts(replica: Replica, server: uvicorn.Server, bound: socket.socket, stop: asyncio.Event) -> None:
+async def _run_parts(replica: Replica, server: Server, bound: socket.socket, stop: asyncio.Event, url: str) -> None:
     # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
     projector = _part("projector", replica.projector.run())
     try:
         await replica.registration.register()
+    except Damaged:
+        pass  # the registry's own tenant is set aside: the others are served, and it registers as soon as it can
     except StoreUnavailable as exc:
         await _cancel(projector)
-        raise CannotStart(f"Redis cannot be written: {exc.detail}") from exc
+        raise CannotStart(diagnose(exc, url)) from exc
     parts = [
         _part("server", server.serve(sockets=[bound])),
         projector,
@@ -233,7 +175,7 @@ def _part(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
 
 
-async def _stop(replica: Replica, server: uvicorn.Server, parts: list[asyncio.Task[None]]) -> None:
+async def _stop(replica: Replica, server: Server, parts: list[asyncio.Task[None]]) -> None:
     """First not ready, then out of the registry, then the requests under way, then the loops."""
     replica.stopping = True
     serving, *loops = parts

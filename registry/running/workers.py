@@ -16,8 +16,11 @@ import time
 from dataclasses import fields, replace
 from typing import Final
 
+from registry.episode import Actions, Episode
+from registry.running.listening import listening_socket
 from registry.running.private_redis import die_with_parent
-from registry.running.replica import BACKLOG, listening_socket
+from registry.running.signals import stop_signals
+from registry.serving.server import BACKLOG
 from registry.settings import Settings, variable
 
 logger = logging.getLogger(__name__)
@@ -41,7 +44,12 @@ class Workers:
         probe.close()
         self.port = port
         passed = replace(settings, port=port, redis_url=redis_url)
-        self._environment = os.environ | {variable(f.name): str(getattr(passed, f.name)) for f in fields(Settings)}
+        # Modules are where this process has found them: the working folder may hold another `registry`.
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            **{variable(f.name): str(getattr(passed, f.name)) for f in fields(Settings)},
+        }
         self._sockets = []
         for _ in range(settings.workers):
             bound = listening_socket(settings.host, port, share=True)
@@ -49,12 +57,14 @@ class Workers:
             self._sockets.append(bound)
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * settings.workers
         self._started_s = [0.0] * settings.workers
+        ended = Actions("worker_ended", "worker_back")
+        self._down = [Episode(logger, ended, level=logging.ERROR) for _ in range(settings.workers)]
         self._failures = 0
         self._stopping = False
 
     def run(self) -> int:
-        """Run until SIGINT or SIGTERM. Returns the exit code: that of a worker that keeps failing, else 0."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        """Run until a stop is asked for. Returns the exit code: that of a worker that keeps failing, else 0."""
+        for signum in stop_signals():
             signal.signal(signum, self._stop)
         for index, bound in enumerate(self._sockets):
             self._start(index, bound)
@@ -68,7 +78,7 @@ class Workers:
         return code
 
     def _start(self, index: int, bound: socket.socket) -> None:
-        command = [sys.executable, "-m", "registry", "worker", "--fd", str(bound.fileno())]
+        command = [sys.executable, "-P", "-m", "registry", "serve", "--fd", str(bound.fileno())]
         self._processes[index] = subprocess.Popen(
             command, env=self._environment, pass_fds=(bound.fileno(),), preexec_fn=die_with_parent
         )
@@ -76,11 +86,15 @@ class Workers:
 
     def _restart_dead(self) -> int:
         for index, process in enumerate(self._processes):
-            if process is None or process.poll() is None or self._stopping:
+            if process is None or self._stopping:
+                continue
+            lived_s = time.monotonic() - self._started_s[index]
+            if process.poll() is None:
+                if lived_s > STABLE_AFTER_S:
+                    self._down[index].ends("worker %d serves again", index)
                 continue
             code = process.returncode
-            logger.error("worker %d ended with code %d", index, code, extra={"action": "worker_ended"})
-            lived_s = time.monotonic() - self._started_s[index]
+            self._down[index].occurs("worker %d ended with code %d", index, code)
             self._failures = self._failures + 1 if lived_s < STABLE_AFTER_S else 0
             if self._failures >= FAILURES_MAX and not self._has_lived():
                 return code if code > 0 else 1

@@ -26,6 +26,14 @@ TLS_OPTIONS: Final = {
     *("ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
 }
 SENTINEL_OPTIONS: Final = {"sentinel_username", "sentinel_password"}
+#: What the value of a parameter must look like, and how that is said.
+VALUES: Final = {
+    "db": (r"\d{1,9}", "a number"),
+    "protocol": ("[23]", "2 or 3"),
+    "ssl_cert_reqs": ("required|optional|none", "required, optional or none"),
+    "ssl_check_hostname": ("true|false", "true or false"),
+    "ssl_min_version": ("771|772", "771 (TLS 1.2) or 772 (TLS 1.3)"),
+}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#\s]+)(?::(\d{1,5}))?")
 
 
@@ -71,12 +79,14 @@ def parse_address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        if parts.fragment:
+            raise ValueError("what stands after # would be lost")
     except ValueError:
         # Its own message may quote the password.
         raise BadAddress("cannot be read: what is special in a URL must be percent-encoded in a password") from None
     _check_options(mode, base, options)
     if base == "unix":
-        if not parts.path:
+        if not parts.path or parts.netloc.rpartition("@")[2]:
             raise BadAddress("must name a socket: unix:///PATH")
         return Address(mode, url)
     login, at, hosts = parts.netloc.rpartition("@")
@@ -84,6 +94,8 @@ def parse_address(url: str) -> Address:
     if mode == "server":
         if len(nodes) > 1:
             raise BadAddress("names several servers: redis+sentinel:// or redis+cluster:// tells what they are")
+        if not re.fullmatch(r"(/\d{0,9})?", unquote(parts.path)):
+            raise BadAddress("must end in the number of a database, if in anything: redis://HOST:PORT/DB")
         return Address(mode, url)
     path = unquote(parts.path.strip("/"))
     if mode == "sentinel" and not path:
@@ -110,7 +122,6 @@ def _check_options(mode: Mode, base: str, options: dict[str, str]) -> None:
             raise BadAddress(f"sets {name}, which needs TLS: a scheme that begins with rediss")
         if name not in known | TLS_OPTIONS:
             raise BadAddress(f"has a parameter {name[:40]!r} that the registry does not know")
-        if name in ("db", "protocol") and not value.isdecimal():
-            raise BadAddress(f"has a parameter {name} that is not a number")
-        if name == "ssl_cert_reqs" and value not in ("required", "optional", "none"):
-            raise BadAddress("has a parameter ssl_cert_reqs that is neither required, optional nor none")
+        form, said = VALUES.get(name, (".*", ""))
+        if not re.fullmatch(form, value, re.IGNORECASE):
+            raise BadAddress(f"has a parameter {name} that is not {said}")

@@ -39,8 +39,8 @@ from registry.store.connections import (
 REDIRECTIONS_MAX: Final = 8
 #: While something is wrong the servers are asked for their slots at most every so many seconds.
 LOOK_EVERY_S: Final = 0.1
-#: Streams asked for in one go.
-READS_AT_ONCE: Final = 250
+#: Keys that one server is asked about in one go.
+ASKED_AT_ONCE: Final = 250
 
 Connect = Callable[[Node], Redis]
 
@@ -170,43 +170,54 @@ class ClusterClient:
         raise ClusterError(f"{REDIRECTIONS_MAX} servers in a row said that another one holds {key!r}")
 
     async def read_each(self, streams: Mapping[str, str], count: int) -> StreamEntries:
-        """Entries after the given ids, of streams anywhere: all servers at once, each asked for all of its streams."""
+        """Entries after the given ids, of streams anywhere."""
+        commands = {name: xread_command({name: after}, count) for name, after in streams.items()}
+        replies = await self._execute_each(commands)
+        return [found for reply in replies.values() for found in stream_entries(reply)]
+
+    async def get_each(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of keys anywhere."""
+        replies = await self._execute_each({key: ("GET", key) for key in keys})
+        return [replies[key] for key in keys]
+
+    async def _execute_each(self, commands: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+        """Replies by the commands' keys: all servers at once, each asked for everything about its own keys."""
         await self._slots.settle()
         by_node: dict[Node, list[str]] = defaultdict(list)
-        for stream in streams:
-            by_node[self._slots.holder(stream)].append(stream)
+        for key in commands:
+            by_node[self._slots.holder(key)].append(key)
         found = await asyncio.gather(
-            *(self._read_from(node, {name: streams[name] for name in names}, count) for node, names in by_node.items()),
+            *(self._execute_at(node, {key: commands[key] for key in keys}) for node, keys in by_node.items()),
             return_exceptions=True,
         )
-        entries: StreamEntries = []
+        replies: dict[str, Any] = {}
         for part in found:
             if isinstance(part, BaseException):
                 raise part
-            entries += part
-        return entries
+            replies.update(part)
+        return replies
 
-    async def _read_from(self, node: Node, streams: Mapping[str, str], count: int) -> StreamEntries:
-        entries: StreamEntries = []
-        names = list(streams)
-        for start in range(0, len(names), READS_AT_ONCE):
-            some = names[start : start + READS_AT_ONCE]
+    async def _execute_at(self, node: Node, commands: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        keys = list(commands)
+        for start in range(0, len(keys), ASKED_AT_ONCE):
+            some = keys[start : start + ASKED_AT_ONCE]
             pipeline = self.at(node).pipeline(transaction=False)
-            for name in some:
-                pipeline.execute_command(*xread_command({name: streams[name]}, count))
+            for key in some:
+                pipeline.execute_command(*commands[key])
             try:
                 replies = await pipeline.execute(raise_on_error=False)
             except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError):
                 self._slots.doubtful = True
                 raise
-            for name, reply in zip(some, replies, strict=True):
+            for key, reply in zip(some, replies, strict=True):
                 if isinstance(reply, (AskError, ClusterDownError)):
                     # Follows the redirection (MOVED is one kind of it), or says again what is wrong.
-                    reply = await self.execute(name, *xread_command({name: streams[name]}, count))
+                    reply = await self.execute(key, *commands[key])
                 elif isinstance(reply, Exception):
                     raise reply
-                entries += stream_entries(reply)
-        return entries
+                found[key] = reply
+        return found
 
     async def close(self) -> None:
         for client in self._clients.values():

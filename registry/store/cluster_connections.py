@@ -38,6 +38,9 @@ HEARD_AT_ONCE: Final = 1000
 class ClusterConnections:
     """Connections to the servers of a cluster."""
 
+    #: The reader is told which streams have news, so that their number is no matter of how many it follows.
+    followed_max = 10**9
+
     def __init__(self, address: Address, pools: Pools, wake_channel: str) -> None:
         self.wake_channel = wake_channel
         self._address = address
@@ -62,6 +65,9 @@ class ClusterConnections:
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
         return await self._asking.execute(key, command, key, *arguments)
+
+    async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        return await self._asking.get_each(keys)
 
     async def servers(self) -> Sequence[Redis]:
         self._slots.doubtful = True

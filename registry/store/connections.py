@@ -15,27 +15,34 @@ from typing import Any, Final, Protocol, TypeAlias
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import ConnectionPool, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from registry.store.address import Address, Node
-from registry.store.kept import Kept
+from registry.store.dial import Dial
+from registry.store.lines import OwnLines, SharedLine
+from registry.store.tls import TlsConnection
 
 #: Seconds after which a sentinel, or a server asked for the cluster's slots, counts as not answering.
 FINDING_TIMEOUT_S: Final = 1.0
 #: How often the sentinels are asked who is master now, seconds: the old one may go on answering for a while.
 LOOK_EVERY_S: Final = 1.0
-#: Connections that wait on purpose: the reader's and those of notifications.
-WAITING_MAX: Final = 4
+#: Streams that the reader asks for in one XREAD: each of them costs Redis about a microsecond, each time.
+FOLLOWED_MAX: Final = 64
+#: Connections that wait on purpose: the reader's, those of the groups of quiet streams, and those of notifications.
+WAITING_MAX: Final = 128
+
+#: What is said of a master that refuses to be written to.
+BECAME_REPLICA: Final = "the master has become a replica"
 
 StreamEntries: TypeAlias = "list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]"
 
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """How many connections there are to each server, and seconds until a command counts as unanswered."""
+    """Connections to each server: of a cluster for scripts, of all for questions; and the time limit of a command."""
 
     scripts_max: int
     asking_max: int
@@ -46,17 +53,22 @@ class Connections(Protocol):
     """What the store needs of Redis. Errors are redis-py's; nothing is sent twice, unless Redis sent it elsewhere.
 
     Scripts and questions each have their own connections, so that clients who ask for what is not there cannot hold up
-    heartbeats and pulses. When all are in use, a call waits for one.
+    heartbeats and pulses. When all that wait for one answer at a time are in use, a call waits for one.
     """
 
     #: The channel on which appending scripts must name the stream, "" for none.
     wake_channel: str
+    #: As in `store.port.Store`.
+    followed_max: int
 
     async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a loaded script, where its keys are."""
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
         """Ask a question about a key, where that is."""
+
+    async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """The values of many keys, wherever they are."""
 
     async def servers(self) -> Sequence[Redis]:
         """Every server that holds data of its own."""
@@ -81,20 +93,26 @@ class OneMaster:
     """Connections to one server: always the same, or the one that is master now."""
 
     wake_channel = ""
+    followed_max = FOLLOWED_MAX
 
-    def __init__(self, pools: Sequence[ConnectionPool], timeout_s: float) -> None:
-        self._scripts, self._asking, self._waiting = (Redis(connection_pool=pool) for pool in pools)
-        self._running, self._reading = Kept(self._scripts, timeout_s), Kept(self._waiting)
+    def __init__(self, dial: Dial, pools: Sequence[ConnectionPool], timeout_s: float) -> None:
+        self._dial = dial
+        self._scripts, self._reading = SharedLine(dial, timeout_s), OwnLines(dial, WAITING_MAX)
+        self._asking, self._listening = (Redis(connection_pool=pool) for pool in pools)
         self._database = int(pools[0].connection_kwargs.get("db") or 0)
 
     async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        return await self._running.execute("EVALSHA", digest, len(keys), *keys, *arguments)
+        return await self._scripts.execute("EVALSHA", digest, len(keys), *keys, *arguments)
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
         return await execute(self._asking, command, key, *arguments)
 
+    async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        found: Sequence[bytes | None] = await execute(self._asking, "MGET", *keys) if keys else ()
+        return found
+
     async def servers(self) -> Sequence[Redis]:
-        return [self._asking]  # of the scripts' connections, `Kept` gives none away
+        return [self._asking]
 
     async def server_of(self, key: str) -> Redis:
         return self._asking
@@ -102,19 +120,54 @@ class OneMaster:
     async def read(self, streams: Mapping[str, str], count: int, block_ms: int, follow: bool) -> StreamEntries:
         command = xread_command(streams, count, block_ms)
         if follow or block_ms:
-            return stream_entries(await self._reading.execute(*command))
+            return _plain_entries(await self._reading.execute(*command))
         return stream_entries(await execute(self._asking, *command))
 
     async def expirations(self) -> AsyncIterator[bytes]:
-        async with self._waiting.pubsub() as subscription:
+        async with self._listening.pubsub() as subscription:
             await subscription.subscribe(f"__keyevent@{self._database}__:expired")
             async for message in subscription.listen():
                 if message["type"] == "message":
                     yield message["data"]
 
     async def close(self) -> None:
-        for client in (self._scripts, self._asking, self._waiting):
+        await self._scripts.close()
+        self._dial.let_go("it was closed")
+        for client in (self._asking, self._listening):
             await close_client(client)
+
+
+class SentinelsSilent(MasterNotFoundError):
+    """None of the sentinels tells who is master."""
+
+
+class NoMaster(MasterNotFoundError):
+    """The sentinels have no server to name."""
+
+
+class _Sentinels(Sentinel):
+    """Says in a few words why there is no master: redis-py prints whole clients, and drops what went wrong."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        known: set[str] = set()
+        failure: RedisError | None = None
+        for place, sentinel in enumerate(self.sentinels):
+            try:
+                masters: Any = await sentinel.sentinel_masters()
+            except RedisError as error:
+                failure = error
+                continue
+            known |= set(masters)
+            state = masters.get(service_name)
+            if state and self.check_master_state(state, service_name):
+                # The one that knew is asked first next time.
+                self.sentinels[0], self.sentinels[place] = sentinel, self.sentinels[0]
+                return state["ip"], state["port"]
+        if failure is not None and not known:
+            raise SentinelsSilent(f"no sentinel tells who is master: {failure}") from failure
+        if service_name in known:
+            raise NoMaster(f"the sentinels say that the master {service_name} is down")
+        raise NoMaster(f"the sentinels know no master {service_name}, only {', '.join(sorted(known)) or 'nobody'}")
 
 
 class NamedMaster(OneMaster):
@@ -122,10 +175,11 @@ class NamedMaster(OneMaster):
 
     def __init__(self, address: Address, pools: Pools) -> None:
         options = connection_options(address)
+        dial = Dial({**options}, pools.timeout_s, self._master_address)
         options.pop("host", None)
-        secure = options.pop("connection_class", None) is SSLConnection
+        secure = options.pop("connection_class", None) is TlsConnection
         tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        self._sentinel = _Sentinels(  # type: ignore[no-untyped-call]
             list(address.nodes),
             sentinel_kwargs={
                 **address.sentinel_login,
@@ -133,8 +187,12 @@ class NamedMaster(OneMaster):
                 "socket_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
                 "socket_connect_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
                 "retry": never_again(),
+                "driver_info": None,
             },
         )
+        if secure:
+            for sentinel in self._sentinel.sentinels:
+                sentinel.connection_pool.connection_class = TlsConnection
         siblings: list[_MasterPool] = []
         for most, timeout_s in _sizes(pools):
             limits = pool_options(most, timeout_s, pools.timeout_s)
@@ -142,12 +200,21 @@ class NamedMaster(OneMaster):
             pool = _MasterPool(  # type: ignore[no-untyped-call]
                 address.service, self._sentinel, connection_class=connection, **options, **limits
             )
-            pool.siblings = siblings
+            pool.siblings, pool.dial = siblings, dial
             siblings.append(pool)
-        super().__init__(siblings, pools.timeout_s)
+        super().__init__(dial, siblings, pools.timeout_s)
         self._pool = siblings[0]
         self._look_at = 0.0
         self._looking: asyncio.Task[None] | None = None
+
+    async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        try:
+            return await super().run(digest, keys, arguments)
+        except ResponseError as error:
+            if not _says_replica(error):
+                raise
+            self._scripts.end(BECAME_REPLICA)
+            raise RedisConnectionError(BECAME_REPLICA) from error
 
     async def read(self, streams: Mapping[str, str], count: int, block_ms: int, follow: bool) -> StreamEntries:
         now = asyncio.get_running_loop().time()
@@ -159,7 +226,10 @@ class NamedMaster(OneMaster):
     async def _look(self) -> None:
         # Sentinels that are away keep nobody from a master that answers.
         with contextlib.suppress(RedisError, OSError):
-            await self._pool.get_master_address()
+            await self._master_address()
+
+    async def _master_address(self) -> tuple[str, int]:
+        return await self._pool.get_master_address()
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -171,18 +241,21 @@ class NamedMaster(OneMaster):
 
 
 class _MasterPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Connections to the master. When it is another one than before, every pool lets go of the old one."""
+    """Connections to the master. When it is another one than before, every pool and line lets go of the old one."""
 
     siblings: list[_MasterPool]
+    dial: Dial
 
     async def get_master_address(self) -> tuple[str, int]:
         address: tuple[str, int] = await self.sentinel_manager.discover_master(self.service_name)
+        left = [pool for pool in self.siblings if pool.master_address not in (None, address)]
         for pool in self.siblings:
-            if pool.master_address not in (None, address):
-                # Also what is under way: the old master may answer questions for ever, with what it was left with.
-                pool.master_address = address
-                await pool.disconnect()
             pool.master_address = address
+        # Also what is under way: the old master may answer questions for ever, with what it was left with.
+        if left:
+            self.dial.let_go("another server is the master now")
+        for pool in left:
+            await pool.disconnect()
         return address
 
 
@@ -204,20 +277,25 @@ class _MasterConnection(SentinelManagedConnection):
         try:
             return await super().read_response(*arguments, **options)
         except ResponseError as error:
-            # Redis 6.2 hides it in the message of the script's failure.
-            if "READONLY" in str(error):
+            if _says_replica(error):
                 await self.disconnect()
-                raise RedisConnectionError("the master has become a replica") from error
+                raise RedisConnectionError(BECAME_REPLICA) from error
             raise
 
 
-class _SecureMasterConnection(_MasterConnection, SSLConnection):
+def _says_replica(error: ResponseError) -> bool:
+    # Redis 6.2 hides it in the message of the script's failure.
+    return isinstance(error, ReadOnlyError) or "READONLY" in str(error)
+
+
+class _SecureMasterConnection(_MasterConnection, TlsConnection):
     pass
 
 
 def one_server(address: Address, pools: Pools) -> OneMaster:
     options = connection_options(address)
     return OneMaster(
+        Dial(options, pools.timeout_s),
         [
             BlockingConnectionPool(**options, **pool_options(most, timeout_s, pools.timeout_s))
             for most, timeout_s in _sizes(pools)
@@ -227,8 +305,8 @@ def one_server(address: Address, pools: Pools) -> OneMaster:
 
 
 def _sizes(pools: Pools) -> list[tuple[int, float | None]]:
-    """Connections and time limit of the pools for scripts, questions, and waiting, whose calls bring their own."""
-    return [(pools.scripts_max, pools.timeout_s), (pools.asking_max, pools.timeout_s), (WAITING_MAX, None)]
+    """Connections and time limit of the pools for questions, and for notifications, which come when they come."""
+    return [(pools.asking_max, pools.timeout_s), (WAITING_MAX, None)]
 
 
 # -- what all of them share --------------------------------------------------------------------------------------------
@@ -237,6 +315,8 @@ def _sizes(pools: Pools) -> list[tuple[int, float | None]]:
 def connection_options(address: Address, node: Node | None = None) -> dict[str, Any]:
     """The options of each connection, as redis-py names them."""
     options: dict[str, Any] = dict(parse_url(address.url))
+    if options.get("connection_class") is SSLConnection:
+        options["connection_class"] = TlsConnection
     if node is not None:
         options.update(host=node.host, port=node.port)
     return options
@@ -250,6 +330,8 @@ def pool_options(most: int, timeout_s: float | None, connect_timeout_s: float) -
         "socket_connect_timeout": connect_timeout_s,
         "retry": never_again(),
         "decode_responses": False,
+        # What it would say to the server is read from a file, for each connection.
+        "driver_info": None,
     }
 
 
@@ -274,6 +356,14 @@ def stream_entries(reply: Any) -> StreamEntries:
     if isinstance(reply, dict):
         return [(key, [entry for chunk in chunks for entry in chunk]) for key, chunks in reply.items()]
     return [(key, entries) for key, entries in reply]
+
+
+def _plain_entries(reply: Any) -> StreamEntries:
+    """The same, as the server sends it by RESP2: the fields of an entry are a list of names and values in turn."""
+    return [
+        (key, [(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries])
+        for key, entries in reply or ()
+    ]
 
 
 async def close_client(client: Redis) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from registry.domain.position import Position
 from registry.domain.view import Tenant
-from registry.store.port import LeaseName
+from registry.store.port import KeyName, LeaseName
 
 
 class Keys:
@@ -22,6 +22,12 @@ class Keys:
 
     def tag(self, tenant: Tenant) -> str:
         return f"{self.prefix}{{{encode_name(tenant.domain)}/{encode_name(tenant.project)}}}"
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str:
+        """A key by its name; of the list of tenants when there is no tenant."""
+        if tenant is None:
+            return self.tenants if name == "tenants" else self.tenants_stream
+        return f"{self.tag(tenant)}:{name}"
 
     def events(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:events"
@@ -63,10 +69,17 @@ class Keys:
         """The tenant and instance of a lease key; None for any other key."""
         tag, lease, name = key.partition("}:lease:")
         service_id, slash, instance_id = name.rpartition("/")
-        if not (tag.startswith(self.prefix + "{") and lease and slash):
+        tenant = self.parse_tag(tag)
+        if tenant is None or not (lease and slash):
             return None
-        domain, _, project = tag.removeprefix(self.prefix + "{").partition("/")
-        return Tenant(decode_name(domain), decode_name(project)), LeaseName(service_id, instance_id)
+        return tenant, LeaseName(service_id, instance_id)
+
+    def parse_tag(self, key: str) -> Tenant | None:
+        """The tenant of a key, which may be cut off behind the tenant; None when it has none."""
+        tag, slash, project = key.partition("}")[0].partition("/")
+        if not (tag.startswith(self.prefix + "{") and slash):
+            return None
+        return Tenant(decode_name(tag.removeprefix(self.prefix + "{")), decode_name(project))
 
 
 def lease_name(service_id: str, instance_id: str) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import Tenant
-from registry.store.memory_snapshots import MemorySnapshots, SnapshotData
+from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.store.memory_data import TenantData
+from registry.store.memory_snapshots import MemorySnapshots
+from registry.store.memory_upkeep import MemoryUpkeep
 from registry.store.port import (
+    Damaged,
     Durability,
     HistoryChanged,
+    KeyName,
     Lease,
     LeaseName,
     NotDurable,
@@ -21,20 +24,7 @@ from registry.store.port import (
     Tail,
     Write,
 )
-
-
-@dataclass(slots=True)
-class _TenantData:
-    head: Position = ORIGIN
-    events: list[tuple[Position, bytes]] = field(default_factory=list)
-    #: Deadline of each lease, ms; a lapsed one stays until it is looked at, as in Redis.
-    leases: dict[LeaseName, int] = field(default_factory=dict)
-    lapses: dict[LeaseName, tuple[str, int]] = field(default_factory=dict)
-    beats: list[tuple[str, tuple[Lease, ...]]] = field(default_factory=list)
-    #: When, and in which run of the server.
-    pulse: tuple[int, int] | None = None
-    rearmed: int = 0
-    snapshots: SnapshotData = field(default_factory=SnapshotData)
+from registry.store.soundness import LIST_TYPES, complaint, mistyped
 
 
 class MemoryServer:
@@ -42,16 +32,25 @@ class MemoryServer:
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self.clock_ms = clock_ms
-        self.tenants: list[Tenant] = []
-        self.data: dict[Tenant, _TenantData] = {}
+        #: The announcements; None is one that names no tenant.
+        self.tenants: list[Tenant | None] = []
+        #: Of the list of tenants, keys of another type.
+        self.wrong: dict[KeyName, str] = {}
+        self.data: dict[Tenant, TenantData] = {}
         self.appended = asyncio.Event()
         #: Counts the server's starts.
         self.run = 1
+        #: As in `port.Store`; as on one server.
+        self.part: Callable[[Tenant], Tenant] = lambda tenant: DEFAULT_TENANT
         #: What it can promise.
         self.durabilities: set[Durability] = {"memory"}
 
-    def of(self, tenant: Tenant) -> _TenantData:
-        return self.data.setdefault(tenant, _TenantData())
+    def of(self, tenant: Tenant) -> TenantData:
+        return self.data.setdefault(tenant, TenantData())
+
+    def head(self, tenant: Tenant) -> Position:
+        data = self.data.get(tenant)
+        return data.head if data is not None else ORIGIN
 
     def trim(self, tenant: Tenant, before: Position) -> int:
         data = self.of(tenant)
@@ -69,15 +68,76 @@ class MemoryServer:
 class MemoryStore:
     """One replica's connection to a `MemoryServer`. Keeps the promises of `store.port`, proven by tests/contract."""
 
-    def __init__(self, server: MemoryServer, read_max: int = 2000, lapse_memory_ms: int = 60_000) -> None:
+    def __init__(
+        self,
+        server: MemoryServer,
+        read_max: int = 2000,
+        lapse_memory_ms: int = 60_000,
+        followed_max: int = 64,
+    ) -> None:
+        self._followed_max = followed_max
         self._server = server
         self._read_max = read_max
         self._lapse_memory_ms = lapse_memory_ms
-        self._snapshots = MemorySnapshots(lambda tenant: server.of(tenant).snapshots, server.trim, server.clock_ms)
+        self._snapshots = MemorySnapshots(
+            lambda tenant: server.of(tenant).snapshots, server.trim, server.clock_ms, self._need
+        )
+        self._damage_listeners: list[Callable[[Damaged], None]] = []
 
     @property
     def snapshots(self) -> MemorySnapshots:
         return self._snapshots
+
+    @property
+    def upkeep(self) -> MemoryUpkeep:
+        return MemoryUpkeep(self._server)
+
+    # -- damage --------------------------------------------------------------------------------------------------------
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str:
+        return f"{tenant}:{name}" if tenant else name
+
+    def on_damage(self, listener: Callable[[Damaged], None]) -> None:
+        self._damage_listeners.append(listener)
+
+    def _damaged(self, tenant: Tenant | None, name: KeyName, reason: str, entry: str = "") -> Damaged:
+        damage = Damaged(tenant, self.key(tenant, name), reason, entry)
+        for listener in self._damage_listeners:
+            listener(damage)
+        return damage
+
+    def _need(self, tenant: Tenant, *names: KeyName) -> None:
+        """Raise Damaged when one of these keys is of another type."""
+        if any(name in self._server.of(tenant).wrong for name in names):
+            self._inspect(tenant)
+
+    def _inspect(self, tenant: Tenant) -> None:
+        found = complaint(self._server.of(tenant).condition())
+        if found is not None:
+            name, entry, reason = found
+            raise self._damaged(tenant, name, reason, entry)
+
+    def _need_list(self, *names: KeyName) -> None:
+        for name in names:
+            if name in self._server.wrong:
+                raise self._damaged(None, name, mistyped(self._server.wrong[name], LIST_TYPES[name]))
+
+    def _head(self, tenant: Tenant) -> Position:
+        data = self._server.of(tenant)
+        if data.head_text:
+            raise self._damaged(tenant, "head", f"it holds {data.head_text!r}, which is no position")
+        return data.head
+
+    def _need_room(self, tenant: Tenant) -> None:
+        """Raise Damaged where an entry stands, or stood, beyond the head: nothing can be appended then."""
+        data = self._server.of(tenant)
+        if max([data.last, *(position for position, _ in data.events[-1:])]) > data.head:
+            self._inspect(tenant)
+
+    async def inspect(self, tenant: Tenant) -> None:
+        self._inspect(tenant)
+
+    # -- the log -------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         return None
@@ -85,16 +145,41 @@ class MemoryStore:
     async def close(self) -> None:
         return None
 
-    async def add_tenant(self, tenant: Tenant) -> None:
+    async def tenants(self) -> list[Tenant]:
+        self._need_list("tenants")
+        return [tenant for tenant in self._server.tenants if tenant is not None]
+
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
+        self._need_list("tenants", "tenants_log")
         if tenant not in self._server.tenants:
+            if most and len(self._server.tenants) >= most:
+                return False
             self._server.tenants.append(tenant)
             self._server.wake()
+        return True
+
+    @property
+    def followed_max(self) -> int:
+        return self._followed_max
+
+    def part(self, tenant: Tenant) -> Tenant:
+        return self._server.part(tenant)
 
     async def head(self, tenant: Tenant) -> Position:
-        return self._server.of(tenant).head
+        self._need(tenant, "head")
+        return self._head(tenant)
+
+    async def heads(self, tenants: Sequence[Tenant]) -> list[Position | None]:
+        return [self._head_or_nothing(tenant) for tenant in tenants]
+
+    def _head_or_nothing(self, tenant: Tenant) -> Position | None:
+        data = self._server.data.get(tenant)
+        if data is None or "head" in data.wrong:
+            return ORIGIN
+        return None if data.head_text else data.head
 
     async def read(
-        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
         appended = self._server.appended
         tail = self._read_now(after, tenants_after)
@@ -107,16 +192,27 @@ class MemoryStore:
             return self._read_now(after, tenants_after)
         return tail
 
-    def _read_now(self, after: Mapping[Tenant, Position], tenants_after: str) -> Tail:
+    def _read_now(self, after: Mapping[Tenant, Position], tenants_after: str | None) -> Tail:
         events: dict[Tenant, Sequence[tuple[Position, bytes]]] = {}
+        if tenants_after is not None:
+            self._need_list("tenants_log")
         for tenant, position in after.items():
+            self._need(tenant, "events")
             new = [entry for entry in self._server.of(tenant).events if entry[0] > position][: self._read_max]
             if new:
                 events[tenant] = new
-        tenants = self._server.tenants[int(tenants_after.partition("-")[0] or "0") :]
+        if tenants_after is None:
+            return Tail(events, [], "")
+        begin = int(tenants_after or "0")
+        tenants: list[Tenant] = []
+        for number, tenant_or_none in enumerate(self._server.tenants[begin:], begin):
+            if tenant_or_none is None:
+                raise self._damaged(None, "tenants_log", "it announces no tenant", str(number))
+            tenants.append(tenant_or_none)
         return Tail(events, tenants, str(len(self._server.tenants)))
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
+        self._need(tenant, "events")
         return dict(self._server.of(tenant).events).get(position)
 
     async def commit(
@@ -124,8 +220,12 @@ class MemoryStore:
     ) -> list[Position | None]:
         data = self._server.of(tenant)
         now = self._server.clock_ms()
-        if epoch != data.head.epoch or data.head.sequence < applied:
+        self._need(tenant, "head")
+        if data.head_text or epoch != data.head.epoch or data.head.sequence < applied:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
+        if any(write.payload is not None for write in writes):
+            self._need(tenant, "events")
+            self._need_room(tenant)
         assert all(write.payload != b"" for write in writes), "an event has at least one byte"
         before = data.head
         head = data.head if epoch else Position(now, 0)
@@ -146,7 +246,7 @@ class MemoryStore:
             self._server.wake()
         return positions
 
-    def _alive(self, data: _TenantData, name: LeaseName) -> bool:
+    def _alive(self, data: TenantData, name: LeaseName) -> bool:
         deadline = data.leases.get(name)
         return deadline is not None and deadline > self._server.clock_ms()
 
@@ -160,11 +260,13 @@ class MemoryStore:
                 data.leases[name] = max(data.leases[name], now + lease.ttl_ms)
             else:
                 missing.append(index)
+        self._need(tenant, "beats")
         data.beats.append((replica, tuple(leases)))
         return missing
 
     async def revive(self, tenant: Tenant, at: Position, leases: Sequence[Lease]) -> bool:
-        if self._server.of(tenant).head != at:
+        self._need(tenant, "head")
+        if self._server.of(tenant).head_text or self._server.of(tenant).head != at:
             return False
         self._grant(tenant, leases)
         return True
@@ -175,11 +277,12 @@ class MemoryStore:
             data.leases[LeaseName(lease.service_id, lease.instance_id)] = now + lease.ttl_ms
 
     async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
-        data = self._server.of(tenant)
         now = self._server.clock_ms()
-        if going_on_ms and now - data.rearmed > going_on_ms:
+        part = self._server.of(self.part(tenant))
+        part.wrong.pop("rearming", None)  # it is overwritten
+        if going_on_ms and now - part.rearmed > going_on_ms:
             return False
-        data.rearmed = now
+        part.rearmed = now
         self._grant(tenant, leases)
         return True
 
@@ -192,10 +295,11 @@ class MemoryStore:
         self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int, applied: int = 0
     ) -> list[Position | None]:
         data = self._server.of(tenant)
-        if epoch != data.head.epoch or data.head.sequence < applied:
+        self._need(tenant, "head")
+        if data.head_text or epoch != data.head.epoch or data.head.sequence < applied:
             raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
         now = self._server.clock_ms()
-        pulse, run = data.pulse or (0, 0)
+        pulse, run = self._server.of(self.part(tenant)).pulse or (0, 0)
         if run != self._server.run:
             raise OutageSuspected("the store was started anew, leases have to be re-armed first")
         silence = now - pulse
@@ -208,6 +312,8 @@ class MemoryStore:
             if data.head == ORIGIN or known or self._alive(data, proposal.name):
                 appended.append(None)
                 continue
+            self._need(tenant, "events")
+            self._need_room(tenant)
             data.head = data.head.next()
             data.events.append((data.head, proposal.payload))
             data.lapses[proposal.name] = (proposal.registered, now + self._lapse_memory_ms)
@@ -217,7 +323,9 @@ class MemoryStore:
         return appended
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
-        data = self._server.of(tenant)
+        data = self._server.of(self.part(tenant))
+        if data.wrong.pop("pulse", None) is not None:
+            data.pulse = None  # whatever stands in its place is overwritten
         now = self._server.clock_ms()
         began = now if data.head == ORIGIN else data.head.epoch
         last, run = data.pulse or (began, self._server.run if abs(now - began) <= outage_after_ms else 0)
@@ -225,16 +333,20 @@ class MemoryStore:
         rearmed = resume and abs(now - data.rearmed) <= outage_after_ms
         if rearmed or (not restarted and abs(silence) <= outage_after_ms):
             data.pulse = (now, self._server.run)
-        return Pulse(silence, data.head, restarted, str(self._server.run))
+        return Pulse(silence, restarted, str(self._server.run))
 
     async def resume_history(
         self, tenant: Tenant, head: Position, epoch: int, payloads: Sequence[bytes], seeded: bool = False
     ) -> None:
         data = self._server.of(tenant)
-        if data.head != head:
+        self._need(tenant, "head")
+        if data.head_text or data.head != head:
             raise HistoryChanged(f"the log's newest event is {data.head.text()}")
-        if seeded and Position(epoch, 1) not in data.snapshots.marks:
-            raise HistoryChanged("the snapshot is gone")
+        if seeded:
+            self._need(tenant, "snapshots")
+            if Position(epoch, 1) not in data.snapshots.marks:
+                raise HistoryChanged("the snapshot is gone")
+        self._need(tenant, "events")
         data.events += [(Position(epoch, number), payload) for number, payload in enumerate(payloads, 1)]
         data.head = Position(epoch, len(payloads))
         self._server.wake()

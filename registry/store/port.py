@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, Protocol
 
-from registry.domain.errors import StoreUnavailable
+from registry.domain.errors import StoreUnavailable, Withheld
 from registry.domain.position import Position
 from registry.domain.snapshot import Mark
 from registry.domain.view import Tenant
@@ -52,14 +52,13 @@ class Tail(NamedTuple):
 
 
 class Pulse(NamedTuple):
-    """For how long no replica could write (ms, 0 for a tenant's first pulse), and the log's newest position.
+    """For how long no replica could write (ms, 0 for the first pulse of a new part).
 
     `restarted`: the store is not the process that the last pulse was recorded in. It may have lost what was newest in
     that one, leases first of all. `run` names the process.
     """
 
     silence_ms: int
-    head: Position
     restarted: bool = False
     run: str = ""
 
@@ -80,8 +79,47 @@ class OutageSuspected(StoreUnavailable):
     """No replica could write for longer than allowed: nobody may be expired before leases have been re-armed."""
 
 
+#: The keys of a tenant beside its leases, and of the list of tenants (the last two).
+KeyName = Literal[
+    "events", "head", "snapshots", "beats", "pulse", "rearming", "holder", "states", "tenants", "tenants_log"
+]
+REPAIR: Final = "`registry repair` says what is lost by mending it, and mends it"
+
+
+class Damaged(Withheld):
+    """What the store holds of a tenant, or its list of tenants (None), is not what the registry has put there."""
+
+    message = "The data of this tenant are damaged in the registry's store"
+
+    def __init__(self, tenant: Tenant | None, key: str, reason: str, entry: str = "", remedy: str = REPAIR) -> None:
+        place = f"{key}, entry {entry}" if entry else key
+        super().__init__(f"{tenant or 'the list of tenants'}: {place}: {reason}; {remedy}")
+        self.tenant = tenant
+        self.key = key
+        self.reason = reason
+        self.entry = entry
+        self.remedy = remedy
+
+    def anew(self) -> Damaged:
+        """The same, to be raised once more; an exception gathers what it has been through."""
+        return Damaged(self.tenant, self.key, self.reason, self.entry, self.remedy)
+
+
+class Condition(NamedTuple):
+    """What stands under a tenant's keys at one moment."""
+
+    #: Keys that hold another type of Redis than the registry makes, and which.
+    wrong: Mapping[KeyName, str]
+    #: As they are written, "" where there is none: the position of the newest event, the newest entry of the log, and
+    #: the last id that an entry was given, whether it still stands there or not.
+    head: str
+    newest: str
+    last: str
+
+
 class Store(Protocol):
-    """Every method raises StoreUnavailable when the store does not answer within its time limit.
+    """Every method raises StoreUnavailable when the store does not answer within its time limit, and Damaged when a
+    key that it needs holds something else than the registry has put there.
 
     A `commit` that raised may still have happened, and so may a `resume_history`; everything else is safe to repeat.
     """
@@ -89,23 +127,58 @@ class Store(Protocol):
     @property
     def snapshots(self) -> Snapshots: ...
 
+    @property
+    def followed_max(self) -> int:
+        """Logs that one `read` follows at little cost. More of them take a read for each group of so many or more."""
+
+    def part(self, tenant: Tenant) -> Tenant:
+        """The tenant that stands for the part of the store in which this one's data is.
+
+        A part answers, restarts and comes back as a whole, so that all of its tenants have one pulse and one re-arming.
+        """
+
+    @property
+    def upkeep(self) -> Upkeep: ...
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str:
+        """What a key is called in the store, for people."""
+
+    def on_damage(self, listener: Callable[[Damaged], None]) -> None:
+        """Call `listener` with every `Damaged` before it is raised here, whoever asked."""
+
     async def open(self) -> None:
         """Connect and check that the store can be relied on (version, eviction policy)."""
 
     async def close(self) -> None: ...
 
-    async def add_tenant(self, tenant: Tenant) -> None:
-        """Announce the tenant to every reader. Repetition is harmless."""
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
+        """Announce the tenant to every reader. Repetition is harmless.
+
+        False, and nothing is done, when it is a new one and there are `most` already (0: there is no limit).
+        """
+
+    async def tenants(self) -> list[Tenant]:
+        """Every tenant that was announced, in no order; what else stands among their names is left out."""
+
+    async def inspect(self, tenant: Tenant) -> None:
+        """Raise Damaged if a key holds another type than the registry makes, or log and head contradict each other."""
 
     async def head(self, tenant: Tenant) -> Position:
         """The position of the tenant's newest event, ORIGIN when there is none."""
 
+    async def heads(self, tenants: Sequence[Tenant]) -> list[Position | None]:
+        """As `head`, of many in one question. Of what is damaged it may be None, or ORIGIN: `head` tells."""
+
     async def read(
-        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
         """Events after the given positions, at most `read_max` per tenant; waits up to `block_ms` for the first.
 
+        An entry that was not made by the registry may have the payload b"". Damaged names one tenant, or the list of
+        tenants, that cannot be read; without it the others can.
+
         Args:
+            tenants_after: where to go on with the list of tenants, "" at its beginning, None not to ask for it.
             follow: the caller reads all logs all the time. It has a way of its own, on which nobody's questions are in
                 front of it, and one such call at a time.
         """
@@ -141,7 +214,7 @@ class Store(Protocol):
         """Append the proposals whose lease is gone and which no other replica has appended; None for the others.
 
         Raises:
-            OutageSuspected: the last pulse is older than `outage_after_ms`. Nothing was done.
+            OutageSuspected: the part's last pulse is older than `outage_after_ms`. Nothing was done.
             HistoryChanged: as for commit.
         """
 
@@ -152,12 +225,12 @@ class Store(Protocol):
         """Give each of these instances a lease of its full length from now, whether it has one or not.
 
         Args:
-            going_on_ms: this is not the first batch of a resumption; if the one before is longer ago than so many ms,
-                the store has been silent again, nothing is done, and False is returned.
+            going_on_ms: this is not the first batch of the part's resumption; if the one before is longer ago than this
+                number of ms, the store has been silent again, nothing is done, and False is returned.
         """
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
-        """Record that a replica can write, and say for how long none could.
+        """Record that a replica can write to the tenant's part of the store, and say for how long none could.
 
         After a gap longer than `outage_after_ms`, and in a store that has restarted, nothing is recorded unless
         `resume` is set, which the replica sets once it has re-armed the leases; and even then only if the last of them
@@ -219,3 +292,31 @@ class Snapshots(Protocol):
 
     async def exchange(self, tenant: Tenant, replica: str, state: bytes, keep_ms: int) -> dict[str, bytes]:
         """Leave what this replica has to say of itself; take what the others have left within `keep_ms`."""
+
+
+class Upkeep(Protocol):
+    """What mending a damaged store by hand takes. Errors as for `Store`, but nothing is too damaged for it."""
+
+    async def condition(self, tenant: Tenant) -> Condition:
+        """What stands under the tenant's keys now."""
+
+    async def found(self) -> list[Tenant]:
+        """Every tenant of which there is a log or a head, whatever the list of tenants says."""
+
+    async def forget(self, tenant: Tenant, name: KeyName) -> None:
+        """Delete one key."""
+
+    async def cut(
+        self, tenant: Tenant, seen: Condition, keep_to: Position, epoch: int, payloads: Sequence[bytes]
+    ) -> None:
+        """Drop every entry after `keep_to`, and begin a new epoch with these events. With none, leave no log at all.
+
+        Args:
+            seen: what `condition` has told.
+
+        Raises:
+            HistoryChanged: log or head have changed since. Nothing was done.
+        """
+
+    async def rewrite_tenants(self, tenants: Sequence[Tenant]) -> None:
+        """Put these in the place of the list of tenants."""

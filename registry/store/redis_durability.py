@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from registry.domain.errors import StoreUnavailable
 from registry.store.port import Durability, NotDurable
@@ -63,7 +64,11 @@ async def confirm(redis: Redis, ask: Ask, place: Place, durability: Durability, 
         pipeline.execute_command("WAIT", 1, timeout_ms)
     elif synced:
         pipeline.execute_command("WAITAOF", 1, 0, timeout_ms)
-    held, _, *waited = await ask(pipeline.execute())
+    held, *told = await ask(pipeline.execute(raise_on_error=False))
+    for refusal in (one for one in (held, *told) if isinstance(one, ResponseError)):
+        # Of the proof, e.g. because there is no append-only file any more: the write itself was done.
+        raise NotDurable(f"written, but Redis refuses to confirm it: {refusal}")
+    _, *waited = told
     if durability == "replica" and int(waited[0]) < 1:
         raise NotDurable(f"written, but no replica of Redis has confirmed it within {timeout_ms} ms")
     if synced and int(waited[0][0]) < 1:
@@ -73,7 +78,7 @@ async def confirm(redis: Redis, ask: Ask, place: Place, durability: Durability, 
         reason = await cannot(redis, ask, durability)
         if reason:
             raise NotDurable(f"written, but not known to be on disk: {reason}")
-    return bytes(held[0][1][b"e"]) if held else None
+    return bytes(held[0][1].get(b"e", b"")) if held else None
 
 
 async def _says_what_is_synced(redis: Redis, ask: Ask) -> bool:

@@ -66,4 +66,4 @@ class RedisSnapshots:
 
     async def exchange(self, tenant: Tenant, replica: str, state: bytes, keep_ms: int) -> dict[str, bytes]:
         found = await self._run("exchange", (self._keys.states(tenant),), (replica, state, keep_ms))
-        return {found[i].decode(): found[i + 1] for i in range(0, len(found), 2)}
+        return {found[i].decode("utf-8", "replace"): found[i + 1] for i in range(0, len(found), 2)}

@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import (
-    ClusterDownError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import NoScriptError, RedisError
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
-from registry.domain.view import Tenant
+from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store import redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
 from registry.store.connections import Connections, NamedMaster, Pools, one_server
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
+from registry.store.loading import ASK_EVERY_S, Loading
 from registry.store.port import (
+    Damaged,
     Durability,
-    HistoryChanged,
+    KeyName,
     Lease,
     LeaseName,
-    OutageSuspected,
     Proposal,
     Pulse,
     Tail,
     Write,
 )
+from registry.store.redis_diagnosis import Diagnosis, meaning
 from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
+from registry.store.redis_upkeep import RedisUpkeep
+from registry.store.soundness import read_position
 
 REDIS_OLDEST: Final = (6, 2)
 #: Events per tenant asked for by the first read; later ones adapt to their size, but never below the least.
@@ -49,8 +46,6 @@ READ_LEAST: Final = 4
 TENANT_KEYS_MAX: Final = 4096
 #: The beginning of the URL for servers that run in these modes.
 URL_BEGINS: Final = {"cluster": "redis+cluster://", "sentinel": "redis+sentinel://"}
-#: Answers of a server that does not do its work now, for whatever was asked.
-AWAY: Final = (ClusterDownError, TryAgainError, ReadOnlyError)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -73,9 +68,11 @@ class RedisLimits:
     beats_max: int = 10_000
     #: How long an expiry is remembered so that no second replica appends it, in ms.
     lapse_memory_ms: int = 60_000
-    #: Connections for scripts, and for questions.
+    #: Connections for scripts, to each server of a cluster, and for questions, to each server.
     connections_max: int = 48
     asking_max: int = 16
+    #: What every write must have: a server that is configured otherwise is refused.
+    durability: Durability = "memory"
     #: Bytes of one read above which the next asks for fewer events.
     read_bytes_max: int = 8 * 1024 * 1024
 
@@ -95,26 +92,38 @@ class RedisStore:
         self._connections = _connections(url, self._limits)
         self._scripts = read_scripts(self._connections.wake_channel)
         self._read_count = min(READ_FIRST, self._limits.read_max)
+        self.upkeep = RedisUpkeep(self._run, self._servers, self._keys)
+        self._diagnosis = Diagnosis(self._keys, self.upkeep.condition, self._type_of)
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Connect, load the scripts, refuse a Redis that would lose data by design.
+        """Connect, wait while Redis loads its data, load the scripts, refuse a Redis that would lose data by design.
 
         Raises:
             StoreUnavailable: no answer.
-            StoreRefused: a server is older than 6.2, may evict keys, or is deployed otherwise than the URL says.
+            StoreRefused: a server is older than 6.2, may evict keys, cannot have the durability that every write must
+                have, or is deployed otherwise than the URL says.
         """
         for server in await self._ask(self._connections.servers()):
+            await self._wait_loaded(server)
             await self._check(server)
             await self._load_scripts(server)
+
+    async def _wait_loaded(self, redis: Redis) -> None:
+        loading = Loading()
+        while True:
+            if not loading.goes_on(await self._ask(redis.info("persistence"))):
+                return
+            await asyncio.sleep(ASK_EVERY_S)
 
     async def _check(self, redis: Redis) -> None:
         server = await self._ask(redis.info("server"))
         version = tuple(int(part) for part in str(server["redis_version"]).split(".")[:2])
         if version < REDIS_OLDEST:
             raise StoreRefused(f"Redis {server['redis_version']} is too old: the registry needs 6.2 or newer")
-        runs_as = str(server.get("redis_mode", "standalone"))
+        # Valkey calls it otherwise.
+        runs_as = str(server.get("redis_mode") or server.get("server_mode", "standalone"))
         if runs_as != ("cluster" if self._mode == "cluster" else "standalone"):
             raise StoreRefused(
                 f"Redis runs as {runs_as}: its URL must begin with {URL_BEGINS.get(runs_as, 'redis://')}"
@@ -125,6 +134,10 @@ class RedisStore:
             raise StoreRefused(
                 f"Redis may evict the registry's data: its maxmemory-policy is {policy}, it must be noeviction"
             )
+        if self._limits.durability == "disk":
+            reason = await redis_durability.cannot(redis, self._ask, "disk")
+            if reason:
+                raise StoreRefused(f"REGISTRY_DURABILITY is disk, which cannot be had: {reason}")
 
     async def close(self) -> None:
         await self._connections.close()
@@ -133,11 +146,12 @@ class RedisStore:
         for script in self._scripts.values():
             await self._ask(redis.script_load(script.text))
 
-    async def _ask(self, call: Awaitable[Any] | Any) -> Any:
+    async def _ask(self, call: Awaitable[Any] | Any, key: str = "") -> Any:
+        """The answer to a command, which may be about a key."""
         try:
             return await call
         except (RedisError, OSError, TimeoutError) as exc:
-            raise _meaning(exc) from exc
+            raise (await self._diagnosis.cause(exc, key) if key else meaning(exc)) from exc
 
     async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         digest = self._scripts[script].digest
@@ -147,33 +161,59 @@ class RedisStore:
             # This server does not know our scripts: it was restarted or flushed, or has just become the one to ask.
             # A script that was not found did nothing.
             await self._load_scripts(await self._ask(self._connections.server_of(keys[0])))
-            return await self._ask(self._connections.run(digest, keys, arguments))
+            return await self._ask(self._connections.run(digest, keys, arguments), keys[0])
         except (RedisError, OSError, TimeoutError) as exc:
-            raise _meaning(exc) from exc
+            raise await self._diagnosis.cause(exc, keys[0]) from exc
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str:
+        return self._keys.key(tenant, name)
+
+    def on_damage(self, listener: Callable[[Damaged], None]) -> None:
+        self._diagnosis.listeners.append(listener)
+
+    async def inspect(self, tenant: Tenant) -> None:
+        await self._diagnosis.inspect(tenant)
 
     # -- the log -------------------------------------------------------------------------------------------------------
 
-    async def add_tenant(self, tenant: Tenant) -> None:
-        names = (encode_name(tenant.domain), encode_name(tenant.project))
-        await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), names)
+    async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
+        arguments = (encode_name(tenant.domain), encode_name(tenant.project), most)
+        return bool(await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), arguments))
+
+    async def tenants(self) -> list[Tenant]:
+        names = await self._ask(self._connections.ask("SMEMBERS", self._keys.tenants), self._keys.tenants)
+        pairs = (bytes(name).decode("utf-8", "replace").partition("/") for name in names)
+        return [Tenant(decode_name(domain), decode_name(project)) for domain, slash, project in pairs if slash]
 
     async def head(self, tenant: Tenant) -> Position:
-        text = await self._ask(self._connections.ask("GET", self._names(tenant).head))
-        return parse_position(text) if text else ORIGIN
+        key = self._names(tenant).head
+        text = await self._ask(self._connections.ask("GET", key), key)
+        return self._diagnosis.position(tenant, text) if text is not None else ORIGIN
+
+    async def heads(self, tenants: Sequence[Tenant]) -> list[Position | None]:
+        found = await self._ask(self._connections.get([self._names(tenant).head for tenant in tenants]))
+        # What holds another type comes as nothing.
+        return [read_position(text) if text else ORIGIN for text in found]
 
     async def read(
-        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
-        streams: dict[str, str] = {self._keys.tenants_stream: tenants_after or "0-0"}
+        streams = {} if tenants_after is None else {self._keys.tenants_stream: tenants_after or "0-0"}
         by_key: dict[bytes, Tenant] = {}
         for tenant, position in after.items():
             stream = self._names(tenant).events
             streams[stream] = position.text()
             by_key[stream.encode()] = tenant
+        if not streams:
+            # There is nothing that can be read; a sign of life all the same.
+            await asyncio.sleep(block_ms / 1000)
+            await self._ask(self._connections.ask("EXISTS", self._keys.tenants_stream))
+            return Tail({}, [], "")
         try:
             async with asyncio.timeout(block_ms / 1000 + self._limits.timeout_s):
                 found = await self._connections.read(streams, self._read_count, block_ms, follow)
         except (RedisError, OSError, TimeoutError) as exc:
+            await self._diagnosis.blame(exc, list(after))
             # Perhaps it was too much to send in the time.
             self._read_count = max(self._read_count // 2, READ_LEAST)
             raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
@@ -181,13 +221,19 @@ class RedisStore:
         tenants: list[Tenant] = []
         for key, entries in found:
             if key in by_key:
-                events[by_key[key]] = [(parse_position(entry_id), fields[b"e"]) for entry_id, fields in entries]
+                events[by_key[key]] = [(parse_position(id), fields.get(b"e", b"")) for id, fields in entries]
                 continue
             for entry_id, fields in entries:
-                tenants.append(Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode())))
+                tenants.append(self._announced(entry_id.decode(), fields))
                 tenants_after = entry_id.decode()
         self._adapt(sum(len(payload) for entries in events.values() for _, payload in entries))
-        return Tail(events, tenants, tenants_after)
+        return Tail(events, tenants, tenants_after or "")
+
+    def _announced(self, entry_id: str, fields: Mapping[bytes, bytes]) -> Tenant:
+        try:
+            return Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode()))
+        except (KeyError, UnicodeDecodeError):
+            raise self._diagnosis.damaged(None, "tenants_log", "it announces no tenant", entry_id) from None
 
     def _adapt(self, read_bytes: int) -> None:
         """Ask for fewer events when they are large, for more when they are small."""
@@ -197,9 +243,9 @@ class RedisStore:
             self._read_count = min(self._read_count * 2, self._limits.read_max)
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
-        text = position.text()
-        entries = await self._ask(self._connections.ask("XRANGE", self._names(tenant).events, text, text))
-        return bytes(entries[0][1][b"e"]) if entries else None
+        key, text = self._names(tenant).events, position.text()
+        entries = await self._ask(self._connections.ask("XRANGE", key, text, text), key)
+        return bytes(entries[0][1].get(b"e", b"")) if entries else None
 
     async def commit(
         self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
@@ -234,6 +280,21 @@ class RedisStore:
     def snapshots(self) -> RedisSnapshots:
         return RedisSnapshots(self._run, self._keys)
 
+    @property
+    def followed_max(self) -> int:
+        return self._connections.followed_max
+
+    def part(self, tenant: Tenant) -> Tenant:
+        # A cluster's servers hold slots that move from one to the other, so there each tenant is a part of its own.
+        return tenant if self._mode == "cluster" else DEFAULT_TENANT
+
+    async def _servers(self) -> Sequence[Redis]:
+        servers: Sequence[Redis] = await self._ask(self._connections.servers())
+        return servers
+
+    async def _type_of(self, key: str) -> str:
+        return str((await self._ask(self._connections.ask("TYPE", key))).decode())
+
     # -- the leases ----------------------------------------------------------------------------------------------------
 
     async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
@@ -247,8 +308,8 @@ class RedisStore:
         return bool(await self._run("revive", (names.head, names.leases), (at.text(), _pack_leases(leases))))
 
     async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
-        names = self._names(tenant)
-        return bool(await self._run("rearm", (names.leases, names.rearming), (_pack_leases(leases), going_on_ms)))
+        keys = (self._names(tenant).leases, self._names(self.part(tenant)).rearming)
+        return bool(await self._run("rearm", keys, (_pack_leases(leases), going_on_ms)))
 
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
         packed = _pack([lease_name(*name) for name in names])
@@ -262,15 +323,15 @@ class RedisStore:
         arguments: list[Any] = [epoch, applied, outage_after_ms, self._limits.lapse_memory_ms]
         for proposal in proposals:
             arguments += (lease_name(*proposal.name), proposal.registered, proposal.payload)
-        keys = (names.events, names.head, names.leases, names.pulse, names.lapses)
+        keys = (names.events, names.head, names.leases, self._names(self.part(tenant)).pulse, names.lapses)
         appended: list[int] = await self._run("expire", keys, arguments)
         return [Position(epoch, sequence) if sequence else None for sequence in appended]
 
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
-        names = self._names(tenant)
+        names = self._names(self.part(tenant))
         keys = (names.pulse, names.head, names.rearming)
-        silence, head, restarted, run = await self._run("pulse", keys, (outage_after_ms, int(resume)))
-        return Pulse(silence, parse_position(head), bool(restarted), run.decode())
+        silence, restarted, run = await self._run("pulse", keys, (outage_after_ms, int(resume)))
+        return Pulse(silence, bool(restarted), run.decode())
 
     # -- durability ----------------------------------------------------------------------------------------------------
 
@@ -337,15 +398,3 @@ def _pack_leases(leases: Sequence[Lease]) -> bytes:
     for service_id, instance_id, ttl_ms in leases:
         flat += (f"{service_id}/{instance_id}", ttl_ms)
     return _pack(flat)
-
-
-def _meaning(exc: Exception) -> StoreUnavailable:
-    """What a failure, or a refusal of Redis or of a script, means. Scripts begin their own with a word in capitals."""
-    text = str(exc)
-    if not isinstance(exc, ResponseError) or isinstance(exc, AWAY):
-        return StoreUnavailable(f"Redis did not answer: {text}")
-    if text.startswith("EPOCH"):
-        return HistoryChanged(f"the log is not the one followed so far; its newest event is {text.partition(' ')[2]}")
-    if text.startswith("OUTAGE"):
-        return OutageSuspected(text.partition(" ")[2])
-    return StoreUnavailable(f"Redis refused: {text}")

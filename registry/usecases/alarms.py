@@ -10,7 +10,8 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from registry.domain.errors import PositionNotReached, RegistryError, StoreUnavailable
+from registry.domain.errors import PositionNotReached, RegistryError, StoreUnavailable, Withheld
+from registry.store.port import NotDurable
 
 ACTIVATED: Final = "ACTIVATED"
 CLEARED: Final = "CLEARED"
@@ -24,6 +25,10 @@ MASS_LAPSE: Final = "MassLapse"
 REPLICAS_DIFFER: Final = "ReplicasDiffer"
 #: Heartbeats are accepted and remembered, because the store does not take them.
 HEARTBEATS_WAITING: Final = "HeartbeatsWaiting"
+#: The store answers and is read, but takes no writes.
+STORE_REFUSES_WRITES: Final = "StoreRefusesWrites"
+#: What the store holds of a tenant, or its list of tenants, is damaged.
+TENANT_DAMAGED: Final = "TenantDamaged"
 #: Characters kept of a detail.
 DETAIL_MAX: Final = 500
 
@@ -56,8 +61,11 @@ class Alarms:
         self._refused_ms = 0
 
     def observe(self, error: RegistryError) -> None:
-        """Take note of an error that a client is answered with; its own mistakes are no alarm."""
-        if error.code // 1000 < 500:
+        """Take note of an error that a client is answered with; its own mistakes are no alarm, nor what has one.
+
+        Neither is a durability that is not confirmed: it was the client that asked for so much.
+        """
+        if error.code // 1000 < 500 or isinstance(error, NotDurable | Withheld):
             return
         self._raise(INTERNAL_ERROR, error.detail or error.message)
         if isinstance(error, StoreUnavailable) and not isinstance(error, PositionNotReached):

@@ -19,21 +19,22 @@ from registry.domain.decide import service_or_refuse
 from registry.domain.errors import InvalidParams, PositionNotReached, RegistryError, StoreUnavailable
 from registry.domain.find import BatchResult, FindQuery, InstanceQuery
 from registry.domain.model import Schema
+from registry.domain.own import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME, is_own
 from registry.domain.position import Position
+from registry.domain.quotas import Quotas
 from registry.domain.version import VersionRule
 from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
+from registry.usecases.grouping import Group, Waiter
 
-#: The registry's own microservice.
-OWN_APP_ID: Final = "default"
-OWN_SERVICE_NAME: Final = "SERVICECENTER"
-OWN_ENVIRONMENT: Final = "production"
 #: Seconds a request waits for the position that it asks for.
 POSITION_TIMEOUT_S: Final = 5.0
 #: Seconds that a read waits for the log's tail.
 CATCH_UP_TIMEOUT_S: Final = 1.0
 #: A store that has been silent for longer (seconds) is away: reads do not ask it.
 AWAY_AFTER_S: Final = 3.0
+#: Requests that wait for the log's tail at once.
+WAITING_MAX: Final = 50_000
 
 A = TypeVar("A")
 
@@ -41,17 +42,34 @@ A = TypeVar("A")
 class Discovery:
     """Reads. The methods ending in `_now` never wait: None means that the caller has to catch up first."""
 
-    def __init__(self, projector: Projector, shared: frozenset[str] = frozenset({OWN_SERVICE_NAME})) -> None:
+    def __init__(
+        self,
+        projector: Projector,
+        shared: frozenset[str] = frozenset({OWN_SERVICE_NAME}),
+        quotas: Quotas | None = None,
+    ) -> None:
         self._projector = projector
+        self._quotas = quotas or Quotas()
+        #: Dependencies that finds did not record because a quota was full.
+        self.left_out = 0
         #: Names in app `default` of the default tenant that consumers of every tenant and environment find.
         self.shared = shared
+        #: Who waits for the views of tenants to be current.
+        self._current: dict[Tenant, Group[None, None]] = {}
 
     # -- one microservice name -----------------------------------------------------------------------------------------
 
+    def find_here(self, tenant: Tenant, query: FindQuery) -> Answer:
+        """The answer as the view has it now. Raises what `domain.find.find` raises."""
+        return domain_find.find(*self._target(tenant, query))
+
+    def owner(self, tenant: Tenant, query: FindQuery) -> Tenant:
+        """In whose view the answer is found."""
+        return DEFAULT_TENANT if self._is_shared(query) else tenant
+
     def find_now(self, tenant: Tenant, query: FindQuery) -> Answer | None:
-        view, query = self._target(tenant, query)
         try:
-            answer = domain_find.find(view, query)
+            answer = self.find_here(tenant, query)
         except InvalidParams:
             raise
         except RegistryError:
@@ -61,8 +79,7 @@ class Discovery:
     async def find(self, tenant: Tenant, query: FindQuery) -> Answer:
         answer = self.find_now(tenant, query)
         if answer is None:
-            owner = self._target(tenant, query)[0].tenant
-            answer = await self._again(owner, lambda: domain_find.find(*self._target(tenant, query)))
+            answer = await self._again(self.owner(tenant, query), lambda: self.find_here(tenant, query))
         return answer
 
     def _target(self, tenant: Tenant, query: FindQuery) -> tuple[RegistryView, FindQuery]:
@@ -73,13 +90,22 @@ class Discovery:
         return self._projector.view(tenant), query
 
     def unrecorded(self, tenant: Tenant, queries: Sequence[FindQuery]) -> list[GroupKey]:
-        """What these finds of one consumer's have answered and its dependencies do not hold yet."""
+        """What these finds of one consumer's have answered and its dependencies do not hold yet, but can.
+
+        What is over a quota is left out here, so that the next find does not try to record it again.
+        """
         if not queries or not queries[0].consumer_id:
             return []
         view = self._projector.view(tenant)
-        if queries[0].consumer_id not in view.services:
+        consumer_id = queries[0].consumer_id
+        if consumer_id not in view.services or is_own(view, consumer_id):
             return []
-        return [key for query in queries if not self._is_shared(query) for key in domain_find.unrecorded(view, query)]
+        keys = [key for query in queries if not self._is_shared(query) for key in domain_find.unrecorded(view, query)]
+        if not keys:
+            return []
+        found = self._quotas.recordable(view, consumer_id, keys)
+        self.left_out += len(set(keys)) - len(found)
+        return found
 
     def _is_shared(self, query: FindQuery | InstanceQuery) -> bool:
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
@@ -89,11 +115,16 @@ class Discovery:
         view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
         return view.token, view.outline, shared.token, shared.outline
 
+    def place(self, tenant: Tenant) -> tuple[object, ...]:
+        """Where the logs stand from which this tenant is answered. At the same place every answer is the same."""
+        view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
+        return view.token, view.position, shared.token, shared.position
+
     # -- many at once --------------------------------------------------------------------------------------------------
 
     def batch_now(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult] | None:
         """As `batch`, or None when the answer would contradict the client."""
-        results = self._batch(tenant, lists)
+        results = self.batch_here(tenant, *lists)
         for queries, result in zip(lists, results, strict=True):
             if result.failed or any(queries[index].rev for index, _ in result.updated):
                 return None
@@ -109,13 +140,14 @@ class Discovery:
             if tenant != DEFAULT_TENANT and any(self._is_shared(query) for queries in lists for query in queries):
                 await self._catch_up_soon(DEFAULT_TENANT)
         except StoreUnavailable:
-            results = self._batch(tenant, lists)
+            results = self.batch_here(tenant, *lists)
             if any(result.failed for result in results):
                 raise
             return results
-        return self._batch(tenant, lists)
+        return self.batch_here(tenant, *lists)
 
-    def _batch(self, tenant: Tenant, lists: Sequence[Sequence[FindQuery | InstanceQuery]]) -> list[BatchResult]:
+    def batch_here(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult]:
+        """The answers to lists of queries as the view has them now."""
         view = self._projector.view(tenant)
 
         def answer(query: FindQuery | InstanceQuery) -> Answer:
@@ -192,11 +224,17 @@ class Discovery:
         """The replicas, as instances of `SERVICECENTER`."""
         return await self.find(DEFAULT_TENANT, FindQuery(OWN_APP_ID, OWN_SERVICE_NAME))
 
-    def row(self, tenant: Tenant, service_id: str, instance_id: str) -> InstanceRow | None:
-        """The instance as this replica holds it now."""
-        return self._projector.view(tenant).instance(service_id, instance_id)
+    def beating_row(self, tenant: Tenant, service_id: str, instance_id: str) -> InstanceRow | None:
+        """The instance as this replica holds it now, if a client may send heartbeats for it."""
+        view = self._projector.view(tenant)
+        return None if is_own(view, service_id) else view.instance(service_id, instance_id)
 
     # -- positions -----------------------------------------------------------------------------------------------------
+
+    @property
+    def changes(self) -> int:
+        """Moves with every change to any view. While it stands still, every answer is what it was."""
+        return self._projector.changes
 
     def position_text(self, tenant: Tenant) -> bytes:
         """The position that answers are made at, for the position header."""
@@ -210,6 +248,7 @@ class Discovery:
         """
         if self._projector.view(tenant).position >= position:
             return
+        self._projector.aside.check(tenant)
         if not self._projector.knows(tenant):
             await self.catch_up(tenant)
         if not await self._projector.wait_for(tenant, position, POSITION_TIMEOUT_S):
@@ -221,6 +260,27 @@ class Discovery:
         """Bring the view to the log's tail, if the store answers."""
         with contextlib.suppress(StoreUnavailable):
             await self._catch_up_soon(tenant)
+
+    def when_current(self, tenant: Tenant, waiter: Waiter[None]) -> bool:
+        """Tell the waiter once the view holds what the log holds now, or that the store does not say (an exception).
+
+        False: it will not be told, because nobody knows the tenant yet or too many wait.
+        """
+        if not self._projector.knows(tenant):
+            return False
+        group = self._current.get(tenant)
+        if group is None:
+
+            async def flush(waiting: Sequence[None]) -> Sequence[None]:
+                await self._catch_up_soon(tenant)
+                return waiting
+
+            group = self._current[tenant] = Group(flush, WAITING_MAX, 2, WAITING_MAX)
+        try:
+            group.put_for(None, waiter)
+        except StoreUnavailable:
+            return False
+        return True
 
     async def _again(self, tenant: Tenant, answer: Callable[[], A]) -> A:
         """Answer once more, after catching up. Without the log the view may still say what it holds, but not refuse:

@@ -29,11 +29,16 @@ class Durable:
     """
     Args:
         newest: the newest event that this replica has applied of a tenant's log, its own writes included.
+        exists: whether there is a tenant of that name. Of one that does not exist, nothing was written, and nothing is
+            remembered: clients can make up as many as there are names.
         default: what every write gets that asks for nothing else.
     """
 
-    def __init__(self, store: Store, clock: Clock, newest: Newest, default: Durability) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, newest: Newest, exists: Callable[[Tenant], bool], default: Durability
+    ) -> None:
         self._store = store
+        self._exists = exists
         self._newest = newest
         self._clock = clock
         self._default = default
@@ -49,17 +54,31 @@ class Durable:
         durability: Durability = named  # type: ignore[assignment]  # it is one of them
         return durability
 
-    async def check(self, tenant: Tenant, durability: Durability) -> None:
-        """Refuse before anything is written what the store cannot promise. Raises NotDurable, StoreUnavailable."""
+    async def check(self, tenant: Tenant, durability: Durability, asked_for: bool) -> None:
+        """Refuse before anything is written what the store cannot promise.
+
+        Args:
+            asked_for: by the client; else the deployment has chosen it.
+
+        Raises:
+            InvalidParams: the client may ask for something else; the detail says what.
+            NotDurable: the deployment's choice cannot be had now.
+            StoreUnavailable.
+        """
         now = self._clock.steady_ms()
         if durability == "memory" or now - self._checked.get((tenant, durability), -ASKED_AGAIN_MS) < ASKED_AGAIN_MS:
             return
         reason = await self._store.cannot(tenant, durability)
+        if reason and asked_for:
+            possible = [name for name in NAMES if not await self._store.cannot(tenant, name)]
+            raise InvalidParams(
+                f"header X-Registry-Durability is {durability}, which cannot be had: {reason}; "
+                f"it may be {' or '.join(possible)}"
+            )
         if reason:
             raise NotDurable(f"durability {durability} cannot be had: {reason}")
-        if len(self._checked) > BATCH_MAX:
-            self._checked.clear()
-        self._checked[tenant, durability] = now
+        if self._exists(tenant):
+            self._checked[tenant, durability] = now
 
     async def confirm(self, tenant: Tenant, durability: Durability) -> None:
         """Wait until everything written so far has it. One question serves all who wait.
@@ -67,7 +86,7 @@ class Durable:
         Raises:
             NotDurable: it was written, but this is not confirmed in time.
         """
-        if durability != "memory":
+        if durability != "memory" and self._exists(tenant):
             await self._group(tenant, durability).put(None)
 
     def _group(self, tenant: Tenant, durability: Durability) -> Group[None, None]:

@@ -32,6 +32,23 @@ class Waiter(Protocol[R_in]):
     def set_exception(self, exception: Exception, /) -> None: ...
 
 
+class Budget:
+    """Bytes that several groups may have waiting together."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Raises StoreUnavailable when there is no room for so much more."""
+        if self.used + size > self.most:
+            raise StoreUnavailable(f"{self.used} bytes are waiting for the store already")
+        self.used += size
+
+    def give_back(self, size: int) -> None:
+        self.used -= size
+
+
 class Group(Generic[T, R]):
     """Batches items for `flush`, which returns one result per item in order, or raises for all of them.
 
@@ -40,6 +57,8 @@ class Group(Generic[T, R]):
         flights_max: flushes under way at once.
         waiting_max: items that may wait; one more is refused with StoreUnavailable.
         weight, weight_max: a flush takes no more items once their weights together reach the limit.
+        budget: what all items may weigh together that wait or are in a flush, of this group and of others.
+        idle: called when nothing waits and nothing is in a flush any more.
     """
 
     def __init__(
@@ -50,7 +69,11 @@ class Group(Generic[T, R]):
         waiting_max: int,
         weight: Callable[[T], int] = lambda item: 0,
         weight_max: int = 1,
+        budget: Budget | None = None,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
+        self._budget = budget
+        self._idle = idle
         self._weight = weight
         self._weight_max = weight_max
         self._flush = flush
@@ -72,6 +95,8 @@ class Group(Generic[T, R]):
         """Hand over one item; the waiter is told of its result, in the turn of the loop in which it is known."""
         if len(self._waiting) >= self._waiting_max:
             raise StoreUnavailable(f"{self._waiting_max} requests are waiting for the store already")
+        if self._budget is not None:
+            self._budget.take(self._weight(item))
         self._waiting.append((item, waiter))
         if not self._scheduled and len(self._flights) < self._flights_max:
             # At the end of this turn of the loop, when every request that has arrived is in.
@@ -99,10 +124,16 @@ class Group(Generic[T, R]):
     def _land(self, task: asyncio.Task[None]) -> None:
         self._flights.discard(task)
         self._depart()
+        if not self._flights and not self._waiting:
+            self._idle()
 
     async def _fly(self, batch: list[tuple[T, Waiter[R]]]) -> None:
         try:
-            results = await self._flush([item for item, _ in batch])
+            try:
+                results = await self._flush([item for item, _ in batch])
+            finally:
+                if self._budget is not None:
+                    self._budget.give_back(sum(self._weight(item) for item, _ in batch))
         except BaseException as exc:
             for _, waiter in batch:
                 if not waiter.done():

@@ -1,8 +1,8 @@
 """Heartbeats: keep leases, group by group, and answer a late one truthfully.
 
 A heartbeat changes no view and no rev. It is refused only when the log no longer holds the instance. While the store
-does not answer, heartbeats of instances that the view holds are accepted, remembered, and delivered when it is back: a
-client must not be driven into registering again by an outage of ours.
+does not answer, or the tenant is set aside, heartbeats of instances that the view holds are accepted, remembered, and
+delivered when it is back: a client must not be driven into registering again by an outage of ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Final
 
 from registry.domain.decide import instance_or_refuse
 from registry.domain.errors import RegistryError, StoreUnavailable
+from registry.domain.own import refuse_clients
 from registry.domain.view import InstanceRow, Tenant
+from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Store
 from registry.usecases.grouping import Group, Waiter
@@ -55,12 +57,14 @@ class Heartbeats:
         self._remembered: dict[Tenant, dict[LeaseName, Lease]] = defaultdict(dict)
         self._something = asyncio.Event()
         self.stats = HeartbeatStats()
+        self._remembering = Episode(logger, Actions("beats_remembered", "beats_delivered"))
 
-    async def beat(self, tenant: Tenant, service_id: str, instance_id: str) -> None:
+    async def beat(self, tenant: Tenant, service_id: str, instance_id: str, actor: str = "") -> None:
         """Renew one instance's lease to its full length.
 
         Raises:
             InstanceNotExists: the log does not hold the instance (any more).
+            Forbidden: it is a replica of the registry, and the actor is not.
             StoreUnavailable: the view does not hold it, and the store does not answer.
         """
         row = self._projector.view(tenant).instance(service_id, instance_id)
@@ -68,6 +72,7 @@ class Heartbeats:
             # When the log cannot be read, nobody can say that it does not hold the instance.
             await self._projector.catch_up(tenant)
             row = instance_or_refuse(self._projector.view(tenant), service_id, instance_id)
+        refuse_clients(self._projector.view(tenant), service_id, actor)
         if not await self.renew(tenant, row):
             try:
                 async with asyncio.timeout(BEAT_TIMEOUT_S):
@@ -116,7 +121,8 @@ class Heartbeats:
 
     async def _flush(self, tenant: Tenant, leases: Sequence[Lease]) -> Sequence[bool]:
         renewed = [True] * len(leases)
-        if self._remembered.get(tenant):
+        aside = tenant in self._projector.aside.tenants
+        if self._remembered.get(tenant) and not aside:
             self._remember(tenant, leases)
             return renewed
         try:
@@ -124,6 +130,10 @@ class Heartbeats:
                 missing = await self._store.beat(tenant, leases, self._projector.replica)
         except (StoreUnavailable, TimeoutError):
             self._remember(tenant, leases)
+            return renewed
+        if aside:
+            # Its log cannot be asked whether it still holds them: they are revived when it can.
+            self._remember(tenant, [leases[index] for index in missing])
             return renewed
         for index in missing:
             renewed[index] = False
@@ -137,9 +147,10 @@ class Heartbeats:
         return sum(len(leases) for leases in self._remembered.values())
 
     def _remember(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
-        if not self._something.is_set():
-            logger.warning("the store does not answer, heartbeats are remembered", extra={"action": "beats_remembered"})
-            self._something.set()
+        if not leases:
+            return
+        self._remembering.occurs("the store takes no heartbeats, they are remembered", times=len(leases))
+        self._something.set()
         remembered = self._remembered[tenant]
         for lease in leases:
             remembered[LeaseName(lease.service_id, lease.instance_id)] = lease
@@ -155,6 +166,8 @@ class Heartbeats:
     async def deliver(self) -> None:
         """Try to bring every remembered heartbeat to the store; those that it does not take stay remembered."""
         for tenant in list(self._remembered):
+            if tenant in self._projector.aside.tenants:
+                continue
             remembered = self._remembered[tenant]
             while remembered:
                 some = [remembered[name] for name in list(remembered)[:BATCH_MAX]]
@@ -172,7 +185,7 @@ class Heartbeats:
                 del self._remembered[tenant]
         if not self._remembered:
             self._something.clear()
-            logger.warning("the remembered heartbeats are delivered", extra={"action": "beats_delivered"})
+            self._remembering.ends("the remembered heartbeats are delivered")
 
     async def _deliver(self, tenant: Tenant, leases: Sequence[Lease]) -> None:
         missing = await self._store.beat(tenant, leases, self._projector.replica)

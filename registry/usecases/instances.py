@@ -10,7 +10,7 @@ from typing import Final
 from registry.domain import decide
 from registry.domain.commands import InstanceBody
 from registry.domain.decide import Known
-from registry.domain.errors import InstanceNotExists, StoreUnavailable
+from registry.domain.errors import Forbidden, InstanceNotExists, StoreUnavailable
 from registry.domain.events import InstanceRegistered
 from registry.domain.model import decode_instance
 from registry.domain.view import Tenant
@@ -43,7 +43,7 @@ class Instances:
             if not isinstance(decision, Known):
                 return await self._commit_registration(tenant, decision)
             with contextlib.suppress(InstanceNotExists):
-                await self._heartbeats.beat(tenant, service_id, decision.id)
+                await self._heartbeats.beat(tenant, service_id, decision.id, actor)
                 return decision.id
         raise StoreUnavailable(f"service {service_id} changes faster than an instance of it can be registered")
 
@@ -90,14 +90,17 @@ class Instances:
         event = await self._writes.decide(
             tenant,
             lambda view: decide.set_instance_properties(
-                view, service_id, instance_id, properties, self._writes.stamp(actor)
+                view, service_id, instance_id, properties, self._writes.quotas, self._writes.stamp(actor)
             ),
         )
         if not isinstance(event, Known):
             await self._writes.commit(tenant, event)
 
     async def set_statuses(self, tenant: Tenant, properties: dict[str, str], status: str, actor: str) -> int:
-        """Set the status of every instance whose properties hold all of these pairs. Returns how many there are."""
+        """Set the status of every instance whose properties hold all of these pairs. Returns how many there are.
+
+        The replicas of the registry are not among them, whatever their properties.
+        """
         names = [
             LeaseName(row.service_id, row.instance_id)
             for row in self._writes.rows(tenant)
@@ -109,7 +112,7 @@ class Instances:
                 *(self.set_status(tenant, *name, status, actor) for name in some), return_exceptions=True
             )
             for result in results:
-                # One that left meanwhile has no status any more.
-                if isinstance(result, BaseException) and not isinstance(result, InstanceNotExists):
+                # One that left meanwhile has no status any more; a replica of the registry has its own.
+                if isinstance(result, BaseException) and not isinstance(result, InstanceNotExists | Forbidden):
                     raise result
         return len(names)

@@ -14,6 +14,7 @@ from registry.domain.decide import Known, Stamp
 from registry.domain.errors import PolicyNotExists, RegistryError, StoreUnavailable
 from registry.domain.events import DependenciesAdded, DependenciesReplaced, Event, PolicyDeleted
 from registry.domain.view import GroupKey, RegistryView, Tenant
+from registry.episode import Actions, Episode
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -27,13 +28,15 @@ class Metadata:
     def __init__(self, writes: Writes, new_id: Callable[[], str]) -> None:
         self._writes = writes
         self._new_id = new_id
+        self._unrecorded = Episode(logger, Actions("dependency_not_recorded", "dependency_recorded"), writes.refusing)
 
     async def replace_tags(self, tenant: Tenant, service_id: str, tags: dict[str, str], actor: str) -> None:
         quotas = self._writes.quotas
         await self._change(tenant, actor, lambda v, s: metadata.replace_tags(v, service_id, tags, quotas, s))
 
     async def set_tag(self, tenant: Tenant, service_id: str, key: str, value: str, actor: str) -> None:
-        await self._change(tenant, actor, lambda v, s: metadata.set_tag(v, service_id, key, value, s))
+        quotas = self._writes.quotas
+        await self._change(tenant, actor, lambda v, s: metadata.set_tag(v, service_id, key, value, quotas, s))
 
     async def delete_tags(self, tenant: Tenant, service_id: str, keys: Sequence[str], actor: str) -> None:
         await self._change(tenant, actor, lambda v, s: metadata.delete_tags(v, service_id, keys, s))
@@ -56,11 +59,13 @@ class Metadata:
 
         A find is not refused because this cannot be recorded; the next one will try again. False: the store was away.
         """
+        quotas = self._writes.quotas
         try:
-            await self._change(tenant, actor, lambda v, s: metadata.add_found(v, consumer_id, found, s))
+            await self._change(tenant, actor, lambda v, s: metadata.add_found(v, consumer_id, found, quotas, s))
         except RegistryError as error:
-            logger.warning("dependency not recorded: %s", error.detail, extra={"action": "dependency_not_recorded"})
+            self._unrecorded.occurs("dependency not recorded: %s", error.detail)
             return not isinstance(error, StoreUnavailable)
+        self._unrecorded.ends("dependencies are recorded again")
         return True
 
     async def change_dependencies(
@@ -69,19 +74,21 @@ class Metadata:
         """All entries are checked before the first is written."""
 
         def decide_all(view: RegistryView) -> list[DependenciesAdded | DependenciesReplaced]:
-            return [
+            changes = [
                 metadata.change_dependencies(view, body, index, replace, self._writes.stamp(actor))
                 for index, body in enumerate(bodies)
             ]
+            self._writes.quotas.check_dependencies(view, changes)
+            return changes
 
         events = await self._writes.decide(tenant, decide_all)
         await asyncio.gather(*(self._writes.commit(tenant, event) for event in events))
 
     async def save_policy(self, tenant: Tenant, kind: str, policy_id: str, body: PolicyBody, actor: str) -> str:
         """Save a new policy (`policy_id` "") or change one. Returns its id."""
-        new_id = self._new_id()
+        new_id, quotas = self._new_id(), self._writes.quotas
         event = await self._decide(
-            tenant, actor, lambda v, s: metadata.save_policy(v, kind, policy_id, body, new_id, s)
+            tenant, actor, lambda v, s: metadata.save_policy(v, kind, policy_id, body, new_id, quotas, s)
         )
         return (await self._writes.commit(tenant, event)).id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry.domain import decide
 from registry.domain.commands import MicroserviceBody
 from registry.domain.decide import Known
-from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.domain.view import Tenant
 from registry.usecases.writes import Writes
 
 
@@ -14,8 +14,6 @@ class Microservices:
 
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
-        #: The registry's own microservice, which nobody may delete; set by self-registration.
-        self.own_service_id = ""
 
     async def register(self, tenant: Tenant, body: MicroserviceBody | None, actor: str) -> str:
         """Register a microservice, or find it registered. Returns its id."""
@@ -27,10 +25,9 @@ class Microservices:
         return (await self._writes.commit(tenant, decision)).id
 
     async def unregister(self, tenant: Tenant, service_id: str, force: bool, actor: str) -> None:
-        own = self.own_service_id if tenant == DEFAULT_TENANT else ""
         event = await self._writes.decide(
             tenant,
-            lambda view: decide.unregister_service(view, service_id, force, own, self._writes.stamp(actor)),
+            lambda view: decide.unregister_service(view, service_id, force, self._writes.stamp(actor)),
         )
         await self._writes.commit(tenant, event)
 
@@ -39,7 +36,9 @@ class Microservices:
     ) -> None:
         event = await self._writes.decide(
             tenant,
-            lambda view: decide.set_service_properties(view, service_id, properties, self._writes.stamp(actor)),
+            lambda view: decide.set_service_properties(
+                view, service_id, properties, self._writes.quotas, self._writes.stamp(actor)
+            ),
         )
         if not isinstance(event, Known):
             await self._writes.commit(tenant, event)

@@ -12,15 +12,17 @@ from itertools import count
 from typing import Final, NamedTuple, TypeVar
 
 from registry.clock import Clock
-from registry.domain.decide import Known, Quotas, Stamp
+from registry.domain.decide import Known, Stamp
 from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.events import Event, encode_event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import InstanceRow, RegistryView, Tenant
+from registry.domain.quotas import Quotas
+from registry.domain.view import DEFAULT_TENANT, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
-from registry.usecases.grouping import Group
+from registry.usecases.formats import Formats
+from registry.usecases.grouping import Budget, Group
 
 D = TypeVar("D")
 
@@ -34,6 +36,8 @@ BATCH_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 FLIGHTS_MAX: Final = 2
 WAITING_MAX: Final = 50_000
+#: Bytes of all tenants' events that may wait to be appended.
+WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class _Pending(NamedTuple):
@@ -44,13 +48,24 @@ class _Pending(NamedTuple):
 class Writes:
     """The one way in which this replica appends to the logs."""
 
-    def __init__(self, store: Store, projector: Projector, clock: Clock, quotas: Quotas | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projector: Projector,
+        clock: Clock,
+        quotas: Quotas | None = None,
+        formats: Formats | None = None,
+    ) -> None:
         self.quotas = quotas or Quotas()
+        self._formats = formats or Formats(store, projector.replica, clock)
         self._store = store
         self._projector = projector
         self._clock = clock
+        #: That nothing can be written.
+        self.refusing = projector.refusing
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
+        self._waiting = Budget(WAITING_BYTES_MAX)
 
     def stamp(self, actor: str) -> Stamp:
         """Who and when, for one new event."""
@@ -95,7 +110,9 @@ class Writes:
         Raises:
             RegistryError: the fold refused the event: another write won.
             StoreUnavailable: it is not known to be appended.
+            NotReadByAll: it is of a newer format than a replica that lives can read. Nothing was appended.
         """
+        self._formats.check(event)
         applied = self._projector.expect(event.number)
         try:
             await self._put(tenant, _Pending(event, Write(encode_event(event), grants, drops)))
@@ -116,6 +133,7 @@ class Writes:
         await self._put(tenant, _Pending(None, Write(None, grants, drops)))
 
     async def _put(self, tenant: Tenant, pending: _Pending) -> None:
+        self._projector.aside.check(tenant)
         taken = self._group(tenant).put(pending)
         limit = taken.get_loop().call_later(APPEND_TIMEOUT_S, _give_up, taken)  # a fifth of what asyncio.timeout costs
         try:
@@ -130,14 +148,18 @@ class Writes:
             async def flush(batch: Sequence[_Pending]) -> Sequence[Position | None]:
                 return await self._append(tenant, batch)
 
-            group = self._groups[tenant] = Group(flush, BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_BYTES_MAX)
+            limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_BYTES_MAX, self._waiting)
+            group = self._groups[tenant] = Group(flush, *limits, lambda: self._forget_unknown(tenant))
         return group
+
+    def _forget_unknown(self, tenant: Tenant) -> None:
+        """A tenant that did not come to be leaves nothing behind: anybody can make up as many as there are names."""
+        if not self._projector.knows(tenant):
+            self._groups.pop(tenant, None)
 
     async def _append(self, tenant: Tenant, batch: Sequence[_Pending]) -> Sequence[Position | None]:
         if not self._projector.knows(tenant):
-            await self._projector.catch_up(tenant)
-            await self._store.add_tenant(tenant)
-            self._projector.follow(tenant)
+            await self._begin(tenant)
         writes = [pending.write for pending in batch]
         try:
             positions = await self._store.commit(tenant, *self._followed(tenant, writes))
@@ -152,6 +174,17 @@ class Writes:
         ]
         self._projector.offer(tenant, appended)
         return positions
+
+    async def _begin(self, tenant: Tenant) -> None:
+        """Make the tenant known to every replica. Raises NotEnoughQuota; never for the registry's own."""
+        await self._projector.catch_up(tenant)
+        if self._projector.knows(tenant):
+            return  # it has a log, of which this replica had not been told
+        most = self.quotas.tenants if tenant != DEFAULT_TENANT else 0
+        self._projector.aside.check_list()
+        if not await self._store.add_tenant(tenant, most):
+            self.quotas.refuse_tenant()
+        self._projector.follow(tenant)
 
     def _followed(self, tenant: Tenant, writes: Sequence[Write]) -> tuple[int, Sequence[Write], int]:
         """The arguments of `commit`: the history that this replica has applied, around the writes."""

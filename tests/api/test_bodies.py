@@ -106,27 +106,26 @@ def padded(size: int, member: str = "instance") -> bytes:
     return body[:-2] + b"x" * (size - len(body)) + body[-2:]
 
 
-def test_instance_body_has_at_most_5120_bytes(api: Api, service_id: str) -> None:
-    """The documented limit, at and beyond its edge (servicecomb-v4.md 1.2)."""
-    path = f"/microservices/{service_id}/instances"
-    assert len(padded(5120)) == 5120
-    ok(api.post(path, padded(5120)))
-    assert_refused(api.post(path, padded(5121)), 400001, "5120")
+@pytest.mark.parametrize(
+    ("method", "path", "member"), [("POST", "instances", "instance"), ("PUT", "properties", "properties")]
+)
+def test_body_has_at_most_2_mib(api: Api, service_id: str, method: str, path: str, member: str) -> None:
+    """What is larger is refused, not read for ever. Members that mean nothing may fill it."""
+    path = f"/microservices/{service_id}/{path}"
+    assert len(padded(2_097_152, member)) == 2_097_152
+    ok(api.call(method, path, padded(2_097_152, member)))
+    assert_refused(api.call(method, path, padded(2_097_153, member)), 400001, "2097152 bytes (REGISTRY_BODY_MAX_BYTES)")
 
 
-@pytest.mark.parametrize("of_instance", [True, False], ids=["instance", "microservice"])
-def test_properties_body_has_at_most_3072_bytes(api: Api, service_id: str, of_instance: bool) -> None:
-    """Both `PUT …/properties` have the same limit (servicecomb-v4.md 1.2)."""
-    instance_id = api.instance(service_id)
-    path = f"/microservices/{service_id}" + (f"/instances/{instance_id}" if of_instance else "") + "/properties"
-    ok(api.put(path, padded(3072, "properties")))
-    assert_refused(api.put(path, padded(3073, "properties")), 400001, "3072")
-
-
-def test_any_other_body_has_at_most_2_mib(api: Api) -> None:
-    """A service with a thousand properties fits; what is larger is refused, not read for ever."""
-    ok(api.post("/microservices", {"service": {"serviceName": "cart"}, "pad": "x" * 2_000_000}))
-    assert_refused(api.post("/microservices", b'{"pad":"' + b"x" * 2_097_152 + b'"}'), 400001, "2097152")
+def test_instance_with_the_urls_of_dozens_of_dubbo_interfaces_is_taken(api: Api, service_id: str) -> None:
+    """The reference's 5,120 bytes are too few for them."""
+    url = "dubbo://10.0.0.1:20880/com.example.orders.api.OrderQueryFacade?anyhost=true&application=orders&" + "x" * 400
+    properties = {f"com.example.Interface{number}": url for number in range(60)}
+    instance_id = api.instance(service_id, properties=properties)
+    assert ok(api.put(f"/microservices/{service_id}/properties", {"properties": properties})).body == b""
+    path = f"/microservices/{service_id}/instances/{instance_id}/properties"
+    ok(api.put(path, {"properties": {**properties, "more": "x"}}))
+    assert api.read_instance(service_id, instance_id)["properties"] == {**properties, "more": "x"}
 
 
 def test_body_in_chunks_is_read(api: Api, service_id: str) -> None:

@@ -241,7 +241,7 @@ def test_redirection_cannot_split_headers(connection: Connection) -> None:
     """A path's percent-encoded line end stays encoded in `Location` (1.2)."""
     response = connection.request("GET", "/v4//a%0D%0AX-Evil:%201")
     assert response.status == 301
-    assert response.header("Location") == "/v4/a%0D%0AX-Evil%3A%201"
+    assert response.header("Location") == "/v4/a%0D%0AX-Evil:%201"
     assert response.header("X-Evil") == ""
 
 
@@ -256,11 +256,11 @@ def test_unknown_path_is_404_before_its_tenant_is_looked_at(connection: Connecti
     assert_refused(connection.request("GET", VERSION, None, headers), 400001)
 
 
-@pytest.mark.parametrize("method", ["HEAD", "PATCH", "TRACE"])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "TRACE"])
 def test_method_that_no_path_has_is_405(connection: Connection, method: str) -> None:
     """With the methods that the path has (1.5)."""
     response = connection.request(method, VERSION)
-    assert (response.status, response.header("Allow")) == (405, "GET")
+    assert (response.status, response.header("Allow")) == (405, "GET, HEAD")
 
 
 # -- odd URIs ----------------------------------------------------------------------------------------------------------

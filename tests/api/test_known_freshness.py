@@ -13,16 +13,14 @@ import pytest
 
 from registry.domain.fold import move
 from registry.domain.view import RegistryView, Tenant
-from registry.fast_lane.hot import Hot
-from registry.fast_lane.repeats import REPEATS_MAX, REQUEST_MAX_BYTES
 from registry.projection.restoring import Restored
+from registry.serving.lane import REQUESTS_MAX
 from tests.support.memory_replica import VIRTUAL
 from tests.support.wires import (
     BASE,
     BATCH,
     BEAT,
     BLOCK,
-    DEFAULT_HEADERS,
     FIND,
     Lane,
     Wire,
@@ -65,10 +63,10 @@ class Both:
 
     async def ask_known(self, request: bytes) -> bytes:
         """The same, where the fast lane has needed no parser."""
-        heads = self.lanes[0].heads
-        before = heads.recognised
+        hot = self.lanes[0].hot
+        before = hot.recognised
         answer = await self.ask(request)
-        assert heads.recognised == before + 1
+        assert hot.recognised == before + 1
         return answer
 
     async def learn(self, *requests: bytes) -> None:
@@ -97,29 +95,35 @@ async def both() -> Both:
 # -- without the parser ------------------------------------------------------------------------------------------------
 
 
-class _NoParser:
-    def feed_data(self, data: bytes) -> None:
-        raise AssertionError(f"the parser is given {data!r}")
-
-
 @pytest.mark.parametrize("request_", ASKED, ids=["find", "heartbeat", "batch"])
 async def test_known_block_needs_no_parser_on_any_connection(both: Both, request_: bytes) -> None:
     """What this file and test_known_heads.py are about does happen."""
     fast = both.lanes[0]
     for _ in range(2):
         wire = fast.connect()
-        wire.protocol.parser = _NoParser()
         for _ in range(3):
             assert status(await fast.say(wire, request_)) == 200
+        assert wire.protocol._reader is None
 
 
-async def test_unknown_block_needs_the_parser(both: Both) -> None:
-    """One byte of difference is another block."""
+async def test_header_that_is_not_on_the_list_needs_the_parser(both: Both) -> None:
+    """The day it means something, it must not be passed over."""
     fast = both.lanes[0]
-    for block in (BLOCK + b" ", BLOCK + b"\r\nX: y", BLOCK.lower(), BLOCK[:-1], b""):
-        before = fast.heads.recognised
+    for block in (BLOCK + b"\r\nX: y", BLOCK + b"\r\nAuthorization: Bearer x", b"X-Domain-Name: default", b""):
+        before = fast.hot.recognised
         await both.ask(whole(b"GET", FIND, block))
-        assert fast.heads.recognised == before
+        assert fast.hot.recognised == before
+
+
+async def test_headers_that_differ_with_each_request_are_passed_over(both: Both) -> None:
+    """Tracing and request ids: nothing of them is remembered."""
+    fast = both.lanes[0]
+    await both.ask(whole(b"GET", FIND, BLOCK + b"\r\ntraceparent: 00-0-0-0"))
+    known = len(fast.hot.heads)
+    for number in range(20):
+        block = BLOCK + b"\r\ntraceparent: 00-%d-0-0\r\nUser-Agent: x\r\nX-Request-Id: %d" % (number, number)
+        await both.ask_known(whole(b"GET", FIND, block))
+    assert len(fast.hot.heads) == known + 1
 
 
 async def test_line_ends_between_requests_never_add_up(both: Both) -> None:
@@ -198,32 +202,33 @@ async def test_lapsed_lease_is_found_out(both: Both) -> None:
 # -- what is said again ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_", [ASKED[0], ASKED[2]], ids=["find", "batch"])
-async def test_what_has_been_said_is_said_again_while_nothing_happens(both: Both, request_: bytes) -> None:
+async def test_what_has_been_said_is_said_again_while_nothing_happens(both: Both) -> None:
     """On any connection, without being made again; and after anything has happened it is made anew."""
     fast = both.lanes[0]
-    before = fast.repeats.found
+    before = fast.hot.repeated
     both.wires = [lane.connect() for lane in both.lanes]
-    await both.ask_known(request_)
-    assert fast.repeats.found == before + 1
+    await both.ask_known(ASKED[0])
+    assert fast.hot.repeated == before + 1
     await both.write(b"PUT", b"/microservices/empty/properties", {"properties": {"n": "1"}})
-    await both.ask_known(request_)
-    assert fast.repeats.found == before + 1
-    await both.ask_known(request_)
-    assert fast.repeats.found == before + 2
+    await both.ask_known(ASKED[0])
+    assert fast.hot.repeated == before + 1
+    await both.ask_known(ASKED[0])
+    assert fast.hot.repeated == before + 2
 
 
 async def test_what_is_shared_by_all_tenants_is_not_said_again_after_it_changed(both: Both) -> None:
     """It stands in the default tenant's log, of which the other tenant's position says nothing."""
-    shared = {"serviceName": "SERVICECENTER", "appId": "default", "serviceId": "own", "environment": "production"}
-    await both.write(b"POST", b"/microservices", {"service": shared})
+    registration = both.lanes[1].replica.registration
+    await registration.register()
+    await follow(*both.lanes)
     other = BLOCK.replace(b"default", b"other")
     asked = whole(b"GET", BASE + b"/instances?appId=default&serviceName=SERVICECENTER", other)
     await both.learn(asked, asked)
-    assert both.lanes[0].repeats.found
-    await register(both.lanes[1], "own", "replica-1")
+    assert both.lanes[0].hot.repeated
+    assert b'"rest://h:1/"' in await both.ask_known(asked)
+    await registration.leave()
     await follow(*both.lanes)
-    assert b'"replica-1"' in await both.ask_known(asked)
+    assert b'"rest://h:1/"' not in await both.ask_known(asked)
 
 
 async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
@@ -252,17 +257,12 @@ async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
 
 
 async def test_what_is_kept_to_be_said_again_is_bounded(both: Both) -> None:
-    """In number and in bytes; what is asked with more than that is answered all the same."""
+    """A hostile client asks something new each time."""
     lane, wire = both.lanes[0], both.lanes[0].connect()
-    for number in range(2 * REPEATS_MAX):
+    for number in range(2 * REQUESTS_MAX):
         wire.feed(whole(b"GET", FIND + b"&a=%d" % number))
-    assert wire.sent.count(b"HTTP/1.1 200 OK") == 2 * REPEATS_MAX
-    assert REPEATS_MAX // 2 <= len(lane.repeats) <= REPEATS_MAX
-    before = len(lane.repeats)
-    long = json.dumps({"services": [{"service": {"appId": "shop", "serviceName": "cart"}}] * 400}).encode()
-    assert len(long) > REQUEST_MAX_BYTES
-    await both.learn(whole(b"POST", BATCH, body=long))
-    assert len(lane.repeats) == before
+        wire.sent = wire.sent[-1:]
+    assert REQUESTS_MAX // 2 <= len(lane.hot.requests) <= REQUESTS_MAX
 
 
 # -- headers -----------------------------------------------------------------------------------------------------------
@@ -323,37 +323,38 @@ async def test_durability_is_no_matter_of_what_appends_nothing(both: Both, durab
     """Heartbeats and finds with the header are answered alike, known or not, whatever it says."""
     block = BLOCK + b"\r\nX-Registry-Durability: " + durability
     for request in (whole(b"GET", FIND, block), whole(b"PUT", BEAT, block)):
-        await both.learn(request)
+        await both.ask(request)
 
 
 async def test_position_asked_for_is_never_a_known_request(both: Both) -> None:
     """It has to be looked at each time: it may have to wait."""
     block = BLOCK + b"\r\nX-Registry-Position: 0-0"
-    before = both.lanes[0].heads.recognised
+    before = both.lanes[0].hot.recognised
     for _ in range(3):
         assert status(await both.ask(whole(b"GET", FIND, block))) == 200
-    assert both.lanes[0].heads.recognised == before
+    assert both.lanes[0].hot.recognised == before
 
 
 async def test_age_of_the_view_is_told_as_long_as_it_lasts(both: Both) -> None:
-    """`X-Registry-Stale` comes with uvicorn's own headers, which the lane renders once for each list of them."""
-    for stale in (b"3", b"4", b""):
-        headers = [*DEFAULT_HEADERS, *([(b"X-Registry-Stale", stale)] if stale else [])]
+    """`X-Registry-Stale` stands in the lines of every answer, which are renewed when the time moves."""
+    for stale_s in (3, 4, 0):
         for lane in both.lanes:
-            lane.state.default_headers = list(headers)
+            lane.stale_s = stale_s
+            lane.shared.tick()
         for request in (*ASKED, whole(b"GET", FIND + b"&rev=old")):
-            assert header(await both.ask_known(request), b"X-Registry-Stale") == stale
+            assert header(await both.ask_known(request), b"X-Registry-Stale") == (b"%d" % stale_s if stale_s else b"")
 
 
 # -- counting ----------------------------------------------------------------------------------------------------------
 
 
 async def test_known_requests_are_counted(both: Both) -> None:
-    """uvicorn's count of answered requests is the same in both lanes."""
-    before = [lane.state.total_requests for lane in both.lanes]
-    for request in ASKED:
-        await both.ask_known(request)
-    assert [lane.state.total_requests for lane in both.lanes] == [count + len(ASKED) for count in before]
+    """The metrics tell of both lanes alike."""
+    before = [dict(lane.replica.api.observer.tally("find-instances").by_status) for lane in both.lanes]
+    for _ in range(3):
+        await both.ask_known(ASKED[0])
+    for lane, counted in zip(both.lanes, before, strict=True):
+        assert lane.replica.api.observer.tally("find-instances").by_status == {**counted, 200: counted[200] + 3}
 
 
 async def test_heartbeats_remembered_by_known_requests_are_in_the_metrics(both: Both) -> None:
@@ -385,5 +386,5 @@ async def test_meaning_of_a_request_does_not_depend_on_who_asked_first(both: Bot
     """A fresh lane and one that has answered everything else before say the same."""
     fast = both.lanes[0]
     used = [await fast.say(fast.connect(), request) for request in ASKED]
-    fast.hot.__dict__.update(vars(Hot(fast.replica.api)))
+    fast.forget()
     assert [await fast.say(fast.connect(), request) for request in ASKED] == used

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from registry.http_api.protocol import HEAD_MAX_BYTES
+from registry.serving.reader import HEAD_MAX_BYTES
 from tests.support.memory_replica import VirtualLoop
 from tests.support.wires import BASE, BATCH, BEAT, BLOCK, FIND, Lane, Wire, fill, follow, header, two_lanes, whole
 
@@ -238,7 +238,7 @@ async def converse(lane: Lane, blocks: list[bytes], steps: list[Step], rev: byte
         await lane.say(first, whole(b"GET", FIND, block))
         await lane.say(first, whole(b"POST", REGISTER, block, SAME))
     assert not first.is_closing()
-    lane.heads.recognised = 0
+    lane.hot.recognised = 0
     wires: list[Wire] = [first, lane.connect(), lane.connect()]
     for number, segments in steps:
         for segment in segments:
@@ -283,7 +283,7 @@ def test_known_or_not_both_lanes_answer_the_same_bytes(
     blocks, steps = conversation
     position = world.plain.position
     fast = world.runner.run(converse(world.fast, blocks, steps, world.rev))
-    event(f"{min(world.fast.heads.recognised, 5)} requests recognised (5: or more)")
+    event(f"{min(world.fast.hot.recognised, 5)} requests recognised (5: or more)")
     plain = world.runner.run(converse(world.plain, blocks, steps, world.rev))
     assert fast == plain
     assert world.fast.position == world.plain.position == position, (

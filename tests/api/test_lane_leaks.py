@@ -17,8 +17,9 @@ import pytest
 
 from registry.domain.find import FindQuery
 from registry.domain.view import DEFAULT_TENANT
-from registry.fast_lane.heads import BLOCK_MAX_BYTES, BLOCKS_MAX, Head, Heads
-from registry.fast_lane.hot import KEPT_MAX_BYTES
+from registry.serving.connection import HELD_MAX_BYTES
+from registry.serving.heads import BLOCK_MAX_BYTES, BLOCKS_MAX, Head, Heads
+from registry.serving.recognise import MEANT_MAX, MEANT_MAX_BYTES
 from tests.support.memory_replica import VIRTUAL
 from tests.support.wires import (
     BATCH,
@@ -70,21 +71,11 @@ async def lane(request: pytest.FixtureRequest) -> Lane:
     return chosen
 
 
-def timers(wire: Wire) -> int:
-    """Timers that would still call the connection's protocol."""
-    loop: Any = asyncio.get_running_loop()
-    return sum(
-        getattr(timer._callback, "__self__", None) is wire.protocol and not timer.cancelled()
-        for timer in loop._scheduled
-    )
-
-
 async def assert_nothing_is_left(lane: Lane, wire: Wire) -> None:
     """Of a connection that is lost."""
     await lane.settle()
-    assert wire.protocol not in lane.state.connections
-    assert not lane.state.tasks
-    assert timers(wire) == 0
+    assert wire.protocol not in lane.shared.connections
+    assert not lane.shared.tasks
     protocol = weakref.ref(wire.protocol)
     del wire.protocol
     wire._inbox.clear()
@@ -175,7 +166,6 @@ async def test_connection_is_kept_from_its_last_request_on(lane: Lane) -> None:
         assert status(await lane.say(wire, whole(b"GET", FIND))) == 200
         await asyncio.sleep(pause_s)
         assert not wire.is_closing()
-        assert timers(wire) == 1
     await asyncio.sleep(2)
     assert wire.is_closing()
     await assert_nothing_is_left(lane, wire)
@@ -189,7 +179,6 @@ async def test_heartbeats_keep_the_connection(lane: Lane) -> None:
         wire.feed(whole(b"PUT", BEAT))
         await asyncio.sleep(30)
         assert status(wire.sent[before:]) == 200
-        assert timers(wire) == 1
     await asyncio.sleep(KEEP_ALIVE_S)
     assert wire.is_closing()
 
@@ -226,7 +215,8 @@ async def test_client_that_does_not_read_is_not_read(lane: Lane, together: int) 
         await lane.settle(wire)
     assert len(wire.unread) <= HIGH_WATER + 2 * len(one)
     assert wire.waiting_bytes > 0
-    assert len(wire.protocol.pipeline) <= together
+    assert wire.protocol._held_bytes <= HELD_MAX_BYTES + len(whole(b"PUT", BEAT)) * together
+    assert len(wire.protocol._waiting) <= together
     while wire.unread or wire.waiting_bytes:
         wire.read(HIGH_WATER // 2)
         await lane.settle(wire)
@@ -243,7 +233,7 @@ async def test_requests_that_wait_for_their_turn_are_bounded(lane: Lane) -> None
     wire.feed(*[SLOW * 20] * 20)
     while wire.sent.count(b"HTTP/1.1 200 OK") < 400:
         await asyncio.sleep(0)
-        most = max(most, len(wire.protocol.pipeline))
+        most = max(most, len(wire.protocol._waiting))
     assert most <= 20
 
 
@@ -256,10 +246,8 @@ async def test_idle_connection_keeps_no_body(lane: Lane) -> None:
     body = BATCH_BODY + b" " * 200_000
     for request in (whole(b"POST", BATCH, body=body), whole(b"PUT", BEAT, body=body)):
         assert status(await lane.say(wire, request[:1000], request[1000:])) == 200
-        kept = [*getattr(wire.protocol, "_body", ()), getattr(wire.protocol.cycle, "body", b"")]
-        assert sum(map(len, kept)) <= HIGH_WATER + len(request)  # uvicorn's bound, for what nobody looked at
-        if hasattr(wire.protocol, "_body"):
-            assert kept == [b""]
+        assert not wire.protocol._held
+        assert wire.protocol._arriving is wire.protocol._active is None
 
 
 async def test_answer_that_is_out_of_date_is_not_kept(lane: Lane) -> None:
@@ -274,55 +262,26 @@ async def test_answer_that_is_out_of_date_is_not_kept(lane: Lane) -> None:
 
 async def test_what_requests_meant_is_kept_within_bounds(lane: Lane) -> None:
     """A hostile client asks something new each time, as long as it can be."""
-    for number in range(KEPT_MAX_BYTES // 10_000):
-        lane.hot.take(b"GET", FIND + b"&tags=" + b"a," * 900 + b"&rev=%d" % number, Head())
-        lane.hot.take(b"GET", FIND, Head(consumer=b"c" + b"\xc2\xa0" * 5000 + b"%d" % number))
-        lane.hot.take(b"GET", FIND, Head(consumer=b"c%d" % number + b"\xc2\xa0" * 5000))
-    assert 0 < lane.hot._taken.size <= KEPT_MAX_BYTES
-
-
-def learned(heads: Heads, block: bytes) -> bool:
-    request = whole(b"GET", FIND, block)
-    heads.learn(request, b"GET", FIND, Head())
-    return heads.read(request) is not None
+    recogniser = lane.hot.recogniser
+    for number in range(MEANT_MAX // 10):
+        recogniser.recognise(b"GET", FIND + b"&tags=" + b"a," * 900 + b"&rev=%d" % number, Head(key=b""))
+        recogniser.recognise(b"GET", FIND, Head(consumer=b"c%d" % number, key=b"c%d" % number + b" " * 5000))
+    assert 0 < recogniser.size <= MEANT_MAX_BYTES
 
 
 def test_known_blocks_are_bounded() -> None:
     """A hostile client sends a new block each time: others are forgotten, and learned again with their next request."""
     heads = Heads()
-    assert learned(heads, BLOCK)
     for number in range(2 * BLOCKS_MAX):
-        assert learned(heads, b"X: %d" % number)
+        assert heads.read(b"Host: h%d" % number) is not None
         assert len(heads) <= BLOCKS_MAX
-    assert heads.read(whole(b"GET", FIND)) is None
-    assert learned(heads, BLOCK)
 
 
 def test_block_of_excessive_size_is_not_learned() -> None:
     """The table's bytes are bounded, too."""
-    pad = b"X-Pad: " + b"x" * (BLOCK_MAX_BYTES - len(b"\r\nX-Pad: "))
-    assert learned(Heads(), pad)
-    assert not learned(Heads(), pad + b"x")
-
-
-@pytest.mark.parametrize(
-    "segment",
-    [
-        whole(b"GET", FIND)[:-1],
-        whole(b"GET", FIND) + b"\r\n",
-        whole(b"GET", FIND) * 2,
-        b"\r\n" + whole(b"GET", FIND),
-        whole(b"PUT", FIND),
-        whole(b"GET", FIND + b"x"),
-        whole(b"GET", FIND).replace(b"\r\n", b"\n", 1),
-        whole(b"GET", FIND, body=b"{}"),
-    ],
-)
-def test_nothing_is_learned_from_what_is_not_exactly_the_request(segment: bytes) -> None:
-    """What the parser read must be the whole segment, else a block could be given another meaning."""
-    heads = Heads()
-    heads.learn(segment, b"GET", FIND, Head())
-    assert len(heads) == 0
+    pad = b"Host: h\r\nCookie: " + b"x" * (BLOCK_MAX_BYTES - len(b"Host: h\r\nCookie: "))
+    assert Heads().read(pad) is not None
+    assert Heads().read(pad + b"x") is None
 
 
 @pytest.mark.parametrize("asked", [whole(b"GET", FIND), whole(b"PUT", BEAT), whole(b"GET", FIND + b"&rev=old")])

@@ -40,8 +40,9 @@ def test_trailers_of_a_chunked_body_are_no_headers(api: Api, service_id: str) ->
 
 @pytest.fixture(scope="module")
 def impatient(redis_url: str) -> Iterator[Replica]:
-    """A registry that keeps an idle connection for a second."""
-    with replica("--redis-url", redis_url, "--redis-prefix", "impatient:", "--keep-alive-s", "1") as process:
+    """A registry that gives its clients a second for everything."""
+    options = ("--keep-alive-s", "1", "--head-timeout-s", "1", "--body-timeout-s", "1", "--send-timeout-s", "1")
+    with replica("--redis-url", redis_url, "--redis-prefix", "impatient:", *options) as process:
         yield process
 
 

@@ -108,13 +108,15 @@ def test_list_is_filtered_by_selector(gov: Gov, query: str, names: str) -> None:
 
 
 def test_put_changes_the_policy_and_keeps_its_origin(gov: Gov) -> None:
-    """200 without content; name and status stay where they are not sent (3.14)."""
+    """200 without content; name, status and selector stay where they are not sent (3.14)."""
     policy_id = gov.save("retry", name="p", status="disabled", selector={"app": "shop"})
     before = gov.get(f"retry/{policy_id}")
     assert_empty(gov.call("PUT", f"retry/{policy_id}", {"spec": {"maxAttempts": 9}}))
     after = gov.get(f"retry/{policy_id}")
     assert (after["name"], after["status"], after["spec"]) == ("p", "disabled", {"maxAttempts": 9})
-    assert (after["id"], after["creatTime"]) == (before["id"], before["creatTime"])
+    assert (after["id"], after["creatTime"], after["selector"]) == (before["id"], before["creatTime"], {"app": "shop"})
+    assert_empty(gov.call("PUT", f"retry/{policy_id}", {"spec": {"maxAttempts": 9}, "selector": {}}))
+    assert "selector" not in gov.get(f"retry/{policy_id}")
 
 
 def test_delete_takes_one_policy(gov: Gov) -> None:

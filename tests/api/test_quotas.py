@@ -1,10 +1,8 @@
-"""Quotas: what a tenant and a service may hold, and what a client is told when it is enough.
-
-servicecomb-v4.md 7, D11, 3.2, 3.4. Each is 2 here.
-"""
+"""Quotas: what a tenant and a service may hold, and what a client is told when it is enough. Each is 2 here."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,23 +10,24 @@ import pytest
 
 from tests.support.api import EXAMPLE_INSTANCE, Api, assert_empty, assert_refused, ids, ok
 from tests.support.http import Response
-from tests.support.replica import replica
+from tests.support.replica import Replica, replica
+from tests.support.waiting import until_sync
 
-QUOTAS = ("QUOTA_SERVICE", "QUOTA_INSTANCE", "QUOTA_SCHEMA", "QUOTA_TAG")
+QUOTAS = ("QUOTA_SERVICE", "QUOTA_INSTANCE", "QUOTA_SCHEMA", "QUOTA_TAG", "QUOTA_ENDPOINT", "QUOTA_POLICY")
 
 
 @pytest.fixture(scope="module")
-def small(redis_url: str) -> Iterator[Api]:
-    """A registry in which everything may be twice; its default tenant."""
+def small(redis_url: str) -> Iterator[Replica]:
+    """A registry in which everything may be twice."""
     environment = dict.fromkeys(QUOTAS, "2")
     with replica("--redis-url", redis_url, "--redis-prefix", "quotas:", environment=environment) as process:
-        yield process.api("default")
+        yield process
 
 
 @pytest.fixture
-def api(small: Api, key_prefix: str) -> Api:
+def api(small: Replica, key_prefix: str) -> Api:
     """A client of a tenant of its own, there."""
-    return Api(small.connection, key_prefix)
+    return small.api(key_prefix)
 
 
 def assert_quota_refused(response: Response, what: str, variable: str) -> None:
@@ -133,6 +132,56 @@ def test_inline_instance_beyond_the_quota_fails_as_a_part(api: Api) -> None:
     response = api.post("/microservices", {"service": {"serviceName": "cart", "appId": "shop"}, "instances": parts})
     assert_refused(response, 400001, "instances[2]: instance quota: 2 of 2 in use")
     assert ids(api.find()) == ["i0", "i1"]
+
+
+def test_the_registrys_own_service_and_instances_do_not_count(small: Replica, redis_url: str) -> None:
+    """They are not the client's; and a replica must find its place in a tenant that is full."""
+    api = small.api("default")
+    for name in ("a", "b"):
+        api.instance(api.service(name))
+    assert_quota_refused(api.post("/microservices", {"service": {"serviceName": "c"}}), "service", "QUOTA_SERVICE")
+    assert_quota_refused(api.register(api.service("a")), "instance", "QUOTA_INSTANCE")
+    environment = dict.fromkeys(QUOTAS, "1")
+    with replica("--redis-url", redis_url, "--redis-prefix", "quotas:", environment=environment) as another:
+        until_sync(lambda: len(ids(another.api("default").get("/health"))) == 2, "both replicas to be registered", 10)
+
+
+# -- endpoints ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inline", [False, True], ids=["by itself", "inline"])
+def test_endpoints_beyond_the_quota_are_refused(api: Api, inline: bool) -> None:
+    """By every way in; an instance of which the endpoints change is one too."""
+    endpoints = ["rest://1:1", "rest://2:2", "rest://3:3"]
+    service_id = api.service()
+    instance_id = api.instance(service_id, endpoints=endpoints[:2])
+    refused = "endpoint quota: 2 of 2 in use, 1 more wanted"
+    instance = {"hostName": "h", "instanceId": instance_id, "endpoints": endpoints}
+    if inline:
+        body = {"service": {"serviceName": "cart", "appId": "shop"}, "instances": [instance]}
+        assert_refused(api.post("/microservices", body), 400001, f"instances[0]: {refused}")
+    else:
+        assert_refused(api.register(service_id, **instance), 400100, refused)
+    assert api.read_instance(service_id, instance_id)["endpoints"] == endpoints[:2]
+
+
+# -- traffic policies --------------------------------------------------------------------------------------------------
+
+
+def policy(api: Api, method: str, path: str, **members: Any) -> Response:
+    body = {"spec": {"maxAttempts": 1}, **members}
+    headers = {"X-Domain-Name": api.domain}
+    return api.connection.request(method, f"/v1/default/gov/{path}", json.dumps(body).encode(), headers)
+
+
+def test_policy_beyond_the_quota_is_refused_by_name_usage_and_limit(api: Api) -> None:
+    """Of all kinds together; one that is there may be changed, and one that is deleted makes room."""
+    first, _ = (ok(policy(api, "POST", "retry", name=name)).json()["id"] for name in "ab")
+    body = {"name": "c", "spec": {"rate": "1"}}
+    assert_quota_refused(policy(api, "POST", "rate-limiting", **body), "policy", "QUOTA_POLICY")
+    assert_empty(policy(api, "PUT", f"retry/{first}", name="another"))
+    assert_empty(policy(api, "DELETE", f"retry/{first}"))
+    ok(policy(api, "POST", "rate-limiting", **body))
 
 
 # -- schemas and tags --------------------------------------------------------------------------------------------------

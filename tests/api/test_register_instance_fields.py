@@ -71,7 +71,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "properties a list": ({"properties": ["k"]}, "$.instance.properties"),
     "mode missing": ({"healthCheck": {"interval": 30, "times": 3}}, "$.instance.healthCheck.mode"),
     "mode unknown": ({"healthCheck": PUSH | {"mode": "poll"}}, "$.instance.healthCheck.mode"),
-    "interval missing": ({"healthCheck": {"mode": "push", "times": 3}}, "$.instance.healthCheck.interval"),
     "interval of 0": ({"healthCheck": PUSH | {"interval": 0}}, "$.instance.healthCheck.interval"),
     "interval negative": ({"healthCheck": PUSH | {"interval": -1}}, "$.instance.healthCheck.interval"),
     "interval beyond int32": ({"healthCheck": PUSH | {"interval": INT32_MAX + 1}}, "$.instance.healthCheck.interval"),
@@ -151,6 +150,29 @@ def test_what_is_left_out_gets_its_default(api: Api, service_id: str) -> None:
         "status": "UP",
         "healthCheck": {"mode": "push", "interval": 30, "times": 3},
     }
+
+
+@pytest.mark.parametrize("absent", [{}, {"times": None, "interval": None}], ids=["left out", "null"])
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ({"interval": 10}, {"interval": 10, "times": 3}),
+        ({"times": 1}, {"interval": 30, "times": 1}),
+        ({"times": 0}, {"interval": 30}),
+        ({}, {"interval": 30, "times": 3}),
+    ],
+)
+@pytest.mark.parametrize("inline", [False, True], ids=["alone", "inline"])
+def test_absent_members_of_a_health_check_have_their_defaults(
+    api: Api, absent: dict[str, Any], sent: dict[str, int], stored: dict[str, int], inline: bool
+) -> None:
+    """Three missed heartbeats, 30 seconds; a 0 that was sent is a 0, and left out of answers as every 0 is."""
+    service = {"serviceName": "cart", "appId": "shop", "serviceId": "cart"}
+    instance = {"hostName": "h", "instanceId": "i", "healthCheck": {"mode": "push", **absent, **sent}}
+    ok(api.post("/microservices", {"service": service, "instances": [instance] if inline else None}))
+    if not inline:
+        ok(api.post("/microservices/cart/instances", {"instance": instance}))
+    assert api.read_instance("cart", "i")["healthCheck"] == {"mode": "push", **stored}
 
 
 @pytest.mark.parametrize(("sent", "stored"), [(1, 5), (4, 5), (5, 5), (6, 6)])

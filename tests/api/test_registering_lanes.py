@@ -54,9 +54,9 @@ async def test_a_registration_is_answered_and_written_as_on_the_other_lane(lanes
     answers, events = [], []
     for lane, name in zip(lanes, ("new00", "new01"), strict=True):
         await follow(*lanes)
-        before = lane.heads.recognised
+        before = lane.hot.recognised
         answers.append(await lane.say(lane.connect(), request(name)))
-        assert lane.heads.recognised == before + (lane is lanes[0])
+        assert lane.hot.recognised == before + (lane is lanes[0])
         events.append(newest(lane))
         assert header(answers[-1], b"X-Registry-Position") == lane.position
         assert (DEFAULT_TENANT, "cart", name) in {
@@ -140,8 +140,8 @@ async def test_a_client_that_goes_away_leaves_its_registration_and_nothing_else(
     await lane.settle()
     assert wire.sent == b""
     assert newest(lane).instance.instance_id == "gone0"
-    assert not lane.state.tasks
-    assert wire.protocol not in lane.state.connections
+    assert not lane.shared.tasks
+    assert wire.protocol not in lane.shared.connections
 
 
 async def test_a_bug_of_ours_is_answered_500(lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch) -> None:

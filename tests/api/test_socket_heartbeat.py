@@ -50,7 +50,7 @@ def test_request_without_upgrade_is_400_with_the_version(api: Api, service_id: s
     """The same path that PUT beats (3.10)."""
     instance_id = api.instance(service_id)
     response = api.get(f"/microservices/{service_id}/instances/{instance_id}/heartbeat")
-    assert (response.status, response.body) == (400, b"Bad Request\n")
+    assert_refused(response, 400001, "this path wants a websocket")
     assert response.header("Sec-Websocket-Version") == "13"
 
 

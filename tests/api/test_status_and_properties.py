@@ -5,11 +5,12 @@ Page "Modifying Status of a Microservice Instance"; servicecomb-v4.md 3.2 and 3.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from tests.support.api import Api, assert_empty, assert_refused, ids
+from tests.support.api import Api, assert_empty, assert_refused, ids, ok
 
 
 def status_path(service_id: str, instance_id: str, query: str) -> str:
@@ -58,6 +59,35 @@ def test_status_is_all_that_changes(api: Api, service_id: str) -> None:
     api.put(status_path(service_id, instance_id, "?value=DOWN"))
     after = api.read_instance(service_id, instance_id)
     assert after | {"status": "UP", "modTimestamp": before["modTimestamp"]} == before
+
+
+@pytest.mark.parametrize("way", ["by id", "by endpoints", "inline", "v3", "durable"])
+@pytest.mark.parametrize("silent", [{}, {"status": None}, {"status": ""}], ids=["left out", "null", "blank"])
+def test_registration_that_names_no_status_keeps_it(api: Api, way: str, silent: dict[str, None]) -> None:
+    """What an operator has set outlives the client's next registration; a status that is named is set."""
+    service = {"serviceName": "cart", "appId": "shop", "serviceId": "cart"}
+    ok(api.post("/microservices", {"service": service}))
+    instance = {"hostName": "h", "endpoints": ["rest://a:1"]} | ({} if way == "by endpoints" else {"instanceId": "i"})
+    instance_id = api.instance("cart", **instance)
+    assert_empty(api.put(f"/microservices/cart/instances/{instance_id}/status?value=OUTOFSERVICE"))
+
+    def register(**members: str | None) -> str:
+        body = {"instance": {**instance, **members}}
+        if way == "inline":
+            ok(api.post("/microservices", {"service": service, "instances": [body["instance"]]}))
+        elif way == "v3":
+            content, headers = json.dumps(body).encode(), {"X-Domain-Name": api.domain}
+            ok(api.connection.request("POST", "/registry/v3/microservices/cart/instances", content, headers))
+        else:
+            headers = {"X-Registry-Durability": "memory"} if way == "durable" else {}
+            ok(api.post("/microservices/cart/instances", body, headers))
+        assert ids(api.find()) == [instance_id]
+        return str(api.read_instance("cart", instance_id)["status"])
+
+    rev = api.find().rev
+    assert (register(**silent), api.find().rev) == ("OUTOFSERVICE", rev)
+    assert register(hostName="moved", **silent) == "OUTOFSERVICE"
+    assert register(status="UP") == "UP"
 
 
 @pytest.mark.parametrize("status", ["DOWN", "OUTOFSERVICE"])

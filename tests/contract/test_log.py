@@ -362,6 +362,25 @@ async def test_a_new_tenant_is_announced_to_every_reader_once(world: World) -> N
     assert (await one.read({}, "", 0)).tenants == [DEFAULT_TENANT, OTHER_TENANT]
 
 
+async def test_one_tenant_more_than_there_may_be_is_not_announced(world: World) -> None:
+    """However many replicas ask at once; those that are there may be announced again."""
+    store, other = await world.connect(), await world.connect()
+    three = [Tenant(f"t{number}", "p") for number in range(3)]
+    assert await store.add_tenant(three[0], 2)
+    assert sorted(
+        await asyncio.gather(*(s.add_tenant(t, 2) for s, t in zip((store, other), three[1:], strict=True)))
+    ) == [
+        False,
+        True,
+    ]
+    found = list((await other.read({}, "", 0)).tenants)
+    assert len(found) == 2
+    assert await store.add_tenant(found[1], 2)
+    assert await store.add_tenant(found[1], 1)
+    assert await store.add_tenant(next(iter({*three} - {*found})))
+    assert set((await other.read({}, "", 0)).tenants) == {*three}
+
+
 async def test_a_read_that_finds_nothing_keeps_the_place_in_the_list_of_tenants(world: World) -> None:
     """Else a replica would hear of every tenant again and again, or of none."""
     store = await world.connect()

@@ -8,11 +8,13 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 
+from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.keys import Keys
 from registry.store.memory_store import MemoryServer, MemoryStore
-from registry.store.port import LeaseName, Store
+from registry.store.port import KeyName, LeaseName, Store
 from registry.store.redis_store import RedisLimits, RedisStore
+from registry.store.soundness import read_position
 from tests.support.clock import ManualClock
 from tests.support.waiting import until
 
@@ -33,6 +35,10 @@ class World(ABC):
         for store in self._stores:
             await store.close()
 
+    def part(self, tenant: Tenant) -> Tenant:
+        """The tenant that stands for the part of the store in which this one is."""
+        return self._stores[0].part(tenant)
+
     @abstractmethod
     def _new_store(self, read_max: int, lapse_memory_ms: int) -> Store: ...
 
@@ -50,11 +56,11 @@ class World(ABC):
 
     @abstractmethod
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
-        """Make the last pulse `ms` older than it is; younger, even in the future, when negative."""
+        """Make the last pulse of the tenant's part `ms` older; younger, even in the future, when negative."""
 
     @abstractmethod
     async def move_rearming(self, tenant: Tenant, ms: int) -> None:
-        """Make the last re-arming `ms` older than it is; younger, even in the future, when negative."""
+        """Make the last re-arming of the tenant's part `ms` older; younger, even in the future, when negative."""
 
     @abstractmethod
     async def restart(self) -> None:
@@ -67,6 +73,27 @@ class World(ABC):
     @abstractmethod
     async def reader_waits(self) -> None:
         """Return when a blocking read is under way."""
+
+    # -- damage --------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def spoil(self, tenant: Tenant | None, name: KeyName) -> None:
+        """Put something of another type under a key."""
+
+    @abstractmethod
+    async def write_head(self, tenant: Tenant, text: str) -> None:
+        """Write into the head of a log what nobody should; a position, or not."""
+
+    @abstractmethod
+    async def put_entry(self, tenant: Tenant, position: Position, payload: bytes | None) -> None:
+        """Append an entry behind the registry's back; None: one without the field in which an event stands."""
+
+    @abstractmethod
+    async def delete_entry(self, tenant: Tenant, position: Position) -> None: ...
+
+    @abstractmethod
+    async def announce_nobody(self) -> None:
+        """Append an entry to the list of tenants that names none."""
 
 
 class MemoryWorld(World):
@@ -89,18 +116,38 @@ class MemoryWorld(World):
         self._clock.advance(max(left) + 1)
 
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
-        data = self._server.of(tenant)
+        data = self._server.of(self.part(tenant))
         assert data.pulse is not None, "there was no pulse yet"
         last, run = data.pulse
         data.pulse = (last - ms, run)
 
     async def move_rearming(self, tenant: Tenant, ms: int) -> None:
-        data = self._server.of(tenant)
+        data = self._server.of(self.part(tenant))
         assert data.rearmed, "nothing was re-armed yet"
         data.rearmed -= ms
 
     async def restart(self) -> None:
         self._server.run += 1
+
+    async def spoil(self, tenant: Tenant | None, name: KeyName) -> None:
+        wrong = self._server.wrong if tenant is None else self._server.of(tenant).wrong
+        wrong[name] = "list"
+
+    async def write_head(self, tenant: Tenant, text: str) -> None:
+        data, position = self._server.of(tenant), read_position(text)
+        data.head, data.head_text = (data.head, text) if position is None else (position, "")
+
+    async def put_entry(self, tenant: Tenant, position: Position, payload: bytes | None) -> None:
+        self._server.of(tenant).events.append((position, payload or b""))
+        self._server.wake()
+
+    async def delete_entry(self, tenant: Tenant, position: Position) -> None:
+        data = self._server.of(tenant)
+        data.last = max(data.last, data.events[-1][0])
+        data.events = [entry for entry in data.events if entry[0] != position]
+
+    async def announce_nobody(self) -> None:
+        self._server.tenants.append(None)
 
     async def lose_log(self, tenant: Tenant) -> None:
         self._server.data.pop(tenant, None)
@@ -147,21 +194,40 @@ class RedisWorld(World):
         await until(lapsed, f"the leases of {names} to lapse")
 
     async def move_pulse(self, tenant: Tenant, ms: int) -> None:
-        value = await self._redis.get(self._keys.pulse(tenant))
+        pulse = self._keys.pulse(self.part(tenant))
+        value = await self._redis.get(pulse)
         assert value is not None, "there was no pulse yet"
         last, run = value.split()
-        await self._redis.set(self._keys.pulse(tenant), b"%d %b" % (int(last) - ms, run))
+        await self._redis.set(pulse, b"%d %b" % (int(last) - ms, run))
 
     async def move_rearming(self, tenant: Tenant, ms: int) -> None:
-        last = await self._redis.get(self._keys.rearming(tenant))
+        mark = self._keys.rearming(self.part(tenant))
+        last = await self._redis.get(mark)
         assert last is not None, "nothing was re-armed yet"
-        await self._redis.set(self._keys.rearming(tenant), int(last) - ms, keepttl=True)
+        await self._redis.set(mark, int(last) - ms, keepttl=True)
 
     async def restart(self) -> None:
         """The server itself runs on for other tests: the pulses are of a run that is none of its own."""
         async for key in self._redis.scan_iter(match=_literally(self._keys.prefix) + "*:pulse"):
             last, _ = (await self._redis.get(key)).split()
             await self._redis.set(key, b"%b %b" % (last, b"0" * 40))
+
+    async def spoil(self, tenant: Tenant | None, name: KeyName) -> None:
+        await self._redis.delete(self._keys.key(tenant, name))
+        await self._redis.rpush(self._keys.key(tenant, name), "not yours")
+
+    async def write_head(self, tenant: Tenant, text: str) -> None:
+        await self._redis.set(self._keys.head(tenant), text)
+
+    async def put_entry(self, tenant: Tenant, position: Position, payload: bytes | None) -> None:
+        fields = {"foo": "bar"} if payload is None else {"e": payload}
+        await self._redis.xadd(self._keys.events(tenant), fields, position.text())
+
+    async def delete_entry(self, tenant: Tenant, position: Position) -> None:
+        await self._redis.xdel(self._keys.events(tenant), position.text())
+
+    async def announce_nobody(self) -> None:
+        await self._redis.xadd(self._keys.tenants_stream, {"foo": "bar"})
 
     async def lose_log(self, tenant: Tenant) -> None:
         async for key in self._redis.scan_iter(match=_literally(self._keys.tag(tenant)) + "*"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import registry.store.port  # noqa: F401  (defines the errors of the store)
 from registry.domain.errors import RegistryError
-from registry.http_api.routes import ROUTES
+from registry.http_api.operations import OPERATIONS
 from registry.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def test_every_setting_has_a_row_with_its_default_unit_and_meaning() -> None:
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
     documented = set(re.findall(r"`(GET|POST|PUT|DELETE) ([^`]+)`", README.split("## API\n", 1)[1].split("\n### ")[0]))
-    expected = {(route.method, route.path.replace("/v4/{project}/registry", "{R}")) for route in ROUTES}
+    expected = {(route.method, route.path.replace("/v4/{project}/registry", "{R}")) for route in OPERATIONS}
     assert documented == expected
 
 
@@ -50,7 +50,17 @@ def test_every_decision_that_the_readme_points_to_exists() -> None:
     paths = list(re.findall(r"`((?:registry|benchmarks|scripts)/[^`\s]*)`", README))
     paths += [
         f"registry/{path}"
-        for path in re.findall(r"`((?:domain|store|projection|usecases|http_api|running)/[^`]+)`", README)
+        for path in re.findall(
+            r"`((?:domain|store|projection|usecases|upkeep|http_api|serving|running)/[^`]+)`", README
+        )
     ]
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_codes_of_an_unknown_version_name_the_calls_that_answer_them() -> None:
+    """A client that looks its 400 up must not have to guess which of the two it will get."""
+    meanings = dict(re.findall(r"^\| (400012|400026) \| (.*) \|$", README, re.MULTILINE))
+    assert "find and batch find" in meanings["400012"]
+    assert "existence" not in meanings["400012"]
+    assert "of existence only" in meanings["400026"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shlex
+import ssl
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Final
@@ -12,28 +16,30 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from registry.domain.errors import StoreUnavailable
+from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.store.port import Write
+from registry.store.redis_durability import WAITAOF_SINCE
 from registry.store.redis_scripts import SCRIPTS
-from registry.store.redis_store import RedisStore
+from registry.store.redis_store import RedisLimits, RedisStore
 from tests.modes.serving import assert_serves, two_replicas
+from tests.support.readme import acl_block, acl_further_rights, acl_rights
 from tests.support.redis_modes import Certificates, acl_redis, tls_redis
+from tests.support.redis_server import redis_server
 
-#: The line of README.md, for the prefix `registry:`. Sentinel needs `role`, a Cluster the three after it.
-ACL_LINE: Final = (
-    "ACL SETUSER registry on >p%40ss ~registry:* resetchannels &registry:* &__keyevent@* "
-    "+evalsha +script|load +info +subscribe +time "
-    "+get +set +del +unlink +exists +persist +pexpire +pttl +xadd +xrange +xread +xtrim +sadd "
-    "+hset +hdel +hexists +hgetall +hvals "
-    "+role +cluster|slots +asking +publish +ping"
-)
+#: The password of the user; it holds a `%`, so that a URL that is decoded twice is noticed.
+PASSWORD: Final = "p%40ss"
+LOGIN: Final = "registry:p%2540ss"
+#: What README.md has an operator paste. Sentinel needs `role`, a Cluster the three after it.
+PASTED: Final = acl_block().replace("PASSWORD", PASSWORD)
 #: What the adapter says itself, besides what its scripts do.
 SPOKEN: Final = "evalsha script|load info subscribe get xrange xread role cluster|slots asking publish ping"
-#: The password of the line; it holds a `%`, so that a URL that is decoded twice is noticed.
-LOGIN: Final = "registry:p%2540ss"
+#: Questions asked at once, each over a connection of its own.
+ASKING: Final = RedisLimits().asking_max
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, Certificates]]:
-    with tls_redis(ACL_LINE) as server:
+    with tls_redis(PASTED) as server:
         yield server
 
 
@@ -49,6 +55,25 @@ def test_serves_over_tls_as_a_user_with_exactly_these_rights(server: tuple[str, 
         # Nor may anything be refused that is tried now and then.
         assert "NOPERM" not in (one.output() + other.output()).upper()
         assert "p%" not in one.output() + other.output()
+
+
+async def test_many_connections_at_once_hold_up_nobody(server: tuple[str, Certificates]) -> None:
+    """After an outage dozens are opened together. To read the certificates for each would take most of the time, on the
+    event loop."""
+    place, own = server
+    began = time.perf_counter()
+    ssl.create_default_context()
+    reading_s = time.perf_counter() - began
+    store = RedisStore(
+        f"rediss://{LOGIN}@{place}?ssl_ca_certs={own.ca}&ssl_certfile={own.client}&ssl_keyfile={own.client_key}"
+    )
+    try:
+        await store.open()
+        began = time.perf_counter()
+        await asyncio.gather(*(store.head(Tenant("many", str(number))) for number in range(ASKING)))
+        assert time.perf_counter() - began < ASKING * reading_s / 4
+    finally:
+        await store.close()
 
 
 async def test_a_server_that_nobody_vouches_for_is_not_talked_to(server: tuple[str, Certificates]) -> None:
@@ -69,7 +94,7 @@ async def test_a_server_that_nobody_vouches_for_is_not_talked_to(server: tuple[s
 
 async def test_a_wrong_password_is_told_without_it() -> None:
     """What is printed at a failed start ends in logs."""
-    with acl_redis(ACL_LINE) as place:
+    with acl_redis(PASTED) as place:
         for login in ("registry:s3cret", "nobody:s3cret", ":s3cret"):
             store = RedisStore(f"redis://{login}@{place}")
             with pytest.raises(StoreUnavailable) as refused:
@@ -84,4 +109,36 @@ def test_the_line_allows_what_is_used_and_nothing_else() -> None:
     for name in SCRIPTS:
         text = files("registry.store").joinpath("scripts", f"{name}.lua").read_text()
         called |= {command.lower() for command in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
-    assert {word[1:] for word in ACL_LINE.split() if word.startswith("+")} == called
+    assert acl_rights(acl_block()) == called
+
+
+async def test_further_rights_are_what_another_database_and_durability_need() -> None:
+    """With them it works, without them it is refused."""
+    further = ["+select", "+wait", "+config|get", "+waitaof"]
+    assert acl_further_rights() == [*further, "+sentinel|masters"]
+    for granted, works in (([], False), ([right for right in further if right != "+waitaof" or has_waitaof()], True)):
+        pasted = f"{PASTED}\nredis-cli ACL SETUSER registry {shlex.join(granted)}"
+        with acl_redis(pasted, "--appendonly", "yes") as place:
+            store = RedisStore(f"redis://{LOGIN}@{place}/3")
+            try:
+                assert await opens_and_confirms(store) == works
+            finally:
+                await store.close()
+
+
+def has_waitaof() -> bool:
+    """The server of this run may be older than the command."""
+    with redis_server() as server, Redis.from_url(server.url) as client:
+        version = str(client.info("server")["redis_version"]).split(".")
+    return tuple(int(part) for part in version[:2]) >= WAITAOF_SINCE
+
+
+async def opens_and_confirms(store: RedisStore) -> bool:
+    try:
+        await store.open()
+        (position,) = await store.commit(DEFAULT_TENANT, 0, [Write(b"event")])
+        assert position is not None
+        await store.confirm(DEFAULT_TENANT, "disk", 2000, position)
+    except StoreUnavailable:
+        return False
+    return True

@@ -15,7 +15,8 @@ from registry.store.port import Lease, Write
 from registry.store.redis_store import RedisLimits, RedisStore, StoreRefused
 from tests.modes.load import RECOVERY_LIMIT_S, Load
 from tests.modes.serving import LIMIT_S, assert_serves, two_replicas
-from tests.support.redis_modes import SentinelTrio, sentinel_trio
+from tests.support.readme import acl_further_rights
+from tests.support.redis_modes import SentinelTrio, paste, sentinel_trio
 from tests.support.waiting import until
 
 TENANT = Tenant("stores", "default")
@@ -104,6 +105,16 @@ async def test_nobody_who_knows_the_master_is_told_in_one_sentence(trio: Sentine
     store = RedisStore(f"redis://127.0.0.1:{trio.sentinels[0].port}")
     with pytest.raises(StoreRefused, match=r"redis\+sentinel://"):
         await store.open()
+    await store.close()
+
+
+async def test_the_right_on_the_sentinels_is_enough(trio: SentinelTrio, limits: RedisLimits) -> None:
+    """A login of their own, which may do no more than README.md says."""
+    *_, right = acl_further_rights()
+    for sentinel in trio.sentinels:
+        assert paste(sentinel, f"redis-cli ACL SETUSER watcher on '>s3cret' resetchannels '{right}'") == ["OK"]
+    store = RedisStore(f"{trio.url}?sentinel_username=watcher&sentinel_password=s3cret", limits)
+    await begin(store)
     await store.close()
 
 

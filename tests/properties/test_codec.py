@@ -33,6 +33,7 @@ members: dict[str, st.SearchStrategy[Any]] = {
     "properties": maps,
     "mended": st.dictionaries(st.integers(0, 2**53), st.integers(0, 2**53), max_size=3),
     "chosen": st.booleans(),
+    "keeps_status": st.booleans(),
     "force": st.booleans(),
     "tags": maps,
     "keys": st.lists(texts, max_size=3),

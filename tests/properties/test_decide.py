@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from registry.domain import decide
 from registry.domain.commands import InstanceBody, MicroserviceBody
-from registry.domain.decide import Known, Quotas
+from registry.domain.decide import Known
 from registry.domain.errors import RegistryError
 from registry.domain.events import Event, InstanceRegistered, ServiceRegistered
+from registry.domain.quotas import Quotas
 from registry.domain.view import RegistryView
 from tests.support.builders import append, stamp, view_of
 from tests.support.oracle import Oracle, assert_same
@@ -81,7 +82,9 @@ def test_a_registration_ends_up_as_it_was_decided(
     else:
         assert isinstance(decision, Known)
         id, after = decision.id, before
-    found = {"endpoints": [], "properties": {}} | after[id]
+    if not body.status and id in before:
+        expected["status"] = before[id].get("status", "")
+    found = {"endpoints": [], "properties": {}, "status": ""} | after[id]
     assert {member: found[member] for member in expected} == expected
     twins = [other for other, wire in before.items() if set(wire.get("endpoints", [])) == set(body.endpoints or [])]
     if body.instance_id:
@@ -140,7 +143,7 @@ def test_an_edit_ends_up_as_it_was_decided_and_an_equal_one_needs_no_event(
     for decision, member, value in (
         (lambda v: decide.set_instance_status(v, service_id, instance_id, status, stamp()), "status", status),
         (
-            lambda v: decide.set_instance_properties(v, service_id, instance_id, properties, stamp()),
+            lambda v: decide.set_instance_properties(v, service_id, instance_id, properties, Quotas(), stamp()),
             "properties",
             {key: value or "" for key, value in (properties or {}).items()},
         ),
@@ -177,12 +180,12 @@ def test_a_removal_ends_up_as_it_was_decided(
         assert wires(view, service_id) == {id: wire for id, wire in had.items() if id != instance_id}
     view = view_after(log)
     known = service_id in view.services
-    edit = decided(view, lambda v: decide.set_service_properties(v, service_id, properties, stamp()))
+    edit = decided(view, lambda v: decide.set_service_properties(v, service_id, properties, Quotas(), stamp()))
     assert (edit == 400012) == (not known)
     if not isinstance(edit, Known | int):
         assert append(view, edit).error is None
         assert view.services[service_id].service.properties == {k: v or "" for k, v in (properties or {}).items()}
-    result = decided(view, lambda v: decide.unregister_service(v, service_id, force, "", stamp()))
+    result = decided(view, lambda v: decide.unregister_service(v, service_id, force, stamp()))
     if isinstance(result, int):
         row = view.services.get(service_id)
         consumers = set(view.consumers.get(row.group.key, ())) - {service_id} if row else set()
@@ -211,8 +214,8 @@ def decisions(draw: st.DrawFn) -> Decision:
         return lambda view: decide.set_instance_status(view, service_id, instance_id, "DOWN", stamp())
     if kind == 5:
         force = draw(st.booleans())
-        return lambda view: decide.unregister_service(view, service_id, force, "", stamp())
-    return lambda view: decide.set_service_properties(view, service_id, {"k": "raced"}, stamp())
+        return lambda view: decide.unregister_service(view, service_id, force, stamp())
+    return lambda view: decide.set_service_properties(view, service_id, {"k": "raced"}, Quotas(), stamp())
 
 
 @given(logs(), st.lists(st.tuples(decisions(), st.integers(0, 2)), max_size=10))

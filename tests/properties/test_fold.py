@@ -22,7 +22,7 @@ from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Tail, Write
 from tests.support.builders import EPOCH, instance, instance_registered, microservice, service_registered
 from tests.support.clock import ManualClock
-from tests.support.oracle import Oracle, assert_same, told
+from tests.support.oracle import Oracle, assert_same, assert_weights, told
 from tests.support.strategies import (
     INSTANCE_IDS,
     SERVICE_IDS,
@@ -61,6 +61,8 @@ def content(view: RegistryView) -> Any:
         {key: list(ids) for key, ids in view.consumers.items()},
         dict(view.policies),
         view.instance_count,
+        view.policy_bytes,
+        view.held_bytes,
     )
 
 
@@ -112,6 +114,7 @@ def test_no_log_makes_the_fold_raise_and_a_refused_event_changes_nothing(log: li
         before, outline = content(view), view.outline
         outcome = apply(view, position, event)
         assert view.position == position
+        assert_weights(view)
         if outcome.error is not None:
             assert content(view) == before
             assert view.outline == outline
@@ -139,7 +142,7 @@ class RedeliveringStore(MemoryStore):
         self._cuts = list(cuts)
 
     async def read(
-        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
         tail = await super().read(after, tenants_after, block_ms)
         if not tail.events or not self._cuts:

@@ -123,7 +123,9 @@ def test_a_name_that_is_none_is_the_clients_mistake(deployment: Deployment) -> N
 def test_a_replica_confirms_or_the_write_is_not_called_durable(deployment: Deployment) -> None:
     """Without one it is refused; with one it is confirmed; while that hangs, the client is told so in time."""
     api = deployment.api()
-    assert "no replica" in refused(register(api, "x4", "replica"))
+    response = register(api, "x4", "replica")
+    assert (response.status, response.json()["errorCode"]) == (400, "400001")
+    assert "Redis has no replica; it may be memory or disk" in response.json()["detail"]
     assert "x4" not in ids(api.find("cart"))
     with Redis.from_url(deployment.second.url) as second, Redis.from_url(deployment.server.url) as first:
         second.replicaof("127.0.0.1", deployment.line.port)
@@ -138,6 +140,19 @@ def test_a_replica_confirms_or_the_write_is_not_called_durable(deployment: Deplo
         assert "r2" in ids(api.find("cart")), "it was written, and the answer says so"
         deployment.line.mend()
         until_sync(lambda: register(api, "r3", "replica").status == 200, "the replica to be back")
+
+
+def test_registry_whose_redis_cannot_have_what_it_promises_does_not_start() -> None:
+    """Every write would be refused, and nobody would know why."""
+    with redis_server(None, True) as server:
+        configure(server, appendonly="no")
+        process = Replica("--redis-url", server.url, "--durability", "disk")
+        try:
+            assert process.launch().wait() != 0
+            assert "REGISTRY_DURABILITY is disk, which cannot be had: Redis keeps no append-only" in process.output()
+            assert "Traceback" not in process.output()
+        finally:
+            process.clean_up()
 
 
 def test_many_that_wait_are_confirmed_together(deployment: Deployment) -> None:
@@ -178,7 +193,7 @@ async def test_a_confirmation_by_another_server_than_the_writes_is_none(anyio_ba
     event, other = (service_registered(microservice(name)) for name in ("s1", "s2"))
     for held, durable in ((encode_event(event), True), (encode_event(other), False), (None, False)):
         store: Any = _Elsewhere(held)
-        use_case = Durable(store, Clock(), lambda _: (Position(7, 5), event), "replica")
+        use_case = Durable(store, Clock(), lambda _: (Position(7, 5), event), lambda _: True, "replica")
         if durable:
             await use_case.confirm(DEFAULT_TENANT, "replica")
         else:

@@ -26,7 +26,8 @@ OFF = (503, b"stopping\n")
 class Stop:
     """One replica of two is stopped while it is used, and what its clients saw."""
 
-    def __init__(self, stays: Replica, leaves: Replica, line: Line) -> None:
+    def __init__(self, stays: Replica, leaves: Replica, line: Line, signum: signal.Signals) -> None:
+        self.signum = signum
         self.stays = stays
         self.leaves = leaves
         self.line = line
@@ -53,7 +54,7 @@ class Stop:
             self.line.hang()
             self._send_registration(writer)
             began = time.monotonic()
-            self.leaves.process.send_signal(signal.SIGTERM)
+            self.leaves.process.send_signal(self.signum)
             self._probe(prober)
             self.under_way = writer.connection.receive()
             self.frames = {"watcher": watcher.until_end(), "heartbeat": beater.until_end()}
@@ -83,11 +84,12 @@ class Stop:
         return len(ok(self.stays.api("default").get("/health")).json()["instances"])
 
 
-@pytest.fixture(scope="module")
-def stopped() -> Iterator[Stop]:
-    """Everything below is about what happened here."""
+@pytest.fixture(scope="module", params=[signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def stopped(request: pytest.FixtureRequest) -> Iterator[Stop]:
+    """Everything below is about what happened here. The end of the terminal is a stop like any other."""
     with redis_server() as server, contextlib.closing(Line(server.socket)) as line:
-        stop = Stop(Replica("--redis-url", server.url), Replica("--redis-url", line.url), line)
+        stays, leaves = (Replica("--redis-url", url) for url in (server.url, line.url))
+        stop = Stop(stays, leaves, line, request.param)
         try:
             for one in (stop.stays, stop.leaves):
                 one.launch()

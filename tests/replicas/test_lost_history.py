@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from tests.support.api import ids, ok
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer, redis_program, redis_server
 from tests.support.replica import Replica, replica
 from tests.support.waiting import until_sync
 
@@ -149,6 +149,6 @@ def test_a_private_redis_that_dies_is_started_again() -> None:
 def _is_redis_of(process: Path, parent: int) -> bool:
     try:
         stat = (process / "stat").read_text().rsplit(")", 1)
-        return "redis-server" in stat[0] and int(stat[1].split()[1]) == parent
+        return Path(redis_program().path).name in stat[0] and int(stat[1].split()[1]) == parent
     except OSError:
         return False

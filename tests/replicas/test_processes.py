@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from tests.replicas.test_restart import private_redis_pid
 from tests.support.api import ids, ok
 from tests.support.fleet import fleet
-from tests.support.replica import Replica, is_running, replica
+from tests.support.replica import START_LIMIT_S, Replica, is_running, replica
 from tests.support.waiting import until_sync
 
 
@@ -32,18 +35,73 @@ def test_ctrl_c_ends_everything_cleanly(tmp_path: Path, workers: str, presses: i
         assert "Traceback" not in one.output()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_stop_while_starting_is_clean(tmp_path: Path, signum: signal.Signals) -> None:
-    """Whoever changes his mind at once is not shown a traceback, and no redis-server is left behind."""
-    one = Replica("--data-dir", str(tmp_path)).launch()
+@pytest.fixture
+def temporary() -> Iterator[str]:
+    """A folder for the temporary files of a registry, short enough for its socket."""
+    with tempfile.TemporaryDirectory(prefix="rr-", dir="/tmp") as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_end_of_the_terminal_ends_everything_cleanly(tmp_path: Path, temporary: str, workers: int) -> None:
+    """As SIGTERM does: exit code 0, and nothing is left, neither a process nor a folder."""
+    options = ("--data-dir", str(tmp_path), "--workers", str(workers))
+    with replica(*options, environment={"TMPDIR": temporary}) as one:
+        until_sync(lambda: len(one.said("listening")) == workers, "all to listen")
+        redis_pid = private_redis_pid(tmp_path)
+        pids = one.worker_pids()
+        assert one.stop(signal.SIGHUP) == 0
+        assert not is_running(redis_pid)
+        assert not any(is_running(pid) for pid in pids)
+        assert os.listdir(temporary) == []
+        assert "Traceback" not in one.output()
+
+
+def test_nohup_is_obeyed(redis_url: str) -> None:
+    """Who starts it so wants it to go on without the terminal."""
+    one = Replica("--redis-url", redis_url, "--redis-prefix", "nohup:", wrapper=("nohup",))
     try:
-        until_sync(lambda: (tmp_path / "redis.log").exists(), "redis-server to be started")
+        one.start()
+        one.process.send_signal(signal.SIGHUP)
+        ok(one.api("default").get("/health"))
+        status = Path(f"/proc/{one.process.pid}/status").read_text()
+        ignored = int(re.findall(r"SigIgn:\s*(\w+)", status)[0], 16)
+        assert ignored >> (signal.SIGHUP - 1) & 1
+        assert one.stop() == 0
+    finally:
+        one.clean_up()
+
+
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("moment", ["", ":M "], ids=["at once", "as it begins"])
+@pytest.mark.parametrize("signum", STOPS, ids=lambda signum: signum.name)
+def test_stop_while_starting_is_clean(tmp_path: Path, temporary: str, signum: signal.Signals, moment: str) -> None:
+    """Whoever changes his mind at once is not shown a traceback, and no redis-server or folder is left behind."""
+    log = tmp_path / "redis.log"
+    one = Replica("--data-dir", str(tmp_path), environment={"TMPDIR": temporary}).launch()
+    try:
+        until_sync(lambda: log.exists() and moment in log.read_text(), "redis-server to be started")
         os.killpg(one.process.pid, signum)
         one.wait()
         assert "Traceback" not in one.output()
-        assert not is_running(private_redis_pid(tmp_path))
+        assert processes_of_session(one.process.pid) == []
+        assert os.listdir(temporary) == []
     finally:
         one.clean_up()
+
+
+def processes_of_session(leader: int) -> list[str]:
+    """What runs in the session that the process has begun, by name."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, fields = path.read_text().rpartition(")")
+            state, _, _, session = fields.split()[:4]
+            if int(session) == leader and state not in ("Z", "X"):
+                found.append(name)
+    return found
 
 
 def test_stopped_replica_leaves_the_list_of_replicas(redis_url: str) -> None:
@@ -98,6 +156,23 @@ def test_killed_worker_comes_back_and_nobody_is_refused(two_workers: Replica) ->
     assert two_workers.process.poll() is None
 
 
+def test_worker_that_ends_again_and_again_is_one_fact(two_workers: Replica) -> None:
+    """It is said when it begins, and when the worker has lived for a while, with how often it had ended."""
+    before = children(two_workers)
+    os.kill(two_workers.worker_pids()[-1], signal.SIGKILL)
+    until_sync(lambda: bool(children(two_workers) - before), "another worker")
+    (again,) = children(two_workers) - before
+    os.kill(again, signal.SIGKILL)
+    until_sync(lambda: bool(two_workers.said("worker_back")), "the end of it", START_LIMIT_S)
+    (ended,), (back,) = two_workers.said("worker_ended"), two_workers.said("worker_back")
+    assert re.fullmatch(r"worker [01] ended with code -9", ended["message"])
+    assert back["times"] == 2
+
+
+def children(one: Replica) -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/{one.process.pid}/task/{one.process.pid}/children").read_text().split()}
+
+
 def test_workers_end_when_their_parent_is_killed(two_workers: Replica) -> None:
     """No process goes on serving, and holding the port, that nobody can stop by the pid he started."""
     pids = two_workers.worker_pids()
@@ -105,3 +180,35 @@ def test_workers_end_when_their_parent_is_killed(two_workers: Replica) -> None:
     until_sync(lambda: not any(is_running(pid) for pid in pids), "the workers to end")
     with socket.create_server((two_workers.host, two_workers.port)):
         pass  # the port is free
+
+
+def test_worker_that_is_hung_up_stops_in_order_and_comes_back(two_workers: Replica) -> None:
+    """It takes the signal as its parent does."""
+    os.kill(two_workers.worker_pids()[0], signal.SIGHUP)
+    until_sync(lambda: len(two_workers.worker_pids()) == 3, "the worker to be back")
+    (ended,) = two_workers.said("worker_ended")
+    assert ended["message"].endswith(" ended with code 0")
+
+
+def test_starts_beside_a_service_called_registry_in_kubernetes(redis_url: str) -> None:
+    """What Kubernetes tells of the Service is no setting; one line says so, of all workers together."""
+    service = {"REGISTRY_SERVICE_HOST": "10.96.0.7", "REGISTRY_PORT": "tcp://10.96.0.7:30100"}
+    options = ("--redis-url", redis_url, "--redis-prefix", "kubernetes:", "--workers", "2")
+    with replica(*options, environment=service) as one:
+        until_sync(lambda: len(one.worker_pids()) == 2, "both workers to listen")
+        (ignored,) = one.said("variables_ignored")
+        assert ignored["message"] == "not settings, Kubernetes made them: REGISTRY_PORT, REGISTRY_SERVICE_HOST"
+
+
+def test_ipv6_address_stands_in_brackets_where_it_listens(redis_url: str) -> None:
+    """So that the line can be pasted into a browser, and clients are told a URL that they can read."""
+    one = Replica("--redis-url", redis_url, "--redis-prefix", "ipv6:", "--host", "::1")
+    one.host = "::1"
+    try:
+        one.start()
+        (line,) = one.said("listening")
+        assert line["message"].endswith(f" listens on http://[::1]:{one.port}")
+        (instance,) = ok(one.api("default").get("/health")).json()["instances"]
+        assert instance["endpoints"] == [f"rest://[::1]:{one.port}/"]
+    finally:
+        one.clean_up()

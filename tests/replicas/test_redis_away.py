@@ -7,6 +7,7 @@ the leases; and once for a moment.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,11 +104,9 @@ def test_heartbeat_of_an_unknown_instance_is_neither_accepted_nor_denied(api: Ap
     assert_refused(api.put("/microservices/s/instances/nobody/heartbeat"), 500011)
 
 
-def test_repeated_registration_with_equal_content_is_a_heartbeat(api: Api, away: None) -> None:
-    """It says that it writes: while the log cannot be asked it fails as a write does, or is remembered as a beat."""
-    response = api.register("s", instanceId="i", **EXAMPLE_INSTANCE)
-    if response.status != 200:
-        assert_refused(response, 500011)
+def test_repeated_registration_with_equal_content_fails_as_a_write_does(api: Api, away: None) -> None:
+    """Nothing is to be written only if the log holds what the view holds, and the log cannot be asked."""
+    assert_refused(api.register("s", instanceId="i", **EXAMPLE_INSTANCE), 500011)
 
 
 def test_write_that_failed_as_ours_may_be_repeated(api: Api) -> None:
@@ -400,6 +399,19 @@ def test_everything_works_soon_after_the_return(outage: Outage) -> None:
     remembered = outage.registry.said("beats_remembered")
     assert remembered
     assert len(delivered) == len(remembered)
+
+
+def test_an_outage_is_one_fact_of_which_the_log_has_two_lines(outage: Outage) -> None:
+    """That it has begun and why, and for how long it lasted - and two of the heartbeats. Not one for each attempt."""
+    away, back = outage.registry.said("store_away"), outage.registry.said("store_back")
+    assert (len(away), len(back)) == (1, 1)
+    assert "Redis did not answer" in away[0]["message"]
+    assert re.fullmatch(r"Redis is back after [\d.]+ s; counted \d+ times", back[0]["message"])
+    lasted_s = outage.returned - outage.began
+    assert lasted_s - 1 < back[0]["lasted_s"] < lasted_s + WRITE_FAILS_WITHIN_S
+    expected = {"store_away", "store_back", "beats_remembered", "beats_delivered", "leases_rearmed"}
+    others = [r for r in outage.registry.log() if r["level"] != "info" and r.get("action") not in expected]
+    assert others == []
 
 
 # -- for a moment ------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class Link:
 class FaultyStore:
     """A `Store`: every method of `MemoryStore`, executed at the host after the way there, answered after the way back.
 
-    Two methods are its own: a read waits at the host, and lapses are never told of.
+    Two methods are its own: a read waits at the host, and lapses are never told of. What is no question is no call.
     """
 
     def __init__(self, loop: VirtualLoop, host: StoreHost, link: Link, recorder: Recorder, name: str) -> None:
@@ -66,6 +66,8 @@ class FaultyStore:
         #: Messages under way belong to no process: they arrive whatever becomes of their sender.
         self._network = contextvars.Context()
 
+        self.key = self._store.key
+        self.on_damage = self._store.on_damage
         self._methods = _Methods(self._store, self._send)
         self.snapshots = _Methods(self._store.snapshots, self._send)
 
@@ -89,6 +91,13 @@ class FaultyStore:
         self._recorder.trace(f"{self._name} < {name} {result}")
         return result
 
+    @property
+    def followed_max(self) -> int:
+        return self._store.followed_max
+
+    def part(self, tenant: Tenant) -> Tenant:
+        return self._store.part(tenant)
+
     async def open(self) -> None:
         await self.head(Tenant("", ""))
 
@@ -96,11 +105,10 @@ class FaultyStore:
         return None
 
     async def read(
-        self, after: Mapping[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
-        known = tenants_after.partition("-")[0]  # restoring.NO_TENANTS is a position of Redis, which this store is not
         tail: Tail = await self._send(
-            lambda: self._store.read(after, known, 0), "read", (after, tenants_after, block_ms), block_ms
+            lambda: self._store.read(after, tenants_after, 0), "read", (after, tenants_after, block_ms), block_ms
         )
         return tail
 

@@ -92,6 +92,7 @@ class InstanceClient(Client):
             host_name="host",
             instance_id=slot.chosen_id or None,
             endpoints=[slot.endpoint],
+            status="UP",
             properties={VALUE: value},
             health_check=HealthCheckBody(mode="push", interval=INTERVAL_S, times=slot.times),
         )

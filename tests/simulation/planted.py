@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -95,16 +95,16 @@ def no_sweep() -> Patch:
     async def sweep(self: Any) -> None:
         return None
 
-    return patch("registry.usecases.expiry.Expiry.sweep", sweep)
+    return patch("registry.upkeep.expiry.Expiry.sweep", sweep)
 
 
 def no_rearming() -> Patch:
     """After an outage nobody gets a lease back before the others are judged."""
 
-    async def rearm(store: Store, tenant: Tenant, rows: Sequence[InstanceRow]) -> bool:
-        return await store.rearm(tenant, ())
+    async def rearm(store: Store, of: Mapping[Tenant, Sequence[InstanceRow]]) -> bool:
+        return await store.rearm(next(iter(of)), ())
 
-    return patch("registry.usecases.pulses.rearm", rearm)
+    return patch("registry.upkeep.pulses.rearm", rearm)
 
 
 # -- writes ------------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def skipped_event() -> Patch:
             return NOTHING
         return right(view, position, event)
 
-    return patch("registry.projection.projector.apply", apply)
+    return patch("registry.projection.restoring.apply", apply)
 
 
 def blind_rev() -> Patch:

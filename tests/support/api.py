@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +20,10 @@ EXAMPLE_INSTANCE: dict[str, Any] = {
     "dataCenterInfo": {"name": "dc", "region": "r1", "availableZone": "az1"},
     "healthCheck": {"mode": "push", "interval": 30, "times": 3},
 }
+
+
+#: What only a programmer reads: a pattern, or a name of Python's types.
+_FOR_MACHINES = re.compile(r"regex|\\Z|\(\?|`(str|int|float|bool|array|object)\b")
 
 
 class Api:
@@ -150,4 +155,6 @@ def assert_refused(response: Response, code: int, at: str = "") -> None:
     assert response.rev == ""
     error = response.json()
     assert set(error) <= {"errorCode", "errorMessage", "detail"}
-    assert at in error.get("detail", ""), f"{at} is not named in {error}"
+    detail = error.get("detail", "")
+    assert at in detail, f"{at} is not named in {error}"
+    assert not _FOR_MACHINES.search(detail), f"no words for people: {detail}"

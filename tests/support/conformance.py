@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from registry.http_api.routes import OPENAPI
+from registry.http_api.operations import OPENAPI
 
 DOCUMENT: dict[str, Any] = json.loads(OPENAPI)
 #: Answers given before any route is reached, in plain text.

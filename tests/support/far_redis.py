@@ -1,4 +1,4 @@
-"""Ways to Redis: one that takes its time, as a replica in another zone has, and one that can be cut."""
+"""Ways to Redis: one that takes its time, as another zone does, or changes what is said; and one that can be cut."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def far_redis(path: str, delay_s: float) -> Iterator[str]:
-    """A URL at which the Redis on the Unix socket `path` is reached; everything that it says comes `delay_s` late."""
+def far_redis(path: str, delay_s: float = 0.0, change: tuple[bytes, bytes] = (b"", b"")) -> Iterator[str]:
+    """A URL at which the Redis on the Unix socket `path` is reached; everything that it says comes `delay_s` late.
+
+    Args:
+        change: in what it says the first is replaced by the second, which is of the same length.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_accept, args=(server, path, delay_s), daemon=True).start()
+        threading.Thread(target=_accept, args=(server, path, delay_s, change), daemon=True).start()
         try:
             yield f"redis://127.0.0.1:{server.getsockname()[1]}"
         finally:
@@ -22,7 +26,7 @@ def far_redis(path: str, delay_s: float) -> Iterator[str]:
             server.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(server: socket.socket, path: str, delay_s: float) -> None:
+def _accept(server: socket.socket, path: str, delay_s: float, change: tuple[bytes, bytes]) -> None:
     with contextlib.suppress(OSError):
         while True:
             near, _ = server.accept()
@@ -30,15 +34,17 @@ def _accept(server: socket.socket, path: str, delay_s: float) -> None:
             far = socket.socket(socket.AF_UNIX)
             far.connect(path)
             threading.Thread(target=_pump, args=(near, far, 0.0), daemon=True).start()
-            threading.Thread(target=_pump, args=(far, near, delay_s), daemon=True).start()
+            threading.Thread(target=_pump, args=(far, near, delay_s, change), daemon=True).start()
 
 
-def _pump(source: socket.socket, target: socket.socket, delay_s: float) -> None:
+def _pump(
+    source: socket.socket, target: socket.socket, delay_s: float, change: tuple[bytes, bytes] = (b"", b"")
+) -> None:
     """Pass on until either side ends, then end the other."""
     with source, contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
             time.sleep(delay_s)
-            target.sendall(data)
+            target.sendall(data.replace(*change))
         target.shutdown(socket.SHUT_RDWR)
 
 

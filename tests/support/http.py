@@ -142,6 +142,18 @@ class Connection:
             body, self._rest = self._rest[:length], self._rest[length:]
         return Response(status, headers, body, head + b"\r\n\r\n")
 
+    def at_end(self) -> bool:
+        """Whether the server closes the connection without another byte."""
+        assert self._socket is not None, "nothing was sent"
+        return not self._rest and not self._socket.recv(65536)
+
+    def detach(self) -> int:
+        """The socket's file descriptor, from now on the caller's, who reads what no answer is."""
+        assert self._socket is not None, "nothing was sent"
+        assert not self._rest, "something has been read that nobody has looked at"
+        descriptor, self._socket = self._socket.detach(), None
+        return descriptor
+
     def surplus(self) -> bytes:
         """What came after the answer's announced end."""
         return self._rest

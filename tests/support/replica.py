@@ -30,8 +30,10 @@ class Replica:
 
     Args:
         options: of `serve`; the port is a free one unless `port` names it.
-        environment: further environment variables; those of this process that set the registry are left out.
+        environment: further environment variables; those of this process that set the registry are left out, except
+            the one that says which Redis the tests run on.
         program: Python's arguments in place of `-m registry`; what it is told on the command line is the same.
+        wrapper: a command that runs in front of Python and becomes it, such as `nohup`.
     """
 
     def __init__(
@@ -40,9 +42,14 @@ class Replica:
         port: int = 0,
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = ("-m", "registry"),
+        wrapper: Sequence[str] = (),
     ) -> None:
-        self._command = [sys.executable, *program, "serve", "--port", str(port), *options]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+        self._command = [*wrapper, sys.executable, *program, "serve", "--port", str(port), *options]
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("REGISTRY_") or name == "REGISTRY_REDIS_SERVER"
+        }
         self._environment = inherited | dict(environment or {})
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by clean_up
         self._process: subprocess.Popen[bytes] | None = None

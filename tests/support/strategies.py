@@ -85,7 +85,9 @@ instances = st.builds(
 about_instance = {"service_id": service_ids, "instance_id": instance_ids, **stamps}
 
 service_registrations = st.builds(ServiceRegistered, service=microservices, chosen=st.booleans(), **stamps)
-instance_registrations = st.builds(InstanceRegistered, instance=instances, chosen=st.booleans(), **stamps)
+instance_registrations = st.builds(
+    InstanceRegistered, instance=instances, chosen=st.booleans(), keeps_status=st.booleans(), **stamps
+)
 edits: st.SearchStrategy[Event] = st.one_of(
     st.builds(InstanceStatusSet, status=st.sampled_from(STATUSES), **about_instance),
     st.builds(InstancePropertiesSet, properties=properties, **about_instance),
@@ -93,23 +95,26 @@ edits: st.SearchStrategy[Event] = st.one_of(
 )
 about_service = {"service_id": service_ids, **stamps}
 tag_keys = st.sampled_from(["zone", "lane"])
+tag_values = st.sampled_from(["a", "bb"])
 schema_ids = st.sampled_from(["x1", "x2"])
+#: Of different lengths, also in bytes.
+schemas = st.sampled_from(["{}", "{é}", "longer"])
 providers = st.lists(st.tuples(environments, apps, st.sampled_from(["cart", "till", "*"])), max_size=3)
 policy_ids = st.sampled_from(["p1", "p2"])
 descriptions: st.SearchStrategy[Event] = st.one_of(
-    st.builds(TagsReplaced, tags=st.dictionaries(tag_keys, st.sampled_from(["a", "b"])), **about_service),
-    st.builds(TagSet, key=tag_keys, value=st.sampled_from(["a", "b"]), **about_service),
+    st.builds(TagsReplaced, tags=st.dictionaries(tag_keys, tag_values), **about_service),
+    st.builds(TagSet, key=tag_keys, value=tag_values, **about_service),
     st.builds(TagsDeleted, keys=st.lists(tag_keys, max_size=2), **about_service),
-    st.builds(SchemaPut, schema_id=schema_ids, schema=st.just("{}"), summary=st.just("s"), **about_service),
+    st.builds(SchemaPut, schema_id=schema_ids, schema=schemas, summary=st.just("s"), **about_service),
     st.builds(
         SchemasReplaced,
-        schemas=st.lists(st.builds(Schema, schema_ids, st.just(""), st.just("{}")), unique_by=lambda s: s.schema_id),
+        schemas=st.lists(st.builds(Schema, schema_ids, st.just(""), schemas), unique_by=lambda s: s.schema_id),
         **about_service,
     ),
     st.builds(SchemaDeleted, schema_id=schema_ids, **about_service),
     st.builds(DependenciesAdded, consumer_id=service_ids, providers=providers, **stamps),
     st.builds(DependenciesReplaced, consumer_id=service_ids, providers=providers, **stamps),
-    st.builds(PolicySaved, policy=st.builds(Policy, name=st.just("n"), id=policy_ids), **stamps),
+    st.builds(PolicySaved, policy=st.builds(Policy, name=st.sampled_from(["n", "longer"]), id=policy_ids), **stamps),
     st.builds(PolicyDeleted, policy_id=policy_ids, **stamps),
 )
 removals: st.SearchStrategy[Event] = st.one_of(
@@ -146,6 +151,7 @@ odd_events: st.SearchStrategy[Event] = st.one_of(
             Instance, instance_id=texts, service_id=service_ids, endpoints=st.lists(texts, max_size=2), status=texts
         ),
         chosen=st.booleans(),
+        keeps_status=st.booleans(),
         **stamps,
     ),
 )
@@ -219,6 +225,7 @@ _comings_and_goings: st.SearchStrategy[Event] = st.one_of(
             status=st.sampled_from(["UP", "DOWN"]),
         ),
         chosen=st.booleans(),
+        keeps_status=st.booleans(),
         **stamps,
     ),
     st.builds(InstanceStatusSet, status=st.sampled_from(["UP", "DOWN"]), **_about_two),

@@ -1,7 +1,7 @@
 """Both lanes without sockets: the real protocols over a transport that a test drives segment by segment.
 
-Time is virtual (`VirtualLoop`), so a keep-alive timeout costs nothing, and the store is in memory. uvicorn's own
-headers are fixed: no byte of an answer is volatile.
+Time is virtual (`VirtualLoop`), so a keep-alive timeout costs nothing, and the store is in memory. It stands still
+while both lanes are asked: no byte of an answer is volatile.
 """
 
 from __future__ import annotations
@@ -11,21 +11,16 @@ import json
 from collections import deque
 from typing import Any, Final
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from registry.bootstrap import Replica, build_replica
 from registry.clock import Clock
 from registry.domain.view import DEFAULT_TENANT
-from registry.fast_lane.heads import Heads, Whole
-from registry.fast_lane.hot import Hot
-from registry.fast_lane.lane import fast_lane
-from registry.fast_lane.repeats import Repeats
-from registry.http_api.protocol import RegistryProtocol
-from registry.http_api.websocket import RegistrySocket
+from registry.serving.connection import Connection
+from registry.serving.hot import HotConnection
+from registry.serving.lane import Lane as HotLane
+from registry.serving.recognise import Find
+from registry.serving.shared import SWEEP_EVERY_S, Limits, Shared
 from registry.settings import Settings
 from registry.store.memory_store import MemoryServer
-from registry.usecases.discovery import Discovery
 from tests.support.memory_replica import FlakyStore, virtual_ms
 
 KEEP_ALIVE_S: Final = 75
@@ -35,9 +30,8 @@ BEAT: Final = BASE + b"/microservices/cart/instances/i1/heartbeat"
 BATCH: Final = BASE + b"/instances/action?type=query"
 #: A usual header block.
 BLOCK: Final = b"Host: h\r\nX-Domain-Name: default"
-#: Bytes that a transport takes before it asks its protocol to pause: asyncio's default.
+#: Bytes of a body that may wait for the application.
 HIGH_WATER: Final = 64 * 1024
-DEFAULT_HEADERS: Final = [(b"date", b"Sat, 21 Nov 2026 10:00:00 GMT")]
 #: Turns of the loop in which every answer that can be given must be given.
 TURNS_MAX: Final = 2000
 #: Turns without a change after which nothing more happens by itself.
@@ -73,6 +67,8 @@ class Wire(asyncio.Transport):
         self.unread = b""
         self.client_reads = True
         self.lost = False
+        #: The server has said its last word, and lets the client finish.
+        self.ended = False
         self._closing = False
         self._reading = True
         self._writing_paused = False
@@ -89,7 +85,7 @@ class Wire(asyncio.Transport):
     def read(self, size: int = 1 << 30) -> None:
         """The client, which had stopped reading, takes so many bytes."""
         self.sent, self.unread = self.sent + self.unread[:size], self.unread[size:]
-        if self._writing_paused and len(self.unread) <= HIGH_WATER // 4:
+        if self._writing_paused and not self.unread:
             self._writing_paused = False
             self.protocol.resume_writing()
         if self._closing and not self.unread:
@@ -119,9 +115,28 @@ class Wire(asyncio.Transport):
             self.sent += data
             return
         self.unread += data
-        if len(self.unread) > HIGH_WATER and not self._writing_paused:
+        if self.unread and not self._writing_paused:
             self._writing_paused = True
             self.protocol.pause_writing()
+
+    def writelines(self, parts: Any) -> None:
+        self.write(b"".join(parts))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unread)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def abort(self) -> None:
+        self.unread = b""
+        self.close()
 
     def close(self) -> None:
         if not self._closing:
@@ -146,62 +161,48 @@ class Wire(asyncio.Transport):
         return default
 
 
-class CountingHeads(Heads):
-    """Counts the requests that were recognised without the parser."""
+class CountingLane(HotLane):
+    """Counts the requests that it has taken, and those of them that were answered with what was said before."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.recognised = 0
+    recognised = 0
+    repeated = 0
 
-    def read(self, segment: bytes) -> Whole | None:
-        whole = super().read(segment)
-        self.recognised += whole is not None
-        return whole
+    def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
+        end = super().receive(data, at, connection)
+        self.recognised += end >= 0
+        return end
 
-
-class CountingRepeats(Repeats):
-    """Counts those too: what is said again needs no parser either."""
-
-    def __init__(self, discovery: Discovery, heads: CountingHeads) -> None:
-        super().__init__(discovery)
-        self.found = 0
-        self._heads = heads
-
-    def find(self, request: bytes, headers: Any) -> bytes | None:
-        response = super().find(request, headers)
-        if response is not None:
-            self.found += 1
-            self._heads.recognised += 1
-        return response
+    def _say_again(self, find: Find, connection: HotConnection) -> bool:
+        again = super()._say_again(find, connection)
+        self.repeated += again
+        return again
 
 
 class Lane:
-    """A replica and its protocol, the fast lane on or off."""
+    """A replica and its connections, the fast lane on or off."""
 
-    def __init__(self, server: MemoryServer, fast: bool) -> None:
+    def __init__(self, server: MemoryServer, fast: bool, settings: Settings | None = None) -> None:
         self.server = server
         self.store = FlakyStore(server)
-        self.replica: Replica = build_replica(Settings(), self.store, "h:1", Clock(virtual_ms, virtual_ms))
-        self.hot = Hot(self.replica.api)
-        self.state = ServerState()
-        self.state.default_headers = DEFAULT_HEADERS
-        self._protocol: Any = fast_lane(self.hot) if fast else RegistryProtocol
-        self._config = uvicorn.Config(
-            self.replica.app,
-            ws=RegistrySocket,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
-        self._config.load()
+        clock = Clock(virtual_ms, virtual_ms)
+        self.replica: Replica = build_replica(settings or Settings(), self.store, "h:1", clock)
+        #: For how many seconds the store is away.
+        self.stale_s = 0
+        limits = Limits(KEEP_ALIVE_S, KEEP_ALIVE_S, KEEP_ALIVE_S, KEEP_ALIVE_S)
+        self.shared = Shared(self.replica.door, None, limits, lambda: self.stale_s, clock)
+        self.hot = CountingLane(self.replica.api, self.replica.door)
+        self._fast = fast
         self.forget()
+        self._tick()
+
+    def _tick(self) -> None:
+        self.shared.tick()
+        asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._tick)
 
     def forget(self) -> None:
         """Know no header block, and nothing that was said."""
-        self.heads = self.hot.heads = CountingHeads()
-        self.repeats = self.hot.repeats = CountingRepeats(self.replica.api.discovery, self.heads)
+        self.hot = CountingLane(self.replica.api, self.replica.door)
+        self.shared.hot = self.hot if self._fast else None
 
     @property
     def position(self) -> bytes:
@@ -209,7 +210,7 @@ class Lane:
         return self.replica.api.discovery.position_text(DEFAULT_TENANT)
 
     def connect(self) -> Wire:
-        return Wire(self._protocol(self._config, self.state, {}, asyncio.get_running_loop()))
+        return Wire(Connection(self.shared, asyncio.get_running_loop()))
 
     async def settle(self, *wires: Wire) -> None:
         """Let everything happen that happens by itself."""
@@ -217,7 +218,7 @@ class Lane:
         seen: tuple[object, ...] = ()
         for _ in range(TURNS_MAX):
             await asyncio.sleep(0)
-            now = (len(self.state.tasks), *((len(wire.sent), len(wire.unread), wire.waiting_bytes) for wire in wires))
+            now = (len(self.shared.tasks), *((len(wire.sent), len(wire.unread), wire.waiting_bytes) for wire in wires))
             quiet = quiet + 1 if now == seen else 0
             seen = now
             if quiet >= QUIET_TURNS:
@@ -233,10 +234,10 @@ class Lane:
         return wire.sent[before:]
 
 
-async def two_lanes() -> tuple[Lane, Lane]:
+async def two_lanes(settings: Settings | None = None) -> tuple[Lane, Lane]:
     """A fast lane and a plain one over one store; `follow` brings both to its tail."""
     server = MemoryServer(virtual_ms)
-    fast, plain = Lane(server, fast=True), Lane(server, fast=False)
+    fast, plain = Lane(server, True, settings), Lane(server, False, settings)
     await follow(fast, plain)
     return fast, plain
 

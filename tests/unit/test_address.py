@@ -59,6 +59,15 @@ def test_urls_of_every_deployment(url: str, address: Address) -> None:
         ("redis://:s3cret@h?ssl_ca_certs=/ca.crt", "needs TLS"),
         ("rediss://:s3cret@h?ssl_cert_reqs=maybe", "ssl_cert_reqs"),
         ("redis://:s3cret@h?=", "percent-encoded|parameter"),
+        ("redis://:s3cret@h/one", "number of a database"),
+        ("redis://:s3cret@h/1/2", "number of a database"),
+        ("redis://:s3cret@h/12345678901", "number of a database"),
+        ("redis://:s3cret@h/0#1", "percent-encoded"),
+        ("unix://:s3cret@h/redis.sock", "must name a socket"),
+        ("redis://:s3cret@h?db=12345678901", "db"),
+        ("redis://:s3cret@h?protocol=4", "protocol that is not 2 or 3"),
+        ("rediss://:s3cret@h?ssl_min_version=TLS", "ssl_min_version"),
+        ("rediss://:s3cret@h?ssl_check_hostname=off", "ssl_check_hostname that is not true or false"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_at_the_start_in_one_sentence_without_its_password(

@@ -10,11 +10,12 @@ from msgspec import structs
 
 from registry.domain.events import Event
 from registry.domain.view import DEFAULT_TENANT
-from registry.projection.restoring import LogDamaged, restore
+from registry.projection.restoring import restore
 from registry.store.memory_store import MemoryServer
-from registry.usecases import agreement
-from registry.usecases.agreement import HEAL_FROM_MS
-from registry.usecases.snapshotting import HOLD_MS, Retention
+from registry.store.port import Damaged
+from registry.upkeep import agreement
+from registry.upkeep.agreement import HEAL_FROM_MS
+from registry.upkeep.snapshotting import HOLD_MS, Retention
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, append, digests, empty, restamped
 from tests.support.memory_replica import virtual_ms as now_ms
@@ -117,7 +118,7 @@ async def test_a_difference_over_a_damaged_log_ends_nobody(
     log = server.of(T)
     log.snapshots.marks.clear()
     server.trim(T, log.head)
-    with pytest.raises(LogDamaged):
+    with pytest.raises(Damaged):
         await restore(FlakyStore(server), T, "new")
     for _ in range(2):
         await compare(right, wrong)

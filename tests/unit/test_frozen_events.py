@@ -88,6 +88,9 @@ EXPECTED: dict[str, Event] = {
     "service-properties-set.full": ServicePropertiesSet(service_id="s1", properties={"a": "1"}, **BY),
     "instance-registered.bare": InstanceRegistered(instance=Instance(instance_id="i1", service_id="s1"), **BARE),
     "instance-registered.full": InstanceRegistered(instance=INSTANCE, chosen=True, **BY),
+    "instance-registered.keeps-status": InstanceRegistered(
+        instance=Instance(instance_id="i1", service_id="s1", status="DOWN"), keeps_status=True, **BARE
+    ),
     "instance-unregistered.full": InstanceUnregistered(service_id="s1", instance_id="i1", **BY),
     "instance-status-set.full": InstanceStatusSet(service_id="s1", instance_id="i1", status="DOWN", **BY),
     "instance-properties-set.bare": InstancePropertiesSet(service_id="s1", instance_id="i1", **BARE),

@@ -7,6 +7,7 @@ import pytest
 from registry.clock import Clock
 from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.position import Position
+from registry.domain.quotas import Quotas
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
@@ -24,10 +25,11 @@ pytestmark = pytest.mark.anyio
 class Lane:
     """One replica without its reading loop: it learns of others' events only by catching up."""
 
-    def __init__(self, server: MemoryServer, name: str) -> None:
+    def __init__(self, server: MemoryServer, name: str, quotas: Quotas | None = None) -> None:
+        self.server = server
         store = MemoryStore(server)
         self.projector = Projector(store, name)
-        writes = Writes(store, self.projector, Clock())
+        writes = Writes(store, self.projector, Clock(), quotas)
         self.instances = Instances(writes, Heartbeats(store, self.projector), lambda: f"new-{name}")
         self.services = Microservices(writes)
 
@@ -73,6 +75,16 @@ async def test_service_that_was_deleted_elsewhere_is_registered_again(lanes: tup
     await b.services.register(T, MicroserviceBody(service_name="cart", service_id="cart"), "t")
     await a.projector.catch_up(T)
     assert "cart" in a.view.services
+
+
+async def test_instance_that_is_there_already_is_not_refused_for_a_limit(lanes: tuple[Lane, Lane]) -> None:
+    """It was registered elsewhere, where the limits are higher: a replica that has not read of it looks first."""
+    a, _ = lanes
+    narrow = Lane(a.server, "c", Quotas(instance_bytes=1))
+    await narrow.projector.catch_up(T)
+    body = InstanceBody(host_name="h", instance_id="another")
+    await a.instances.register(T, "cart", body, "t")
+    assert await narrow.instances.register(T, "cart", body, "t") == "another"
 
 
 async def test_waiting_for_a_position_that_never_comes_leaves_nothing(lanes: tuple[Lane, Lane]) -> None:

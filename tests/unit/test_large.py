@@ -9,7 +9,7 @@ from registry.domain.large import Large
 from registry.domain.version import parse_rule
 from registry.domain.view import ServiceRow
 from registry.http_api.queries import BatchQueries
-from registry.usecases.schedule import Schedule
+from registry.upkeep.schedule import Schedule
 from tests.support.builders import instance, instance_registered, microservice, service_registered, view_of
 
 

@@ -739,6 +739,24 @@ async def test_a_log_that_cannot_be_merged_wins_and_a_line_says_so(
     assert "is given up" in line.getMessage()
 
 
+async def test_a_replay_that_fails_again_and_again_is_one_fact(
+    server: MemoryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store goes away in the midst of it: the log says once that the history changed, once that it is replayed."""
+    (a,) = await replicas(server, "a")
+    await cut(server, 8)
+    a.store.go_away()
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            await a.projector.rebuild(T, "a test")
+        await asyncio.sleep(1)
+    a.store.come_back()
+    await a.look()
+    said = [record.__dict__ for record in caplog.records if record.__dict__.get("action", "").startswith("log_")]
+    assert [record["action"] for record in said] == ["log_changed", "log_replayed"]
+    assert said[1]["times"] == 6
+
+
 async def test_a_snapshot_for_an_epoch_that_did_not_begin_is_dropped(server: MemoryServer) -> None:
     """It is of a history that there is not."""
     (a,) = await replicas(server, "a")
@@ -786,7 +804,7 @@ async def test_a_second_loss_after_merging_loses_nothing_either(server: MemorySe
 
 
 async def test_a_snapshot_of_a_lost_tail_hinders_nobody(server: MemoryServer) -> None:
-    """A replica that had not noticed the cut wrote it; every later start would end with LogDamaged."""
+    """A replica that had not noticed the cut wrote it; every later start would set the tenant aside."""
     a, b = await replicas(server, "a", "b")
     await cut(server, 6)
     newest = b.projector.newest_event(T)

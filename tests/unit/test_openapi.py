@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.http_api.routes import ROUTES
+from registry.http_api.operations import OPERATIONS
 from tests.support.conformance import DOCUMENT, check
 
 JSON = [("Content-Type", "application/json; charset=UTF-8")]
@@ -14,7 +14,7 @@ FIND = "/v4/default/registry/instances?appId=a&serviceName=b"
 def test_every_route_is_in_the_document_and_nothing_else() -> None:
     """Clients are generated from it."""
     documented = {(method.upper(), path) for path, operations in DOCUMENT["paths"].items() for method in operations}
-    assert documented == {(route.method, route.path) for route in ROUTES}
+    assert documented == {(route.method, route.path) for route in OPERATIONS}
 
 
 def test_every_operation_says_what_it_is_and_has_an_id_of_its_own() -> None:

@@ -18,8 +18,8 @@ from registry.domain.model import HealthCheck
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.memory_store import MemoryServer
 from registry.store.port import LeaseName, Pulse
-from registry.usecases import expiry
-from registry.usecases.protection import WINDOW_MS, MassLapse
+from registry.upkeep import expiry
+from registry.upkeep.protection import WINDOW_MS, MassLapse, Pause
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, restamped, virtual_ms
 
@@ -162,6 +162,23 @@ async def test_few_go_at_once(server: MemoryServer) -> None:
     assert not paused(one)
 
 
+async def test_the_numbers_that_decide_are_the_numbers_that_are_said(
+    server: MemoryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Eight go at once, for they are fewer than ten; with six more they are half of all. Those six of nineteen alone
+    would be no reason."""
+    one = lane(server, "a")
+    await come(server, many(8))
+    await go_on(1, one)
+    await come(server, [f"later{n}" for n in range(6)])
+    await until(lambda: len(removed(server)) == 8, one)
+    await come(server, [f"new{n}" for n in range(13)])
+    await until(lambda: paused(one), one)
+    (begun,) = said(caplog, "expiry_paused")
+    assert begun.startswith("expiry of default/default pauses: 14 of 27 instances lapsed within 30 s, and 6 stay")
+    assert one.protection.pauses_now() == {T: Pause(lapsed=14, of=27, held=6)}
+
+
 async def test_a_replayed_log_of_old_lapses_pauses_nothing(server: MemoryServer) -> None:
     """A replica that starts reads of everybody who has ever gone; the next one that dies must go at once."""
     old = lane(server, "a")
@@ -215,7 +232,8 @@ async def test_a_pause_ends_where_another_replica_has_removed_them(
     await tick(second)
     assert not paused(second)
     assert said(caplog, "expiry_resumed")[1:] == [
-        "expiry of default/default goes on: another replica has removed the last of them; 0 instances had not beaten"
+        "expiry of default/default goes on (another replica has removed the last of them; 0 instances had not beaten)"
+        " after 3.6 s; counted once"
     ]
 
 
@@ -312,6 +330,7 @@ async def test_a_shard_that_is_away_holds_up_no_other_tenants(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a cluster one shard fails over while the others work: their dead must go in time."""
+    server.part = lambda tenant: tenant
     one = lane(server, "a")
     others = [Tenant(f"t{n:02}", "default") for n in range(40)]
     for tenant in others:

@@ -9,7 +9,7 @@ import pytest
 
 from registry.domain import decide
 from registry.domain.commands import HealthCheckBody, InstanceBody, MicroserviceBody, to_properties
-from registry.domain.decide import Known, Quotas, generated_service_id
+from registry.domain.decide import Known, generated_service_id
 from registry.domain.errors import (
     DeployedInstance,
     InstanceNotExists,
@@ -23,6 +23,7 @@ from registry.domain.events import InstanceExpired, InstanceRegistered, Instance
 from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import HealthCheck
 from registry.domain.outcome import Outcome
+from registry.domain.quotas import Quotas
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from tests.support.builders import (
     AT_MS,
@@ -86,10 +87,45 @@ def test_a_custom_id_that_exists_overwrites_all_content() -> None:
     register(view, instance_body(instance_id="i1", endpoints=[REST], properties={"a": "1"}, status="DOWN"))
     register(view, instance_body(instance_id="i1", endpoints=[GRPC], host_name="other"), at_ms=AT_MS + 9_000)
     after = wire(view, "i1")
-    assert (after["endpoints"], after["hostName"], after["status"]) == ([GRPC], "other", "UP")
+    assert (after["endpoints"], after["hostName"]) == ([GRPC], "other")
     assert "properties" not in after
     assert int(after["modTimestamp"]) - int(after["timestamp"]) == 9
     assert view.instance_count == 1
+
+
+@pytest.mark.parametrize("silent", [None, ""])
+@pytest.mark.parametrize("instance_id", ["i1", None], ids=["by id", "by endpoints"])
+def test_a_registration_that_names_no_status_keeps_the_present_one(instance_id: str | None, silent: str | None) -> None:
+    """What an operator has set outlives the client's next registration, whether it changes anything else or not."""
+    view = service_with()
+    register(view, instance_body(instance_id=instance_id, endpoints=[REST]), new_id="i1")
+    append(view, decide.set_instance_status(view, "s1", "i1", "OUTOFSERVICE", stamp()))  # type: ignore[arg-type]
+    again = instance_body(instance_id=instance_id, endpoints=[REST], status=silent)
+    assert decision_of(view, again) == Known("i1")
+    register(view, instance_body(instance_id=instance_id, endpoints=[REST], host_name="moved", status=silent))
+    assert (wire(view, "i1")["hostName"], wire(view, "i1")["status"]) == ("moved", "OUTOFSERVICE")
+    register(view, instance_body(instance_id=instance_id, endpoints=[REST], status="UP"))
+    assert wire(view, "i1")["status"] == "UP"
+
+
+@pytest.mark.parametrize(("named", "status"), [(None, "DOWN"), ("STARTING", "STARTING")])
+@pytest.mark.parametrize("instance_id", ["i1", None], ids=["by id", "by endpoints"])
+def test_a_status_set_meanwhile_is_kept(instance_id: str | None, named: str | None, status: str) -> None:
+    """Two registrations are decided on a view without the instance; its status is set between them in the log."""
+    body, view = instance_body(instance_id=instance_id, endpoints=[REST], status=named), service_with()
+    first, second = (decide.register_instance(view, "s1", body, id, Quotas(), stamp()) for id in ("i1", "i2"))
+    set_down = InstanceStatusSet(service_id="s1", instance_id="i1", status="DOWN", **stamp()._asdict())
+    assert [append(view, event).id for event in (first, set_down, second)] == ["i1"] * 3  # type: ignore[arg-type]
+    assert wire(view, "i1")["status"] == status
+
+
+def test_a_status_is_not_kept_of_an_instance_that_left_meanwhile() -> None:
+    """What is registered then is a new instance, and it is UP."""
+    view = service_with(instance("s1", "i1", status="OUTOFSERVICE"))
+    late = decision_of(view, instance_body(instance_id="i1", host_name="moved"))
+    append(view, decide.unregister_instance(view, "s1", "i1", stamp()))
+    append(view, late)  # type: ignore[arg-type]
+    assert wire(view, "i1")["status"] == "UP"
 
 
 @pytest.mark.parametrize("instance_id", ["i1", None], ids=["D1: by id", "D2: by endpoints"])
@@ -229,7 +265,9 @@ def test_at_the_quota_what_exists_may_still_register() -> None:
         (HealthCheckBody(mode="push", interval=1, times=0), HealthCheck("push", 0, 5, 0), 5),
         (HealthCheckBody(mode="push", interval=4, times=2), HealthCheck("push", 0, 5, 2), 15),
         (HealthCheckBody(mode="push", interval=5, times=1), HealthCheck("push", 0, 5, 1), 10),
-        (HealthCheckBody(mode="push", interval=10), HealthCheck("push", 0, 10, 0), 10),
+        (HealthCheckBody(mode="push", interval=10), HealthCheck("push", 0, 10, 3), 40),
+        (HealthCheckBody(mode="push", times=0), HealthCheck("push", 0, 30, 0), 30),
+        (HealthCheckBody(mode="push"), HealthCheck("push", 0, 30, 3), 120),
         (HealthCheckBody("pull", 8080, 7, 9, "/health"), HealthCheck("pull", 8080, 30, 3, "/health"), 120),
         (HealthCheckBody(mode="push", interval=2**31 - 1, times=2**31 - 1), None, 2**31 - 1),
     ],
@@ -237,7 +275,7 @@ def test_at_the_quota_what_exists_may_still_register() -> None:
 def test_the_lease_is_interval_times_times_plus_one(
     sent: HealthCheckBody | None, stored: HealthCheck | None, ttl_s: int
 ) -> None:
-    """servicecomb-v4.md 6.1 and D7: a short interval is raised to 5, times kept, pull is 30 x 4, all capped."""
+    """A short interval is raised to 5, times kept, also 0; absent is 30 and 3; pull is 30 x 4; all is capped."""
     view = service_with()
     register(view, instance_body(instance_id="i1", health_check=sent))
     row = view.services["s1"].instances["i1"]
@@ -253,8 +291,8 @@ def test_the_lease_is_interval_times_times_plus_one(
         }
 
 
-@pytest.mark.parametrize("sent", [HealthCheckBody(), HealthCheckBody(mode=""), HealthCheckBody(mode="push")])
-def test_a_health_check_without_mode_or_interval_is_refused(sent: HealthCheckBody) -> None:
+@pytest.mark.parametrize("sent", [HealthCheckBody(), HealthCheckBody(mode=""), HealthCheckBody(interval=5, times=1)])
+def test_a_health_check_without_mode_is_refused(sent: HealthCheckBody) -> None:
     """servicecomb-v4.md 6.1: 400001."""
     with pytest.raises(InvalidParams):
         register(service_with(), instance_body(health_check=sent))
@@ -289,7 +327,7 @@ def test_writes_about_an_unknown_instance_or_service_are_refused_alike() -> None
         with pytest.raises(InstanceNotExists):
             decide.set_instance_status(view, service_id, "i9", "UP", stamp())
         with pytest.raises(InstanceNotExists):
-            decide.set_instance_properties(view, service_id, "i9", {}, stamp())
+            decide.set_instance_properties(view, service_id, "i9", {}, Quotas(), stamp())
         with pytest.raises(InstanceNotExists):
             decide.unregister_instance(view, service_id, "i9", stamp())
 
@@ -302,13 +340,11 @@ def test_properties_are_replaced_and_nulls_are_empty() -> None:
 
 
 def test_a_service_with_instances_is_deleted_only_by_force() -> None:
-    """servicecomb-v4.md 3.2: 400013; the registry's own service never, not even by force (400001)."""
+    """servicecomb-v4.md 3.2: 400013."""
     view = service_with(instance("s1", "i1"))
     with pytest.raises(DeployedInstance):
-        decide.unregister_service(view, "s1", False, "", stamp())
-    with pytest.raises(InvalidParams):
-        decide.unregister_service(view, "s1", True, "s1", stamp())
-    outcome = append(view, decide.unregister_service(view, "s1", True, "", stamp()))
+        decide.unregister_service(view, "s1", False, stamp())
+    outcome = append(view, decide.unregister_service(view, "s1", True, stamp()))
     assert [(change.action, change.row.instance_id) for change in outcome.changes] == [("DELETE", "i1")]
     assert (view.services, view.groups, view.ids, view.instance_count) == ({}, {}, {}, 0)
 
@@ -445,6 +481,6 @@ def test_an_instance_registered_into_a_service_that_was_just_deleted_is_refused(
     """The log's order decides: the client is told 400012 and registers its service again."""
     view = service_with()
     late = instance_registered(instance("s1", "i1"))
-    append(view, decide.unregister_service(view, "s1", False, "", stamp()))
+    append(view, decide.unregister_service(view, "s1", False, stamp()))
     assert isinstance(append(view, late).error, ServiceNotExists)
     assert view.instance_count == 0

@@ -16,11 +16,12 @@ from registry.domain.events import Event, encode_event
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT, Mark, take
 from registry.domain.view import RegistryView
-from registry.projection.restoring import LogDamaged, restore
+from registry.projection.restoring import restore
 from registry.projection.saving import save
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.memory_store import MemoryServer, MemoryStore
-from registry.usecases.snapshotting import Retention
+from registry.store.port import Damaged
+from registry.upkeep.snapshotting import Retention
 from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, cut, digests, run, virtual_ms
 from tests.support.oracle import Oracle, assert_same
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken
@@ -168,8 +169,8 @@ async def test_a_trimmed_log_without_a_readable_snapshot_is_damaged(server: Memo
     if snapshots:
         _damage(kept(server), await taken(server, lane))
     server.trim(T, Position(server.of(T).head.epoch, 4))
-    with pytest.raises(LogDamaged, match=r"goes on at \d+-4, and no snapshot .* the newest ends at 0-0"):
-        await MemoryReplica(server, "b").follow()
+    with pytest.raises(Damaged, match=r"goes on at \d+-4, and no snapshot .* the newest ends at 0-0"):
+        await restored(server)
 
 
 async def test_an_event_that_cannot_be_read_is_named(server: MemoryServer) -> None:
@@ -177,7 +178,7 @@ async def test_an_event_that_cannot_be_read_is_named(server: MemoryServer) -> No
     await come(server, 2)
     head = server.of(T).head
     server.of(T).events[1] = (Position(head.epoch, 2), b"\x80")
-    with pytest.raises(LogDamaged, match=r"event \d+-2 cannot be read"):
+    with pytest.raises(Damaged, match=r"entry \d+-2: it cannot be read"):
         await restored(server)
 
 
@@ -214,7 +215,7 @@ async def test_a_replay_from_before_a_moment_takes_the_newest_where_no_older_one
 
 
 async def test_a_snapshot_that_comes_while_the_log_is_replayed_is_found(server: MemoryServer) -> None:
-    """Another replica writes one and trims just then: whoever starts or rebuilds would end with LogDamaged."""
+    """Another replica writes one and trims just then: whoever starts or rebuilds would set the tenant aside."""
     lane = MemoryReplica(server, "a", retention=Retention(1, 1))
     await come(server, 5)
     await lane.follow()

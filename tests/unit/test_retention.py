@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from registry.domain.position import Position
 from registry.domain.snapshot import FORMAT, Mark
 from registry.store.memory_store import MemoryServer
-from registry.usecases.snapshotting import HISTORY_STEPS, Retention
+from registry.upkeep.snapshotting import HISTORY_STEPS, Retention
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, cut, digests, virtual_ms
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.usecases.schedule import HORIZON_MS, SAME_MOMENT_MS, SLOT_MS, Entry, Schedule
+from registry.upkeep.schedule import HORIZON_MS, SAME_MOMENT_MS, SLOT_MS, Entry, Schedule
 
 A, B = ("s", "a"), ("s", "b")
 DAY_MS = 86_400_000

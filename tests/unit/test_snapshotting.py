@@ -14,7 +14,7 @@ from registry.domain.position import Position
 from registry.domain.snapshot import FORMAT, Mark
 from registry.domain.view import Tenant
 from registry.store.memory_store import MemoryServer, MemoryStore
-from registry.usecases.snapshotting import (
+from registry.upkeep.snapshotting import (
     EVENTS_AT_STOP,
     HOLD_MS,
     LEAVE_WITHIN_S,

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from registry.running.replica import _cancel, _starting, _unless
+from registry.running.replica import _cancel, _unless, starting
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ async def test_start_that_swallows_an_interruption_is_interrupted_all_the_same()
     begun = asyncio.Event()
 
     async def start() -> None:
-        with _starting():
+        with starting("redis://"):
             begun.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(3600)

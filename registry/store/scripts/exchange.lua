@@ -8,8 +8,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local all = redis.call('HGETALL', KEYS[1])
 local others = {}
 for i = 1, #all, 2 do
-  local space = string.find(all[i + 1], ' ', 1, true)
-  if now_ms - tonumber(string.sub(all[i + 1], 1, space - 1)) > tonumber(ARGV[3]) then
+  local said_ms, space = string.match(all[i + 1], '^(%d+)() ')
+  if not said_ms or now_ms - tonumber(said_ms) > tonumber(ARGV[3]) then
     redis.call('HDEL', KEYS[1], all[i])
   elseif all[i] ~= ARGV[1] then
     others[#others + 1] = all[i]

@@ -24,7 +24,8 @@ for i = 5, #ARGV, 3 do
   local n = (i - 2) / 3
   appended[n] = 0
   local lapse = KEYS[5] .. ARGV[i]
-  if epoch ~= '0' and redis.call('EXISTS', KEYS[3] .. ARGV[i]) == 0 and redis.call('GET', lapse) ~= ARGV[i + 1] then
+  -- What is no text there (pcall) remembers nothing, and is overwritten.
+  if epoch ~= '0' and redis.call('EXISTS', KEYS[3] .. ARGV[i]) == 0 and redis.pcall('GET', lapse) ~= ARGV[i + 1] then
     sequence = sequence + 1
     redis.call('XADD', KEYS[1], epoch .. '-' .. string.format('%.0f', sequence), 'e', ARGV[i + 2])
     redis.call('SET', lapse, ARGV[i + 1], 'PX', ARGV[4])

@@ -1,0 +1,157 @@
+"""The door: every request passes here, whatever way it came, and every rule that holds for all operations stands here.
+
+In this order: refuse what no operation may see; find the operation; read who asks (`Call`); wait for the position
+that the client wants included; check the durability that it asks for; call the handler, which reads the body within
+its limit; confirm the durability; put errors into the API's shape; and observe what came of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+
+from starlette.types import Receive, Scope, Send
+
+from registry.domain.errors import InvalidParams, RegistryError
+from registry.http_api import reply, target
+from registry.http_api.api import Api
+from registry.http_api.call import Call, ClientGone
+from registry.http_api.operation import Operation
+from registry.http_api.operations import Routes
+from registry.http_api.reply import Header, Reply, too_large
+from registry.http_api.sockets import EXTENSION
+
+logger = logging.getLogger(__name__)
+
+
+class Door:
+    """The application: plain ASGI in front, `answer` behind, which the hot way calls too."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._routes = Routes()
+
+    # -- ASGI ----------------------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            answer = await self._answer_http(scope, receive)
+            if answer is not None:
+                await _send(scope, send, answer)
+        elif scope["type"] == "websocket":
+            await self._answer_websocket(scope, receive, send)
+
+    async def _answer_http(self, scope: Scope, receive: Receive) -> Reply | None:
+        method: str = scope["method"]
+        found = self._find(scope)
+        if isinstance(found, Reply):
+            return found
+        operations, path = found
+        operation = operations.get("GET" if method == "HEAD" else method)
+        if operation is None:
+            allow = sorted({*operations, *(("HEAD",) if "GET" in operations else ())})
+            return reply.text(405, "Method Not Allowed\n", (b"Allow", ", ".join(allow).encode()))
+        try:
+            call = Call.of_scope(scope, path, receive, self._api.body_max_bytes)
+        except RegistryError as error:
+            return reply.error(error)
+        try:
+            return await self.answer(operation, call)
+        except ClientGone:
+            return None
+
+    async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        found = self._find({**scope, "method": "GET"})
+        operation = None if isinstance(found, Reply) else found[0].get("GET")
+        socket = scope.get("extensions", {}).get(EXTENSION)
+        if isinstance(found, Reply) or operation is None or operation.socket is None or socket is None:
+            await _refuse_socket(send, found if isinstance(found, Reply) else _NOT_FOUND)
+            return
+        try:
+            call = Call.of_scope(scope, found[1], receive, self._api.body_max_bytes)
+            await operation.socket(self._api, call, socket, receive, send)
+        except RegistryError as error:
+            await _refuse_socket(send, reply.error(error))
+
+    def _find(self, scope: Scope) -> Reply | tuple[dict[str, Operation], dict[str, str]]:
+        """The operations at the path, with the path's parameters, or what is said instead."""
+        raw: bytes = scope.get("raw_path") or target.encoded(scope["path"])
+        refused = target.refusal(scope["method"], raw, scope["query_string"])
+        if refused is not None:
+            return refused
+        try:
+            segments = target.segments(raw)
+        except InvalidParams as error:
+            return reply.error(error)
+        return (self._routes.find(segments) if segments is not None else None) or _NOT_FOUND
+
+    # -- every way -----------------------------------------------------------------------------------------------------
+
+    async def answer(self, operation: Operation, call: Call) -> Reply:
+        """Answer one call. Whatever happens comes back in the API's shape, and our failures as ours.
+
+        Raises:
+            ClientGone: nobody is left to be answered.
+        """
+        began = perf_counter()
+        try:
+            answer = await self._answer(operation, call)
+        except RegistryError as error:
+            answer = self._refused(call, error)
+        except ClientGone:
+            self._api.observer.observe(operation.name, 499, perf_counter() - began)
+            raise
+        except Exception:
+            logger.exception("%s failed", operation.name, extra={"action": "request_failed"})
+            answer = self._refused(call, RegistryError("the registry failed; its log says why"))
+        self._api.observer.observe(operation.name, answer.status, perf_counter() - began)
+        if call.tenant in self._api.aside.tenants:
+            return reply.set_aside(answer, self._api.aside.seconds(call.tenant))
+        return answer
+
+    async def _answer(self, operation: Operation, call: Call) -> Reply:
+        answer = await self._handle(operation, call)
+        if len(answer.body) > self._api.answer_max_bytes:
+            raise too_large(len(answer.body), self._api.answer_max_bytes)
+        return answer
+
+    async def _handle(self, operation: Operation, call: Call) -> Reply:
+        api = self._api
+        wanted = call.wanted_position
+        if wanted is not None:
+            await api.discovery.await_position(call.tenant, wanted)
+        if not operation.appends:
+            return await operation.handler(api, call)
+        named = call.header(b"x-registry-durability").decode("latin-1")
+        durability = api.durable.wanted(named)
+        await api.durable.check(call.tenant, durability, bool(named))
+        answer = await operation.handler(api, call)
+        await api.durable.confirm(call.tenant, durability)
+        return answer
+
+    def _refused(self, call: Call, error: RegistryError) -> Reply:
+        self._api.alarms.observe(error)
+        headers: tuple[Header, ...] = ()
+        if error.code // 1000 < 500:
+            headers = (self._api.position(call.tenant),)
+        return reply.error(error, *headers)
+
+
+_NOT_FOUND = reply.text(404, "404 page not found\n", (b"X-Content-Type-Options", b"nosniff"))
+
+
+async def _send(scope: Scope, send: Send, answer: Reply) -> None:
+    headers = answer.headers
+    for name, _ in scope["headers"]:
+        if name == b"origin":
+            headers = [*headers, reply.ANY_ORIGIN]
+            break
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _refuse_socket(send: Send, answer: Reply) -> None:
+    """Answer a handshake as an ordinary request."""
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body})

@@ -1,0 +1,79 @@
+"""Operation: one thing that a client can ask for, and everything that is to be known of it outside its handler.
+
+The route, both ways through the server, the OpenAPI document, durability, access, metric labels and the README's table
+come from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Any
+
+from msgspec import Struct
+from starlette.types import Receive, Send
+
+from registry.http_api.api import Api
+from registry.http_api.call import Call
+from registry.http_api.reply import Reply
+from registry.http_api.sockets import WebSocket
+
+Handler = Callable[[Api, Call], Awaitable[Reply]]
+#: Raises a RegistryError only before it has accepted the handshake, which is then refused with it.
+SocketHandler = Callable[[Api, Call, WebSocket, Receive, Send], Awaitable[None]]
+
+
+class Kind(Enum):
+    """What an operation does, apart from what it is about."""
+
+    READ = "read"
+    #: It appends events, so it can be asked to be durable.
+    WRITE = "write"
+    #: It renews leases: no event, and never refused for what it costs.
+    BEAT = "beat"
+    #: It changes this replica only.
+    LOCAL = "local"
+    #: It is spoken by websocket. Without an upgrade its handler says so.
+    SOCKET = "socket"
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One operation. `{name}` in the path is one segment."""
+
+    #: Names it in metrics and logs, and in the OpenAPI document.
+    name: str
+    method: str
+    path: str
+    handler: Handler
+    kind: Kind = Kind.READ
+    #: What access to it is access to; "" when it is open to all.
+    resource: str = "service"
+    #: What is done to the resource: get, create, update, delete.
+    verb: str
+    #: Shape of the answer; None: success has no content.
+    response: Any = None
+    #: Shape of the request's body; None: none is read.
+    request: Any = None
+    #: Query parameters, and those of them that must be given.
+    query: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    #: The handler of the websocket.
+    socket: SocketHandler | None = None
+    #: Success is answered in plain text.
+    text: bool = False
+    #: It stands below /registry/v3 too.
+    in_v3: bool = False
+    #: Its answers may come by the short way.
+    hot: bool = False
+    deprecated: bool = False
+
+    @property
+    def appends(self) -> bool:
+        """It appends events, so there is something to be made durable."""
+        return self.kind is Kind.WRITE
+
+    @property
+    def summary(self) -> str:
+        """What the operation is, for people: the first paragraph of its handler's docstring."""
+        text = (self.handler.__doc__ or "").strip().partition("\n\n")[0]
+        return " ".join(line.strip() for line in text.splitlines())

@@ -1,0 +1,46 @@
+"""Listening: the sockets on which clients are awaited."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Final
+
+from registry.running.private_redis import CannotStart
+
+#: What helps, by what the system says.
+REMEDIES: Final = {
+    errno.EADDRINUSE: "another process listens there: end it, or give this one another --port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: give one of its own as --host, or 0.0.0.0 for all of them",
+    errno.EACCES: "ports below 1024 need a right of their own: give another --port",
+    errno.EINVAL: "an address of one link needs its interface too, as in fe80::1%eth0",
+    socket.EAI_NONAME: "give a name or an address of this machine as --host, or 0.0.0.0 for all of them",
+}
+
+
+def host_port(host: str, port: int) -> str:
+    """HOST:PORT as it stands in a URL, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listening_socket(host: str, port: int, share: bool) -> socket.socket:
+    """A bound socket. With `share`, workers bind the same port and the kernel spreads connections over them.
+
+    Raises:
+        CannotStart: the port is in use or the address is not ours.
+    """
+    try:
+        bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if share:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.bind((host, port))
+        except OSError:
+            bound.close()
+            raise
+    except OSError as exc:
+        said = f"cannot listen on {host_port(host, port)}: {exc.strerror or exc}"
+        raise CannotStart("; ".join(filter(None, (said, REMEDIES.get(exc.errno or 0))))) from exc
+    bound.setblocking(False)
+    return bound

@@ -1,0 +1,415 @@
+"""Connection: one client. Its requests are answered in the order in which they came, one at a time.
+
+Bytes go to the hot way first, while the parser stands between two requests and nothing is owed to the client. What
+the hot way does not take goes to the parser, and from there to the application as ASGI. Bytes that come while an
+answer is owed are held, and beyond a limit the client is not read from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, cast
+
+from registry.serving import refusals
+from registry.serving.exchange import BODY_WAITING_MAX_BYTES, JOINED_MAX_BYTES, Exchange
+from registry.serving.hot import INCOMPLETE, NOT_HOT, HotWay, Owed
+from registry.serving.reader import BadRequest, Head, Reader
+from registry.serving.shared import SEND_BYTES_PER_S, Shared
+from registry.serving.websocket import Socket
+
+#: Bytes held while an answer is owed; then the client is not read from.
+HELD_MAX_BYTES: Final = 64 * 1024
+#: Seconds for which a client that is refused in the middle of a request may go on sending, so that it gets to read why.
+LINGER_S: Final = 2.0
+NEVER: Final = math.inf
+
+
+class Connection(asyncio.Protocol):
+    """Given to the server as its protocol.
+
+    Args:
+        shared: what all connections have in common.
+        loop: the one that is running.
+    """
+
+    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
+        self._shared = shared
+        self._loop = loop
+        self._reader: Reader | None = None
+        self._transport: asyncio.Transport
+        self.client: tuple[str, int] | None = None
+        self.client_address = ""
+        self.deadline = NEVER
+        #: What is being answered: by the hot way, or by the application.
+        self._owed: Owed | None = None
+        self._active: Exchange | None = None
+        #: Requests read by the parser that wait for their turn.
+        self._waiting: deque[Exchange] = deque()
+        #: The request whose body is being read.
+        self._arriving: Exchange | None = None
+        #: Came while an answer was owed, or is the begin of a hot request.
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        #: A handshake, and what came after it, that waits for its turn.
+        self._upgrade: tuple[Head, bytes] | None = None
+        #: The last word to a client that has sent what is no request. It waits for its turn too.
+        self._refusal = b""
+        self._reading = True
+        #: Set while the client does not take what it is sent.
+        self._writable: asyncio.Event | None = None
+        #: The client sends nothing more.
+        self._half_closed = False
+        #: Nothing that comes is looked at any more.
+        self._ended = False
+        #: Nothing is owed to the client, nothing of a request has come, and it reads: as `balance` saw it last.
+        self._idle = True
+        #: This is the last answer.
+        self.stopping = False
+
+    # -- the transport -------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
+        # What the client's socket has no room for counts as unsent.
+        self._transport.set_write_buffer_limits(high=0)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.client = (str(peer[0]), int(peer[1]))
+            self.client_address = self.client[0]
+        self._shared.connections.add(self)
+        self.deadline = self._shared.idle_deadline
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended, self._idle = True, False
+        self.deadline = NEVER
+        self._shared.connections.discard(self)
+        self._shared.end_unsent(self)
+        if self._owed is not None:
+            self._owed.disconnected = True
+        for exchange in (self._active, self._arriving):
+            if exchange is not None:
+                exchange.disconnect()
+        if self._writable is not None:
+            self._writable.set()
+        if self._reader is not None:
+            self._reader.close()
+        # They hold this connection: without them it goes at once, and not when the garbage collector looks.
+        self._active = self._arriving = self._owed = self._reader = None
+        self._waiting.clear()
+        self._release()
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self._transport.get_extra_info("sslcontext") else "http"
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        name = self._transport.get_extra_info("sockname")
+        return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
+
+    @property
+    def lines(self) -> bytes:
+        """Header lines of every answer."""
+        return self._shared.lines
+
+    # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        hot = self._shared.hot
+        if not self._idle or hot is None:
+            self._receive(data)
+            return
+        self.deadline = self._shared.idle_deadline
+        end = hot.receive(data, 0, self)
+        if end == NOT_HOT:
+            self._read(data)
+        elif end != len(data):
+            self._receive(data[end:] if end > 0 else data)
+
+    def _receive(self, data: bytes) -> None:
+        """What comes at any time: also while an answer is owed, or the client does not read."""
+        if self._ended:
+            return
+        if self._owed is not None or self._upgrade is not None or (self._writable is not None and self._is_between()):
+            self._hold(data)
+            return
+        if self._held:
+            data = b"".join((*self._held, data))
+            self._release()
+        if self._shared.hot is not None and self._is_between():
+            self.deadline = self._shared.idle_deadline
+            data = self._receive_hot(self._shared.hot, data)
+        if data:
+            self._read(data)
+        self.balance()
+
+    def _is_between(self) -> bool:
+        """Nothing is owed to the client, and it has not begun another request."""
+        return self._owed is None and self._active is None and (self._reader is None or self._reader.between)
+
+    def _receive_hot(self, hot: HotWay, data: bytes) -> bytes:
+        """Answer hot requests one after the other; what is left is the parser's."""
+        at, size = 0, len(data)
+        while at < size and self._owed is None and self._writable is None:
+            end = hot.receive(data, at, self)
+            if end == NOT_HOT:
+                return data[at:]
+            if end == INCOMPLETE:
+                self.deadline = min(self.deadline, self._shared.now_s + self._shared.limits.body_timeout_s)
+                break
+            at = end
+        if at < size:
+            self._hold(data[at:])
+        return b""
+
+    def _read(self, data: bytes) -> None:
+        if self._reader is None:
+            self._reader = Reader(self)
+        try:
+            self._upgrade = self._reader.feed(data)
+        except BadRequest as bad:
+            self._refuse(bad.response)
+            return
+        if self._upgrade is not None and self._active is None:
+            self._continue()
+        self.balance()
+
+    def eof_received(self) -> bool:
+        """The client has sent its last byte. It is still answered what it has asked."""
+        self._half_closed = True
+        for exchange in (self._active, *self._waiting):
+            if exchange is not None:
+                exchange.half_close()
+        active = self._active is not None and not self._active.disconnected
+        owing = active or self._owed is not None or bool(self._waiting or self._held or self._upgrade or self._refusal)
+        return owing and self._transport.get_extra_info("sslcontext") is None
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._held_bytes += len(data)
+        self.balance()
+
+    def _release(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+
+    def balance(self) -> None:
+        """Read from the client, or let it wait: it has sent more than is being answered, or does not read itself."""
+        self._idle = self._writable is None and not self._ended and not self._held and self._is_between()
+        if self._ended or self._transport.is_closing():
+            return
+        arriving = self._arriving
+        reading = not (
+            self._waiting
+            or self._refusal
+            or (self._held_bytes > HELD_MAX_BYTES and not self._is_between())
+            or (arriving is not None and arriving.waiting_bytes > BODY_WAITING_MAX_BYTES)
+            or (self._writable is not None and arriving is None)
+        )
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    # -- what the reader tells -----------------------------------------------------------------------------------------
+
+    def request_begun(self) -> None:
+        self.deadline = self._shared.now_s + self._shared.limits.head_timeout_s
+
+    def head_read(self, head: Head) -> None:
+        exchange = Exchange(self, head)
+        self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
+        self._arriving = exchange
+        if self._active is None and self._writable is None:
+            self._begin(exchange)
+        else:
+            self._waiting.append(exchange)
+
+    def body_read(self, chunk: bytes) -> None:
+        if self._arriving is not None:
+            self._arriving.body_read(chunk)
+
+    def request_read(self) -> None:
+        exchange, self._arriving = self._arriving, None
+        self.deadline = NEVER
+        if exchange is not None:
+            exchange.request_read()
+            if exchange.complete:
+                self._active = None
+                self._continue()
+
+    # -- answering -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._active = exchange
+        if self._half_closed:
+            exchange.half_close()
+        self.run(exchange.run(self._shared.app))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._shared.tasks.add(task)
+        task.add_done_callback(self._shared.tasks.discard)
+
+    def owe(self, owed: Owed) -> None:
+        self._owed = owed
+        self._idle = False
+        self.deadline = NEVER
+
+    def settle(self, owed: Owed, response: Sequence[bytes]) -> None:
+        if owed is self._owed:
+            self._owed = None
+            self.write(_last(response) if self.stopping else response)
+            self._continue()
+
+    def exchange_complete(self, exchange: Exchange) -> None:
+        """The active exchange's response has been written."""
+        if not exchange.keep_alive:
+            self._end(linger=not exchange.read)
+        elif exchange.read:
+            self._active = None
+            self._continue()
+        else:
+            self.balance()  # the rest of its body goes by
+
+    def _continue(self) -> None:
+        """Nothing is being answered: go on with what waits, once the client has taken what it was sent."""
+        if self._ended or self._writable is not None:
+            return
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        elif self._refusal:
+            self.write((self._refusal,))
+            self._end(linger=True)
+        elif self._upgrade is not None:
+            self._become_socket(*self._upgrade)
+        elif self.stopping:
+            self._end()
+        else:
+            if self._is_between():
+                self.deadline = self._shared.idle_deadline
+            if self._held:
+                held = b"".join(self._held)
+                self._release()
+                self._receive(held)
+            if self._half_closed and self._owed is None and self._active is None and self._writable is None:
+                self._end()
+        self.balance()
+
+    def _refuse(self, response: bytes) -> None:
+        """Answer what is no request, in its turn. Nothing after it is read."""
+        self._refusal = response
+        self._release()
+        arriving, self._arriving = self._arriving, None
+        if arriving is not None:
+            # It is the body of a request under way that is wrong.
+            arriving.disconnect()
+            if arriving is self._active:
+                self._active = None
+                if arriving.started:
+                    self._end(linger=True)
+                    return
+            else:
+                self._waiting.remove(arriving)
+        self.deadline = NEVER
+        if self._active is None and self._owed is None:
+            self._continue()
+        self.balance()
+
+    def _become_socket(self, head: Head, rest: bytes) -> None:
+        came = b"".join((rest, *self._held))
+        self._shared.connections.discard(self)
+        self._ended, self._idle = True, False
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        socket = Socket(self._shared, self._loop, head)
+        self._transport.set_protocol(socket)
+        if not self._reading:
+            self._transport.resume_reading()
+        socket.connection_made(self._transport)
+        if came:
+            socket.data_received(came)
+
+    # -- what goes -----------------------------------------------------------------------------------------------------
+
+    def write(self, parts: Sequence[bytes]) -> None:
+        """Hand a response, or a part of one, to the transport."""
+        if self._transport.is_closing():
+            return
+        if len(parts) == 1:
+            self._transport.write(parts[0])
+        elif sum(map(len, parts)) <= JOINED_MAX_BYTES:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = asyncio.Event()
+        size = self._transport.get_write_buffer_size()
+        self.deadline = self._shared.now_s + self._shared.limits.send_timeout_s + size / SEND_BYTES_PER_S
+        self.balance()
+        self._shared.begin_unsent(self, size)
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        self._shared.end_unsent(self)
+        if writable is not None:
+            writable.set()
+        if self._ended:
+            return
+        self.deadline = NEVER
+        if self._arriving is not None:
+            self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
+        elif self._owed is None and self._active is None:
+            self._continue()
+        self.balance()
+
+    async def drained(self) -> None:
+        """Wait until the client has taken what was sent."""
+        if self._writable is not None:
+            await self._writable.wait()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def timed_out(self) -> None:
+        """The deadline has passed: of the client's reading, of a request's head or body, or of the idle connection."""
+        if self._writable is not None or self._ended:
+            self.abort()
+        elif self._held or (self._reader is not None and not self._reader.between):
+            self._refuse(refusals.TOO_SLOW)
+        else:
+            self._end()
+
+    def shutdown(self) -> None:
+        self.stopping = True
+        if self._owed is None and self._active is None:
+            self._end()
+
+    def abort(self) -> None:
+        self._ended, self._idle = True, False
+        self._transport.abort()
+
+    def _end(self, linger: bool = False) -> None:
+        """Close, once everything is sent. With `linger` the client may go on sending for a moment, unheard."""
+        self._ended, self._idle = True, False
+        self.deadline = self._shared.now_s + self._shared.limits.send_timeout_s
+        if linger and not self._half_closed and self._transport.can_write_eof():
+            self.deadline = self._shared.now_s + LINGER_S
+            self._transport.write_eof()
+            if not self._reading:
+                self._transport.resume_reading()
+        else:
+            self._transport.close()
+
+
+def _last(response: Sequence[bytes]) -> Sequence[bytes]:
+    """The response, saying that the connection ends with it."""
+    head, end, body = response[0].partition(b"\r\n\r\n")
+    return (head + b"\r\nConnection: close" + end + body, *response[1:])

@@ -1,0 +1,139 @@
+"""Heads: what the header block of a hot request says, by a list of the headers that may stand in it.
+
+A block with any other header, with one of these twice, or with anything unusual in it, is for the parser and the
+application to judge. Clients repeat their blocks byte for byte, so what a block says is remembered; headers that differ
+with every request are not remembered, only passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from registry.http_api.call import takes_gzip
+from registry.http_api.memo import Memo
+
+#: Blocks remembered, and their bytes. Consumers name themselves in a header, so there is one for each at least.
+BLOCKS_MAX: Final = 20_000
+BLOCKS_MAX_BYTES: Final = 8 * 1024 * 1024
+BLOCK_MAX_BYTES: Final = 4096
+#: Bytes of a body that is waited for here; a larger one is read by the parser.
+BODY_MAX_BYTES: Final = 256 * 1024
+
+#: Headers that the hot answers take into account.
+READ: Final = frozenset(
+    (b"host", b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"accept-encoding", b"content-length", b"connection")
+)
+#: Headers that mean nothing to the registry and are the same in all requests of a client.
+CONSTANT: Final = frozenset(
+    (
+        *(
+            b"accept",
+            b"accept-charset",
+            b"accept-language",
+            b"cache-control",
+            b"content-type",
+            b"pragma",
+            b"user-agent",
+        ),
+        *(b"referer", b"dnt", b"cookie", b"keep-alive", b"x-requested-with", b"x-project-id", b"via", b"x-real-ip"),
+        *(b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"x-forwarded-server"),
+    )
+)
+#: Headers that mean nothing to the registry and differ with each request or client.
+VARYING: Final = frozenset(
+    (
+        *(b"traceparent", b"tracestate", b"baggage", b"b3", b"uber-trace-id", b"sw8", b"sentry-trace", b"date"),
+        *(b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled", b"x-b3-flags"),
+        *(b"x-request-id", b"x-correlation-id", b"x-trace-id", b"x-cse-context", b"x-forwarded-for", b"forwarded"),
+        *(b"x-amzn-trace-id", b"x-cloud-trace-context", b"request-id"),
+    )
+)
+_VARYING_LINE: Final = re.compile(
+    rb"\r\n(?:%b):[ -~\t]*(?=\r\n|\Z)" % b"|".join(sorted(map(re.escape, VARYING))), re.IGNORECASE
+)
+#: One header line, of printable ASCII.
+_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([ -~\t]*)")
+
+
+class Head(Struct, frozen=True, gc=False):
+    """What the headers of a hot request say. `length`: bytes of its body."""
+
+    domain: bytes = b""
+    consumer: bytes = b""
+    gzip: bool = False
+    length: int = 0
+    #: All of this but the length, as a key.
+    key: bytes = b""
+    #: Nothing in it differs with each request.
+    constant: bool = True
+
+
+class Heads:
+    """The header blocks that are known."""
+
+    def __init__(self) -> None:
+        self._blocks: Memo[bytes, Head] = Memo(BLOCKS_MAX, BLOCKS_MAX_BYTES, _size)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is remembered."""
+        return self._blocks.size
+
+    def read(self, block: bytes) -> Head | None:
+        """The meaning of a header block, without the line end after its last line; None: not for the hot way."""
+        head = self._blocks.get(block)
+        if head is not None or len(block) > BLOCK_MAX_BYTES:
+            return head
+        # With a line end in front a block without its varying lines is told from one that never had any.
+        constant = _VARYING_LINE.sub(b"", b"\r\n" + block)
+        if len(constant) == len(block) + 2:
+            constant = block
+        else:
+            head = self._blocks.get(constant)
+            if head is not None:
+                return head
+        head = _read(block)
+        if head is not None:
+            self._blocks.put(constant, head)
+        return head
+
+
+def _read(block: bytes) -> Head | None:
+    read: dict[bytes, bytes] = {}
+    constant = True
+    for line in block.split(b"\r\n"):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            return None
+        name = match[1].lower()
+        if name in READ:
+            if name in read:
+                return None  # to refuse, or to choose, is not ours
+            read[name] = match[2].rstrip()
+        elif name in VARYING:
+            constant = False
+        elif name not in CONSTANT:
+            return None
+    return _meaning(read, constant)
+
+
+def _meaning(read: dict[bytes, bytes], constant: bool) -> Head | None:
+    length = read.get(b"content-length", b"0")
+    if not read.get(b"host") or not length.isdigit() or len(length) > 9 or int(length) > BODY_MAX_BYTES:
+        return None
+    if read.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    consumer = read.get(b"x-consumerid") or read.get(b"x-consumer_id", b"")
+    gzip = takes_gzip(read.get(b"accept-encoding", b""))
+    domain = read.get(b"x-domain-name", b"")
+    return Head(domain, consumer, gzip, int(length), b"%b\n%b\n%d" % (domain, consumer, gzip), constant)
+
+
+def _size(text: bytes, head: Head) -> int:
+    return len(text)

@@ -1,0 +1,60 @@
+"""HotWay: requests that are answered from their bytes, without the parser, and without a task where none must wait.
+
+The connection knows no operation, and the hot way no socket: here is what they say to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Protocol
+
+#: `receive`: the parser has to read this request; nothing has been done.
+NOT_HOT: Final = -1
+#: `receive`: the request will be taken when all of it has come.
+INCOMPLETE: Final = -2
+
+
+class Owed:
+    """An answer that comes later. Until then the connection answers nothing else."""
+
+    __slots__ = ("connection", "disconnected")
+
+    def __init__(self, connection: HotConnection) -> None:
+        self.connection = connection
+        #: The client has gone: nobody is left to be told.
+        self.disconnected = False
+
+    def settle(self, response: Sequence[bytes]) -> None:
+        """Send the answer."""
+        if not self.disconnected:
+            self.connection.settle(self, response)
+
+
+class HotConnection(Protocol):
+    """What a hot way may do with a connection."""
+
+    #: The client's address, "" when there is none.
+    client_address: str
+
+    @property
+    def lines(self) -> bytes:
+        """Header lines that every answer has. They are one object for as long as they are the same."""
+
+    def write(self, parts: Sequence[bytes]) -> None:
+        """Send the answer to the request that is being received."""
+
+    def owe(self, owed: Owed) -> None:
+        """The answer to the request that is being received will be settled later."""
+
+    def settle(self, owed: Owed, response: Sequence[bytes]) -> None:
+        """Send the answer that was owed."""
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what must wait, beside the connection."""
+
+
+class HotWay(Protocol):
+    """Recognises and answers requests."""
+
+    def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
+        """Answer the request that begins at `at`, and return where it ends; or `NOT_HOT`, or `INCOMPLETE`."""

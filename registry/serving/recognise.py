@@ -1,0 +1,142 @@
+"""Recognise: what a hot request asks, from its line and the meaning of its headers.
+
+What is not recognised here is no mistake: the parser and the route table will understand it, or refuse it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from registry.domain.errors import RegistryError
+from registry.domain.find import FindQuery
+from registry.domain.view import Tenant
+from registry.http_api import queries
+from registry.http_api.call import consumer_of, instance_id_of, service_id_of, tenant_of
+from registry.http_api.memo import Memo
+from registry.http_api.target import URI_MAX_BYTES, is_malformed
+from registry.serving.heads import Head
+
+#: Requests whose meaning is remembered, and the bytes of them with the responses kept for them.
+MEANT_MAX: Final = 20_000
+MEANT_MAX_BYTES: Final = 64 * 1024 * 1024
+#: Bytes of a find's whole response that are kept with its meaning.
+KEPT_MAX_BYTES: Final = 4096
+
+#: A segment of a path with nothing in it that would have to be decoded or cleaned.
+_SEGMENT: Final = rb"((?!\.)[!$&-.0-9:;=@-Z_a-z~]+)"
+_FIND: Final = re.compile(rb"/v4/%b/registry/instances\?(.+)" % _SEGMENT)
+_BATCH: Final = re.compile(rb"/v4/%b/registry/instances/action\?type=query(?:&rev=0)?" % _SEGMENT)
+_REGISTER: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances" % (_SEGMENT, _SEGMENT))
+_BEAT: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances/%b/heartbeat" % (_SEGMENT, _SEGMENT, _SEGMENT))
+
+
+class Kept(Struct, gc=False):
+    """A response, and what it was true for: positions are compared by identity, for each change makes these anew."""
+
+    #: `Discovery.changes` at which it was seen to be true.
+    changes: int
+    position: bytes
+    shared_position: bytes
+    lines: bytes
+    status: int
+    response: tuple[bytes, ...]
+
+
+class Beat(Struct, frozen=True, gc=False):
+    """Renew the lease of one instance."""
+
+    tenant: Tenant
+    service_id: str
+    instance_id: str
+
+
+class Find(Struct, gc=False):
+    """Find the instances of a microservice. Its last response is kept until something happens."""
+
+    tenant: Tenant
+    query: FindQuery
+    gzip: bool
+    kept: Kept | None = None
+
+
+class BatchFind(Struct, frozen=True, gc=False):
+    """Find many; what, says the body."""
+
+    tenant: Tenant
+    consumer_id: str
+    gzip: bool
+
+
+class Registration(Struct, frozen=True, gc=False):
+    """Register an instance; which, says the body."""
+
+    tenant: Tenant
+    service_id: str
+
+
+Hot = Beat | Find | BatchFind | Registration
+
+_Asked = tuple[bytes, bytes, bytes]  # method, target, `Head.key`
+
+
+class Recogniser:
+    """Requests by their bytes. What they mean follows from these alone, so it is remembered."""
+
+    def __init__(self) -> None:
+        self._meant: Memo[_Asked, Hot] = Memo(MEANT_MAX, MEANT_MAX_BYTES, _size)
+
+    def __len__(self) -> int:
+        return len(self._meant)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is remembered."""
+        return self._meant.size
+
+    def recognise(self, method: bytes, target: bytes, head: Head) -> Hot | None:
+        """What is asked; None: nothing hot, or it is to be refused, in the same words as everything else."""
+        if len(target) >= URI_MAX_BYTES:
+            return None
+        try:
+            if method == b"PUT":
+                return _beat(target, head)  # each instance has its own: they would drive out all others
+            key = (method, target, head.key)
+            hot = self._meant.get(key)
+            if hot is None:
+                hot = _recognise(method, target, head)
+                if hot is not None:
+                    self._meant.put(key, hot)
+        except (RegistryError, UnicodeDecodeError):
+            return None
+        return hot
+
+
+def _beat(target: bytes, head: Head) -> Beat | None:
+    path = _BEAT.fullmatch(target)
+    if path is None:
+        return None
+    project, service_id, instance_id = map(bytes.decode, path.groups())
+    return Beat(tenant_of(head.domain, project), service_id_of(service_id), instance_id_of(instance_id))
+
+
+def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | Registration | None:
+    if method == b"GET" and (path := _FIND.fullmatch(target)):
+        query: bytes = path[2]
+        if is_malformed(query) or b"#" in query:
+            return None
+        asked = queries.find_query(query, consumer_of(head.consumer))
+        return Find(tenant_of(head.domain, path[1].decode()), asked, head.gzip)
+    if method != b"POST":
+        return None
+    if path := _REGISTER.fullmatch(target):
+        return Registration(tenant_of(head.domain, path[1].decode()), service_id_of(path[2].decode()))
+    if path := _BATCH.fullmatch(target):
+        return BatchFind(tenant_of(head.domain, path[1].decode()), consumer_of(head.consumer), head.gzip)
+    return None
+
+
+def _size(asked: _Asked, hot: Hot) -> int:
+    return len(asked[1]) + len(asked[2]) + (KEPT_MAX_BYTES if isinstance(hot, Find) else 0)

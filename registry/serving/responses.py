@@ -1,0 +1,72 @@
+"""Responses: answers as the bytes that go to the client, the same as the other way would write them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from registry.domain.view import Answer
+from registry.http_api import reply
+from registry.http_api.memo import Memo
+from registry.http_api.reply import Reply
+from registry.serving.exchange import STATUS_LINES
+
+#: Prepared heads, and their bytes.
+HEADS_MAX: Final = 20_000
+HEADS_MAX_BYTES: Final = 8 * 1024 * 1024
+
+Parts = tuple[bytes, ...]
+
+_OK: Final = STATUS_LINES[200]
+_NOT_MODIFIED: Final = STATUS_LINES[304]
+_POSITION: Final = b"X-Registry-Position: "
+_END: Final = b"\r\n\r\n"
+
+
+def header_lines(answer: Reply) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+
+
+_JSON_LINES: Final = header_lines(Reply(200, reply.JSON_HEAD))
+
+
+def render(answer: Reply, lines: bytes) -> Parts:
+    """Any reply. `lines`: header lines that every answer has."""
+    head = b"".join((STATUS_LINES[answer.status], lines, header_lines(answer), b"\r\n"))
+    return (head, answer.body) if answer.body else (head,)
+
+
+def json(body: bytes, position: bytes, lines: bytes) -> Parts:
+    """A JSON answer of a tenant's."""
+    length = b"Content-Length: %d\r\n" % len(body)
+    return b"".join((_OK, lines, _JSON_LINES, length, _POSITION, position, _END)), body
+
+
+class FindResponses:
+    """Answers of finds. What is said before a body of a rev, and in place of it, is rendered once."""
+
+    def __init__(self) -> None:
+        self._heads: Memo[str, tuple[int, bytes, bytes]] = Memo(HEADS_MAX, HEADS_MAX_BYTES, _size)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is prepared."""
+        return self._heads.size
+
+    def whole(self, answer: Answer, position: bytes, lines: bytes) -> Parts:
+        return b"".join((_OK, lines, self._head(answer)[1], _POSITION, position, _END)), answer.body
+
+    def not_modified(self, answer: Answer, position: bytes, lines: bytes) -> Parts:
+        return (b"".join((_NOT_MODIFIED, lines, self._head(answer)[2], _POSITION, position, _END)),)
+
+    def _head(self, answer: Answer) -> tuple[int, bytes, bytes]:
+        kept = self._heads.get(answer.rev)
+        if kept is None or kept[0] != len(answer.body):
+            revision = reply.revision(answer.rev)
+            whole = header_lines(reply.json(answer.body, revision))
+            kept = (len(answer.body), whole, header_lines(reply.not_modified(revision)))
+            self._heads.put(answer.rev, kept)
+        return kept
+
+
+def _size(rev: str, heads: tuple[int, bytes, bytes]) -> int:
+    return len(heads[1]) + len(heads[2])

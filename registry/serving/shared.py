@@ -1,0 +1,119 @@
+"""Shared: what all connections of one replica have in common - the application, limits, the time, and slow clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Final, Protocol
+
+from starlette.types import ASGIApp
+
+from registry.clock import Clock
+from registry.serving.hot import HotWay
+
+#: Seconds between two looks for connections whose time has run out.
+SWEEP_EVERY_S: Final = 0.5
+#: For how many seconds the store has not been heard from, in every answer meanwhile.
+STALE: Final = b"X-Registry-Stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a client may take, in seconds, and how many bytes may wait for it."""
+
+    #: From the first byte of a request to the end of its head.
+    head_timeout_s: float = 20.0
+    #: From the end of the head to the end of the body.
+    body_timeout_s: float = 60.0
+    #: Between two requests.
+    idle_timeout_s: float = 90.0
+    #: For a client that has stopped reading its answer; a large answer has longer, see `SEND_BYTES_PER_S`.
+    send_timeout_s: float = 30.0
+    #: Bytes that clients which do not read leave unsent, all together. Beyond, the one that waits longest is let go.
+    unsent_max_bytes: int = 512 * 1024 * 1024
+
+
+#: What a client must take at least, bytes per second, on top of `send_timeout_s`.
+SEND_BYTES_PER_S: Final = 64 * 1024
+
+
+class Timed(Protocol):
+    """A connection, as the sweep and the stop see it."""
+
+    #: When its time runs out, in seconds of a clock that never jumps.
+    deadline: float
+
+    def timed_out(self) -> None:
+        """Its deadline has passed."""
+
+    def abort(self) -> None:
+        """End it at once; what is unsent is dropped."""
+
+    def shutdown(self) -> None:
+        """Finish the request under way, then end."""
+
+
+class Shared:
+    """One for each server.
+
+    Args:
+        app: answers what is not hot.
+        hot: answers hot requests; None turns that way off.
+        stale_s: for how many seconds the store has been away; 0 when it is not.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        hot: HotWay | None,
+        limits: Limits,
+        stale_s: Callable[[], int] = lambda: 0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.app = app
+        self.hot = hot
+        self.limits = limits
+        self.connections: set[Timed] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._stale_s = stale_s
+        self._clock = clock or Clock()
+        self._said_at = (-1, -1)
+        self.unsent: dict[Timed, int] = {}
+        self._unsent_bytes = 0
+        self._next_sweep_s = 0.0
+        self.tick()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """To be called several times a second: renew what follows from the time, and end what has run out of it."""
+        self.now_s = self._clock.steady_ms() / 1000
+        self.idle_deadline = self.now_s + self.limits.idle_timeout_s
+        second, stale_s = self._clock.wall_ms() // 1000, self._stale_s()
+        if (second, stale_s) != self._said_at:
+            self._said_at = (second, stale_s)
+            #: Header lines of every answer.
+            self.lines = b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
+            if stale_s:
+                self.lines += b"%b: %d\r\n" % (STALE, stale_s)
+        if self.now_s >= self._next_sweep_s:
+            self._next_sweep_s = self.now_s + SWEEP_EVERY_S
+            for connection in [one for one in self.connections if one.deadline <= self.now_s]:
+                connection.timed_out()
+
+    # -- clients that do not read --------------------------------------------------------------------------------------
+
+    def begin_unsent(self, connection: Timed, size: int) -> None:
+        """The connection has so many bytes that its client does not take."""
+        self.end_unsent(connection)
+        self.unsent[connection] = size
+        self._unsent_bytes += size
+        while self._unsent_bytes > self.limits.unsent_max_bytes:
+            eldest = next(iter(self.unsent))
+            self.end_unsent(eldest)
+            eldest.abort()
+
+    def end_unsent(self, connection: Timed) -> None:
+        self._unsent_bytes -= self.unsent.pop(connection, 0)

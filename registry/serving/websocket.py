@@ -1,0 +1,374 @@
+"""Socket: a connection that asks to be a websocket, by `websockets`' protocol without I/O, as ASGI and a little more.
+
+Frames that are the same for many sockets are made once and written as they are; pongs are told to the application; a
+connection can be dropped without a close frame; and a stop of the server drops connections in that way, because
+clients come back after a break, and not all of them after a farewell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, cast
+
+from starlette.types import Message, Scope
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from registry.http_api.sockets import EXTENSION, PING_EVERY_S
+from registry.serving import refusals
+from registry.serving.exchange import STATUS_LINES, ClientDisconnected, decoded
+from registry.serving.reader import Head
+from registry.serving.shared import Shared
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to answer a ping, after which the peer counts as gone.
+PONG_WITHIN_S: Final = 60.0
+#: Seconds to answer a close frame.
+CLOSE_WITHIN_S: Final = 10.0
+#: Bytes of a client's message, and messages that wait for the application. Clients have nothing to say.
+MESSAGE_MAX_BYTES: Final = 64
+MESSAGES_MAX: Final = 16
+#: Bytes of any one frame: a ping may have this much (RFC 6455 5.5).
+FRAME_MAX_BYTES: Final = 125
+#: Bytes that may wait for a slow client.
+BUFFER_MAX_BYTES: Final = 4 * 1024 * 1024
+#: What a handshake consists of; other headers are no business of the websocket protocol.
+_HANDSHAKE: Final = (b"host", b"origin", b"connection")
+
+
+class Socket(asyncio.Protocol):
+    """One websocket, from its handshake on. The application finds it in the scope's extension `EXTENSION`."""
+
+    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop, head: Head) -> None:
+        self._shared = shared
+        self._loop = loop
+        self._head = head
+        self._protocol = ServerProtocol(max_size=FRAME_MAX_BYTES, logger=logging.getLogger("registry.websockets"))
+        self._transport: asyncio.Transport
+        self._response: Response | None = None
+        self._messages: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        #: What came before the handshake was answered.
+        self._early: list[bytes] = []
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._fragments: list[bytes] = []
+        self._fragments_are_text = False
+        self._ping_every_s = PING_EVERY_S
+        self._ping: bytes | None = None
+        self._tell_pongs = False
+        self.deadline = shared.now_s + shared.limits.body_timeout_s
+        #: The handshake has been answered, one way or the other.
+        self.handshake_complete = False
+        self._refusing = False
+        #: A close frame has been sent, or the connection is over.
+        self._closed = False
+        self._disconnected = False
+
+    # -- the transport -------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
+        self._shared.connections.add(self)
+        self._transport.set_write_buffer_limits()
+        self._protocol.receive_data(_handshake(self._head))
+        events = self._protocol.events_received()
+        if len(events) != 1 or not isinstance(events[0], Request):
+            self._refuse(refusals.NOT_HTTP)
+            return
+        self._response = self._protocol.accept(events[0])
+        if self._response.status_code != 101:
+            self.handshake_complete = self._closed = True
+            self._protocol.send_response(self._response)
+            self._flush()
+            self._transport.close()
+            return
+        self._tell({"type": "websocket.connect"})
+        task = self._loop.create_task(self._run())
+        self._shared.tasks.add(task)
+        task.add_done_callback(self._shared.tasks.discard)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shared.connections.discard(self)
+        self.deadline = math.inf
+        self._disconnect(1005 if self.handshake_complete else 1006)
+        self._closed = True
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_complete:
+            # Frames before the answer to the handshake: no client may send them, but some cannot wait.
+            self._early.append(data)
+            self._transport.pause_reading()
+            return
+        if self._closed and self._protocol.state is not State.CLOSING:
+            return
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Frame)
+            self._receive(event)
+        self._flush()
+        if self._protocol.parser_exc is not None:
+            self._fail()
+
+    def eof_received(self) -> None:
+        """Over: a websocket is not closed by halves."""
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+        self._shared.begin_unsent(self, self._transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._shared.end_unsent(self)
+        self._writable.set()
+
+    def _flush(self) -> None:
+        data = b"".join(self._protocol.data_to_send())
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    # -- frames --------------------------------------------------------------------------------------------------------
+
+    def _receive(self, frame: Frame) -> None:
+        match frame.opcode:
+            case Opcode.TEXT | Opcode.BINARY:
+                self._fragments_are_text = frame.opcode is Opcode.TEXT
+                self._fragments = [bytes(frame.data)]
+            case Opcode.CONT:
+                self._fragments.append(bytes(frame.data))
+            case Opcode.PONG:
+                self._receive_pong(bytes(frame.data))
+                return
+            case Opcode.CLOSE:
+                self._receive_close()
+                return
+            case _:
+                return  # a ping is answered by the protocol
+        if sum(map(len, self._fragments)) > MESSAGE_MAX_BYTES:
+            self._protocol.fail(CloseCode.MESSAGE_TOO_BIG, f"over {MESSAGE_MAX_BYTES} bytes")
+            self._fail()
+        elif frame.fin:
+            self._receive_message(b"".join(self._fragments))
+
+    def _receive_message(self, data: bytes) -> None:
+        self._fragments = []
+        if len(self._messages) >= MESSAGES_MAX:
+            return  # the application does not look: what a client says has no meaning here
+        if not self._fragments_are_text:
+            self._tell({"type": "websocket.receive", "bytes": data})
+            return
+        try:
+            self._tell({"type": "websocket.receive", "text": data.decode()})
+        except UnicodeDecodeError:
+            self._protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
+            self._fail()
+
+    def _receive_pong(self, payload: bytes) -> None:
+        if payload == self._ping:
+            self._ping = None
+            self.deadline = self._shared.now_s + self._ping_every_s
+        if self._tell_pongs and len(self._messages) < MESSAGES_MAX:
+            self._tell({"type": "registry.pong"})
+
+    def _receive_close(self) -> None:
+        received = self._protocol.close_rcvd
+        self._disconnect(received.code if received else 1005, received.reason if received else "")
+        self._flush()
+        self._closed = True
+        self._transport.close()
+
+    def _fail(self) -> None:
+        """The protocol has been broken, and says so in a close frame."""
+        sent = self._protocol.close_sent
+        self._disconnect(sent.code if sent else 1006, sent.reason if sent else "")
+        self._flush()
+        self._closed = True
+        self._transport.close()
+
+    # -- the application's side ----------------------------------------------------------------------------------------
+
+    def _scope(self) -> Scope:
+        head = self._head
+        peer, name = (self._transport.get_extra_info(info) for info in ("peername", "sockname"))
+        offers = [value for key, value in head.headers if key.lower() == b"sec-websocket-protocol"]
+        return {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "wss" if self._transport.get_extra_info("sslcontext") else "ws",
+            "path": decoded(head.path),
+            "raw_path": head.path,
+            "query_string": head.query,
+            "root_path": "",
+            "headers": [(key.lower(), value) for key, value in head.headers],
+            "client": (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None,
+            "server": (str(name[0]), int(name[1])) if isinstance(name, tuple) else None,
+            "subprotocols": [offer.strip().decode("latin-1") for value in offers for offer in value.split(b",")],
+            "state": {},
+            "extensions": {"websocket.http.response": {}, EXTENSION: self},
+        }
+
+    async def _run(self) -> None:
+        try:
+            await self._shared.app(self._scope(), self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except Exception:
+            if self._disconnected:
+                return
+            logger.exception("the application failed", extra={"action": "application_failed"})
+            if self.handshake_complete and not self._closed:
+                self._protocol.fail(CloseCode.INTERNAL_ERROR)
+                self._fail()
+        if not self.handshake_complete:
+            self._refuse(STATUS_LINES[500] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        elif not self._closed:
+            self._close(CloseCode.NORMAL_CLOSURE, "")
+
+    def _tell(self, message: Message) -> None:
+        self._messages.append(message)
+        self._arrived.set()
+
+    def _disconnect(self, code: int, reason: str = "") -> None:
+        if not self._disconnected:
+            self._disconnected = True
+            self._tell({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    async def receive(self) -> Message:
+        while not self._messages:
+            self._arrived.clear()
+            await self._arrived.wait()
+        if len(self._messages) == 1 and self._disconnected:
+            return self._messages[0]  # and again, to whoever asks again
+        return self._messages.popleft()
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if not self.handshake_complete:
+            self._answer_handshake(kind, message)
+        elif self._closed:
+            if self._disconnected:
+                raise ClientDisconnected("the client has gone")
+            raise RuntimeError(f"unexpected ASGI message {kind!r} after the close")
+        elif kind == "websocket.send":
+            self._send(message)
+            await self._writable.wait()
+        elif kind == "websocket.close":
+            self._close(message.get("code", 1000), message.get("reason") or "")
+        else:
+            raise RuntimeError(f"unexpected ASGI message {kind!r}")
+
+    def _answer_handshake(self, kind: str, message: Message) -> None:
+        if self._disconnected:
+            raise ClientDisconnected("the client has gone")
+        if kind == "websocket.accept" and not self._refusing:
+            self._accept(message.get("subprotocol"), message.get("headers", ()))
+        elif kind == "websocket.close" and not self._refusing:
+            self._refuse(STATUS_LINES[403] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        elif kind == "websocket.http.response.start" and not self._refusing:
+            self._refusing = True
+            lines = [STATUS_LINES[message["status"]], self._shared.lines]
+            lines += [b"%b: %b\r\n" % header for header in message.get("headers", ())]
+            self._transport.write(b"".join((*lines, b"Connection: close\r\n\r\n")))
+        elif kind == "websocket.http.response.body" and self._refusing:
+            self._transport.write(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._refuse(b"")
+        else:
+            raise RuntimeError(f"unexpected ASGI message {kind!r} in the handshake")
+
+    def _accept(self, subprotocol: str | None, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        response = self._response
+        assert response is not None
+        if subprotocol:
+            response.headers["Sec-WebSocket-Protocol"] = subprotocol
+        for name, value in headers:
+            response.headers[name.decode("latin-1")] = value.decode("latin-1")
+        self._protocol.send_response(response)
+        self._flush()
+        self.handshake_complete = True
+        self.deadline = self._shared.now_s + self._ping_every_s
+        if self._early:
+            early, self._early = b"".join(self._early), []
+            self._transport.resume_reading()
+            self.data_received(early)
+
+    def _send(self, message: Message) -> None:
+        text: str | None = message.get("text")
+        if text is not None:
+            self._protocol.send_text(text.encode())
+        else:
+            self._protocol.send_binary(message["bytes"])
+        self._flush()
+
+    def _close(self, code: int, reason: str) -> None:
+        self._protocol.send_close(code, reason)
+        self._flush()
+        self._closed = True
+        self.deadline = self._shared.now_s + CLOSE_WITHIN_S
+
+    def _refuse(self, response: bytes) -> None:
+        self.handshake_complete = self._closed = True
+        if not self._transport.is_closing():
+            if response:
+                self._transport.write(response)
+            self._transport.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing can be sent any more."""
+        return self._closed
+
+    # -- beside ASGI ---------------------------------------------------------------------------------------------------
+
+    def ping_every(self, seconds: float) -> None:
+        """Ping at this interval, and tell the application of each pong; to be called before the accept."""
+        self._ping_every_s = seconds
+        self._tell_pongs = True
+
+    def deliver(self, frame: bytes) -> None:
+        """Write a frame without waiting. A client that reads too slowly is dropped: back again it will pull."""
+        if self._closed or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() + len(frame) > BUFFER_MAX_BYTES:
+            self.drop()
+            return
+        self._transport.write(frame)
+
+    def drop(self) -> None:
+        """End the connection without a close frame."""
+        self._closed = True
+        self._transport.abort()
+
+    def abort(self) -> None:
+        self.drop()
+
+    def shutdown(self) -> None:
+        self.drop()
+
+    def timed_out(self) -> None:
+        """A ping is due, or what was due has not come."""
+        if self._closed or not self.handshake_complete or self._ping is not None:
+            self.drop()
+            return
+        self._ping = secrets.token_bytes(4)
+        self.deadline = self._shared.now_s + PONG_WITHIN_S
+        self._protocol.send_ping(self._ping)
+        self._flush()
+
+
+def _handshake(head: Head) -> bytes:
+    """The handshake as the websocket protocol wants to see it."""
+    lines = [b"GET %b HTTP/1.1" % (head.path + (b"?" + head.query if head.query else b"")), b"Upgrade: websocket"]
+    for name, value in head.headers:
+        if name.lower() in _HANDSHAKE or name.lower().startswith(b"sec-websocket-"):
+            lines.append(name + b": " + value)
+    return b"\r\n".join(lines) + b"\r\n\r\n"

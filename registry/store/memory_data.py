@@ -1,0 +1,37 @@
+"""Data of the store in memory: what is kept of one tenant. Times in Unix ms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from registry.domain.position import ORIGIN, Position
+from registry.store.memory_snapshots import SnapshotData
+from registry.store.port import Condition, KeyName, Lease, LeaseName
+from registry.store.soundness import TYPES
+
+
+@dataclass(slots=True)
+class TenantData:
+    head: Position = ORIGIN
+    events: list[tuple[Position, bytes]] = field(default_factory=list)
+    #: Deadline of each lease, ms; a lapsed one stays until it is looked at, as in Redis.
+    leases: dict[LeaseName, int] = field(default_factory=dict)
+    lapses: dict[LeaseName, tuple[str, int]] = field(default_factory=dict)
+    beats: list[tuple[str, tuple[Lease, ...]]] = field(default_factory=list)
+    #: When, and in which run of the server.
+    pulse: tuple[int, int] | None = None
+    rearmed: int = 0
+    snapshots: SnapshotData = field(default_factory=SnapshotData)
+    #: Damage done by a test: keys of another type, a head that is no position (in its place), and the last id that an
+    #: entry was given that stands there no longer.
+    wrong: dict[KeyName, str] = field(default_factory=dict)
+    head_text: str = ""
+    last: Position = ORIGIN
+
+    def condition(self) -> Condition:
+        wrong = {name: self.wrong[name] for name in TYPES if name in self.wrong}
+        head = self.head_text or ("" if self.head == ORIGIN else self.head.text())
+        newest = self.events[-1][0] if self.events else ORIGIN
+        last = max(newest, self.last)
+        found = [head, *("" if position == ORIGIN else position.text() for position in (newest, last))]
+        return Condition(wrong, "" if "head" in wrong else found[0], *(["", ""] if "events" in wrong else found[1:]))

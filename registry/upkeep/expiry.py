@@ -1,0 +1,313 @@
+"""Expiry: who has stopped beating is removed in time, and nobody else.
+
+The guarantee is the sweep. Each replica knows for every instance the earliest moment at which its lease can lapse,
+asks the store only about those that are due, and learns the true deadline; so heartbeats cost the sweep nothing.
+A lapse is only a proposal: the store appends `InstanceExpired` where the lease is really gone, in one atomic step.
+Notifications merely prompt the sweep to look sooner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NamedTuple
+
+from registry.clock import Clock
+from registry.domain.errors import StoreUnavailable
+from registry.domain.events import Event, InstanceExpired, InstanceRegistered, encode_event
+from registry.domain.outcome import DELETE, Outcome
+from registry.domain.own import ACTOR
+from registry.domain.position import Position
+from registry.domain.view import InstanceRow, Tenant
+from registry.episode import Actions, Episode
+from registry.projection.projector import Projector
+from registry.store.leases import SILENCE_MAX_MS
+from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
+from registry.upkeep.protection import WINDOW_MS, Protection
+from registry.upkeep.pulses import Pulses
+from registry.upkeep.schedule import Entry, Schedules
+from registry.usecases.writes import Writes
+
+logger = logging.getLogger(__name__)
+
+#: How often the sweep looks, ms; with the width of a slot it bounds how late a lapse is noticed.
+TICK_MS: Final = 100
+#: Leases asked about or proposed in one step, which takes some two milliseconds here and half of one in the store.
+ASK_MAX: Final = 250
+#: Leases of a tenant asked about in one sweep, and how long (ms) it goes on with steps: other tenants wait.
+ASK_PER_TICK_MAX: Final = 20_000
+SWEEP_MAX_MS: Final = 300
+#: Leases judged together once one of them has lapsed.
+JUDGED_MAX: Final = 1_000_000
+#: Whoever could not be judged is asked about again after so many ms.
+LOOK_AGAIN_MS: Final = 500
+#: Whoever is held by the protection is asked about again after so many ms.
+HELD_MS: Final = 1000
+
+
+@dataclass(slots=True)
+class ExpiryStats:
+    expired: int = 0
+    asked: int = 0
+    prompted: int = 0
+    #: The longest time between a lease's deadline and its `InstanceExpired`, ms.
+    latest_ms: int = 0
+
+
+class _Due(NamedTuple):
+    """An instance to ask about, and the steady time (ms) at which its lease ends as far as this replica knows."""
+
+    name: LeaseName
+    row: InstanceRow
+    due_ms: int
+
+
+class Expiry:
+    """One replica's part in expiring the instances of all tenants."""
+
+    def __init__(
+        self,
+        store: Store,
+        projector: Projector,
+        writes: Writes,
+        clock: Clock,
+        pulses: Pulses,
+        protection: Protection,
+    ) -> None:
+        self.protection = protection
+        self._store = store
+        self._projector = projector
+        self._writes = writes
+        self._clock = clock
+        self._pulses = pulses
+        self._schedules = Schedules()
+        self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
+        self.stats = ExpiryStats()
+        self._held = Episode(
+            logger, Actions("expiry_held", "expiry_goes_on"), projector.refusing, steady_ms=clock.steady_ms
+        )
+        self._unprompted = Episode(
+            logger,
+            Actions("notifications_lost", "notifications_back"),
+            projector.refusing,
+            logging.INFO,
+            clock.steady_ms,
+        )
+        projector.listen(self._note)
+        projector.listen_for_rebuilds(self._schedule_anew)
+
+    # -- what is due ---------------------------------------------------------------------------------------------------
+
+    def _note(self, tenant: Tenant, position: Position, event: Event, outcome: Outcome) -> None:
+        """Schedule what was registered. Replaying, look at it at once: its lease may have little left."""
+        if isinstance(event, InstanceRegistered):
+            now = self._clock.steady_ms()
+            for change in outcome.changes:
+                due = now + change.row.ttl_ms if self._projector.live else now
+                name = _name(change.row)
+                self._schedules[tenant].add(now, due, name)
+                self.protection.alive(tenant, (name,))
+            return
+        for change in outcome.changes:
+            if change.action == DELETE:
+                name = _name(change.row)
+                self._schedules[tenant].remove(name)
+                if isinstance(event, InstanceExpired) and self._is_recent(event):
+                    self.protection.expired(tenant, name)
+                else:
+                    self.protection.left(tenant, name)
+
+    def _is_recent(self, event: Event) -> bool:
+        """Whether it happened lately. A replayed log tells of all that have ever expired."""
+        return self._projector.live or self._clock.wall_ms() - event.at_ms < WINDOW_MS
+
+    def _schedule_anew(self, tenant: Tenant) -> None:
+        """The log was replayed: look at everything it holds, leases may have little left."""
+        self._schedules.forget(tenant)
+        schedule = self._schedules[tenant]
+        now, view = self._clock.steady_ms(), self._projector.view(tenant)
+        for service in view.services.values():
+            for row in service.instances.values():
+                schedule.add(now, now, _name(row))
+        self.protection.keep(tenant, lambda name: view.instance(*name) is not None)
+
+    def prompt(self, tenant: Tenant, name: LeaseName) -> None:
+        """Look at this instance in the next tick. Prompts beyond the queue's limit are dropped: the sweep will look."""
+        if not self._prompts.full():
+            self._prompts.put_nowait((tenant, name))
+
+    def _prompted(self) -> dict[Tenant, list[_Due]]:
+        """Whom to look at because the store has told of a lapse."""
+        now = self._clock.steady_ms()
+        found: dict[Tenant, list[Entry]] = defaultdict(list)
+        while not self._prompts.empty():
+            tenant, name = self._prompts.get_nowait()
+            self.stats.prompted += 1
+            found[tenant].append(Entry(*name, now))
+        return {tenant: self._still_there(tenant, entries) for tenant, entries in found.items()}
+
+    def _still_there(self, tenant: Tenant, found: Iterable[Entry]) -> list[_Due]:
+        """Those of the schedule's entries that the view holds."""
+        view = self._projector.view(tenant)
+        there: list[_Due] = []
+        for entry in found:
+            current = view.instance(entry.service_id, entry.instance_id)
+            if current is not None:
+                there.append(_Due(LeaseName(entry.service_id, entry.instance_id), current, entry.due_ms))
+        return there
+
+    # -- the sweep -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(TICK_MS / 1000)
+
+    async def sweep(self) -> None:
+        """Ask about the leases that may have lapsed by now, and propose to expire those that have."""
+        prompted = self._prompted()
+        until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
+        everywhere = True
+        for tenant in self._schedules.due(self._clock.steady_ms(), prompted):
+            if not self._pulses.may_judge(tenant) or tenant in self._projector.aside.tenants:
+                everywhere = False
+                self._schedules.again(tenant)
+                continue
+            taken = prompted.get(tenant, [])
+            try:
+                await self._judge(tenant, taken, until_ms)
+            except StoreUnavailable as error:
+                everywhere = False
+                if not isinstance(error, HistoryChanged):
+                    self._held.occurs("nobody of %s is expired: %s", tenant, error.detail, tenant=str(tenant))
+                self._put_back(tenant, taken)
+            self._schedules.again(tenant)
+        if everywhere:
+            self._held.ends("who has lapsed is expired again")
+
+    async def _judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> None:
+        """Propose those of the given and of the due instances that have lapsed, and whoever lapsed in the same moment.
+
+        However many they are, they are believed or not as a whole: told of them one by one, the protection would
+        give away the first ones. Everybody who was looked at is added to the list.
+        """
+        lapsed = await self._ask(tenant, taken)
+        lapsed += await self._ask_due(tenant, taken, until_ms)
+        if not lapsed:
+            return
+        lapsed += await self._ask_ahead(tenant, taken)
+        if not self._pulses.may_judge(tenant):
+            raise OutageSuspected("this replica's own pulse is late")
+        # Who left while the store was asked must not be held: nobody would ever hear of it again.
+        view = self._projector.view(tenant)
+        gone = {due.name: due for due in lapsed if view.instance(*due.name) is not None}
+        if not self.protection.believes(tenant, gone, view.instance_count):
+            self._look_again(tenant, gone.values(), HELD_MS)
+            return
+        lapsed = list(gone.values())
+        for start in range(0, len(lapsed), ASK_MAX):
+            await self._propose(tenant, lapsed[start : start + ASK_MAX])
+
+    async def _ask_due(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> list[_Due]:
+        """Ask about whoever is due, step by step, and at least one of them however late it is."""
+        lapsed: list[_Due] = []
+        room = ASK_PER_TICK_MAX
+        while room > 0:
+            found = self._schedules[tenant].due(self._clock.steady_ms(), min(room, ASK_MAX))
+            some = self._still_there(tenant, found)
+            taken += some
+            lapsed += await self._ask(tenant, some)
+            room -= len(found)
+            if len(found) < ASK_MAX or self._clock.steady_ms() >= until_ms:
+                break
+        return lapsed
+
+    async def _ask_ahead(self, tenant: Tenant, taken: list[_Due]) -> list[_Due]:
+        """Ask about whoever else will be due in a moment."""
+        lapsed: list[_Due] = []
+        known = {due.name for due in taken}
+        soon = islice(self._schedules[tenant].ahead(self._clock.steady_ms()), JUDGED_MAX)
+        while found := list(islice(soon, ASK_MAX)):
+            some = [due for due in self._still_there(tenant, found) if due.name not in known]
+            known.update(due.name for due in some)
+            taken += some
+            lapsed += await self._ask(tenant, some)
+        return lapsed
+
+    async def _ask(self, tenant: Tenant, rows: Sequence[_Due]) -> list[_Due]:
+        """Those that have no lease. The others are scheduled for the end of theirs."""
+        lapsed: list[_Due] = []
+        for start in range(0, len(rows), ASK_MAX):
+            some = rows[start : start + ASK_MAX]
+            now, alive = self._clock.steady_ms(), []
+            left = await self._store.remaining(tenant, [due.name for due in some])
+            self.stats.asked += len(some)
+            schedule = self._schedules[tenant]
+            for due, remaining_ms in zip(some, left, strict=True):
+                if remaining_ms >= 0:
+                    schedule.add(now, now + remaining_ms, due.name)
+                    alive.append(due.name)
+                else:
+                    lapsed.append(due)
+            self.protection.alive(tenant, alive)
+        return lapsed
+
+    async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
+        at = self._projector.view(tenant).position
+        events = [self._expired(due) for due in lapsed]
+        proposals = [
+            Proposal(LeaseName(event.service_id, event.instance_id), event.registered, encode_event(event))
+            for event in events
+        ]
+        positions = await self._store.expire(tenant, at.epoch, proposals, SILENCE_MAX_MS, at.sequence)
+        appended = [(position, event) for position, event in zip(positions, events, strict=True) if position]
+        self._projector.offer(tenant, appended)
+        for _, event in appended:
+            self.stats.expired += 1
+            self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms)
+        # The others were renewed meanwhile, or another replica was first. If they are still there, ask again.
+        self._look_again(tenant, [due for due, position in zip(lapsed, positions, strict=True) if not position])
+
+    def _expired(self, due: _Due) -> InstanceExpired:
+        """The event with its evidence: the lease was not renewed before the deadline that this replica knew."""
+        _, row, due_ms = due
+        stamp = self._writes.stamp(ACTOR)
+        deadline_ms = stamp.at_ms - max(self._clock.steady_ms() - due_ms, 0)
+        return InstanceExpired(
+            service_id=row.service_id,
+            instance_id=row.instance_id,
+            registered=row.registered,
+            last_beat_ms=deadline_ms - row.ttl_ms,
+            deadline_ms=deadline_ms,
+            **stamp._asdict(),
+        )
+
+    def _look_again(self, tenant: Tenant, rows: Iterable[_Due], after_ms: int = LOOK_AGAIN_MS) -> None:
+        now = self._clock.steady_ms()
+        for due in rows:
+            self._schedules[tenant].add(now, now + after_ms, due.name)
+
+    def _put_back(self, tenant: Tenant, taken: Iterable[_Due]) -> None:
+        """Nothing came of it: look again at whoever is not scheduled already, as those are that were found alive."""
+        schedule = self._schedules[tenant]
+        self._look_again(tenant, [due for due in taken if not schedule.holds(due.name)])
+
+    async def follow_notifications(self) -> None:
+        """Turn the store's notifications into prompts, for as long as it sends any."""
+        while True:
+            try:
+                async for tenant, name in self._store.lapses():
+                    self._unprompted.ends("notifications of lapses come again")
+                    self.prompt(tenant, name)
+            except StoreUnavailable as error:
+                self._unprompted.occurs("no notifications of lapses, the sweep alone looks: %s", error.detail)
+            await asyncio.sleep(1)
+
+
+def _name(row: InstanceRow) -> LeaseName:
+    return LeaseName(row.service_id, row.instance_id)

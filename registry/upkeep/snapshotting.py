@@ -1,0 +1,239 @@
+"""Snapshotting: now and then one replica writes each tenant's view to the store and drops the log that it stands for.
+
+So a start costs the newest snapshot and the events after it, however long the log has been. One replica at a time does
+it. A tenant is due when so many events have come that reading them would cost as much as reading a snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from registry.clock import Clock
+from registry.domain.errors import StoreUnavailable
+from registry.domain.events import encode_event
+from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import FORMAT, Mark, take
+from registry.domain.view import RegistryView, Tenant
+from registry.episode import Actions, Episode
+from registry.projection.projector import Projector
+from registry.projection.saving import save
+from registry.store.port import Store
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between looks whether a snapshot is due.
+LOOK_EVERY_S: Final = 5.0
+#: The right to write, ms: longer than it takes. Given back by whoever is done.
+HOLD_MS: Final = 120_000
+GIVEN_BACK_MS: Final = 1
+#: At a stop, so many events are enough for a last snapshot.
+EVENTS_AT_STOP: Final = 1000
+#: Snapshots that reach back as far as history is kept are spaced so that there are about so many.
+HISTORY_STEPS: Final = 4
+#: A snapshot that is not part of the log may be one with which a log is being seeded; after so long (ms) it is not.
+STRAY_KEPT_MS: Final = 3_600_000
+#: A stop waits so long (seconds) for last snapshots.
+LEAVE_WITHIN_S: Final = 10.0
+#: An event's entry costs a start about as much as so many instances of a snapshot.
+INSTANCES_PER_EVENT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept, by count and by age.
+
+    `every_events`: a snapshot is due after so many, or more where there are many instances. `snapshots`: so many of the
+    newest stay. `history_ms`: beyond them, enough stay for the log to reach back so far (0: no further than they do).
+    """
+
+    every_events: int = 10_000
+    snapshots: int = 2
+    history_ms: int = 0
+
+    def keep(self, marks: Sequence[Mark], now_ms: int) -> list[Mark]:
+        """Those of the snapshots, newest first, that stay."""
+        ordered = sorted(marks, key=lambda mark: mark.position, reverse=True)
+        kept = ordered[: self.snapshots]
+        for mark in ordered[self.snapshots :]:
+            if now_ms - kept[-1].at_ms >= self.history_ms:
+                break
+            next_older = ordered[ordered.index(mark) + 1 :][:1]
+            if not next_older or kept[-1].at_ms - next_older[0].at_ms > self.history_ms // HISTORY_STEPS:
+                kept.append(mark)
+        return kept
+
+
+@dataclass(slots=True)
+class SnapshotStats:
+    written: int = 0
+    trimmed: int = 0
+    #: Of the newest one written here: bytes in the store, and how long it took (ms).
+    size: int = 0
+    took_ms: int = 0
+
+
+class Snapshotting:
+    """One replica's part in writing snapshots."""
+
+    def __init__(self, store: Store, projector: Projector, clock: Clock, retention: Retention) -> None:
+        self._store = store
+        self._projector = projector
+        self._clock = clock
+        self._retention = retention
+        #: What other replicas were last known to have applied; set by `agreement`.
+        self.readers: dict[Tenant, dict[str, Position]] = {}
+        #: Tenants of which no snapshot may be taken here, because replicas differ.
+        self.distrusted: set[Tenant] = set()
+        #: Between which moments (Unix ms) snapshots were taken that may hold what replicas differed in.
+        self._suspected: dict[Tenant, tuple[int, int]] = {}
+        self._newest: dict[Tenant, Position] = {}
+        #: Tenants of which a snapshot may be due: those that had news since the last look at them.
+        self._moved: dict[Tenant, None] = {}
+        self.stats = SnapshotStats()
+        self._failing = Episode(
+            logger, Actions("snapshot_failed", "snapshot_recovered"), projector.refusing, steady_ms=clock.steady_ms
+        )
+        projector.listen_for_news(self._note)
+
+    def _note(self, tenant: Tenant) -> None:
+        self._moved[tenant] = None
+
+    async def run(self) -> None:
+        """Look after every tenant until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            done = []
+            for tenant in list(self._moved):
+                del self._moved[tenant]
+                done.append(await self._look(tenant, self._retention.every_events))
+                view = self._projector.view(tenant)
+                if tenant in self.distrusted or self._is_due(view, self._retention.every_events):
+                    self._note(tenant)  # it could not be written, or not by this replica, or not yet
+            if done and all(done):
+                self._failing.ends("snapshots are written again")
+
+    async def leave(self) -> None:
+        """The replica stops: write what is due, so that the next start is short, within the time of a stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                for tenant in self._projector.tenants:
+                    await self._look(tenant, EVENTS_AT_STOP)
+
+    def suspect(self, tenant: Tenant, since_ms: int, until_ms: int) -> None:
+        """Replicas have differed between these moments: as soon as they agree, replace the snapshots taken then.
+
+        Else a replica that is started from one of them would bring the difference back, and once it is no longer the
+        newest thing there is, all of them would be healed with it.
+        """
+        self._note(tenant)
+        earlier = self._suspected.get(tenant)
+        self._suspected[tenant] = (since_ms if earlier is None else min(since_ms, earlier[0]), until_ms)
+
+    async def _look(self, tenant: Tenant, events: int) -> bool:
+        """Write what is due; False when that failed."""
+        try:
+            await self.write(tenant, events)
+        except StoreUnavailable as error:
+            self._failing.occurs("no snapshot of %s: %s", tenant, error.detail, tenant=str(tenant))
+            return False
+        return True
+
+    def _is_due(self, view: RegistryView, events: int) -> bool:
+        if view.tenant in self.distrusted or view.tenant in self._projector.aside.tenants:
+            return False
+        if view.tenant in self._suspected:
+            return True
+        position, newest = view.position, self._newest.get(view.tenant, ORIGIN)
+        since = position.sequence - (newest.sequence if newest.epoch == position.epoch else 0)
+        return since > 0 and since >= max(events, view.instance_count // INSTANCES_PER_EVENT)
+
+    async def write(self, tenant: Tenant, events: int) -> Mark | None:
+        """Write a snapshot if so many events have come since the newest and this replica is the one to do it.
+
+        Then drop what is not needed any more. Raises StoreUnavailable.
+        """
+        if not self._is_due(self._projector.view(tenant), events):
+            return None
+        if not await self._store.snapshots.hold(tenant, self._projector.replica, HOLD_MS):
+            return None
+        try:
+            return await self._write(tenant, events)
+        finally:
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.snapshots.hold(tenant, self._projector.replica, GIVEN_BACK_MS)
+
+    async def _write(self, tenant: Tenant, events: int) -> Mark | None:
+        marks = [mark for mark in await self._store.snapshots.marks(tenant) if mark.format == FORMAT]
+        head = await self._store.head(tenant)
+        view = self._projector.view(tenant)
+        own = [mark for mark in marks if view.includes(mark.position)]
+        self._newest[tenant] = max((mark.position for mark in own), default=ORIGIN)
+        suspected = self._suspects(tenant, own)
+        newest = self._projector.newest_event(tenant)
+        if newest is None or not self._is_due(view, events):
+            return None
+        if any(view.position < mark.position <= head for mark in marks):
+            # Another replica is further ahead, perhaps in a history that this one has not heard of yet.
+            return None
+        began, position = self._clock.steady_ms(), view.position
+        last = encode_event(newest)
+        mark = await self._save(tenant, position, last, take(view, last))
+        if mark is None:
+            return None
+        self._suspected.pop(tenant, None)
+        self._newest[tenant] = position
+        self.stats.written += 1
+        self.stats.size, self.stats.took_ms = mark.size, self._clock.steady_ms() - began
+        logger.info(
+            "snapshot of %s at %s: %d bytes in %d chunks, %d ms",
+            tenant,
+            position.text(),
+            mark.size,
+            mark.chunks,
+            self.stats.took_ms,
+            extra={"action": "snapshot_written", "tenant": str(tenant)},
+        )
+        older = [other for other in own if other.position != position]
+        strays = [other for other in marks if other not in own and mark.at_ms - other.at_ms > STRAY_KEPT_MS]
+        for other in (*strays, *(other for other in older if other in suspected)):
+            await self._store.snapshots.drop(tenant, other)
+        await self._drop_old(tenant, [mark, *(other for other in older if other not in suspected)])
+        return mark
+
+    def _suspects(self, tenant: Tenant, marks: Sequence[Mark]) -> list[Mark]:
+        """The snapshots that are to be replaced. When there are none, none are suspected any more."""
+        since_ms, until_ms = self._suspected.get(tenant, (0, -1))
+        found = [mark for mark in marks if since_ms <= mark.at_ms <= until_ms]
+        if not found:
+            self._suspected.pop(tenant, None)
+        return found
+
+    async def _save(self, tenant: Tenant, position: Position, last: bytes, chunks: Iterable[bytes]) -> Mark | None:
+        """Write it, if its place is part of the log when that begins and still when it is done.
+
+        A log that has lost its tail knows nothing of what this view holds beyond it; and a snapshot of a place that
+        is not there leads nowhere. Nor does one whose last event a later version has written with more in it than
+        this version knows: by its bytes readers prove that the snapshot belongs to the log.
+        """
+        if await self._store.entry(tenant, position) != last:
+            return None
+        mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._projector.replica)
+        if mark is None or await self._store.entry(tenant, position) == last:
+            return mark
+        await self._store.snapshots.drop(tenant, mark)
+        return None
+
+    async def _drop_old(self, tenant: Tenant, marks: Sequence[Mark]) -> None:
+        """Keep what retention asks for, and the log from the eldest of it on, or from where a reader still is."""
+        kept = self._retention.keep(marks, self._clock.wall_ms())
+        for mark in marks:
+            if mark not in kept:
+                await self._store.snapshots.drop(tenant, mark)
+        if len(kept) >= self._retention.snapshots:
+            before = min([kept[-1].position, *self.readers.get(tenant, {}).values()])
+            self.stats.trimmed += await self._store.snapshots.trim(tenant, before)

@@ -1,0 +1,37 @@
+"""The page of caches says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import registry
+from registry.domain import find
+from registry.http_api import api, call, reply
+from registry.serving import heads, lane, recognise, responses
+from registry.store import redis_store
+
+PAGE = (Path(registry.__file__).parent / "docs" / "caches.md").read_text()
+#: Of each row that names a number of bytes: entries and bytes, as the code has them; None: not counted in bytes.
+BOUNDS = {
+    "serving.heads.Heads": (heads.BLOCKS_MAX, heads.BLOCKS_MAX_BYTES),
+    "serving.recognise.Recogniser": (recognise.MEANT_MAX, recognise.MEANT_MAX_BYTES),
+    "serving.lane.Lane": (lane.REQUESTS_MAX, lane.REQUESTS_MAX_BYTES),
+    "serving.responses.FindResponses": (responses.HEADS_MAX, responses.HEADS_MAX_BYTES),
+    "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
+    "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
+    "http_api.reply.Compressor": (reply.GZIP_KEPT_MAX, reply.GZIP_KEPT_MAX_BYTES),
+    "http_api.call.tenant_of": (call.TENANTS_REMEMBERED, None),
+    "store.redis_store.RedisStore": (redis_store.TENANT_KEYS_MAX, None),
+    "domain.view.ServiceGroup": (find.ANSWERS_PER_GROUP_MAX, None),
+}
+
+
+def test_every_cache_has_the_bounds_that_the_page_names() -> None:
+    rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(BOUNDS)
+    for name, entries, size in rows:
+        number, size_max = BOUNDS[name]
+        assert int(entries.replace(",", "").split()[0]) == number, name
+        if size_max is not None:
+            assert int(size.split()[0]) * 1024 * 1024 == size_max, name

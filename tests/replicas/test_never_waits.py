@@ -1,0 +1,91 @@
+"""The event loop waits for nothing but its clients and Redis: no file, no name look-up, no child, no sleep, no import.
+
+A real registry tells of each such call that is made on its loop, while it goes through everything that it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.api import ok
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.replica import Replica
+from tests.support.waiting import until_sync
+from tests.support.websocket import beat_by_socket, watch
+
+#: Python tells of every such call under these names.
+PROGRAM = """
+import logging, sys, threading, traceback
+from registry import cli
+from registry.running import replica
+
+WAITING = (
+    "open", "import", "time.sleep", "os.", "subprocess.", "socket.get", "fcntl.", "shutil.", "tempfile.", "glob.",
+    "ctypes.dlopen", "pathlib.", "urllib.",
+)
+loop = threading.get_ident()
+listens = False
+
+def hook(event, arguments):
+    global listens
+    if listens and threading.get_ident() == loop and event.startswith(WAITING):
+        listens = False  # the look at the stack reads files
+        where = " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(traceback.extract_stack()[-6:-1]))
+        logging.error("%s%r at %s", event, arguments[:2], where, extra={"action": "waited"})
+        listens = True
+
+class Server(replica.Server):
+    async def startup(self, sockets=None):
+        global listens
+        await super().startup(sockets)
+        listens = True
+
+replica.Server = Server
+sys.addaudithook(hook)
+sys.exit(cli.main())
+"""
+SHORT = {"mode": "push", "interval": 5, "times": 0}
+PAGES = ("/metrics", "/openapi.json", "/v4/default/admin/dump?options=all", "/v4/default/admin/alarms", "/nowhere")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server(None, True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def registry(server: RedisServer) -> Iterator[Replica]:
+    one = Replica("--redis-url", server.url, "--snapshot-every", "20", program=("-c", PROGRAM))
+    try:
+        yield one.start()
+    finally:
+        one.clean_up()
+
+
+def test_the_event_loop_never_waits(server: RedisServer, registry: Replica) -> None:
+    """Registering, finding, watching, beating, expiring, snapshots, an outage and its end."""
+    api = registry.api("team")
+    api.service(serviceId="cart")
+    api.service("consumer", serviceId="consumer")
+    for number in range(40):
+        api.instance("cart", instanceId=f"i{number}", healthCheck=SHORT)
+    ok(api.find(consumer="consumer"))
+    with watch(api, "consumer") as watcher, beat_by_socket(api, "cart", "i0"):
+        ok(api.put("/microservices/cart/instances/i1/status?value=DOWN"))
+        watcher.next_event()
+    ok(api.batch([{"service": {"serviceName": "cart", "appId": "shop"}}]))
+    for page in PAGES:
+        api.connection.request("GET", page, headers={"Accept-Encoding": "gzip"})
+    until_sync(lambda: bool(registry.said("snapshot_written")), "a snapshot", 20)
+    until_sync(lambda: bool(registry.said("instance_expired")), "an instance to expire", 20)
+    server.kill()
+    until_sync(lambda: bool(registry.said("store_away")), "the outage to be noticed")
+    ok(api.find())
+    server.start()
+    until_sync(lambda: bool(registry.said("store_back")), "Redis to be back")
+    until_sync(lambda: api.register("cart", instanceId="new").status == 200, "writes to be taken")
+    assert registry.stop() == 0
+    assert [record["message"] for record in registry.said("waited")] == []

@@ -1,0 +1,167 @@
+"""Websockets as ASGI promises them, spoken to by the `websockets` package's own client."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from registry.http_api.sockets import EXTENSION
+from registry.serving.websocket import FRAME_MAX_BYTES, MESSAGE_MAX_BYTES
+from tests.serving import apps
+from tests.serving.conftest import LIMIT_S, Running, read_all, running
+from tests.support.waiting import until_sync
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running(apps.app) as server:
+        yield server
+
+
+def dial(server: Running, path: str, **options: Any) -> ClientConnection:
+    client: ClientConnection = connect(
+        f"ws://127.0.0.1:{server.port}{path}",
+        open_timeout=LIMIT_S,
+        close_timeout=LIMIT_S,
+        compression=None,
+        **options,
+    )
+    return client
+
+
+def test_messages_come_back_as_they_were_sent(server: Running) -> None:
+    """Text and bytes, whole and in fragments."""
+    with dial(server, "/socket") as client:
+        client.send("täxt")
+        assert client.recv(LIMIT_S) == "täxt"
+        client.send(b"\x00\xff")
+        assert client.recv(LIMIT_S) == b"\x00\xff"
+        client.send(["in ", "three ", "parts"])
+        assert client.recv(LIMIT_S) == "in three parts"
+        client.ping("are you there").wait(LIMIT_S)
+
+
+def test_subprotocol_and_headers_of_the_accept_are_sent(server: Running) -> None:
+    with dial(server, "/socket", subprotocols=["a", "b"]) as client:
+        assert client.subprotocol == "b"
+        assert client.response is not None
+        assert client.response.headers["X-Extra"] == "1"
+
+
+def test_close_by_the_client_is_told_with_its_code(server: Running) -> None:
+    apps.happened.clear()
+    with dial(server, "/socket") as client:
+        client.close(4001, "enough")
+    until_sync(lambda: apps.happened == ["closed 4001"], "the application to be told")
+
+
+def test_close_by_the_application_is_told_with_code_and_reason(server: Running) -> None:
+    with dial(server, "/socket") as client:
+        client.send("bye")
+        with pytest.raises(ConnectionClosed):
+            client.recv(LIMIT_S)
+        assert (client.protocol.close_code, client.protocol.close_reason) == (4002, "as you wish")
+
+
+def test_client_that_dies_is_told(server: Running) -> None:
+    apps.happened.clear()
+    with dial(server, "/socket") as client:
+        client.socket.shutdown(socket.SHUT_RDWR)
+        until_sync(lambda: apps.happened == ["closed 1005"], "the application to be told")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/refusing_socket", 418), ("/closing_socket", 403), ("/nowhere", 403)])
+def test_handshake_can_be_refused(server: Running, path: str, status: int) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        dial(server, path)
+    assert refused.value.response.status_code == status
+    if status == 418:
+        assert refused.value.response.body == b"not here"
+
+
+def test_failing_application_closes_with_1011(server: Running) -> None:
+    with dial(server, "/broken_socket") as client:
+        with pytest.raises(ConnectionClosed):
+            client.recv(LIMIT_S)
+        assert client.protocol.close_code == 1011
+
+
+@pytest.mark.parametrize("size", [MESSAGE_MAX_BYTES, MESSAGE_MAX_BYTES + 1, FRAME_MAX_BYTES + 1])
+def test_message_has_a_limit(server: Running, size: int) -> None:
+    """Clients of the registry have nothing to say."""
+    with dial(server, "/socket") as client:
+        client.send("x" * size)
+        if size <= MESSAGE_MAX_BYTES:
+            assert client.recv(LIMIT_S) == "x" * size
+            return
+        with pytest.raises(ConnectionClosed):
+            client.recv(LIMIT_S)
+        assert client.protocol.close_code == 1009
+
+
+def test_handshake_without_a_key_is_refused(server: Running) -> None:
+    answer = server.exchange(b"GET /socket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_frames_before_the_handshake_was_answered_are_not_lost(server: Running) -> None:
+    handshake = (
+        b"GET /socket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    answer = server.exchange(handshake + b"\x81\x82\0\0\0\0hi", b"\x88\x82\0\0\0\0\x03\xe8")
+    assert b"\x81\x02hi" in answer
+
+
+def test_pings_keep_a_socket_and_silence_ends_it() -> None:
+    """A peer that does not answer a ping is gone."""
+    with running(apps.app) as server, dial(server, "/socket", ping_interval=None) as client:
+        (one,) = server.call(lambda: set(server.shared.connections))
+        server.call(one.timed_out)  # a ping is due
+        until_sync(lambda: server.call(lambda: one.deadline - server.shared.now_s < 25), "the pong")
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.call(lambda: (one.timed_out(), one.timed_out()))  # and the next one is not answered in time
+        with pytest.raises(ConnectionClosed):
+            client.recv(LIMIT_S)
+        assert not server.call(lambda: set(server.shared.connections))
+
+
+def test_stop_drops_sockets_without_a_close_frame() -> None:
+    """Clients come back after a break, and not all of them after a farewell."""
+    with running(apps.app) as server, dial(server, "/socket") as client:
+        server.server.should_exit = True
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(LIMIT_S)
+        assert not isinstance(closed.value, ConnectionClosedOK)
+        assert closed.value.rcvd is None
+
+
+def test_frame_for_many_is_written_as_it_is_and_slow_clients_are_dropped() -> None:
+    sockets = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        sockets.append(scope["extensions"][EXTENSION])
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    with running(app) as server, dial(server, "/") as client:
+        server.call(lambda: sockets[0].deliver(b"\x81\x02hi"))
+        assert client.recv(LIMIT_S) == "hi"
+        client.socket.close()
+        with server.connect() as slow:
+            slow.sendall(
+                b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            until_sync(lambda: len(sockets) == 2 and sockets[1].handshake_complete, "the handshake")
+            frame = b"\x82\x7f" + (1_000_000).to_bytes(8, "big") + b"x" * 1_000_000
+            until_sync(lambda: server.call(lambda: sockets[1].deliver(frame)) or sockets[1].is_over, "it to be dropped")
+            assert len(read_all(slow)) > 1_000_000
