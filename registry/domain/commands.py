@@ -1,6 +1,6 @@
 """What a client may ask: the request bodies with their limits, and how each becomes a value of the model.
 
-The constraints stand on the fields (servicecomb-v4.md 3.2, 3.5 and 7), so that a decoder names the path of a bad
+The constraints stand on the fields (api-rules.md 3.2, 3.5 and 7), so that a decoder names the path of a bad
 value by itself. Every member may be null, which means absent: java clients write out every null they hold.
 """
 

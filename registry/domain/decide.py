@@ -95,7 +95,7 @@ def generated_service_id(tenant: Tenant, environment: str, app_id: str, name: st
 def register_service(
     view: RegistryView, body: MicroserviceBody | None, quotas: Quotas, stamp: Stamp
 ) -> ServiceRegistered | Known:
-    """Register a microservice, or answer with the id under which its key is known (servicecomb-v4.md 3.2)."""
+    """Register a microservice, or answer with the id under which its key is known (api-rules.md 3.2)."""
     if body is None:
         raise InvalidParams("service is missing - at `$.service`")
     service = body.to_microservice()

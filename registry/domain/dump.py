@@ -1,6 +1,6 @@
 """dump: everything in the registry, under the keys at which the reference keeps it in etcd.
 
-`scctl` prints microservices and instances from it (servicecomb-v4.md 3.15, clients.md L). Nothing here is stored so.
+`scctl` prints microservices and instances from it (api-rules.md 3.15, clients.md L). Nothing here is stored so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry.domain.view import GroupKey, RegistryView, ServiceRow
 
 #: The only cluster there is.
 CLUSTER: Final = "default"
-#: The version under which a dependency on a microservice name is kept: all of them (servicecomb-v4.md 3.12).
+#: The version under which a dependency on a microservice name is kept: all of them (api-rules.md 3.12).
 ANY_VERSION: Final = "0.0.0+"
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 
 class RegistryError(Exception):
-    """A failure with a ServiceComb code. HTTP status = code // 1000 (servicecomb-v4.md 1.4)."""
+    """A failure with a ServiceComb code. HTTP status = code // 1000 (api-rules.md 1.4)."""
 
     code: ClassVar[int] = 500003
     message: ClassVar[str] = "Internal server error"

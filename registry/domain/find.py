@@ -63,7 +63,7 @@ class BatchResult(Struct, frozen=True):
 
 
 def find(view: RegistryView, query: FindQuery) -> Answer:
-    """The instances of a microservice name (servicecomb-v4.md 3.6, D3, D4).
+    """The instances of a microservice name (api-rules.md 3.6, D3, D4).
 
     With a consumer, its environment is the one searched, and providers of other applications are seen only where
     they allow it; what may not be seen is left out without a word.
@@ -115,7 +115,7 @@ def _find_any(view: RegistryView, query: FindQuery, environment: str, consumer: 
 
 
 def unrecorded(view: RegistryView, query: FindQuery) -> list[GroupKey]:
-    """What this find of a consumer's has answered and its dependencies do not hold yet (servicecomb-v4.md 3.12).
+    """What this find of a consumer's has answered and its dependencies do not hold yet (api-rules.md 3.12).
 
     A provider counts when at least one version of it may be seen, with instances or without.
     """
@@ -145,7 +145,7 @@ def _has_tags(row: ServiceRow, tags: Sequence[str]) -> bool:
 
 
 def may_see(consumer: Microservice | None, provider: Microservice) -> bool:
-    """Whether the consumer may see the provider; without a consumer everything is seen (servicecomb-v4.md 3.6)."""
+    """Whether the consumer may see the provider; without a consumer everything is seen (api-rules.md 3.6)."""
     if consumer is None:
         return True
     same_app = consumer.app_id == provider.app_id
@@ -201,7 +201,7 @@ def get_instance(view: RegistryView, query: InstanceQuery) -> Answer:
 
     Raises:
         ServiceNotExists: no such provider or consumer.
-        InstanceNotExists: no such instance, or it may not be seen (servicecomb-v4.md 3.5).
+        InstanceNotExists: no such instance, or it may not be seen (api-rules.md 3.5).
     """
     service = service_or_refuse(view, query.service_id)
     consumer = service_or_refuse(view, query.consumer_id).service if query.consumer_id else None
@@ -259,7 +259,7 @@ def _encode_updated(index: int, answer: Answer) -> bytes:
 
 
 def exists(view: RegistryView, environment: str, app_id: str, service_name: str, rule: VersionRule) -> str:
-    """The id of the newest version that the rule means (servicecomb-v4.md 3.2, D6).
+    """The id of the newest version that the rule means (api-rules.md 3.2, D6).
 
     Raises:
         ServiceNotExists: the name (or alias) is unknown in this environment and application.

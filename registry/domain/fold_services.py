@@ -158,7 +158,7 @@ def change_schemas(view: RegistryView, event: SchemaPut | SchemasReplaced | Sche
                 return Outcome(error=SchemaNotExists(f"schema {event.schema_id} of service {event.service_id}"))
             row.schema_bytes -= weight.of_schema(old)
     if declared != row.service.schemas:
-        # The service's modTimestamp is not touched by schemas (servicecomb-v4.md 3.4).
+        # The service's modTimestamp is not touched by schemas (api-rules.md 3.4).
         row.service = structs.replace(row.service, schemas=declared)
         row.body = encode_microservice(row.service)
     view.held_bytes += weight.of_service(row) - before

@@ -108,7 +108,7 @@ def delete_schema(view: RegistryView, service_id: str, schema_id: str, stamp: St
 
 
 def schema_or_refuse(view: RegistryView, service_id: str, schema_id: str) -> Schema:
-    """The schema's content; one that is only declared does not exist (servicecomb-v4.md 3.4)."""
+    """The schema's content; one that is only declared does not exist (api-rules.md 3.4)."""
     schema = service_or_refuse(view, service_id).schemas.get(schema_id)
     if schema is None:
         raise SchemaNotExists(f"schema {schema_id} of service {service_id}")
@@ -140,7 +140,7 @@ def add_found(
 def change_dependencies(
     view: RegistryView, body: DependencyBody, index: int, replace: bool, stamp: Stamp
 ) -> DependenciesAdded | DependenciesReplaced:
-    """One entry of the deprecated dependency writes (servicecomb-v4.md 3.12)."""
+    """One entry of the deprecated dependency writes (api-rules.md 3.12)."""
     where = f"$.dependencies[{index}]"
     consumer = body.consumer
     if consumer is None or not (consumer.app_id and consumer.service_name and consumer.version):
@@ -206,7 +206,7 @@ def _groups(view: RegistryView, provider: GroupKey) -> list[list[str]]:
 
 # -- traffic policies --------------------------------------------------------------------------------------------------
 
-#: kind -> members that its spec must have (servicecomb-v4.md 3.14).
+#: kind -> members that its spec must have (api-rules.md 3.14).
 POLICY_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "match-group": ("matches", "alias"),
     "retry": ("maxAttempts",),

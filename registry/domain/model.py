@@ -1,6 +1,6 @@
 """Microservice and Instance: what is registered, in the form in which clients read it.
 
-Field order and names are those of the wire (servicecomb-v4.md 3.0). Empty members are left out when encoded, as the
+Field order and names are those of the wire (api-rules.md 3.0). Empty members are left out when encoded, as the
 clients expect: java clients fail on null, and no client needs an empty member.
 
 What is decoded from bytes is a tree, so nothing here, in `events` or in `commands` can be part of a cycle: `gc=False`
@@ -123,7 +123,7 @@ class Schema(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
 
 
 class Policy(Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """A traffic policy (servicecomb-v4.md 3.14). `creatTime` is the API's spelling; times are Unix seconds."""
+    """A traffic policy (api-rules.md 3.14). `creatTime` is the API's spelling; times are Unix seconds."""
 
     name: str = ""
     id: str = ""

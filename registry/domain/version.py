@@ -1,4 +1,4 @@
-"""Versions of microservices, and the rules by which a consumer chooses among them (servicecomb-v4.md 4, D3)."""
+"""Versions of microservices, and the rules by which a consumer chooses among them (api-rules.md 4, D3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints of control panels and consoles (servicecomb-v4.md 3.13); traffic policies are in `governance`."""
+"""Endpoints of control panels and consoles (api-rules.md 3.13); traffic policies are in `governance`."""
 
 from __future__ import annotations
 

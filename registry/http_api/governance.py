@@ -1,4 +1,4 @@
-"""Endpoints of traffic governance: policies, kept as events of the tenant (servicecomb-v4.md 3.14)."""
+"""Endpoints of traffic governance: policies, kept as events of the tenant (api-rules.md 3.14)."""
 
 from __future__ import annotations
 

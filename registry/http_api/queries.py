@@ -39,7 +39,7 @@ def find_query(raw: bytes, consumer_id: str) -> FindQuery:
 
 
 def check_provider(app_id: str, name: str, environment: str) -> None:
-    """The rules of find and existence for what names a provider (servicecomb-v4.md 3.2, 3.6)."""
+    """The rules of find and existence for what names a provider (api-rules.md 3.2, 3.6)."""
     rules.APP_ID.check(app_id, "appId", "query parameter `appId`")
     rules.FIND_NAME.check(name, "serviceName", "query parameter `serviceName`")
     rules.ENVIRONMENT.check_optional(environment, "env", "query parameter `env`")

@@ -16,7 +16,7 @@ from registry.http_api.memo import Memo
 
 Header = tuple[bytes, bytes]
 
-#: Bodies from this size on are compressed for clients that ask for it (servicecomb-v4.md 1.3).
+#: Bodies from this size on are compressed for clients that ask for it (api-rules.md 1.3).
 GZIP_MIN_BYTES: Final = 1400
 GZIP_LEVEL: Final = 4
 #: Compressed answers kept, by rev, and their bytes.
@@ -25,7 +25,7 @@ GZIP_KEPT_MAX_BYTES: Final = 32 * 1024 * 1024
 
 SERVER: Final[Header] = (b"Server", f"SERVICECENTER/{__version__}".encode())
 VARY: Final[tuple[Header, ...]] = ((b"Vary", b"Accept-Encoding"), (b"Vary", b"Origin"))
-#: On every answer to a browser's request from another origin, and on its preflight (servicecomb-v4.md 1.3).
+#: On every answer to a browser's request from another origin, and on its preflight (api-rules.md 1.3).
 ANY_ORIGIN: Final[Header] = (b"Access-Control-Allow-Origin", b"*")
 PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE, UPDATE"),

@@ -1,4 +1,4 @@
-"""Alarms: what went wrong lately on this replica, for whoever looks after it (servicecomb-v4.md 3.15).
+"""Alarms: what went wrong lately on this replica, for whoever looks after it (api-rules.md 3.15).
 
 In memory, one alarm of each kind: its latest occurrence. Each replica has its own.
 """

@@ -141,7 +141,7 @@ class Watching:
 
 
 def encode_change(tenant: Tenant, change: Change) -> bytes:
-    """The event as clients read it (servicecomb-v4.md 3.9): the instance is complete, also in a DELETE."""
+    """The event as clients read it (api-rules.md 3.9): the instance is complete, also in a DELETE."""
     service = change.service
     key = ServiceKey(
         str(tenant), service.environment, service.app_id, service.service_name, service.alias, service.version

@@ -1,6 +1,6 @@
 """GET admin/dump, admin/clusters, GET and DELETE admin/alarms, and health while the store is away.
 
-servicecomb-v4.md 3.15 and 3.1. The dump's keys are tested in tests/unit/test_dump.py, alarms in test_alarms.py.
+api-rules.md 3.15 and 3.1. The dump's keys are tested in tests/unit/test_dump.py, alarms in test_alarms.py.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_no_alarms_are_exactly_braces(alarmed: Api) -> None:
 
 @pytest.mark.slow
 def test_a_silent_store_raises_alarms_until_it_answers(alarmed: Api, redis: RedisServer) -> None:
-    """And `health` says so meanwhile: 400002 (servicecomb-v4.md 3.1). The internal error stays until it is deleted."""
+    """And `health` says so meanwhile: 400002 (api-rules.md 3.1). The internal error stays until it is deleted."""
     service_id = alarmed.service()
     ok(alarmed.get("/health"))
     redis.pause()

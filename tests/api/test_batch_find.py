@@ -1,6 +1,6 @@
 """POST instances/action?type=query: many finds in one request.
 
-Page "Querying Microservice Instances in Batches"; servicecomb-v4.md 3.8; D4, D5, D15.
+Page "Querying Microservice Instances in Batches"; api-rules.md 3.8; D4, D5, D15.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def test_answers_are_those_of_the_single_finds(api: Api, service_id: str) -> Non
 
 
 def test_both_lists_are_answered(api: Api, service_id: str) -> None:
-    """`services` and `instances` are present exactly when asked for (servicecomb-v4.md 3.8)."""
+    """`services` and `instances` are present exactly when asked for (api-rules.md 3.8)."""
     api.instance(service_id, instanceId="i")
     services, instances = [wanted()], [wanted_instance(service_id, "i")]
     assert set(ok(api.batch(services, instances)).json()) == {"services", "instances"}
@@ -48,7 +48,7 @@ def test_both_lists_are_answered(api: Api, service_id: str) -> None:
 
 
 def test_instance_element_is_answered_as_get_one(api: Api, service_id: str) -> None:
-    """Exactly one element, with the rev of that instance alone (servicecomb-v4.md 3.8)."""
+    """Exactly one element, with the rev of that instance alone (api-rules.md 3.8)."""
     api.instance(service_id, instanceId="i")
     api.instance(service_id, instanceId="j")
     (updated,) = ok(api.batch(None, [wanted_instance(service_id, "i")])).json()["instances"]["updated"]
@@ -58,7 +58,7 @@ def test_instance_element_is_answered_as_get_one(api: Api, service_id: str) -> N
 
 
 def test_current_revs_are_listed_as_not_modified(api: Api, service_id: str) -> None:
-    """Only the indexes, ascending (servicecomb-v4.md 3.8)."""
+    """Only the indexes, ascending (api-rules.md 3.8)."""
     api.service("other")
     revs = api.find().rev, api.find("other").rev
     elements = [wanted(rev=revs[0]), wanted("other"), wanted("other", rev=revs[1])]
@@ -85,13 +85,13 @@ def test_rev_of_another_service_is_not_current(api: Api) -> None:
 
 
 def test_updated_without_instances_has_index_and_rev_alone(api: Api, service_id: str) -> None:
-    """`index` 0 and `rev` are always written, `instances` is left out when there are none (servicecomb-v4.md 1.3)."""
+    """`index` 0 and `rev` are always written, `instances` is left out when there are none (api-rules.md 1.3)."""
     rev = api.find().rev.encode()
     assert ok(api.batch([wanted()])).body == b'{"services":{"updated":[{"index":0,"rev":"%s"}]}}' % rev
 
 
 def test_failures_are_grouped_by_code(api: Api, service_id: str) -> None:
-    """One object per code, indexes ascending, the detail of the first; HTTP stays 200 (servicecomb-v4.md 3.8)."""
+    """One object per code, indexes ascending, the detail of the first; HTTP stays 200 (api-rules.md 3.8)."""
     api.instance(service_id, instanceId="i")
     instances = [
         wanted_instance(service_id, "first"),
@@ -137,7 +137,7 @@ def test_consumer_of_either_header_is_used(api: Api, service_id: str, header: st
 
 
 def test_consumer_in_the_body_is_ignored(api: Api, service_id: str) -> None:
-    """Only the header names the consumer (servicecomb-v4.md 1.1)."""
+    """Only the header names the consumer (api-rules.md 1.1)."""
     api.instance(service_id)
     body = {"services": [wanted()], "consumerServiceId": "nobody"}
     (updated,) = ok(api.post("/instances/action?type=query", body)).json()["services"]["updated"]
@@ -145,7 +145,7 @@ def test_consumer_in_the_body_is_ignored(api: Api, service_id: str) -> None:
 
 
 def test_environment_counts_without_a_consumer_only(api: Api) -> None:
-    """A consumer brings its own (servicecomb-v4.md 3.8)."""
+    """A consumer brings its own (api-rules.md 3.8)."""
     api.service(environment="production")
     asked = [wanted(environment="production")]
     assert "updated" in ok(api.batch(asked)).json()["services"]
@@ -214,7 +214,7 @@ def test_type_must_be_query(api: Api, service_id: str, query: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"services": []}, {"services": [], "instances": []}, {"services": None}], ids=str)
 def test_something_must_be_asked(api: Api, body: Any) -> None:
-    """Both lists empty or missing (servicecomb-v4.md 3.8)."""
+    """Both lists empty or missing (api-rules.md 3.8)."""
     assert_refused(api.post("/instances/action?type=query", body), 400001, "$")
 
 
@@ -240,7 +240,7 @@ def test_something_must_be_asked(api: Api, body: Any) -> None:
 def test_bad_service_element_refuses_the_whole_request(
     api: Api, service_id: str, services: list[Any], place: str
 ) -> None:
-    """400001 with the element's place (servicecomb-v4.md 3.8)."""
+    """400001 with the element's place (api-rules.md 3.8)."""
     assert_refused(api.batch([wanted(), *services]), 400001, place)
 
 
@@ -259,7 +259,7 @@ def test_bad_service_element_refuses_the_whole_request(
     ],
 )
 def test_bad_instance_element_refuses_the_whole_request(api: Api, service_id: str, element: Any) -> None:
-    """400001 with the element's place (servicecomb-v4.md 3.8)."""
+    """400001 with the element's place (api-rules.md 3.8)."""
     assert_refused(api.batch([wanted()], [wanted_instance("s", "i"), element]), 400001, "$.instances[1]")
 
 
@@ -280,5 +280,5 @@ def test_query_level_rev_makes_nothing_unmodified(api: Api, service_id: str) -> 
 
 
 def test_batch_has_no_revision_header(api: Api, service_id: str) -> None:
-    """It would be the revision of what? (servicecomb-v4.md 1.3)."""
+    """It would be the revision of what? (api-rules.md 1.3)."""
     assert ok(api.batch([wanted()])).rev == ""

@@ -1,6 +1,6 @@
 """JSON bodies: strict where a client is wrong, lenient where clients differ.
 
-servicecomb-v4.md 1.2, clients.md 0.10.
+api-rules.md 1.2, clients.md 0.10.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def test_undecodable_body_is_refused(api: Api, service_id: str, body: bytes) -> 
 
 
 def test_member_names_match_in_any_case(api: Api, service_id: str) -> None:
-    """Go's decoder does not mind the letter case, so there are clients that do not either (servicecomb-v4.md 1.2)."""
+    """Go's decoder does not mind the letter case, so there are clients that do not either (api-rules.md 1.2)."""
     body = {"INSTANCE": {"hostname": "h", "Endpoints": ["rest://a:1"], "HealthCheck": {"MODE": "pull", "Port": 8}}}
     instance_id = ok(api.post(f"/microservices/{service_id}/instances", body)).json()["instanceId"]
     instance = api.read_instance(service_id, instance_id)

@@ -1,6 +1,6 @@
 """Many at once: batch delete of microservices, bulk status of instances, and registration with parts inline.
 
-servicecomb-v4.md 3.2, 3.7, 9.3-10, 9.3-12.
+api-rules.md 3.2, 3.7, 9.3-10, 9.3-12.
 """
 
 from __future__ import annotations

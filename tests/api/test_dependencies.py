@@ -1,6 +1,6 @@
 """Who depends on whom: what finds record, and what reads, the deprecated writes and deletions make of it.
 
-servicecomb-v4.md 3.11, 3.12, 3.2 (400023).
+api-rules.md 3.11, 3.12, 3.2 (400023).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GET existence: is it registered, and under which id (servicecomb-v4.md 3.2, D6, clients.md 0.3, 0.4)."""
+"""GET existence: is it registered, and under which id (api-rules.md 3.2, D6, clients.md 0.3, 0.4)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_unknown_name_is_400012(api: Api) -> None:
 
 
 def test_unknown_version_of_a_known_name_is_400026(api: Api) -> None:
-    """The name is there, the version is not; 1.0 is not 1.0.0 (servicecomb-v4.md 3.2)."""
+    """The name is there, the version is not; 1.0 is not 1.0.0 (api-rules.md 3.2)."""
     api.service(version="1.0")
     assert_refused(api.get(path()), 400026, "1.0.0")
 
@@ -46,14 +46,14 @@ def test_rule_without_a_match_is_400026(api: Api) -> None:
 
 
 def test_alias_exists(api: Api) -> None:
-    """Looked at when no service has the name (servicecomb-v4.md 3.2)."""
+    """Looked at when no service has the name (api-rules.md 3.2)."""
     service_id = api.service(alias="shop:cart", version="1.0.0")
     assert ok(api.get(path("shop:cart"))).json() == {"serviceId": service_id}
     assert_refused(api.get(path("shop:cart", "2.0")), 400026)
 
 
 def test_environment_is_part_of_the_key(api: Api) -> None:
-    """Absent means none (servicecomb-v4.md 3.2)."""
+    """Absent means none (api-rules.md 3.2)."""
     service_id = api.service(environment="testing", version="1.0.0")
     assert_refused(api.get(path()), 400012)
     assert ok(api.get(path(more="&env=testing"))).json() == {"serviceId": service_id}
@@ -76,18 +76,18 @@ def test_environment_is_part_of_the_key(api: Api) -> None:
     ],
 )
 def test_bad_parameter_is_refused_by_name(api: Api, query: str, place: str) -> None:
-    """400001 (servicecomb-v4.md 3.2)."""
+    """400001 (api-rules.md 3.2)."""
     api.service(version="1.0.0")
     assert_refused(api.get("/existence" + query), 400001, place)
 
 
 def test_schema_of_an_unknown_service_is_400012(api: Api) -> None:
-    """servicecomb-v4.md 3.2."""
+    """api-rules.md 3.2."""
     assert_refused(api.get("/existence?type=schema&serviceId=nobody&schemaId=s"), 400012)
 
 
 def test_declared_schema_without_content_is_400016(api: Api) -> None:
-    """Clients upload the schema on 400016 (servicecomb-v4.md 3.2)."""
+    """Clients upload the schema on 400016 (api-rules.md 3.2)."""
     service_id = api.service(schemas=["declared"])
     for schema_id in ("declared", "unknown"):
         assert_refused(api.get(f"/existence?type=schema&serviceId={service_id}&schemaId={schema_id}"), 400016)

@@ -1,6 +1,6 @@
 """GET instances: find a microservice's instances by its name.
 
-servicecomb-v4.md 3.6 and 5, clients.md 0.3, 0.7, 0.8. Version rules are in test_find_versions.py.
+api-rules.md 3.6 and 5, clients.md 0.3, 0.7, 0.8. Version rules are in test_find_versions.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def test_find_answers_the_instances_of_all_versions(api: Api) -> None:
 
 
 def test_found_instances_are_those_of_the_list(api: Api, service_id: str) -> None:
-    """Java finds first and reads details by id later: both must show the same (servicecomb-v4.md 9.1-8)."""
+    """Java finds first and reads details by id later: both must show the same (api-rules.md 9.1-8)."""
     api.instance(service_id, **EXAMPLE_INSTANCE)
     assert api.find().json() == api.instances_of(service_id).json()
 
@@ -63,7 +63,7 @@ def test_find_in_another_application_is_400012(api: Api, service_id: str) -> Non
     ],
 )
 def test_bad_parameter_is_refused_by_name(api: Api, service_id: str, query: str, place: str) -> None:
-    """400001, and `detail` says which parameter it was (servicecomb-v4.md 3.6)."""
+    """400001, and `detail` says which parameter it was (api-rules.md 3.6)."""
     assert_refused(api.get("/instances" + query), 400001, place)
 
 
@@ -74,7 +74,7 @@ def test_parameter_at_its_limit_is_understood(api: Api, app: str, name: str) -> 
 
 
 def test_unknown_parameters_are_ignored(api: Api, service_id: str) -> None:
-    """Java 2 sends `global=true` with every find (servicecomb-v4.md 1.1)."""
+    """Java 2 sends `global=true` with every find (api-rules.md 1.1)."""
     assert ok(api.find(**{"global": "true", "x": "1"})).body == b"{}"
 
 
@@ -87,7 +87,7 @@ def test_find_carries_its_revision_in_exactly_this_case(api: Api, service_id: st
 
 
 def test_find_with_the_current_rev_is_304(api: Api, service_id: str) -> None:
-    """No body and the same revision: the whole point of polling with one (servicecomb-v4.md 5.3)."""
+    """No body and the same revision: the whole point of polling with one (api-rules.md 5.3)."""
     api.instance(service_id)
     rev = api.find().rev
     response = api.find(rev=rev)
@@ -136,7 +136,7 @@ def test_two_services_with_equal_instances_have_different_revs(api: Api) -> None
 
 
 def test_rev_moves_when_the_content_does(api: Api, service_id: str) -> None:
-    """Register, change, unregister: each time another revision, and each only once (servicecomb-v4.md 5.2)."""
+    """Register, change, unregister: each time another revision, and each only once (api-rules.md 5.2)."""
     revs = [api.find().rev]
     instance = f"/microservices/{service_id}/instances/i"
     api.instance(service_id, instanceId="i")
@@ -151,7 +151,7 @@ def test_rev_moves_when_the_content_does(api: Api, service_id: str) -> None:
 
 
 def test_rev_stays_when_the_content_does(api: Api, service_id: str) -> None:
-    """A beat, a new version without instances, another service's instance: no news (servicecomb-v4.md 5.2)."""
+    """A beat, a new version without instances, another service's instance: no news (api-rules.md 5.2)."""
     api.instance(service_id, instanceId="i")
     rev = api.find().rev
     ok(api.put(f"/microservices/{service_id}/instances/i/heartbeat"))
@@ -172,7 +172,7 @@ def test_rev_returns_with_the_content(api: Api, service_id: str) -> None:
 
 
 def test_environment_is_part_of_the_name(api: Api) -> None:
-    """`env` absent means services without one, not services of any (servicecomb-v4.md 3.6)."""
+    """`env` absent means services without one, not services of any (api-rules.md 3.6)."""
     plain = api.instance(api.service())
     production = api.instance(api.service(environment="production"))
     assert ids(api.find()) == [plain]
@@ -181,7 +181,7 @@ def test_environment_is_part_of_the_name(api: Api) -> None:
 
 
 def test_consumer_brings_its_environment(api: Api) -> None:
-    """With a consumer, `env` is not asked (servicecomb-v4.md 3.6)."""
+    """With a consumer, `env` is not asked (api-rules.md 3.6)."""
     api.instance(api.service())
     production = api.instance(api.service(environment="production"))
     consumer = api.service("consumer", environment="production")
@@ -195,33 +195,33 @@ def test_find_for_an_unknown_consumer_is_400012(api: Api, service_id: str) -> No
 
 @pytest.mark.parametrize("name", ["X-ConsumerId", "X-consumer_id", "x-consumerid", "X-CONSUMER_ID"])
 def test_consumer_header_in_both_spellings_and_any_case(api: Api, service_id: str, name: str) -> None:
-    """One page writes `X-consumer_id`; header names have no case (D5, servicecomb-v4.md 9.1-11)."""
+    """One page writes `X-consumer_id`; header names have no case (D5, api-rules.md 9.1-11)."""
     path = "/instances?appId=shop&serviceName=cart"
     assert_refused(api.get(path, {name: "nobody"}), 400012)
     ok(api.get(path, {name: service_id}))
 
 
 def test_provider_of_another_application_is_left_out_silently(api: Api, service_id: str) -> None:
-    """200 without instances: a denial is no error (servicecomb-v4.md 3.6)."""
+    """200 without instances: a denial is no error (api-rules.md 3.6)."""
     api.instance(service_id)
     assert ok(api.find(consumer=api.service("consumer", appId="desk"))).body == b"{}"
 
 
 def test_provider_that_allows_cross_app_is_found(api: Api) -> None:
-    """Per version: those that do not allow it are left out (servicecomb-v4.md 3.6)."""
+    """Per version: those that do not allow it are left out (api-rules.md 3.6)."""
     api.instance(api.service(version="1.0"))
     open_id = api.instance(api.service(version="2.0", properties={"allowCrossApp": "TRUE"}))
     assert ids(api.find(consumer=api.service("consumer", appId="desk"))) == [open_id]
 
 
 def test_without_consumer_every_application_is_found(api: Api, service_id: str) -> None:
-    """No permission is checked for who does not say who it is (servicecomb-v4.md 3.6)."""
+    """No permission is checked for who does not say who it is (api-rules.md 3.6)."""
     instance_id = api.instance(service_id)
     assert ids(api.find()) == [instance_id]
 
 
 def test_services_without_the_tag_are_left_out(api: Api, service_id: str) -> None:
-    """A missing tag is no error in find (servicecomb-v4.md 3.6)."""
+    """A missing tag is no error in find (api-rules.md 3.6)."""
     api.instance(service_id)
     assert ok(api.find(tags="zone")).body == b"{}"
 
@@ -230,13 +230,13 @@ def test_services_without_the_tag_are_left_out(api: Api, service_id: str) -> Non
 
 
 def test_alias_finds_the_service(api: Api) -> None:
-    """Consumers of another application call providers by `app:name` (servicecomb-v4.md 3.6)."""
+    """Consumers of another application call providers by `app:name` (api-rules.md 3.6)."""
     instance_id = api.instance(api.service("cart", alias="shop:cart"))
     assert ids(api.find("shop:cart")) == ids(api.find("cart")) == [instance_id]
 
 
 def test_name_wins_over_alias(api: Api) -> None:
-    """Aliases are looked at only when no service has the name (servicecomb-v4.md 3.6)."""
+    """Aliases are looked at only when no service has the name (api-rules.md 3.6)."""
     named = api.instance(api.service("till"))
     api.instance(api.service("cart", alias="till", version="2.0"))
     assert ids(api.find("till")) == [named]

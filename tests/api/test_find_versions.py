@@ -1,4 +1,4 @@
-"""`version` in find: exact, `x+`, `x-y`, `latest` (D3, servicecomb-v4.md 4)."""
+"""`version` in find: exact, `x+`, `x-y`, `latest` (D3, api-rules.md 4)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_bare_plus_inside_the_query_is_understood(api: Api) -> None:
 
 
 def test_exact_version_is_equal_as_text(api: Api) -> None:
-    """1.0 is not 1.0.0 (servicecomb-v4.md 4)."""
+    """1.0 is not 1.0.0 (api-rules.md 4)."""
     register(api, "1.0", "2.0")
     assert_refused(api.find(version="1.0.0"), 400012, "1.0.0")
     assert found(api, "1.0") == ["1.0"]
@@ -84,7 +84,7 @@ def test_any_rule_for_an_unknown_name_is_400012(api: Api) -> None:
 
 
 def test_versions_compare_as_numbers(api: Api) -> None:
-    """1.10 is newer than 1.9 (servicecomb-v4.md 4)."""
+    """1.10 is newer than 1.9 (api-rules.md 4)."""
     register(api, "1.9.0", "1.10.0")
     assert found(api, "latest") == ["1.10.0"]
     assert found(api, "1.9.1%2B") == ["1.10.0"]
@@ -95,13 +95,13 @@ def test_versions_compare_as_numbers(api: Api) -> None:
     [("1.0.0+", "1.0 2.0", "2.0 1.0"), ("1.0.0+", "1.0.0.1 1.0.0.2", "1.0.0.2 1.0.0.1"), ("1+", "1.0 0.9", "1.0")],
 )
 def test_missing_parts_count_as_zero(api: Api, rule: str, registered: str, expected: str) -> None:
-    """Versions of one to four parts are one order (servicecomb-v4.md 4)."""
+    """Versions of one to four parts are one order (api-rules.md 4)."""
     register(api, *registered.split())
     assert found(api, rule) == expected.split()
 
 
 def test_latest_is_the_greatest_registered_even_without_instances(api: Api) -> None:
-    """Not the greatest that has instances (servicecomb-v4.md 4)."""
+    """Not the greatest that has instances (api-rules.md 4)."""
     register(api, "1.0.0")
     api.service(version="2.0.0")
     assert found(api, "latest") == []
@@ -123,7 +123,7 @@ def test_what_is_no_rule_is_400001(api: Api, rule: str) -> None:
 
 @pytest.mark.parametrize("rule", ["32767", "01.02", "1.2.3.4", "0.0.0.0+", "1.0-2.0", "32767+"])
 def test_rules_at_the_edge_are_rules(api: Api, rule: str) -> None:
-    """One to four parts up to 32767, leading zeros allowed (servicecomb-v4.md 4)."""
+    """One to four parts up to 32767, leading zeros allowed (api-rules.md 4)."""
     assert_refused(api.find(version=rule), 400012)
 
 

@@ -1,6 +1,6 @@
 """The front door: what is answered before any route looks at a request - origins, heads, unclean paths, odd URIs.
 
-servicecomb-v4.md 1.2, 1.3, 1.5. What each answer looks like on the wire otherwise is in test_wire.py.
+api-rules.md 1.2, 1.3, 1.5. What each answer looks like on the wire otherwise is in test_wire.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """PUT …/heartbeat and PUT heartbeats: who is kept, and what a beat must not change.
 
-Page "Sending Heartbeat Information"; servicecomb-v4.md 3.7. When leases end is told by tests/replicas.
+Page "Sending Heartbeat Information"; api-rules.md 3.7. When leases end is told by tests/replicas.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_body_of_a_heartbeat_is_ignored(api: Api, service_id: str, body: bytes) 
 
 
 def test_heartbeat_changes_neither_content_nor_rev_nor_log(api: Api, service_id: str) -> None:
-    """Ten thousand beats a second must not make one consumer pull (servicecomb-v4.md 5.2)."""
+    """Ten thousand beats a second must not make one consumer pull (api-rules.md 5.2)."""
     instance_id = api.instance(service_id, status="STARTING")
     before = api.find()
     assert_empty(api.put(beat(api, service_id, instance_id)))
@@ -81,7 +81,7 @@ def element(service_id: str, instance_id: str) -> dict[str, str]:
 
 
 def test_heartbeat_set_answers_each_element(api: Api, service_id: str) -> None:
-    """200 even where some fail, with the reason beside each that did (servicecomb-v4.md 3.7)."""
+    """200 even where some fail, with the reason beside each that did (api-rules.md 3.7)."""
     good = element(service_id, api.instance(service_id))
     unknown, stray = element(service_id, "nobody"), element("nowhere", "i")
     response = ok(api.put("/heartbeats", {"instances": [good, unknown, stray]}))
@@ -92,26 +92,26 @@ def test_heartbeat_set_answers_each_element(api: Api, service_id: str) -> None:
 
 
 def test_heartbeat_set_is_200_when_all_fail(api: Api) -> None:
-    """A client that reads the elements must not see an HTTP error first (servicecomb-v4.md 3.7)."""
+    """A client that reads the elements must not see an HTTP error first (api-rules.md 3.7)."""
     response = ok(api.put("/heartbeats", {"instances": [element("a", "b")]}))
     assert response.json()["instances"][0]["errMessage"]
 
 
 def test_heartbeat_set_names_a_repeated_pair_once(api: Api, service_id: str) -> None:
-    """One entry per distinct pair (servicecomb-v4.md 3.7)."""
+    """One entry per distinct pair (api-rules.md 3.7)."""
     one = element(service_id, api.instance(service_id))
     assert ok(api.put("/heartbeats", {"instances": [one, one]})).json() == {"instances": [one]}
 
 
 @pytest.mark.parametrize("body", [{}, {"instances": []}, {"instances": None}, []], ids=str)
 def test_heartbeat_set_needs_an_element(api: Api, body: Any) -> None:
-    """An empty set is a mistake of the client (servicecomb-v4.md 3.7)."""
+    """An empty set is a mistake of the client (api-rules.md 3.7)."""
     assert_refused(api.put("/heartbeats", body), 400001, "$")
 
 
 @pytest.mark.parametrize("bad", [5, [], "x", {"serviceId": 5}], ids=str)
 def test_heartbeat_set_refuses_a_bad_element_by_place(api: Api, bad: Any) -> None:
-    """An element that is no pair of ids; the reference fell over `null` here (servicecomb-v4.md 1.5)."""
+    """An element that is no pair of ids; the reference fell over `null` here (api-rules.md 1.5)."""
     response = api.put("/heartbeats", {"instances": [element("a", "b"), bad]})
     assert_refused(response, 400001, "$.instances[1]")
 

@@ -1,6 +1,6 @@
 """Whatever bytes arrive, the registry answers in its own words: never 500, never silence, and it goes on.
 
-servicecomb-v4.md 1.5: the reference answers some of them with an empty 200.
+api-rules.md 1.5: the reference answers some of them with an empty 200.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """GET microservices/{serviceId}/instances and GET …/instances/{instanceId}.
 
-Page "Querying a Microservice Instance Based on service_id"; servicecomb-v4.md 3.5 and 5; D10.
+Page "Querying a Microservice Instance Based on service_id"; api-rules.md 3.5 and 5; D10.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_list_carries_its_revision_in_exactly_this_case(api: Api, service_id: st
 
 
 def test_list_with_the_current_rev_is_304(api: Api, service_id: str) -> None:
-    """No body, and the header again (servicecomb-v4.md 5.3)."""
+    """No body, and the header again (api-rules.md 5.3)."""
     api.instance(service_id)
     rev = api.instances_of(service_id).rev
     response = api.instances_of(service_id, rev=rev)
@@ -62,7 +62,7 @@ def test_list_with_the_current_rev_is_304(api: Api, service_id: str) -> None:
 
 @pytest.mark.parametrize("rev", ["", "0", "garbage", "f" * 40, "ü"])
 def test_list_with_any_other_rev_is_the_full_list(api: Api, service_id: str, rev: str) -> None:
-    """Whatever the client holds, it gets what is current (servicecomb-v4.md 5.3)."""
+    """Whatever the client holds, it gets what is current (api-rules.md 5.3)."""
     instance_id = api.instance(service_id)
     response = api.instances_of(service_id, rev=rev)
     assert ids(response) == [instance_id]
@@ -109,7 +109,7 @@ def test_consumer_of_the_same_application_sees_the_list(api: Api, service_id: st
 
 
 def test_consumer_of_another_application_is_told_400012(api: Api, service_id: str) -> None:
-    """Applications are separate: what a consumer may not see does not exist for it (servicecomb-v4.md 3.5)."""
+    """Applications are separate: what a consumer may not see does not exist for it (api-rules.md 3.5)."""
     stranger = api.service("consumer", appId="desk")
     api.instance(service_id, instanceId="i")
     assert_refused(api.instances_of(service_id, consumer=stranger), 400012)
@@ -118,7 +118,7 @@ def test_consumer_of_another_application_is_told_400012(api: Api, service_id: st
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "True"])
 def test_allow_cross_app_opens_the_list(api: Api, value: str) -> None:
-    """`allowCrossApp` of the provider, in any letter case (servicecomb-v4.md 3.6)."""
+    """`allowCrossApp` of the provider, in any letter case (api-rules.md 3.6)."""
     service_id = api.service(properties={"allowCrossApp": value})
     instance_id = api.instance(service_id)
     assert ids(api.instances_of(service_id, consumer=api.service("consumer", appId="desk"))) == [instance_id]
@@ -134,7 +134,7 @@ def test_allow_cross_app_withdrawn_closes_the_list(api: Api) -> None:
 
 
 def test_consumer_of_another_environment_is_told_400012(api: Api) -> None:
-    """Not even allowCrossApp reaches over environments (servicecomb-v4.md 3.5)."""
+    """Not even allowCrossApp reaches over environments (api-rules.md 3.5)."""
     service_id = api.service(environment="production", properties={"allowCrossApp": "true"})
     api.instance(service_id)
     assert_refused(api.instances_of(service_id, consumer=api.service("consumer")), 400012)
@@ -142,7 +142,7 @@ def test_consumer_of_another_environment_is_told_400012(api: Api) -> None:
 
 
 def test_tag_that_the_service_lacks_is_400012(api: Api, service_id: str) -> None:
-    """The page, table 2: `tags` narrows to services that have all of them (servicecomb-v4.md 3.5)."""
+    """The page, table 2: `tags` narrows to services that have all of them (api-rules.md 3.5)."""
     api.instance(service_id, instanceId="i")
     assert_refused(api.instances_of(service_id, tags="zone"), 400012, "zone")
     assert_refused(api.get(one(service_id, "i", "?tags=zone")), 400017)
@@ -163,7 +163,7 @@ def test_blank_tags_are_no_tags(api: Api, service_id: str) -> None:
 
 
 def test_get_answers_the_instance_of_the_list(api: Api, service_id: str) -> None:
-    """The same content in both, with a revision of its own (servicecomb-v4.md 5.3)."""
+    """The same content in both, with a revision of its own (api-rules.md 5.3)."""
     instance_id = api.instance(service_id, **EXAMPLE_INSTANCE)
     response = ok(api.get(one(service_id, instance_id)))
     assert list(response.json()) == ["instance"]
@@ -191,7 +191,7 @@ def test_get_matches_the_whole_id_only(api: Api, service_id: str) -> None:
 
 
 def test_get_of_the_unknown(api: Api, service_id: str) -> None:
-    """Unknown instance 400017, unknown service or consumer 400012 (servicecomb-v4.md 3.5)."""
+    """Unknown instance 400017, unknown service or consumer 400012 (api-rules.md 3.5)."""
     instance_id = api.instance(service_id)
     assert_refused(api.get(one(service_id, "nobody")), 400017)
     assert_refused(api.get(one("nobody", instance_id)), 400012)

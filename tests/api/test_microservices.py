@@ -1,4 +1,4 @@
-"""POST, GET, DELETE microservices: what consumers and providers are (servicecomb-v4.md 3.2, clients.md 0.13, 0.14)."""
+"""POST, GET, DELETE microservices: what consumers and providers are (api-rules.md 3.2, clients.md 0.13, 0.14)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_defaults_are_filled_in(api: Api) -> None:
 
 
 def test_everything_sent_is_stored(api: Api) -> None:
-    """And comes back under the documented names (servicecomb-v4.md 3.0)."""
+    """And comes back under the documented names (api-rules.md 3.0)."""
     sent = {
         "environment": "testing",
         "appId": "shop",
@@ -79,7 +79,7 @@ def test_generated_id_is_the_sha_1_of_the_reference(api: Api, environment: str) 
 
 
 def test_generated_id_survives_deletion(api: Api) -> None:
-    """Delete and register again: the same id (servicecomb-v4.md 3.2)."""
+    """Delete and register again: the same id (api-rules.md 3.2)."""
     service_id = api.service()
     ok(api.delete(f"/microservices/{service_id}"))
     assert_refused(api.get(f"/microservices/{service_id}"), 400012)
@@ -99,7 +99,7 @@ def test_registering_again_is_the_same_service_and_changes_nothing(api: Api) -> 
     "other", [{"environment": "testing"}, {"appId": "desk"}, {"name": "till"}, {"version": "1.0"}], ids=str
 )
 def test_another_key_is_another_service(api: Api, other: dict[str, str]) -> None:
-    """Environment, application, name and version are the identity (servicecomb-v4.md 3.2)."""
+    """Environment, application, name and version are the identity (api-rules.md 3.2)."""
     assert api.service() != api.service(**other)
 
 
@@ -111,19 +111,19 @@ def test_chosen_id_is_honoured_and_idempotent(api: Api) -> None:
 
 
 def test_another_chosen_id_for_a_known_key_is_400010(api: Api) -> None:
-    """Two ids for one service would split its consumers (servicecomb-v4.md 3.2)."""
+    """Two ids for one service would split its consumers (api-rules.md 3.2)."""
     api.service(serviceId="one")
     assert_refused(post(api, serviceName="cart", appId="shop", serviceId="two"), 400010, "one")
 
 
 def test_known_id_for_another_key_is_400010(api: Api) -> None:
-    """An id belongs to one service (servicecomb-v4.md 3.2)."""
+    """An id belongs to one service (api-rules.md 3.2)."""
     api.service(serviceId="one")
     assert_refused(post(api, serviceName="till", appId="shop", serviceId="one"), 400010, "one")
 
 
 def test_alias_and_version_taken_answer_the_holder(api: Api) -> None:
-    """Same application, alias and version is the same service under another name (servicecomb-v4.md 3.2)."""
+    """Same application, alias and version is the same service under another name (api-rules.md 3.2)."""
     holder = api.service("cart", alias="both")
     assert api.service("till", alias="both") == holder
     assert_refused(post(api, serviceName="till", appId="shop", alias="both", serviceId="mine"), 400010)
@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("members", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_within_its_limits_it_is_registered(api: Api, members: dict[str, Any]) -> None:
-    """What the documents allow must not be refused (servicecomb-v4.md 3.2)."""
+    """What the documents allow must not be refused (api-rules.md 3.2)."""
     service_id = ok(post(api, **{"serviceName": "cart", **members})).json()["serviceId"]
     service = api.read_service(service_id)
     for name, value in members.items():
@@ -196,19 +196,19 @@ def test_within_its_limits_it_is_registered(api: Api, members: dict[str, Any]) -
 
 @pytest.mark.parametrize(("members", "place"), REFUSED.values(), ids=REFUSED.keys())
 def test_beyond_its_limits_it_is_refused_by_place(api: Api, members: dict[str, Any], place: str) -> None:
-    """400001 with the place, and nothing is registered (servicecomb-v4.md 3.2)."""
+    """400001 with the place, and nothing is registered (api-rules.md 3.2)."""
     assert_refused(post(api, **{"serviceName": "cart", **members}), 400001, place)
     assert ok(api.get("/microservices")).body == b"{}"
 
 
 @pytest.mark.parametrize("body", [{}, {"service": None}], ids=str)
 def test_service_is_mandatory(api: Api, body: Any) -> None:
-    """Missing or null (servicecomb-v4.md 3.2)."""
+    """Missing or null (api-rules.md 3.2)."""
     assert_refused(api.post("/microservices", body), 400001, "$.service")
 
 
 def test_get_of_the_unknown_is_400012(api: Api) -> None:
-    """400 with 400012, never 404; an id that cannot be one is 400001 (servicecomb-v4.md 3.2)."""
+    """400 with 400012, never 404; an id that cannot be one is 400001 (api-rules.md 3.2)."""
     assert_refused(api.get("/microservices/nobody"), 400012, "nobody")
     assert_refused(api.get("/microservices/a%20b"), 400001, "serviceId")
     assert_refused(api.get("/microservices/" + "s" * 65), 400001, "serviceId")
@@ -238,7 +238,7 @@ def test_service_without_instances_is_deleted(api: Api) -> None:
 
 @pytest.mark.parametrize("query", ["", "?force=", "?force=0", "?force=false"])
 def test_service_with_instances_is_not_deleted(api: Api, query: str) -> None:
-    """400013, and it serves on (servicecomb-v4.md 3.2)."""
+    """400013, and it serves on (api-rules.md 3.2)."""
     service_id = api.service()
     instance_id = api.instance(service_id)
     assert_refused(api.delete(f"/microservices/{service_id}{query}"), 400013)
@@ -247,7 +247,7 @@ def test_service_with_instances_is_not_deleted(api: Api, query: str) -> None:
 
 @pytest.mark.parametrize("query", ["?force=1", "?force=true"])
 def test_force_deletes_the_instances_too(api: Api, query: str) -> None:
-    """And they do not come back with a service of the same name (servicecomb-v4.md 3.2)."""
+    """And they do not come back with a service of the same name (api-rules.md 3.2)."""
     service_id = api.service()
     instance_id = api.instance(service_id)
     assert_empty(api.delete(f"/microservices/{service_id}{query}"))
@@ -260,7 +260,7 @@ def test_force_deletes_the_instances_too(api: Api, query: str) -> None:
 
 @pytest.mark.parametrize("value", ["yes", "2", "-1"])
 def test_any_other_force_is_refused(api: Api, value: str) -> None:
-    """A typing mistake must not delete (servicecomb-v4.md 3.2)."""
+    """A typing mistake must not delete (api-rules.md 3.2)."""
     service_id = api.service()
     assert_refused(api.delete(f"/microservices/{service_id}?force={value}"), 400001, "`force`")
     api.read_service(service_id)

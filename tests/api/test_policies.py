@@ -1,6 +1,6 @@
 """Traffic policies: /v1/{project}/gov/{kind}, kept by the registry itself instead of a config server.
 
-servicecomb-v4.md 3.14.
+api-rules.md 3.14.
 """
 
 from __future__ import annotations

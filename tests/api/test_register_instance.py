@@ -172,7 +172,7 @@ def test_service_id_of_the_path_wins(api: Api, service_id: str) -> None:
 
 
 def test_version_and_timestamps_of_the_body_are_ignored(api: Api) -> None:
-    """`version` is the service's, the timestamps are the registry's (servicecomb-v4.md 3.5)."""
+    """`version` is the service's, the timestamps are the registry's (api-rules.md 3.5)."""
     service_id = api.service(version="1.2.3")
     sent = {"version": "9.9", "timestamp": "1", "modTimestamp": "2"}
     instance = api.read_instance(service_id, api.instance(service_id, **sent))

@@ -1,6 +1,6 @@
 """POST microservices/{serviceId}/instances: every member at its limits, and what it becomes when it is left out.
 
-Page "Registering a Microservice Instance", tables 4 to 6; servicecomb-v4.md 3.5, 6.1 and 7; D7, D8.
+Page "Registering a Microservice Instance", tables 4 to 6; api-rules.md 3.5, 6.1 and 7; D7, D8.
 """
 
 from __future__ import annotations
@@ -125,13 +125,13 @@ def test_host_name_is_mandatory(api: Api, service_id: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"instance": None}, {"Service": {}}, None], ids=str)
 def test_instance_is_mandatory(api: Api, service_id: str, body: Any) -> None:
-    """`instance` missing or null is the client's mistake, not an instance without content (servicecomb-v4.md 3.5)."""
+    """`instance` missing or null is the client's mistake, not an instance without content (api-rules.md 3.5)."""
     assert_refused(api.post(f"/microservices/{service_id}/instances", b"null" if body is None else body), 400001)
 
 
 @pytest.mark.parametrize("status", ["UP", "DOWN", "STARTING", "OUTOFSERVICE", "TESTING"])
 def test_every_status_may_be_registered(api: Api, service_id: str, status: str) -> None:
-    """Instances warm up as STARTING and the like; every status is also found (D8, servicecomb-v4.md 3.6)."""
+    """Instances warm up as STARTING and the like; every status is also found (D8, api-rules.md 3.6)."""
     instance_id = api.instance(service_id, status=status)
     assert api.read_instance(service_id, instance_id)["status"] == status
     assert ids(api.find()) == [instance_id]
@@ -189,7 +189,7 @@ def test_times_of_0_is_kept(api: Api, service_id: str) -> None:
 
 
 def test_pull_mode_keeps_port_and_url_only(api: Api, service_id: str) -> None:
-    """Interval and times of pull are 30 and 3 whatever was sent (servicecomb-v4.md 6.1)."""
+    """Interval and times of pull are 30 and 3 whatever was sent (api-rules.md 6.1)."""
     sent = {"mode": "pull", "port": 8080, "interval": 7, "times": 1, "url": "/health"}
     instance = api.read_instance(service_id, api.instance(service_id, healthCheck=sent))
     assert instance["healthCheck"] == sent | {"interval": 30, "times": 3}

@@ -1,6 +1,6 @@
 """Schemas of a microservice: put one, replace all, get, list, delete, and whether one exists.
 
-servicecomb-v4.md 3.4, 3.2 (existence), 7, D18; clients.md 0.23.
+api-rules.md 3.4, 3.2 (existence), 7, D18; clients.md 0.23.
 """
 
 from __future__ import annotations

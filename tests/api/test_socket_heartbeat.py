@@ -1,6 +1,6 @@
 """GET microservices/{serviceId}/instances/{instanceId}/heartbeat: a lease that is kept by ping and pong.
 
-servicecomb-v4.md 3.10, clients.md 1.0.4. Used by go-chassis.
+api-rules.md 3.10, clients.md 1.0.4. Used by go-chassis.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """PUT …/status and both PUT …/properties: changes of what is registered.
 
-Page "Modifying Status of a Microservice Instance"; servicecomb-v4.md 3.2 and 3.7; D8, D9, D16.
+Page "Modifying Status of a Microservice Instance"; api-rules.md 3.2 and 3.7; D8, D9, D16.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_any_other_value_is_refused(api: Api, service_id: str, query: str) -> No
 
 
 def test_status_change_moves_the_rev(api: Api, service_id: str) -> None:
-    """Consumers that poll must see that an instance went OUTOFSERVICE (servicecomb-v4.md 5.2)."""
+    """Consumers that poll must see that an instance went OUTOFSERVICE (api-rules.md 5.2)."""
     instance_id = api.instance(service_id)
     rev = api.find().rev
     api.put(status_path(service_id, instance_id, "?value=OUTOFSERVICE"))
@@ -92,7 +92,7 @@ def test_registration_that_names_no_status_keeps_it(api: Api, way: str, silent: 
 
 @pytest.mark.parametrize("status", ["DOWN", "OUTOFSERVICE"])
 def test_instance_that_is_not_up_is_still_found(api: Api, service_id: str, status: str) -> None:
-    """Every status is returned: consumers decide themselves (servicecomb-v4.md 3.6)."""
+    """Every status is returned: consumers decide themselves (api-rules.md 3.6)."""
     instance_id = api.instance(service_id)
     api.put(status_path(service_id, instance_id, f"?value={status}"))
     assert ids(api.find()) == ids(api.instances_of(service_id)) == [instance_id]
@@ -118,7 +118,7 @@ def properties_path(service_id: str, instance_id: str = "") -> str:
 
 
 def test_instance_properties_are_replaced(api: Api, service_id: str) -> None:
-    """All of them: what is not sent is gone (servicecomb-v4.md 3.7)."""
+    """All of them: what is not sent is gone (api-rules.md 3.7)."""
     instance_id = api.instance(service_id, properties={"old": "1", "kept": "1"})
     assert_empty(api.put(properties_path(service_id, instance_id), {"properties": {"kept": "2", "new": "3"}}))
     assert api.read_instance(service_id, instance_id)["properties"] == {"kept": "2", "new": "3"}
@@ -126,21 +126,21 @@ def test_instance_properties_are_replaced(api: Api, service_id: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"properties": {}}, {"properties": None}], ids=str)
 def test_missing_instance_properties_clear_them(api: Api, service_id: str, body: Any) -> None:
-    """Missing, empty and null are the same: none (servicecomb-v4.md 3.7)."""
+    """Missing, empty and null are the same: none (api-rules.md 3.7)."""
     instance_id = api.instance(service_id, properties={"old": "1"})
     assert_empty(api.put(properties_path(service_id, instance_id), body))
     assert "properties" not in api.read_instance(service_id, instance_id)
 
 
 def test_null_as_a_property_is_an_empty_text(api: Api, service_id: str) -> None:
-    """As Go decodes null into a string map (servicecomb-v4.md 1.2)."""
+    """As Go decodes null into a string map (api-rules.md 1.2)."""
     instance_id = api.instance(service_id)
     api.put(properties_path(service_id, instance_id), {"properties": {"k": None}})
     assert api.read_instance(service_id, instance_id)["properties"] == {"k": ""}
 
 
 def test_changed_properties_move_the_rev_and_equal_ones_do_not(api: Api, service_id: str) -> None:
-    """The rev follows the content, in any order of the members (servicecomb-v4.md 5.2)."""
+    """The rev follows the content, in any order of the members (api-rules.md 5.2)."""
     instance_id = api.instance(service_id, properties={"a": "1", "b": "2"})
     first = api.find().rev
     api.put(properties_path(service_id, instance_id), {"properties": {"b": "2", "a": "1"}})
@@ -176,7 +176,7 @@ def test_properties_of_an_unknown_instance_are_400017(api: Api, service_id: str)
 
 
 def test_service_properties_are_replaced(api: Api, service_id: str) -> None:
-    """All of them, and the rest of the service stays (servicecomb-v4.md 3.2)."""
+    """All of them, and the rest of the service stays (api-rules.md 3.2)."""
     api.put(properties_path(service_id), {"properties": {"old": "1"}})
     assert_empty(api.put(properties_path(service_id), {"properties": {"new": "2"}}))
     service = api.read_service(service_id)
@@ -186,7 +186,7 @@ def test_service_properties_are_replaced(api: Api, service_id: str) -> None:
 
 
 def test_framework_beside_service_properties_is_accepted(api: Api, service_id: str) -> None:
-    """java-chassis 3.x sends it, and starts its registration over when the call fails (servicecomb-v4.md 9.1-7)."""
+    """java-chassis 3.x sends it, and starts its registration over when the call fails (api-rules.md 9.1-7)."""
     body = {"properties": {"k": "v"}, "framework": {"name": "java", "version": None}, "serviceId": "other"}
     assert_empty(api.put(properties_path(service_id), body))
     assert api.read_service(service_id)["properties"] == {"k": "v"}
@@ -198,7 +198,7 @@ def test_properties_of_an_unknown_service_are_400012(api: Api) -> None:
 
 
 def test_service_properties_do_not_move_the_rev_of_its_instances(api: Api, service_id: str) -> None:
-    """They are no part of what a find answers (servicecomb-v4.md 5.2)."""
+    """They are no part of what a find answers (api-rules.md 5.2)."""
     api.instance(service_id)
     rev = api.find().rev
     api.put(properties_path(service_id), {"properties": {"k": "v"}})

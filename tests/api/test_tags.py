@@ -1,6 +1,6 @@
 """Tags of a microservice: replace, set one, get, delete, and what they are for.
 
-servicecomb-v4.md 3.3; 3.5 and 3.6 for finding by tag; clients.md 0.12.
+api-rules.md 3.3; 3.5 and 3.6 for finding by tag; clients.md 0.12.
 """
 
 from __future__ import annotations

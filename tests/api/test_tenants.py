@@ -1,4 +1,4 @@
-"""Tenants: `X-Domain-Name` and the project of the path separate registries (servicecomb-v4.md 1.1, clients.md 0.19).
+"""Tenants: `X-Domain-Name` and the project of the path separate registries (api-rules.md 1.1, clients.md 0.19).
 
 And the one thing that everybody sees: the registry's own microservice SERVICECENTER.
 """
@@ -56,7 +56,7 @@ def test_same_chosen_ids_in_two_tenants_are_two_services(api: Api, connection: C
 
 @pytest.mark.parametrize("headers", [{}, {"X-Domain-Name": ""}], ids=["absent", "blank"])
 def test_missing_domain_is_default(connection: Connection, headers: dict[str, str]) -> None:
-    """Clients without tenants send no header (servicecomb-v4.md 1.1)."""
+    """Clients without tenants send no header (api-rules.md 1.1)."""
     project = uuid.uuid4().hex
     service_id = Api(connection, "default", project).service()
     response = connection.request("GET", f"/v4/{project}/registry/microservices/{service_id}", None, headers)
@@ -64,7 +64,7 @@ def test_missing_domain_is_default(connection: Connection, headers: dict[str, st
 
 
 def test_domain_header_matches_in_any_case(api: Api, connection: Connection) -> None:
-    """The pages write `x-domain-name` (servicecomb-v4.md 9.1-11)."""
+    """The pages write `x-domain-name` (api-rules.md 9.1-11)."""
     service_id = api.service()
     for name in ("x-domain-name", "X-DOMAIN-NAME"):
         path = f"/v4/default/registry/microservices/{service_id}"
@@ -81,7 +81,7 @@ def test_domain_given_twice_is_refused(api: Api, connection: Connection) -> None
 
 @pytest.mark.parametrize("name", ["a/b", "{a}", "a:b", "%41", "a b", "ü", "\U0001f600", "a}:lease:b", "*", "n" * 256])
 def test_any_domain_name_is_a_tenant_of_its_own(connection: Connection, name: str) -> None:
-    """Names are not validated, so none may be mistaken for another or for part of a key (servicecomb-v4.md 1.1)."""
+    """Names are not validated, so none may be mistaken for another or for part of a key (api-rules.md 1.1)."""
     tenant = Api(connection, name, uuid.uuid4().hex)
     instance_id = tenant.instance(tenant.service())
     assert ids(tenant.find()) == [instance_id]
@@ -118,7 +118,7 @@ def test_registry_is_an_instance_of_itself(default_api: Api, registry: Replica) 
 
 
 def test_health_is_the_same_for_every_tenant(api: Api, default_api: Api) -> None:
-    """Project and domain are ignored (servicecomb-v4.md 3.1)."""
+    """Project and domain are ignored (api-rules.md 3.1)."""
     assert api.get("/health").body == default_api.get("/health").body
     assert api.connection.request("GET", "/health").body == default_api.get("/health").body
     assert default_api.get("/health").rev == ""
@@ -126,7 +126,7 @@ def test_health_is_the_same_for_every_tenant(api: Api, default_api: Api) -> None
 
 @pytest.mark.parametrize("version", ["latest", "0+", "0.0.0.0+", ""])
 def test_servicecenter_is_found_from_any_tenant_and_environment(api: Api, version: str) -> None:
-    """Java 2 finds `default`/`SERVICECENTER` version `latest` with its own id as consumer (servicecomb-v4.md 3.1)."""
+    """Java 2 finds `default`/`SERVICECENTER` version `latest` with its own id as consumer (api-rules.md 3.1)."""
     consumer = api.service("consumer", environment="testing")
     for asking in ("", consumer):
         response = ok(api.find("SERVICECENTER", "default", asking, version=version))
@@ -142,7 +142,7 @@ def test_servicecenter_is_found_in_a_batch(api: Api) -> None:
 
 
 def test_servicecenter_is_hidden_from_the_list(default_api: Api) -> None:
-    """Users list their services, not ours, unless they ask (servicecomb-v4.md 3.2)."""
+    """Users list their services, not ours, unless they ask (api-rules.md 3.2)."""
     for query in ("", "?withShared=0", "?withShared=false"):
         services = ok(default_api.get(f"/microservices{query}")).json().get("services", [])
         assert "SERVICECENTER" not in [service["serviceName"] for service in services]
@@ -153,7 +153,7 @@ def test_servicecenter_is_hidden_from_the_list(default_api: Api) -> None:
 
 @pytest.mark.parametrize("query", ["", "?force=1"])
 def test_servicecenter_cannot_be_deleted(default_api: Api, query: str) -> None:
-    """Not even by force: clients would lose the registry's addresses (servicecomb-v4.md 3.2)."""
+    """Not even by force: clients would lose the registry's addresses (api-rules.md 3.2)."""
     service_id = own_service_id(default_api)
     assert_refused(default_api.delete(f"/microservices/{service_id}{query}"), 400001)
     assert own_service_id(default_api) == service_id

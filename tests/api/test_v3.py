@@ -1,6 +1,6 @@
 """The third version of the API: `/registry/v3/X` is `/v4/default/registry/X` for clients that never moved.
 
-servicecomb-v4.md 8, 1.1; clients.md 1.B.
+api-rules.md 8, 1.1; clients.md 1.B.
 """
 
 from __future__ import annotations

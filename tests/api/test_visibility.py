@@ -1,6 +1,6 @@
 """Who may see whose instances: applications, environments, and what is shared with everyone.
 
-servicecomb-v4.md 3.5, 3.6, 3.8, 3.2 (withShared), D4, 9.3-2.
+api-rules.md 3.5, 3.6, 3.8, 3.2 (withShared), D4, 9.3-2.
 """
 
 from __future__ import annotations

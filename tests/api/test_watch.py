@@ -1,6 +1,6 @@
 """GET microservices/{serviceId}/watcher: which events a consumer is sent, and what they hold.
 
-servicecomb-v4.md 3.9, D4, D13; clients.md 0.9, 0.16, 1.0.3. How sockets begin and end is in test_watch_sockets.py.
+api-rules.md 3.9, D4, D13; clients.md 0.9, 0.16, 1.0.3. How sockets begin and end is in test_watch_sockets.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Many watchers of one replica: how soon do all of them hear of one change?
 
-servicecomb-v4.md 3.9. The figure is printed (`pytest -rP`): reader and registry share this machine's cores, so it is an
+api-rules.md 3.9. The figure is printed (`pytest -rP`): reader and registry share this machine's cores, so it is an
 upper bound for this machine and says nothing about sockets across a network.
 """
 

@@ -1,6 +1,6 @@
 """Watch races: whatever a provider does while a consumer finds and watches, the consumer ends with the true list.
 
-servicecomb-v4.md 3.9, 3.12, D13; clients.md 1.0.3. Seeded: what races is the network and the registry, not the dice.
+api-rules.md 3.9, 3.12, D13; clients.md 1.0.3. Seeded: what races is the network and the registry, not the dice.
 """
 
 from __future__ import annotations

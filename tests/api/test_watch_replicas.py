@@ -1,6 +1,6 @@
 """Watching where several replicas serve: each follows the same log, so it does not matter which one a client meets.
 
-servicecomb-v4.md 3.9, D12, D13.
+api-rules.md 3.9, D12, D13.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """GET microservices/{serviceId}/watcher: how its websockets begin, idle and end.
 
-servicecomb-v4.md 3.9, D13; clients.md 1.0.3, 1.A, 1.B. Which events they carry is in test_watch.py.
+api-rules.md 3.9, D13; clients.md 1.0.3, 1.A, 1.B. Which events they carry is in test_watch.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The wire: header case, lengths, compression, keep-alive, unknown paths and methods.
 
-servicecomb-v4.md 1.2, 1.3, 1.5 and 9.1; clients.md 0.1, 0.2, 0.5, 0.8, 0.15, 0.21.
+api-rules.md 1.2, 1.3, 1.5 and 9.1; clients.md 0.1, 0.2, 0.5, 0.8, 0.15, 0.21.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_json_is_compact(api: Api) -> None:
 
 
 def test_json_answers_carry_type_length_and_server(api: Api) -> None:
-    """The documented head of every answer with content (servicecomb-v4.md 1.3)."""
+    """The documented head of every answer with content (api-rules.md 1.3)."""
     api.service()
     response = ok(api.find())
     assert response.header("Content-Type") == "application/json; charset=UTF-8"
@@ -120,7 +120,7 @@ LARGE: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("method", "path", "body"), LARGE, ids=["find", "batch"])
 def test_large_answer_is_compressed_for_who_asks(large: Api, method: str, path: str, body: Any) -> None:
-    """And is the same after decompression, every time (servicecomb-v4.md 1.3)."""
+    """And is the same after decompression, every time (api-rules.md 1.3)."""
     plain = ok(large.call(method, path, body))
     for _ in range(2):
         packed = ok(large.call(method, path, body, {"Accept-Encoding": "deflate, gzip"}))
@@ -157,7 +157,7 @@ def test_nothing_is_compressed_for_who_does_not_ask(large: Api, accepted: str) -
 
 
 def test_small_answer_is_not_compressed(api: Api) -> None:
-    """Below 1400 bytes it would only cost (servicecomb-v4.md 1.3)."""
+    """Below 1400 bytes it would only cost (api-rules.md 1.3)."""
     api.instance(api.service())
     response = ok(api.get("/instances?appId=shop&serviceName=cart", GZIP))
     assert response.header("Content-Encoding") == ""
@@ -269,14 +269,14 @@ def test_unknown_path_is_404_text(connection: Connection, target: str) -> None:
     ],
 )
 def test_unclean_path_is_301_to_the_clean_one(connection: Connection, target: str, clean: str) -> None:
-    """As the reference's router does; an empty id must not reach another resource (servicecomb-v4.md 1.2)."""
+    """As the reference's router does; an empty id must not reach another resource (api-rules.md 1.2)."""
     response = connection.request("GET", target)
     assert (response.status, response.header("Location")) == (301, clean)
 
 
 @pytest.mark.parametrize("target", ["/v4/default/registry/health", "/nowhere"])
 def test_options_is_answered_by_itself(connection: Connection, target: str) -> None:
-    """Browsers ask first, from consoles on another origin (servicecomb-v4.md 1.3)."""
+    """Browsers ask first, from consoles on another origin (api-rules.md 1.3)."""
     response = connection.request("OPTIONS", target, None, {"Origin": "http://console"})
     assert_empty(response)
     assert response.header("Access-Control-Allow-Origin") == "*"
@@ -286,14 +286,14 @@ def test_options_is_answered_by_itself(connection: Connection, target: str) -> N
 
 
 def test_origin_is_allowed_on_answers_and_refusals(api: Api) -> None:
-    """A console reads both; without `Origin` nothing is said (servicecomb-v4.md 1.3)."""
+    """A console reads both; without `Origin` nothing is said (api-rules.md 1.3)."""
     for path in ("/version", "/microservices/nobody"):
         assert api.get(path, {"Origin": "http://console"}).header("Access-Control-Allow-Origin") == "*"
         assert api.get(path).header("Access-Control-Allow-Origin") == ""
 
 
 def test_head_of_a_request_has_a_limit(registry: Replica) -> None:
-    """431 above 32768 and the reference's slack of 4096 bytes; below it is read (servicecomb-v4.md 1.2)."""
+    """431 above 32768 and the reference's slack of 4096 bytes; below it is read (api-rules.md 1.2)."""
     for size, status in ((32_000, 200), (40_000, 431)):
         with registry.connect() as connection:
             response = connection.request("GET", "/v4/default/registry/version", None, {"X-Pad": "x" * size})
@@ -301,7 +301,7 @@ def test_head_of_a_request_has_a_limit(registry: Replica) -> None:
 
 
 def test_token_route_is_404_without_accounts(connection: Connection) -> None:
-    """Java asks for a token first and works without one on 404 only (servicecomb-v4.md 9.1-4)."""
+    """Java asks for a token first and works without one on 404 only (api-rules.md 9.1-4)."""
     assert connection.request("POST", "/v4/token", b'{"name":"root","password":"x"}').status == 404
 
 
@@ -319,7 +319,7 @@ def test_token_route_is_404_without_accounts(connection: Connection) -> None:
     ],
 )
 def test_wrong_method_is_405_with_allow(api: Api, method: str, path: str, allowed: str) -> None:
-    """The methods that the path has are named (servicecomb-v4.md 1.5)."""
+    """The methods that the path has are named (api-rules.md 1.5)."""
     response = api.call(method, path)
     assert response.status == 405
     named = {name.strip() for name in response.header("Allow").split(",")}
@@ -338,7 +338,7 @@ def test_head_is_answered_as_get_without_the_body(connection: Connection) -> Non
 
 
 def test_ids_are_percent_decoded(api: Api) -> None:
-    """`%41` is `A`; matching is on the decoded path (servicecomb-v4.md 1.5)."""
+    """`%41` is `A`; matching is on the decoded path (api-rules.md 1.5)."""
     service_id = api.service(serviceId="A-ü:1")
     ok(api.get("/microservices/%41-%C3%BC%3A1"))
     instance_id = api.instance("%41-%C3%BC:1", instanceId="i.1")
@@ -353,7 +353,7 @@ def long_target(size: int, query: bool) -> str:
 
 @pytest.mark.parametrize("query", [True, False], ids=["query", "path"])
 def test_uri_of_2048_bytes_is_refused(connection: Connection, query: bool) -> None:
-    """As text, before anything else looks at it; one byte less reaches the API (servicecomb-v4.md 1.2)."""
+    """As text, before anything else looks at it; one byte less reaches the API (api-rules.md 1.2)."""
     refused = connection.request("GET", long_target(2048, query))
     assert refused.status == 400
     assert refused.header("Content-Type").startswith("text/plain")
@@ -362,7 +362,7 @@ def test_uri_of_2048_bytes_is_refused(connection: Connection, query: bool) -> No
 
 @pytest.mark.parametrize("query", ["a=1;", "a=1&", "a=1?", "a=1@", "a=//b"])
 def test_uri_that_the_reference_refuses_is_refused(connection: Connection, query: str) -> None:
-    """As text; a final `+` is let through because the batch page shows it (servicecomb-v4.md 1.2)."""
+    """As text; a final `+` is let through because the batch page shows it (api-rules.md 1.2)."""
     response = connection.request("GET", f"/v4/default/registry/instances?{query}")
     assert response.status == 400
     assert response.header("Content-Type").startswith("text/plain")
@@ -372,7 +372,7 @@ def test_uri_that_the_reference_refuses_is_refused(connection: Connection, query
 
 
 def test_version_names_the_api(connection: Connection) -> None:
-    """Six texts; `apiVersion` tells v4 from v3, `version` is a dotted number (servicecomb-v4.md 3.1)."""
+    """Six texts; `apiVersion` tells v4 from v3, `version` is a dotted number (api-rules.md 3.1)."""
     names = {"version", "buildTag", "goVersion", "os", "arch", "apiVersion"}
     for target, api_version in (("/v4/default/registry/version", "4.0.0"), ("/version", "3.0.0")):
         version = ok(connection.request("GET", target)).json()

@@ -115,7 +115,7 @@ def test_not_modified_means_that_a_rev_was_sent_and_is_current(batch: tuple[Regi
 
 @given(batches())
 def test_failures_are_grouped_by_code_with_the_words_of_the_first(batch: tuple[RegistryView, list[Query]]) -> None:
-    """Clients look for an index under its code: 400012 makes them forget a provider (servicecomb-v4.md 3.8)."""
+    """Clients look for an index under its code: 400012 makes them forget a provider (api-rules.md 3.8)."""
     view, queries = batch
     result = run(view, queries)
     for error, indexes in result.failed:
@@ -130,7 +130,7 @@ def test_failures_are_grouped_by_code_with_the_words_of_the_first(batch: tuple[R
 
 @given(batches())
 def test_a_batch_is_written_as_clients_read_it(batch: tuple[RegistryView, list[Query]]) -> None:
-    """Empty members are left out, `rev` never is, and the error code is a string (servicecomb-v4.md 3.8, 9.1-1)."""
+    """Empty members are left out, `rev` never is, and the error code is a string (api-rules.md 3.8, 9.1-1)."""
     result = run(*batch)
     written = json.loads(encode_batch(result))
     expected: dict[str, object] = {}

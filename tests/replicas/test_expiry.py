@@ -1,6 +1,6 @@
 """Expiry on real leases: who has stopped beating goes in time, from every replica, and nobody else does.
 
-Page "Sending Heartbeat Information"; servicecomb-v4.md 6; D7. Both ways of learning of a lapse are tried at once: a
+Page "Sending Heartbeat Information"; api-rules.md 6; D7. Both ways of learning of a lapse are tried at once: a
 Redis that sends notifications, and one that sends none. Leases are as short as they can be: interval 5 x (0 + 1).
 """
 
@@ -147,7 +147,7 @@ def watched(both: dict[str, Watched], request: pytest.FixtureRequest) -> Watched
 def test_silent_instance_is_gone_in_time_from_every_replica(watched: Watched, name: str) -> None:
     """Consumers stop calling it at most 6 s after its last renewal (interval 5, times 0), wherever they ask.
 
-    Heartbeat, heartbeat set, equal and changed registration renew; a status change does not (servicecomb-v4.md 6.2).
+    Heartbeat, heartbeat set, equal and changed registration renew; a status change does not (api-rules.md 6.2).
     The replica that registered the orphan is dead: the others look after it.
     """
     life = watched.lives[name]
@@ -200,7 +200,7 @@ def test_each_expiry_is_recorded_once(watched: Watched) -> None:
 
 
 def test_expired_instance_is_told_to_register_again(watched: Watched) -> None:
-    """400017 for heartbeat, status, properties and deregistration, on every replica (servicecomb-v4.md 6.2)."""
+    """400017 for heartbeat, status, properties and deregistration, on every replica (api-rules.md 6.2)."""
     path = watched.path("silent")
     for api in watched.apis:
         assert_refused(api.put(f"{path}/heartbeat"), 400017)
@@ -211,7 +211,7 @@ def test_expired_instance_is_told_to_register_again(watched: Watched) -> None:
 
 
 def test_expired_instance_comes_back_under_its_id(watched: Watched) -> None:
-    """Registration with the old instanceId makes it anew (servicecomb-v4.md 6.2)."""
+    """Registration with the old instanceId makes it anew (api-rules.md 6.2)."""
     one, other = watched.returning
     path = "/microservices/s/instances/i"
     assert_refused(one.put(f"{path}/heartbeat"), 400017)

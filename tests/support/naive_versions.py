@@ -1,4 +1,4 @@
-"""Version rules as comparisons of text, written from servicecomb-v4.md section 4 alone: slow, plain, separate."""
+"""Version rules as comparisons of text, written from api-rules.md section 4 alone: slow, plain, separate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""usecases.alarms: raised by answers, cleared by the store's next word or by hand (servicecomb-v4.md 3.15)."""
+"""usecases.alarms: raised by answers, cleared by the store's next word or by hand (api-rules.md 3.15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who finds whom: visibility, aliases, `*`, versions and existence (servicecomb-v4.md 3.2, 3.5, 3.6, 4, D3, D4, D6)."""
+"""Who finds whom: visibility, aliases, `*`, versions and existence (api-rules.md 3.2, 3.5, 3.6, 4, D3, D4, D6)."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_an_answer_that_one_consumer_was_prepared_is_not_given_to_another() -> N
 
 
 def test_an_empty_answer_has_a_body_and_a_rev() -> None:
-    """servicecomb-v4.md 3.6, 5: `{}` and a rev that is never empty."""
+    """api-rules.md 3.6, 5: `{}` and a rev that is never empty."""
     view = view_of(service_registered(microservice("s1", "cart")))
     answer = find(view, FindQuery("shop", "cart"))
     assert (answer.body, answer.count, answer.array()) == (b"{}", 0, b"")
@@ -162,7 +162,7 @@ def test_an_empty_answer_has_a_body_and_a_rev() -> None:
 
 
 def test_hidden_services_are_left_out_of_the_list_only() -> None:
-    """servicecomb-v4.md 3.2: shared services of app `default` are hidden by name or alias, others never."""
+    """api-rules.md 3.2: shared services of app `default` are hidden by name or alias, others never."""
     own = microservice("own", "SERVICECENTER", app_id="default")
     by_alias = microservice("aliased", app_id="default", alias="SERVICECENTER", version="2.0.0")
     same_name = microservice("shop", "SERVICECENTER", app_id="shop")
@@ -202,7 +202,7 @@ def test_existence(asked: tuple[str, str, str, str], expected: str | int) -> Non
 
 
 def test_existence_without_a_version_is_refused() -> None:
-    """servicecomb-v4.md 3.2: `version` is required (400001)."""
+    """api-rules.md 3.2: `version` is required (400001)."""
     with pytest.raises(InvalidParams):
         exists(world(), "", "shop", "cart", parse_rule(""))
 
@@ -210,7 +210,7 @@ def test_existence_without_a_version_is_refused() -> None:
 # -- versions ----------------------------------------------------------------------------------------------------------
 
 FOUR = ["1.0.0", "1.0.1", "1.1.0", "2.0.0"]
-#: servicecomb-v4.md 4, second table; D3 decides against the two results that it marks as the reference's bug.
+#: api-rules.md 4, second table; D3 decides against the two results that it marks as the reference's bug.
 RULES: list[tuple[str, list[str], list[str]]] = [
     ("latest", FOUR, ["2.0.0"]),
     ("latest", ["1.9.0", "1.10.0"], ["1.10.0"]),
@@ -239,20 +239,20 @@ RULES: list[tuple[str, list[str], list[str]]] = [
 def test_a_version_rule_means_what_the_specification_says(
     rule: str, registered: list[str], expected: list[str]
 ) -> None:
-    """servicecomb-v4.md 4: in this order."""
+    """api-rules.md 4: in this order."""
     assert select(parse_rule(rule), registered, lambda version: (version, parse_version(version))) == expected
 
 
 @pytest.mark.parametrize("text", ["1", "1.0", "1.0.0", "1.0.0.0", "32767", "01.02"])
 def test_texts_that_are_versions_and_rules(text: str) -> None:
-    """servicecomb-v4.md 4: "yes/yes"."""
+    """api-rules.md 4: "yes/yes"."""
     parse_version(text)
     assert parse_rule(text).kind == "exact"
 
 
 @pytest.mark.parametrize("text", ["1.0.0+", "0+", "latest", "1.0-2.0"])
 def test_texts_that_are_rules_only(text: str) -> None:
-    """servicecomb-v4.md 4: "no/yes"."""
+    """api-rules.md 4: "no/yes"."""
     parse_rule(text)
     with pytest.raises(InvalidParams):
         parse_version(text)
@@ -260,7 +260,7 @@ def test_texts_that_are_rules_only(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1.0.0.0.0", "32768", "1.", "v1", "1.0-", "-1", "1.0.0-SNAPSHOT", "*", "1.0.0\n-2"])
 def test_texts_that_are_neither(text: str) -> None:
-    """servicecomb-v4.md 4: "no/no"; D3: 400001."""
+    """api-rules.md 4: "no/no"; D3: 400001."""
     with pytest.raises(InvalidParams):
         parse_rule(text)
     with pytest.raises(InvalidParams):

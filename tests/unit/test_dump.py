@@ -1,4 +1,4 @@
-"""domain.dump: everything, under the reference's keys (servicecomb-v4.md 3.15, clients.md L)."""
+"""domain.dump: everything, under the reference's keys (api-rules.md 3.15, clients.md L)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_a_service_does_not_have_leaves_no_entry(view: RegistryView) -> Non
 
 
 def test_a_dependency_stands_below_both_ends(view: RegistryView) -> None:
-    """The consumer exactly, the provider in all versions (servicecomb-v4.md 3.12)."""
+    """The consumer exactly, the provider in all versions (api-rules.md 3.12)."""
     tenant = {"tenant": "default/default", "appId": "shop"}
     consumer = {**tenant, "environment": "production", "serviceName": "cart", "version": "1.0.0"}
     provider = {**tenant, "serviceName": "order", "version": "0.0.0+"}

@@ -1,4 +1,4 @@
-"""domain.govern: what consoles show, as functions of a view (servicecomb-v4.md 3.13)."""
+"""domain.govern: what consoles show, as functions of a view (api-rules.md 3.13)."""
 
 from __future__ import annotations
 

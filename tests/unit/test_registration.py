@@ -1,4 +1,4 @@
-"""Registering: which id is answered, and when nothing changes (servicecomb-v4.md D1, D2, D11, D19, 3.2, 3.5, 6.1)."""
+"""Registering: which id is answered, and when nothing changes (api-rules.md D1, D2, D11, D19, 3.2, 3.5, 6.1)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def wire(view: RegistryView, instance_id: str) -> dict[str, Any]:
 
 
 def test_an_instance_is_written_as_clients_read_it() -> None:
-    """servicecomb-v4.md 3.0, 3.5, 6.1: defaults filled in, the service's version, times as strings of seconds."""
+    """api-rules.md 3.0, 3.5, 6.1: defaults filled in, the service's version, times as strings of seconds."""
     view = service_with()
     register(view, instance_body(endpoints=[REST]), new_id="i1", at_ms=1_650_545_035_999)
     assert wire(view, "i1") == {
@@ -228,13 +228,13 @@ def test_path_wins_over_the_service_id_of_the_body() -> None:
     ("body", "error"), [(None, InvalidParams), (instance_body(host_name=None), InvalidParams)], ids=["none", "no host"]
 )
 def test_an_instance_without_content_or_host_is_refused(body: InstanceBody | None, error: type[RegistryError]) -> None:
-    """servicecomb-v4.md 3.5: `instance` and `hostName` are required (400001)."""
+    """api-rules.md 3.5: `instance` and `hostName` are required (400001)."""
     with pytest.raises(error):
         decide.register_instance(service_with(), "s1", body, "new", Quotas(), stamp())
 
 
 def test_an_instance_of_an_unknown_service_is_refused() -> None:
-    """servicecomb-v4.md 3.5: 400012 makes the client register the service first."""
+    """api-rules.md 3.5: 400012 makes the client register the service first."""
     with pytest.raises(ServiceNotExists):
         decide.register_instance(service_with(), "s9", instance_body(), "new", Quotas(), stamp())
 
@@ -293,7 +293,7 @@ def test_the_lease_is_interval_times_times_plus_one(
 
 @pytest.mark.parametrize("sent", [HealthCheckBody(), HealthCheckBody(mode=""), HealthCheckBody(interval=5, times=1)])
 def test_a_health_check_without_mode_is_refused(sent: HealthCheckBody) -> None:
-    """servicecomb-v4.md 6.1: 400001."""
+    """api-rules.md 6.1: 400001."""
     with pytest.raises(InvalidParams):
         register(service_with(), instance_body(health_check=sent))
 
@@ -315,13 +315,13 @@ def test_the_five_statuses_may_be_set(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["", "up", "SLEEPING"])
 def test_no_other_status_may_be_set(status: str) -> None:
-    """servicecomb-v4.md 3.7: 400001, before anybody looks for the instance."""
+    """api-rules.md 3.7: 400001, before anybody looks for the instance."""
     with pytest.raises(InvalidParams):
         decide.set_instance_status(service_with(), "s1", "i9", status, stamp())
 
 
 def test_writes_about_an_unknown_instance_or_service_are_refused_alike() -> None:
-    """servicecomb-v4.md 3.7: 400017 in both cases; clients register again on it."""
+    """api-rules.md 3.7: 400017 in both cases; clients register again on it."""
     view = service_with()
     for service_id in ("s1", "s9"):
         with pytest.raises(InstanceNotExists):
@@ -333,14 +333,14 @@ def test_writes_about_an_unknown_instance_or_service_are_refused_alike() -> None
 
 
 def test_properties_are_replaced_and_nulls_are_empty() -> None:
-    """servicecomb-v4.md 3.7: missing means cleared; java clients write out nulls."""
+    """api-rules.md 3.7: missing means cleared; java clients write out nulls."""
     assert to_properties({"b": None, "a": "1"}) == {"a": "1", "b": ""}
     assert list(to_properties({"b": "", "a": ""})) == ["a", "b"]
     assert to_properties(None) == {}
 
 
 def test_a_service_with_instances_is_deleted_only_by_force() -> None:
-    """servicecomb-v4.md 3.2: 400013."""
+    """api-rules.md 3.2: 400013."""
     view = service_with(instance("s1", "i1"))
     with pytest.raises(DeployedInstance):
         decide.unregister_service(view, "s1", False, stamp())
@@ -358,7 +358,7 @@ def lapse(view: RegistryView, registered: str) -> Outcome:
 
 
 def test_a_lapse_removes_the_registration_that_it_names() -> None:
-    """servicecomb-v4.md 6.2: removed exactly as by deregistration; watchers get DELETE with the last content."""
+    """api-rules.md 6.2: removed exactly as by deregistration; watchers get DELETE with the last content."""
     view = service_with(instance("s1", "i1", endpoints=[REST]))
     (change,) = lapse(view, view.position.text()).changes
     assert (change.action, json.loads(change.row.body)["endpoints"]) == ("DELETE", [REST])
@@ -377,7 +377,7 @@ def test_a_lapse_of_an_earlier_registration_is_void() -> None:
 
 
 def test_an_edit_is_no_registration() -> None:
-    """servicecomb-v4.md 3.7: setting the status does not renew; a lapse that was under way still counts."""
+    """api-rules.md 3.7: setting the status does not renew; a lapse that was under way still counts."""
     view = service_with(instance("s1", "i1"))
     registered = view.position.text()
     event = decide.set_instance_status(view, "s1", "i1", "DOWN", stamp())
@@ -413,7 +413,7 @@ def register_service(view: RegistryView, body: MicroserviceBody) -> str | int:
 
 
 def test_a_service_whose_client_names_no_id_gets_the_references_id() -> None:
-    """servicecomb-v4.md 3.2: the example there; so a client that moves here finds its service under the id it knows."""
+    """api-rules.md 3.2: the example there; so a client that moves here finds its service under the id it knows."""
     expected = "8ef9d644842988a427357b8f4488ea0d0b2b5e77"
     assert generated_service_id(DEFAULT_TENANT, "", "default", "calculator", "0.0.1") == expected
     assert register_service(view_of(), microservice_body("calculator")) == expected
@@ -421,7 +421,7 @@ def test_a_service_whose_client_names_no_id_gets_the_references_id() -> None:
 
 
 def test_a_service_is_filled_in_with_the_defaults() -> None:
-    """servicecomb-v4.md 3.2, column Default."""
+    """api-rules.md 3.2, column Default."""
     decision = decide.register_service(view_of(), microservice_body("cart"), Quotas(), stamp())
     assert isinstance(decision, ServiceRegistered)
     service = decision.service
@@ -429,7 +429,7 @@ def test_a_service_is_filled_in_with_the_defaults() -> None:
     assert (service.level, service.status, decision.chosen) == ("BACK", "UP", False)
 
 
-#: servicecomb-v4.md 3.2, table "Identity and idempotency": what is there is s1 = shop/cart/1.0.0, alias basket.
+#: api-rules.md 3.2, table "Identity and idempotency": what is there is s1 = shop/cart/1.0.0, alias basket.
 IDENTITIES: list[tuple[dict[str, str], str | int]] = [
     ({"service_name": "till", "service_id": "s2"}, "s2"),
     ({"service_name": "cart"}, "s1"),
@@ -455,7 +455,7 @@ def test_a_service_is_known_by_its_name_or_alias_in_its_version(body: dict[str, 
 
 
 def test_registering_a_known_service_updates_nothing() -> None:
-    """servicecomb-v4.md 3.2: properties of the second registration are ignored."""
+    """api-rules.md 3.2: properties of the second registration are ignored."""
     view = service_with()
     before = view.services["s1"].body
     register_service(view, microservice_body("cart", app_id="shop", version="1.0.0", properties={"new": "1"}))

@@ -31,7 +31,7 @@ def test_the_content_digest_is_the_sha1_of_the_instance_as_written() -> None:
 
 
 def test_the_revs_of_a_small_registry_are_what_they_always_were() -> None:
-    """servicecomb-v4.md 5: if one of these changes, every consumer is sent every list again during an upgrade.
+    """api-rules.md 5: if one of these changes, every consumer is sent every list again during an upgrade.
 
     A changed value is no mistake in itself: then say so in CHANGELOG.md.
     """
