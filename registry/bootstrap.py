@@ -163,7 +163,8 @@ def _conditions(
     if paused:
         names = ", ".join(f"{p.lapsed} of {p.of} instances of {tenant} ({p.held} kept)" for tenant, p in paused.items())
         found[MASS_LAPSE] = f"lapsed at once, some are kept for now: {names}"
-    if projector.refusing.lasts and projector.silent_s <= SILENT_MAX_S:
+    # A store that is silent refuses nothing: it must have been heard since.
+    if projector.refusing.since_ms is not None and projector.heard_since(projector.refusing.since_ms):
         found[STORE_REFUSES_WRITES] = projector.refusing.newest
     if snapshotting.distrusted:
         names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)

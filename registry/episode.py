@@ -61,6 +61,11 @@ class Episode:
         self._unsaid = 0
 
     @property
+    def since_ms(self) -> int | None:
+        """Since when it holds by itself (steady clock)."""
+        return self._since_ms
+
+    @property
     def lasts(self) -> bool:
         """Whether it holds now, or what it is part of."""
         return self._since_ms is not None or (self._part_of is not None and self._part_of.lasts)

@@ -183,6 +183,10 @@ class Projector:
         elif self.knows(tenant):
             self.tell_news(tenant)
 
+    def heard_since(self, steady_ms: int) -> bool:
+        """Whether the store has answered this replica after that moment of the steady clock."""
+        return self._last_contact_ms > steady_ms
+
     @property
     def silent_s(self) -> float:
         """Seconds since the store last answered. It is asked all the time, so some seconds mean that it is away."""

@@ -84,13 +84,9 @@ class PrivateRedis:
             CannotStart: there is no server, the folder cannot be written or is in use, or the server ended.
         """
         self._lock_folder()
-        try:
-            self._socket_folder = make_socket_folder(self._data_dir)
-        except OSError as exc:
-            raise CannotStart(
-                f"there is no folder for a socket, neither for temporary files nor {self._data_dir}: {exc.strerror}"
-            ) from exc
+        # A stop that came between making a folder or a process and remembering it would leave it behind.
         with held_signals(self._stopping.set):
+            self._make_socket_folder()
             self._program = self._find_program()
             self._start_server()
         threading.Thread(target=self._look_after, name="private-redis", daemon=True).start()
@@ -111,6 +107,14 @@ class PrivateRedis:
                         failing.ends("the private redis-server could be started")
             except CannotStart as exc:
                 failing.occurs("%s", exc)
+
+    def _make_socket_folder(self) -> None:
+        try:
+            self._socket_folder = make_socket_folder(self._data_dir)
+        except OSError as exc:
+            raise CannotStart(
+                f"there is no folder for a socket, neither for temporary files nor {self._data_dir}: {exc.strerror}"
+            ) from exc
 
     def _find_program(self) -> RedisProgram:
         try:
