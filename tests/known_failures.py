@@ -10,8 +10,6 @@ from typing import Final
 #: Beginning of a test's id, and the reason.
 KNOWN: Final = {
     "tests/contract/test_leases.py::test_leases_are_named_by_service_and_instance_and_tenant": "key names with parts",
-    "tests/contract/test_log.py::test_all_keys_of_a_tenant_lie_in_one_slot": "key names with parts",
-    "tests/contract/test_redis_store.py::test_all_keys_of_a_tenant_lie_in_one_slot": "key names with parts",
     "tests/contract/test_damage.py::test_a_key_of_another_type_fails": (
         "in a cluster each tenant has a pulse of its own"
     ),
@@ -26,8 +24,6 @@ KNOWN: Final = {
     "tests/modes/test_secured.py::test_the_line_allows_what_is_used_and_nothing_else": "rights of repair are new",
     "tests/benchmarks/test_holding.py::test_held_to_a_share": "needs a machine that is not busy",
     "tests/replicas/test_redis_away.py": "not run since the connection to Redis is our own",
-    "tests/replicas/test_never_waits.py": "not run since the connections are our own",
-    "tests/simulation/test_planted_bugs.py": "bugs planted in modules that have moved",
     "tests/docs/test_scripts.py": "installs from the network; not run since it was shortened",
 }
 
