@@ -45,6 +45,16 @@ def place(given: str) -> str:
     return f"is {given!r}, it must be HOST:PORT, with an IPv6 address in brackets: [2001:db8::1]:30100"
 
 
+def networks(given: str) -> str:
+    """CIDR blocks or single addresses, separated by commas or blanks."""
+    for one in given.replace(",", " ").split():
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as exc:
+            return f"has {one!r}, it must be addresses or CIDR blocks such as 10.0.0.0/8: {exc}"
+    return ""
+
+
 def redis_url(given: str) -> str:
     """Where Redis is. The complaint does not repeat it: there may be a password in it."""
     try:

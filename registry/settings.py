@@ -218,6 +218,14 @@ class Settings:
             "variable": "CSE_SHARED_SERVICES",
         },
     )
+    trusted_proxies: str = field(
+        default="",
+        metadata={
+            "unit": "CIDR list",
+            "help": "proxies whose X-Forwarded-For and X-Real-IP say who the client is; blank: nobody is believed",
+            "form": forms.networks,
+        },
+    )
     fast_lane: bool = field(
         default=True,
         metadata={"unit": "on or off", "help": "answer hot requests from their bytes, without the HTTP parser"},
