@@ -88,7 +88,7 @@ class Replica:
 
     def stale_s(self) -> int:
         """For how many seconds the store has been away; 0 when it is not."""
-        silent_s = self.projector.silent_s
+        silent_s = self.projector.reading.silent_s
         return int(silent_s) if silent_s > STALE_AFTER_S else 0
 
     def not_ready(self) -> str:
@@ -106,7 +106,7 @@ class Replica:
 
     def unhealthy(self) -> str:
         """Why no write can be relied on now, as far as this replica knows; "" when there is no reason."""
-        silent_s = self.projector.silent_s
+        silent_s = self.projector.reading.silent_s
         if silent_s > SILENT_MAX_S:
             return f"the store has not answered for {silent_s:.0f} seconds"
         return "the store takes no writes" if self.projector.refusing.lasts else ""
@@ -164,7 +164,7 @@ def _conditions(
         names = ", ".join(f"{p.lapsed} of {p.of} instances of {tenant} ({p.held} kept)" for tenant, p in paused.items())
         found[MASS_LAPSE] = f"lapsed at once, some are kept for now: {names}"
     # A store that is silent refuses nothing: it must have been heard since.
-    if projector.refusing.since_ms is not None and projector.heard_since(projector.refusing.since_ms):
+    if projector.refusing.since_ms is not None and projector.reading.heard_since(projector.refusing.since_ms):
         found[STORE_REFUSES_WRITES] = projector.refusing.newest
     if snapshotting.distrusted:
         names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)
@@ -211,7 +211,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         metadata,
         watching,
         Alarms(
-            lambda: projector.stats().silent_s,
+            lambda: projector.reading.silent_s,
             clock.steady_ms,
             lambda: _conditions(projector, protection, snapshotting, heartbeats),
         ),

@@ -1,4 +1,4 @@
-"""Waiting: for a position to be applied, and for a catch-up that others may share."""
+"""Waiting: for a position to be applied, for what own events come to, and for a catch-up that others may share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import heapq
 from collections.abc import Awaitable, Callable
 from itertools import count
 
+from registry.domain.events import Event
+from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.view import Tenant
 
@@ -14,7 +16,7 @@ _Waiter = tuple[Position, int, "asyncio.Future[None]"]
 
 
 class Waiters:
-    """Who waits for which position of which tenant."""
+    """Those who wait for a position of a tenant."""
 
     def __init__(self) -> None:
         self._waiters: dict[Tenant, list[_Waiter]] = {}
@@ -50,8 +52,34 @@ class Waiters:
                 future.set_result(None)
 
 
+class OwnOutcomes:
+    """What applying this replica's own events comes to, for those who wait for it."""
+
+    def __init__(self) -> None:
+        #: By the number of the event.
+        self._expected: dict[int, asyncio.Future[Outcome]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def expect(self, number: int) -> asyncio.Future[Outcome]:
+        """A future of what applying the event of that number will come to."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        future = self._expected[number] = self._loop.create_future()
+        return future
+
+    def forget(self, number: int) -> None:
+        """Nobody waits for that event any more."""
+        self._expected.pop(number, None)
+
+    def settle(self, event: Event, outcome: Outcome) -> None:
+        """An own event has been applied."""
+        waiting = self._expected.pop(event.number, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(outcome)
+
+
 class CatchUps:
-    """One catch-up per tenant at a time. Whoever comes while one is under way shares the next.
+    """One catch-up per tenant at a time. Those who come while one is under way share the next.
 
     Args:
         catch_up: brings a tenant's view to the tail that the log has when it is called.

@@ -147,7 +147,7 @@ def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -
 
 async def _run_parts(replica: Replica, server: Server, bound: socket.socket, stop: asyncio.Event, url: str) -> None:
     # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
-    projector = _part("projector", replica.projector.run())
+    projector = _part("projector", replica.projector.reading.run())
     try:
         await replica.registration.register()
     except Damaged:

@@ -144,7 +144,7 @@ class Agreement:
             except StoreUnavailable as error:
                 failed = True
                 self._failing.occurs("not compared with other replicas: %s", error.detail)
-                if self._projector.silent_s > AWAY_S:
+                if self._projector.reading.silent_s > AWAY_S:
                     break
         if not failed:
             self._failing.ends("compared with other replicas again")

@@ -299,8 +299,8 @@ class Discovery:
 
     async def _catch_up_soon(self, tenant: Tenant) -> None:
         """Catch up, but do not make a reader wait for a store that is away."""
-        if self._projector.silent_s > AWAY_AFTER_S:
-            raise StoreUnavailable(f"the store has not answered for {self._projector.silent_s:.0f} seconds")
+        if self._projector.reading.silent_s > AWAY_AFTER_S:
+            raise StoreUnavailable(f"the store has not answered for {self._projector.reading.silent_s:.0f} seconds")
         try:
             async with asyncio.timeout(CATCH_UP_TIMEOUT_S):
                 await self._projector.catch_up(tenant)

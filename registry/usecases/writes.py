@@ -113,7 +113,7 @@ class Writes:
             NotReadByAll: it is of a newer format than a replica that lives can read. Nothing was appended.
         """
         self._formats.check(event)
-        applied = self._projector.expect(event.number)
+        applied = self._projector.outcomes.expect(event.number)
         try:
             await self._put(tenant, _Pending(event, Write(encode_event(event), grants, drops)))
             # Done already, unless another replica's events came between.
@@ -123,7 +123,7 @@ class Writes:
                 raise StoreUnavailable("the event was appended, but this replica has not read it back in time")
             outcome = applied.result()
         finally:
-            self._projector.forget(event.number)
+            self._projector.outcomes.forget(event.number)
         if outcome.error is not None:
             raise outcome.error
         return outcome

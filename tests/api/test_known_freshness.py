@@ -252,7 +252,7 @@ async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
         tenant = Tenant("other", "default")
         view = RegistryView(tenant)
         move(view, projector.view(tenant).position)
-        projector._adopt(tenant, Restored(view))
+        projector.adopt(tenant, Restored(view))
     assert status(await both.ask_known(asked)) == 400
 
 

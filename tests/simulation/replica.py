@@ -142,7 +142,7 @@ async def _serve(replica: Replica, serves: Callable[[], None]) -> None:
     await replica.store.open()
     await replica.projector.start()
     await replica.pulses.pulse()
-    projector = asyncio.create_task(replica.projector.run())
+    projector = asyncio.create_task(replica.projector.reading.run())
     try:
         await replica.registration.register()
     except StoreUnavailable:

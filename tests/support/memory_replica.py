@@ -227,7 +227,7 @@ class MemoryReplica:
     async def after_a_break(self, for_s: float = 30) -> None:
         """Run the projector, its first read failing, so that it proves its place in the log."""
         self.store.fail_call(0)
-        running = asyncio.create_task(self.projector.run())
+        running = asyncio.create_task(self.projector.reading.run())
         done, _ = await asyncio.wait((running,), timeout=for_s)
         self.store.come_back()
         running.cancel()

@@ -52,7 +52,7 @@ async def running(server: MemoryServer) -> AsyncIterator[MemoryReplica]:
         await come(server, tenant, "first")
     one = MemoryReplica(server, "one", followed_max=FOLLOWED_MAX)
     await one.follow()
-    tasks = [asyncio.create_task(one.projector.run()), asyncio.create_task(one.projector.following.run())]
+    tasks = [asyncio.create_task(one.projector.reading.run()), asyncio.create_task(one.projector.following.run())]
     await asyncio.sleep(0)
     yield one
     for task in tasks:

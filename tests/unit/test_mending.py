@@ -33,7 +33,7 @@ from registry.domain.model import Policy, Schema
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
 from registry.domain.view import DEFAULT_TENANT, RegistryView
-from registry.projection import mending, projector, restoring
+from registry.projection import mending, rebuilding, restoring
 from registry.projection.saving import save
 from registry.store import leases
 from registry.store.memory_store import MemoryServer
@@ -549,7 +549,7 @@ async def test_a_log_that_never_stands_still_is_given_up_for_now(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attempt ends with an error that is tried again, not with a replica that hangs."""
-    monkeypatch.setattr(projector, "REBUILDS_MAX", 3)
+    monkeypatch.setattr(rebuilding, "REBUILDS_MAX", 3)
     (a,) = await replicas(server, "a")
     await cut(server, 6)
 

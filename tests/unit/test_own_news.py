@@ -11,7 +11,7 @@ import pytest
 from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.position import Position
 from registry.domain.view import DEFAULT_TENANT as T
-from registry.projection.projector import OWN_NEWS_PAUSE_MAX_S
+from registry.projection.reading import OWN_NEWS_PAUSE_MAX_S
 from registry.store.memory_store import MemoryServer
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, virtual_ms
 
@@ -47,7 +47,7 @@ class Running:
 @pytest.fixture
 async def running() -> AsyncIterator[Running]:
     running = Running()
-    loops = [asyncio.create_task(replica.projector.run()) for replica in (running.writer, running.other)]
+    loops = [asyncio.create_task(replica.projector.reading.run()) for replica in (running.writer, running.other)]
     await running.writer.services.register(T, MicroserviceBody(service_name="cart", service_id="cart"), "t")
     yield running
     for loop in loops:
