@@ -15,6 +15,7 @@ from registry.domain.quotas import Quotas
 from registry.figures import figures
 from registry.http_api.api import Api
 from registry.http_api.door import Door
+from registry.http_api.networks import Networks
 from registry.http_api.sockets import text_frame
 from registry.projection.projector import Projector
 from registry.settings import Settings
@@ -228,6 +229,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         projector.aside,
         settings.body_max_bytes,
         settings.answer_max_bytes,
+        Networks(settings.admin_from),
     )
     door = Door(api)
     replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, door)

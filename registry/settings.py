@@ -177,6 +177,14 @@ class Settings:
             "max": 10**10,
         },
     )
+    admin_from: str = field(
+        default="",
+        metadata={
+            "unit": "CIDR list",
+            "help": "from where /admin may be used, such as 10.0.0.0/8,::1; blank: from everywhere",
+            "form": forms.networks,
+        },
+    )
     stop_timeout_s: int = field(
         default=10,
         metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},

@@ -12,6 +12,7 @@ from registry.http_api import reply
 from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
 from registry.http_api.memo import Memo
+from registry.http_api.networks import Networks
 from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header
@@ -60,6 +61,8 @@ class Api:
     #: Bytes of the largest body of a request, and of the largest answer.
     body_max_bytes: int = BODY_MAX_BYTES
     answer_max_bytes: int = 16 * 1024 * 1024
+    #: From where the operations below /admin may be asked for.
+    admin_from: Networks = field(default_factory=Networks)
     observer: Observer = field(default_factory=Observer)
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
-from registry.domain.errors import InvalidParams, RegistryError
+from registry.domain.errors import Forbidden, InvalidParams, RegistryError
 from registry.http_api import reply, target
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
@@ -118,6 +118,8 @@ class Door:
 
     async def _handle(self, operation: Operation, call: Call) -> Reply:
         api = self._api
+        if operation.is_admin and not api.admin_from.include(call.actor):
+            raise Forbidden(f"/admin may not be used from {call.actor or 'here'} (REGISTRY_ADMIN_FROM)")
         wanted = call.wanted_position
         if wanted is not None:
             await api.discovery.await_position(call.tenant, wanted)

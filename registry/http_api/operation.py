@@ -73,6 +73,11 @@ class Operation(Struct, frozen=True, kw_only=True):
         return self.kind is Kind.WRITE
 
     @property
+    def is_admin(self) -> bool:
+        """It is for those who look after the registry, and may be limited to some networks."""
+        return "/admin/" in self.path
+
+    @property
     def summary(self) -> str:
         """What the operation is, for people: the first paragraph of its handler's docstring."""
         text = (self.handler.__doc__ or "").strip().partition("\n\n")[0]

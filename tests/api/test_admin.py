@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from registry.http_api.operations import OPERATIONS
 from tests.support.api import Api, assert_empty, assert_refused, ok
 from tests.support.http import Response
 from tests.support.redis_server import RedisServer, redis_server
@@ -114,3 +115,49 @@ def test_a_silent_store_raises_alarms_until_it_answers(alarmed: Api, redis: Redi
 
     assert_empty(admin(alarmed, "alarms", "DELETE"))
     assert ok(admin(alarmed, "alarms")).body == b"{}"
+
+
+# -- from where --------------------------------------------------------------------------------------------------------
+
+ADMIN = [("GET", "dump"), ("GET", "dump?options=info"), ("GET", "clusters"), ("GET", "alarms"), ("DELETE", "alarms")]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(redis_url: str) -> Iterator[Replica]:
+    """A registry that is looked after from another network."""
+    environment = {"REGISTRY_ADMIN_FROM": "192.0.2.0/24,2001:db8::/32"}
+    with replica("--redis-url", redis_url, "--redis-prefix", "elsewhere:", environment=environment) as process:
+        yield process
+
+
+@pytest.mark.parametrize(("method", "path"), ADMIN)
+def test_admin_is_refused_from_outside_its_networks(elsewhere: Replica, method: str, path: str) -> None:
+    """A dump shows everything of all tenants to anyone who asks as the default one."""
+    api = elsewhere.api("default")
+    assert_refused(admin(api, path, method), 403001, "/admin may not be used from 127.0.0.1 (REGISTRY_ADMIN_FROM)")
+
+
+def test_admin_is_known_by_its_operation_and_nothing_else_is_refused(elsewhere: Replica) -> None:
+    """Another spelling of the path is no way in; and clients are not those who look after the registry."""
+    api = elsewhere.api("default")
+    head = api.connection.request("HEAD", "/v4/default/admin/dump", None, {})
+    assert head.status == 403
+    assert_refused(api.connection.request("GET", "/v4/default/%61dmin/dump", None, {}), 403001)
+    ok(api.get("/microservices"))
+    ok(api.connection.request("GET", "/metrics", None, {}))
+    ok(api.connection.request("GET", "/v4/default/govern/microservices", None, {}))
+
+
+@pytest.mark.parametrize("networks", ["127.0.0.1", "127.0.0.0/8,10.0.0.0/8"])
+def test_admin_is_answered_inside_its_networks(redis_url: str, networks: str) -> None:
+    environment = {"REGISTRY_ADMIN_FROM": networks}
+    with replica("--redis-url", redis_url, "--redis-prefix", "inside:", environment=environment) as process:
+        for method, path in ADMIN:
+            assert admin(process.api("default"), path, method).status == 200
+
+
+def test_every_path_below_admin_is_limited() -> None:
+    """One that is added is not forgotten."""
+    below = [operation.name for operation in OPERATIONS if operation.path.startswith("/v4/{project}/admin/")]
+    assert below == [operation.name for operation in OPERATIONS if operation.is_admin]
+    assert len(below) == 4

@@ -9,6 +9,7 @@ from registry.settings import BadSetting, made_by_kubernetes, read_settings
 LEVELS = "it must be debug, info, warning or error"
 PLACE = "it must be HOST:PORT, with an IPv6 address in brackets: [2001:db8::1]:30100"
 HOST = "it must be a host name or an address, without brackets and port"
+NETWORKS = "it must be addresses or CIDR blocks such as 10.0.0.0/8"
 #: What Kubernetes tells a pod of the Services `registry` (two ports, one of them called `http`) and `registry-redis`.
 SERVICE_LINKS = {
     "REGISTRY_SERVICE_HOST": "10.96.0.7",
@@ -53,6 +54,8 @@ SERVICE_LINKS = {
         ("host", "[::1]", f"is '[::1]', {HOST}"),
         ("host", "127.0.0.1:80", f"is '127.0.0.1:80', {HOST}"),
         ("host", "a b", f"is 'a b', {HOST}"),
+        ("admin_from", "10.0.0.1/8", f"has '10.0.0.1/8', {NETWORKS}: 10.0.0.1/8 has host bits set"),
+        ("admin_from", "::1,here", f"has 'here', {NETWORKS}: 'here' does not appear to be an IPv4 or IPv6 network"),
         ("redis_url", "redis://h:x", "must name its servers as HOST:PORT, several separated by commas"),
     ],
 )
