@@ -13,6 +13,8 @@ import registry
 
 ROOT = Path(registry.__file__).parent
 LAYERS = ["domain", "store", "projection", "usecases", "upkeep", "http_api", "serving", "running", "cli"]
+#: Rooms beside the layers: they know the domain, and of the layers only the command line knows them.
+BESIDE = {"client"}
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
 TOP_MODULES = {
     "__init__": "domain",
@@ -41,6 +43,7 @@ THIRD_PARTIES = {
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
     "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
+    "client": {"msgspec", "httpx", "websockets"},
 }
 ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 #: The modules of the Redis adapter that speak to Redis themselves.
@@ -75,13 +78,13 @@ def imported(tree: ast.Module) -> set[str]:
 
 def layer_of(name: str) -> str:
     part = [*name.split("."), "__init__"][1]
-    return part if part in LAYERS and part not in TOP_MODULES else TOP_MODULES.get(part, "domain")
+    return part if part in {*LAYERS, *BESIDE} and part not in TOP_MODULES else TOP_MODULES.get(part, "domain")
 
 
 def violations(root: Path) -> list[str]:
     found = []
     for module, layer, tree in modules(root):
-        if layer not in LAYERS:
+        if layer not in {*LAYERS, *BESIDE}:
             found.append(f"{module} belongs to no layer")
             continue
         for name in sorted(imported(tree)):
@@ -96,8 +99,11 @@ def _objection(module: str, layer: str, name: str) -> str:
     if name.startswith("."):
         return "imports are absolute"
     if top == "registry":
-        if LAYERS.index(layer_of(name)) > LAYERS.index(layer):
-            return f"{layer_of(name)} lies above {layer}"
+        other = layer_of(name)
+        if layer in BESIDE or other in BESIDE:
+            return "" if other in ("domain", layer) or layer == "cli" else f"{layer} may not know {other}"
+        if LAYERS.index(other) > LAYERS.index(layer):
+            return f"{other} lies above {layer}"
         adapter = next((a for a in ADAPTERS if (name + ".").startswith(a + ".")), "")
         if adapter and adapter != module and LAYERS.index(layer) < LAYERS.index("running"):
             return f"{layer} knows the port, not its adapters"
@@ -117,7 +123,7 @@ def test_imports_point_from_the_outer_layers_to_the_inner_ones() -> None:
 def test_every_layer_is_there() -> None:
     """A renamed folder would leave the test above with nothing to look at."""
     seen = {layer for _, layer, _ in modules(ROOT)}
-    assert seen == set(LAYERS)
+    assert seen == {*LAYERS, *BESIDE}
 
 
 @pytest.mark.parametrize(
@@ -139,6 +145,10 @@ def test_every_layer_is_there() -> None:
         ("http_api/x.py", "from registry.cli import main", "cli lies above http_api"),
         ("http_api/x.py", "import redis", "http_api may not use redis"),
         ("running/x.py", "import requests", "running may not use requests"),
+        ("client/x.py", "from registry.store.port import Store", "client may not know store"),
+        ("client/x.py", "import registry.settings", "client may not know store"),
+        ("client/x.py", "import starlette", "client may not use starlette"),
+        ("usecases/x.py", "from registry.client.names import parse_name", "usecases may not know client"),
         ("strange/x.py", "", "no layer"),
         ("strange.py", "", "no layer"),
     ],
@@ -157,6 +167,8 @@ def test_an_import_against_the_direction_is_noticed(tmp_path: Path, path: str, c
         ("store/redis_store.py", "from redis.asyncio import Redis\nfrom registry.store.port import Store"),
         ("usecases/x.py", "import asyncio\nfrom registry.store.port import Store"),
         ("running/x.py", "from registry.store.redis_store import RedisStore\nimport uvicorn"),
+        ("client/x.py", "import httpx\nfrom registry.domain.model import Instance"),
+        ("cli.py", "from registry.client.names import parse_name"),
     ],
 )
 def test_an_import_in_the_direction_is_allowed(tmp_path: Path, path: str, code: str) -> None:
