@@ -205,15 +205,15 @@ async def test_lapsed_lease_is_found_out(both: Both) -> None:
 async def test_what_has_been_said_is_said_again_while_nothing_happens(both: Both) -> None:
     """On any connection, without being made again; and after anything has happened it is made anew."""
     fast = both.lanes[0]
-    before = fast.hot.repeated
+    before = fast.hot.finds.repeated
     both.wires = [lane.connect() for lane in both.lanes]
     await both.ask_known(ASKED[0])
-    assert fast.hot.repeated == before + 1
+    assert fast.hot.finds.repeated == before + 1
     await both.write(b"PUT", b"/microservices/empty/properties", {"properties": {"n": "1"}})
     await both.ask_known(ASKED[0])
-    assert fast.hot.repeated == before + 1
+    assert fast.hot.finds.repeated == before + 1
     await both.ask_known(ASKED[0])
-    assert fast.hot.repeated == before + 2
+    assert fast.hot.finds.repeated == before + 2
 
 
 async def test_what_is_shared_by_all_tenants_is_not_said_again_after_it_changed(both: Both) -> None:
@@ -224,7 +224,7 @@ async def test_what_is_shared_by_all_tenants_is_not_said_again_after_it_changed(
     other = BLOCK.replace(b"default", b"other")
     asked = whole(b"GET", BASE + b"/instances?appId=default&serviceName=SERVICECENTER", other)
     await both.learn(asked, asked)
-    assert both.lanes[0].hot.repeated
+    assert both.lanes[0].hot.finds.repeated
     assert b'"rest://h:1/"' in await both.ask_known(asked)
     await registration.leave()
     await follow(*both.lanes)

@@ -14,7 +14,10 @@ from typing import Any, Final
 from registry.bootstrap import Replica, build_replica
 from registry.clock import Clock
 from registry.domain.view import DEFAULT_TENANT
+from registry.http_api.api import Api
+from registry.http_api.door import Door
 from registry.serving.connection import Connection
+from registry.serving.finds import Finds
 from registry.serving.hot import HotConnection
 from registry.serving.lane import Lane as HotLane
 from registry.serving.recognise import Find
@@ -161,21 +164,30 @@ class Wire(asyncio.Transport):
         return default
 
 
+class CountingFinds(Finds):
+    """Counts the finds that were answered with what was said before."""
+
+    repeated = 0
+
+    def say_again(self, find: Find, connection: HotConnection) -> bool:
+        again = super().say_again(find, connection)
+        self.repeated += again
+        return again
+
+
 class CountingLane(HotLane):
-    """Counts the requests that it has taken, and those of them that were answered with what was said before."""
+    """Counts the requests that it has taken."""
 
     recognised = 0
-    repeated = 0
+
+    def __init__(self, api: Api, door: Door) -> None:
+        super().__init__(api, door)
+        self.finds: CountingFinds = CountingFinds(api, self._ask_door)
 
     def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
         end = super().receive(data, at, connection)
         self.recognised += end >= 0
         return end
-
-    def _say_again(self, find: Find, connection: HotConnection) -> bool:
-        again = super()._say_again(find, connection)
-        self.repeated += again
-        return again
 
 
 class Lane:

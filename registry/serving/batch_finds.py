@@ -1,0 +1,93 @@
+"""BatchFinds: batch finds on the hot way. One that holds a change waits until the log has been asked."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from registry.http_api import operations, reply
+from registry.http_api.api import Api
+from registry.http_api.discovery import batch_asked, batch_here
+from registry.http_api.queries import BatchBody, BatchQueries
+from registry.serving import responses
+from registry.serving.hot import HotConnection, Owed
+from registry.serving.recognise import BatchFind
+from registry.serving.request import AskDoor, Request
+from registry.serving.responses import Parts
+
+
+class BatchFinds:
+    def __init__(self, api: Api, ask_door: AskDoor) -> None:
+        self._api = api
+        self._ask_door = ask_door
+        self._tally = api.observer.tally(operations.BATCH_FIND.name)
+
+    def answer(self, batch: BatchFind, request: Request, connection: HotConnection) -> bool:
+        """Answer now or owe it; False: the door has to."""
+        discovery, tenant = self._api.discovery, batch.tenant
+        asked = batch_asked(self._api, request.body, batch.consumer_id)
+        answer = batch_here(self._api, tenant, asked)
+        if answer is None:
+            return False
+        if answer.contradicts:
+            place = discovery.place(tenant)
+            changed = _ChangedBatch(connection, self, request, batch, asked, answer, place)
+            if not discovery.when_current(tenant, changed):
+                return False
+            connection.owe(changed)
+            return True
+        connection.write(self._response(batch, answer, connection.lines))
+        self._tally.add(200, perf_counter() - request.began)
+        return True
+
+    def _response(self, batch: BatchFind, answer: BatchBody, lines: bytes) -> Parts:
+        position = self._api.discovery.position_text(batch.tenant)
+        if batch.gzip and len(answer.body) >= reply.GZIP_MIN_BYTES:
+            whole = reply.json(answer.body, reply.position(position))
+            return responses.render(self._api.compressor.compress(whole), lines)
+        return responses.json(answer.body, position, lines)
+
+    def settle(self, owed: _ChangedBatch) -> None:
+        """As `Finds.settle`. What was computed before stands if nothing has happened since."""
+        batch, answer = owed.batch, owed.answer
+        if self._api.discovery.place(batch.tenant) != owed.place:
+            again = batch_here(self._api, batch.tenant, owed.asked)
+            if again is None:
+                self._ask_door(owed, owed.request)
+                return
+            answer = again
+        owed.settle(self._response(batch, answer, owed.connection.lines))
+        self._tally.add(200, perf_counter() - owed.request.began)
+
+
+class _ChangedBatch(Owed):
+    """A batch find that holds a change. It waits for the log's tail."""
+
+    __slots__ = ("answer", "asked", "batch", "batch_finds", "place", "request")
+
+    def __init__(
+        self,
+        connection: HotConnection,
+        batch_finds: BatchFinds,
+        request: Request,
+        batch: BatchFind,
+        asked: BatchQueries,
+        answer: BatchBody,
+        place: object,
+    ) -> None:
+        super().__init__(connection)
+        self.batch_finds = batch_finds
+        self.request = request
+        self.batch = batch
+        self.asked = asked
+        self.answer = answer
+        #: Where the logs stood when it was computed.
+        self.place = place
+
+    def done(self) -> bool:
+        return self.disconnected
+
+    def set_result(self, result: None, /) -> None:
+        self.batch_finds.settle(self)
+
+    def set_exception(self, exception: Exception, /) -> None:
+        self.batch_finds.settle(self)

@@ -1,0 +1,53 @@
+"""Request: one hot request as it was understood, and what the door is asked in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from starlette.types import Message
+
+from registry.http_api import operations
+from registry.http_api.call import Call
+from registry.http_api.operation import Operation
+from registry.serving.heads import Head
+from registry.serving.hot import Owed
+from registry.serving.recognise import BatchFind, Beat, Find, Hot, Registration
+
+
+class Request(Struct, frozen=True, gc=False):
+    """`began`: when it came (`perf_counter` seconds)."""
+
+    hot: Hot
+    target: bytes
+    head: Head
+    body: bytes
+    began: float
+
+
+#: Has the door answer a request whose answer is owed.
+AskDoor = Callable[[Owed, Request], None]
+
+
+def call_of(request: Request, client_address: str, body_max: int) -> tuple[Operation, Call]:
+    """What the door is to answer, with all that has been understood."""
+    hot, head = request.hot, request.head
+    path: dict[str, str] = {}
+    match hot:
+        case Find():
+            operation = operations.FIND
+        case BatchFind():
+            operation = operations.BATCH_FIND
+        case Registration():
+            operation = operations.REGISTER_INSTANCE
+            path = {"service_id": hot.service_id}
+        case Beat():
+            operation = operations.HEARTBEAT
+            path = {"service_id": hot.service_id, "instance_id": hot.instance_id}
+    headers = {b"x-consumerid": head.consumer, b"accept-encoding": b"gzip" if head.gzip else b""}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": request.body, "more_body": False}
+
+    query = request.target.partition(b"?")[2]
+    return operation, Call(path, query, headers, client_address, receive, hot.tenant, body_max)
