@@ -172,9 +172,7 @@ def test_websocket_may_be_one_of_several(client: Api, offer: bytes) -> None:
     """A client names what it can do; one that the registry can do is enough."""
     service_id = client.service()
     client.connection.send(get(client, f"/microservices/{service_id}/watcher", offer + HANDSHAKE))
-    with socket.socket(fileno=client.connection.detach()) as raw:
-        raw.settimeout(20)
-        assert raw.recv(65536).startswith(b"HTTP/1.1 101 ")
+    assert client.connection.receive().status == 101
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -194,16 +192,15 @@ def test_websocket_of_http_1_0_is_not_accepted(client: Api) -> None:
     assert_refused(client.connection.exchange(watch), 400001, "websocket")
 
 
-def test_websocket_waits_for_no_turn(client: Api) -> None:
-    """Behind a request that is being answered it is not accepted: its frames would come between."""
+def test_websocket_waits_for_its_turn(client: Api) -> None:
+    """Behind a request that is being answered it is accepted after that answer (decision 9)."""
     service_id = client.service()
     watch = f"/microservices/{service_id}/watcher"
     instance = f"{BASE}/microservices/{service_id}/instances/{client.instance(service_id)}"
     beat = head(client, f"PUT {instance}/heartbeat") + b"\r\n"
     client.connection.send(beat + get(client, watch, OFFERS["websocket with a body"] + HANDSHAKE))
     assert ok(client.connection.receive()).body == b""
-    assert_refused(client.connection.receive(), 400001, "websocket")
-    assert nothing_more(client.connection)
+    assert client.connection.receive().status == 101
 
 
 def test_many_offers_in_one_segment_are_answered(client: Api) -> None:

@@ -133,7 +133,7 @@ class Connection:
         headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
         if status == 100:
             return self.receive(head_only)
-        length = 0 if head_only or status in (204, 304) else _length(headers)
+        length = 0 if head_only or status in (101, 204, 304) else _length(headers)
         if length is None:
             body = self._to_the_end()
         else:
