@@ -47,6 +47,7 @@ class Finds:
         answer = discovery.find_here(tenant, query)
         if len(answer.body) > self._api.answer_max_bytes:
             return False
+        left_out = discovery.left_out
         if query.consumer_id and discovery.unrecorded(tenant, (query,)):
             return False
         if query.rev and query.rev != answer.rev:
@@ -58,7 +59,8 @@ class Finds:
             return True
         lines = connection.lines
         status, response = self._response(find, answer, lines)
-        if sum(map(len, response)) <= KEPT_MAX_BYTES:
+        # What was not recorded for a quota is counted with each find.
+        if sum(map(len, response)) <= KEPT_MAX_BYTES and discovery.left_out == left_out:
             response = (b"".join(response),)
             position, shared = discovery.position_text(tenant), discovery.position_text(DEFAULT_TENANT)
             find.kept = Kept(discovery.changes, position, shared, lines, status, response)
