@@ -89,6 +89,7 @@ class PrivateRedis:
             self._make_socket_folder()
             self._program = self._find_program()
             self._start_server()
+        logger.info("%s keeps the data in %s", self._program, self._data_dir, extra={"action": "private_redis"})
         threading.Thread(target=self._look_after, name="private-redis", daemon=True).start()
 
     def _look_after(self) -> None:
@@ -124,7 +125,6 @@ class PrivateRedis:
         overlooked = program.overlooks(self._data_dir)
         if overlooked:
             raise CannotStart(overlooked)
-        logger.info("%s keeps the data in %s", program, self._data_dir, extra={"action": "private_redis"})
         return program
 
     def _start_server(self) -> None:

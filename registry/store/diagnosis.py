@@ -23,6 +23,8 @@ from registry.store.address import Node, parse_address
 from registry.store.connections import NoMaster, SentinelsSilent
 
 TLS_FILES: Final = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+#: What servers say, by their age, of a script whose user lacks a right.
+NOT_ALLOWED: Final = ("can't run this command", "ACL failure in script")
 #: Words of Redis, and what they mean.
 REFUSALS: Final = {
     "DB index": "has no database of that number; mend it in the URL",
@@ -111,7 +113,7 @@ def _login(case: _Case) -> str:
 
 
 def _rights(case: _Case) -> str:
-    if case.first(NoPermissionError) or "can't run this command" in case.text:
+    if case.first(NoPermissionError) or any(words in case.text for words in NOT_ALLOWED):
         return f"does not allow its user what the registry needs ({case.text}); README.md has the ACL line"
     return ""
 

@@ -19,7 +19,7 @@ from tests.support.redis_server import RedisServer, redis_server
 from tests.support.waiting import until_sync
 
 #: A user with all rights; what it lacks is appended.
-USER = "ACL SETUSER registry on >secret ~registry:* &* +@all"
+USER = "redis-cli ACL SETUSER registry on '>secret' '~registry:*' '&*' +@all"
 HURRY = ("--redis-timeout-s", "0.5")
 TOO_OLD = "is too old: the registry needs 6.2 or newer"
 NOT_ALLOWED = "does not allow its user what the registry needs (…); README.md has the ACL line"

