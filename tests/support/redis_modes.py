@@ -187,9 +187,7 @@ def paste(server: RedisServer, text: str) -> list[str]:
     (commands / "redis-cli").write_text(f'#!/bin/sh\nexec {line} "$@"\n')
     (commands / "redis-cli").chmod(0o755)
     environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", "-euc", text], cwd=server.directory, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run(["sh", "-euc", text], cwd=server.directory, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout.splitlines()
 
