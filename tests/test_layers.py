@@ -12,7 +12,7 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "store", "projection", "usecases", "upkeep", "http_api", "serving", "running", "cli"]
+LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "http_api", "serving", "running", "cli"]
 #: Rooms beside the layers: they know the domain, and of the layers only the command line knows them.
 BESIDE = {"client"}
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
@@ -35,6 +35,7 @@ IMPURE = {"asyncio", "time", "random", "os", "secrets", "uuid", "socket", "threa
 #: Third parties by layer; what is not named here may be imported nowhere.
 THIRD_PARTIES = {
     "domain": {"msgspec"},
+    "access": {"msgspec", "argon2", "jwt", "cryptography"},
     "store": {"msgspec", "redis", "hiredis"},
     "projection": {"msgspec"},
     "usecases": {"msgspec"},

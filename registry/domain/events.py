@@ -8,29 +8,13 @@ understand a tenant's log sets the tenant aside (decisions/0010) rather than ans
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
-from msgspec import Struct
 
+from registry.domain.fold_access import AccessFact
 from registry.domain.model import Instance, Microservice, Policy, Schema
-
-
-class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What every event carries.
-
-    `replica` and `number` name the event: the replica that wrote it and a count within that replica's life.
-    """
-
-    #: The format of events since which this type exists. A new type takes the next number after `EVENT_FORMAT`.
-    since: ClassVar[int] = 1
-
-    #: Wall clock of the writing replica, Unix milliseconds.
-    at_ms: int
-    replica: str
-    number: int
-    #: Who asked: the client's address, or `registry` when a replica acted by itself.
-    actor: str = ""
+from registry.domain.recorded import Recorded
 
 
 class ServiceRegistered(Recorded, frozen=True, tag="service-registered"):
@@ -187,6 +171,7 @@ Event = (
     | PolicySaved
     | PolicyDeleted
     | HistoryResumed
+    | AccessFact
 )
 
 EVENT_TYPES: Final = Event.__args__

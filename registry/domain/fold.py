@@ -11,6 +11,8 @@ from typing import Final, assert_never
 
 from msgspec import structs
 
+from registry.domain.access_events import AccessEvent
+from registry.domain.accounts import AccessView
 from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
@@ -33,6 +35,7 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
+from registry.domain.fold_access import apply_access
 from registry.domain.fold_instances import edit_instance, expire_instance, register_instance, remove_instance
 from registry.domain.fold_services import (
     change_dependencies,
@@ -89,6 +92,8 @@ def _service_of(view: RegistryView, event: Event) -> str:
             return view.holder(event.service) or ""
         case DependenciesAdded() | DependenciesReplaced() | PolicySaved() | PolicyDeleted() | HistoryResumed():
             return ""
+        case AccessEvent():
+            return ""
     return event.service_id
 
 
@@ -111,6 +116,8 @@ def include(lineage: dict[int, int], position: Position) -> None:
 def _mark_changed(view: RegistryView, position: Position, event: Event, outcome: Outcome) -> None:
     match event:
         case DependenciesAdded() | DependenciesReplaced() | PolicySaved() | PolicyDeleted() | ServiceUnregistered():
+            view.rest_changed = position
+        case AccessEvent():
             view.rest_changed = position
         case HistoryResumed():
             pass
@@ -154,4 +161,7 @@ def _change(view: RegistryView, position: Position, event: Event) -> Outcome:
             for epoch, sequence in event.mended.items():
                 include(view.lineage, Position(epoch, sequence))
             return NOTHING
+        case AccessEvent():
+            view.access = view.access or AccessView()
+            return apply_access(view.access, event)
     assert_never(event)

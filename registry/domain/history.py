@@ -9,6 +9,18 @@ from typing import Final, NamedTuple
 
 from msgspec import structs
 
+from registry.domain.access_events import (
+    AccountChanged,
+    AccountCreated,
+    AccountDeleted,
+    MachineTokenGiven,
+    MachineTokenRevoked,
+    PasswordSet,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
+    SigningKeyAdded,
+)
 from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
@@ -270,5 +282,19 @@ def _subjects_of(event: Event) -> Iterator[Subject]:
             yield "policy", event.policy.id
         case PolicyDeleted():
             yield "policy", event.policy_id
+        case AccountCreated() | AccountDeleted():
+            yield "account", event.name
+        case AccountChanged():
+            yield "account", event.name, "roles"
+        case PasswordSet():
+            yield "account", event.name, "password"
+        case RoleCreated() | RoleDeleted():
+            yield "role", event.name
+        case RoleChanged():
+            yield "role", event.name, "permissions"
+        case MachineTokenGiven() | MachineTokenRevoked():
+            yield "machine", event.name
+        case SigningKeyAdded():
+            yield "key", event.kid
         case HistoryResumed():
             pass

@@ -1,8 +1,8 @@
 """Snapshot: a view as bytes, and back. What replicas compare to know that they agree is made of the same sections.
 
 A snapshot is a row of chunks, each a MessagePack list of tagged sections: one `Beginning`, then per service a
-`ServiceSection` and its instances, then the `RestSection`. Indexes are not written: the loader builds them again, in
-the order in which the fold would have.
+`ServiceSection` and its instances, then what belongs to no service, the `RestSection` last. Indexes are not written:
+the loader builds them again, in the order in which the fold would have.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain import weight
+from registry.domain.accounts import AccessView, Account, MachineToken, Role, SigningKey
 from registry.domain.errors import InvalidParams
 from registry.domain.fold import include, move
 from registry.domain.model import Microservice, Policy, Schema, encode_microservice
@@ -29,7 +30,7 @@ FORMAT: Final = 1
 SECTION_ROWS_MAX: Final = 500
 #: Bytes of a part's digest: enough to notice a difference, short enough to be exchanged all the time.
 DIGEST_BYTES: Final = 8
-#: The part of a view that belongs to no service: dependencies and policies.
+#: The part of a view that belongs to no service: dependencies and policies, accounts and roles.
 REST: Final = ""
 
 
@@ -81,7 +82,16 @@ class RestSection(Struct, frozen=True, tag="rest"):
     policies: list[Policy]
 
 
-Section = Beginning | ServiceSection | InstancesSection | RestSection
+class AccessSection(Struct, frozen=True, tag="access"):
+    """Accounts and roles, before the rest. A version that does not know it cannot read the snapshot, and must not."""
+
+    accounts: list[Account]
+    roles: list[Role]
+    machines: list[MachineToken]
+    keys: list[SigningKey]
+
+
+Section = Beginning | ServiceSection | InstancesSection | AccessSection | RestSection
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Section]).decode
@@ -113,7 +123,7 @@ def take(view: RegistryView, last: bytes, resumed: Position | None = None) -> It
     )
     drawing = Drawing(view)
     view.drawings.append(ref(drawing, view.drawings.remove))
-    return _chunks(beginning, drawing, rest_section(view))
+    return _chunks(beginning, drawing, rest_sections(view))
 
 
 class Drawing:
@@ -148,7 +158,7 @@ def _copy(row: ServiceRow) -> ServiceRow:
     )
 
 
-def _chunks(beginning: Beginning, services: Drawing, rest: RestSection) -> Iterator[bytes]:
+def _chunks(beginning: Beginning, services: Drawing, rest: Sequence[Section]) -> Iterator[bytes]:
     chunk: list[Section] = [beginning]
     rows = 0
     for service in services:
@@ -158,7 +168,7 @@ def _chunks(beginning: Beginning, services: Drawing, rest: RestSection) -> Itera
             if rows >= SECTION_ROWS_MAX:
                 yield _encode(chunk)
                 chunk, rows = [], 0
-    yield _encode([*chunk, rest])
+    yield _encode([*chunk, *rest])
 
 
 def service_sections(row: ServiceRow) -> Iterator[ServiceSection | InstancesSection]:
@@ -171,7 +181,19 @@ def service_sections(row: ServiceRow) -> Iterator[ServiceSection | InstancesSect
         yield InstancesSection(row.service_id, [_saved(instance) for instance in some])
 
 
-def rest_section(view: RegistryView) -> RestSection:
+def rest_sections(view: RegistryView) -> list[AccessSection | RestSection]:
+    """All that belongs to no service."""
+    access = [] if view.access is None else [_access_section(view.access)]
+    return [*access, _rest_section(view)]
+
+
+def _access_section(access: AccessView) -> AccessSection:
+    return AccessSection(
+        list(access.accounts.values()), list(access.roles.values()), list(access.machines.values()), list(access.keys)
+    )
+
+
+def _rest_section(view: RegistryView) -> RestSection:
     return RestSection(
         [(consumer, list(keys)) for consumer, keys in view.providers.items()],
         [(key, list(ids)) for key, ids in view.consumers.items()],
@@ -237,6 +259,8 @@ class Loader:
                 _add_service(self._view, section)
             case InstancesSection():
                 _add_instances(self._view, section)
+            case AccessSection():
+                self._view.access = _access(section)
             case RestSection():
                 _add_rest(self._view, section)
                 self._complete = True
@@ -288,6 +312,15 @@ def _add_instances(view: RegistryView, section: InstancesSection) -> None:
         raise SnapshotUnreadable(f"an instance of service {service_id} comes twice")
     view.instance_count += len(section.rows)
     view.held_bytes += sum(len(saved.body) for saved in section.rows)
+
+
+def _access(section: AccessSection) -> AccessView:
+    return AccessView(
+        {account.name: account for account in section.accounts},
+        {role.name: role for role in section.roles},
+        {machine.name: machine for machine in section.machines},
+        section.keys,
+    )
 
 
 def _add_rest(view: RegistryView, section: RestSection) -> None:

@@ -12,6 +12,7 @@ from weakref import ref
 
 from msgspec import Struct
 
+from registry.domain.accounts import AccessView
 from registry.domain.large import Large
 from registry.domain.model import Microservice, Policy, Schema
 from registry.domain.position import ORIGIN, Position
@@ -32,6 +33,9 @@ class Tenant(NamedTuple):
 
 
 DEFAULT_TENANT = Tenant("default", "default")
+#: Whose log holds accounts and roles. No client can name it: a blank domain is the default one, and no path has a blank
+#: project.
+ACCOUNTS: Final = Tenant("", "accounts")
 #: The registry's own microservice, which stands in the default tenant.
 OWN_GROUP: Final[GroupKey] = ("production", "default", "SERVICECENTER")
 
@@ -156,6 +160,8 @@ class RegistryView:
     providers: dict[str, dict[GroupKey, None]] = field(default_factory=dict)
     consumers: dict[GroupKey, dict[str, None]] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
+    #: Accounts and roles, in the view of `ACCOUNTS`.
+    access: AccessView | None = None
     #: Where the last change was that concerns no single service's row: dependencies, policies, a service that left.
     rest_changed: Position = ORIGIN
     #: Earlier histories that led here: epoch -> the sequence up to which its events are part of this one.

@@ -25,7 +25,7 @@ from msgspec import Struct
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position, parse_position
-from registry.domain.snapshot import REST, PartDigest, rest_section, service_sections
+from registry.domain.snapshot import REST, PartDigest, rest_sections, service_sections
 from registry.domain.view import RegistryView, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
@@ -219,7 +219,8 @@ class Agreement:
         position = view.position.text()
         parts: dict[str, tuple[str, bytes]] = {}
         rest = PartDigest()
-        rest.add(rest_section(view))
+        for section in rest_sections(view):
+            rest.add(section)
         parts[REST] = (view.rest_changed.text(), rest.digest())
         rows = 0
         for service_id in list(view.services):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.events import EVENT_TYPES, Event, Recorded, decode_event, encode_event
+from registry.domain.accounts import Permission, Resource, Secret
+from registry.domain.events import EVENT_TYPES, Event, decode_event, encode_event
 from registry.domain.model import (
     DataCenterInfo,
     Framework,
@@ -21,10 +22,12 @@ from registry.domain.model import (
     ServiceKey,
     ServicePath,
 )
+from registry.domain.recorded import Recorded
 from tests.support.strategies import texts
 
 maps = st.dictionaries(texts, texts, max_size=3)
 whole = st.integers(0, 2**31 - 1)
+secrets = st.builds(Secret, texts)
 members: dict[str, st.SearchStrategy[Any]] = {
     "at_ms": st.integers(0, 2**53),
     "number": st.integers(0, 2**63 - 1),
@@ -39,6 +42,12 @@ members: dict[str, st.SearchStrategy[Any]] = {
     "keys": st.lists(texts, max_size=3),
     "providers": st.lists(st.tuples(texts, texts, texts), max_size=2),
     "schemas": st.lists(st.builds(Schema, texts, texts, texts), max_size=2),
+    "password": secrets,
+    "pem": secrets,
+    "roles": st.lists(texts, max_size=3),
+    "perms": st.lists(st.builds(Permission, st.lists(st.builds(Resource, texts, maps)), st.lists(texts)), max_size=2),
+    "expires_s": st.integers(0, 2**53),
+    "alone": st.booleans(),
     "policy": st.builds(
         Policy, texts, texts, texts, whole, whole, maps, texts, st.dictionaries(texts, texts | whole | maps, max_size=2)
     ),

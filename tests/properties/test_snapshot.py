@@ -46,7 +46,7 @@ from registry.domain.snapshot import (
     SnapshotUnreadable,
     decode_mark,
     encode_mark,
-    rest_section,
+    rest_sections,
     service_sections,
     take,
 )
@@ -501,7 +501,7 @@ def parts(view: RegistryView) -> dict[str, tuple[Position, bytes]]:
         first, *others = service_sections(row)
         assert isinstance(first, ServiceSection)
         found[service_id] = row.changed, msgspec.msgpack.encode([structs.replace(first, changed=""), *others])
-    return found | {snapshot.REST: (view.rest_changed, msgspec.msgpack.encode(rest_section(view)))}
+    return found | {snapshot.REST: (view.rest_changed, msgspec.msgpack.encode(rest_sections(view)[-1]))}
 
 
 def parts_are_marked(history: Sequence[Placed]) -> bool:
@@ -547,7 +547,7 @@ def digest(*given: Section) -> bytes:
 
 def digests(view: RegistryView) -> dict[str, bytes]:
     found = {service_id: digest(*service_sections(row)) for service_id, row in view.services.items()}
-    return found | {snapshot.REST: digest(rest_section(view))}
+    return found | {snapshot.REST: digest(rest_sections(view)[-1])}
 
 
 @given(any_history)
@@ -625,7 +625,7 @@ def test_a_single_difference_in_a_part_shows_in_its_digest(history: list[Placed]
 @given(long_history, st.data())
 def test_a_single_difference_in_the_rest_shows_in_its_digest(history: list[Placed], data: st.DataObject) -> None:
     """Dependencies decide who is told of a change, policies how it is called."""
-    rest = rest_section(fold(history))
+    rest = rest_sections(fold(history))[-1]
     named = data.draw(st.sampled_from(RestSection.__struct_fields__))
     assume(getattr(rest, named))
     changed = list(getattr(rest, named))

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 from registry.domain.commands import MicroserviceBody
 from registry.domain.find import FindQuery
-from registry.domain.snapshot import PartDigest, rest_section, service_sections
+from registry.domain.snapshot import PartDigest, rest_sections, service_sections
 from registry.domain.view import DEFAULT_TENANT, Answer, Tenant
 from registry.http_api.api import Api
 from registry.projection.projector import Projector
@@ -270,6 +270,7 @@ def _state_hash(projector: Projector, tenant: Tenant) -> str:
             part.add(section)
         whole.update(part.digest())
     part = PartDigest()
-    part.add(rest_section(view))
+    for other in rest_sections(view):
+        part.add(other)
     whole.update(part.digest())
     return whole.hexdigest()

@@ -11,7 +11,7 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, decode_event, encode_event
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import PartDigest, rest_section, service_sections
+from registry.domain.snapshot import PartDigest, rest_sections, service_sections
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
@@ -282,7 +282,8 @@ def digests(view: RegistryView) -> dict[str, bytes]:
             part.add(section)
         found[service_id] = part.digest()
     rest = PartDigest()
-    rest.add(rest_section(view))
+    for other in rest_sections(view):
+        rest.add(other)
     return found | {"": rest.digest()}
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from registry.domain.access_events import AccessEvent
 from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
@@ -138,6 +139,7 @@ class Oracle:
             return self._depend(event)
         if isinstance(event, HistoryResumed):
             return Told(None, "", [])
+        assert not isinstance(event, AccessEvent), "accounts are no part of a tenant"
         return self._describe(event, now)
 
     def _edit(self, service_id: str, instance_id: str, member: str, value: Any, now: str) -> Told:

@@ -17,7 +17,6 @@ from registry.domain.events import (
     InstanceUnregistered,
     PolicyDeleted,
     PolicySaved,
-    Recorded,
     SchemaDeleted,
     SchemaPut,
     SchemasReplaced,
@@ -31,6 +30,7 @@ from registry.domain.events import (
 from registry.domain.find import FindQuery, InstanceQuery
 from registry.domain.model import STATUSES, DataCenterInfo, HealthCheck, Instance, Microservice, Policy, Schema
 from registry.domain.position import Position
+from registry.domain.recorded import Recorded
 from registry.domain.version import parse_rule
 from tests.support.builders import EPOCH
 from tests.support.oracle import Oracle

@@ -11,6 +11,19 @@ from typing import Any
 
 import pytest
 
+from registry.domain.access_events import (
+    AccountChanged,
+    AccountCreated,
+    AccountDeleted,
+    MachineTokenGiven,
+    MachineTokenRevoked,
+    PasswordSet,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
+    SigningKeyAdded,
+)
+from registry.domain.accounts import Permission, Resource, Secret
 from registry.domain.events import (
     EVENT_TYPES,
     DependenciesAdded,
@@ -79,6 +92,7 @@ SERVICE = Microservice(
     providers=[ServiceKey("default/default", "production", "default", "abacus", "", "0.0.1")],
     lb_strategy={"default": "random"},
 )
+PERMS = [Permission([Resource("service", {"appId": "shop"}), Resource("ops")], ["get", "update"])]
 EXPECTED: dict[str, Event] = {
     "service-registered.bare": ServiceRegistered(service=Microservice(service_id="s1", version="1.0.0"), **BARE),
     "service-registered.full": ServiceRegistered(service=SERVICE, chosen=True, **BY),
@@ -126,6 +140,23 @@ EXPECTED: dict[str, Event] = {
     ),
     "policy-deleted.full": PolicyDeleted(policy_id="id-1", **BY),
     "history-resumed.full": HistoryResumed(after="1650545000000-300", **BY),
+    "account-created.bare": AccountCreated(name="ann", id="a1", password=Secret("$argon2id$x"), roles=[], **BARE),
+    "account-created.full": AccountCreated(
+        name="ann", id="a1", password=Secret("$argon2id$x"), roles=["developer"], status="inactive", **BY
+    ),
+    "account-changed.bare": AccountChanged(name="ann", roles=["developer"], **BARE),
+    "account-changed.full": AccountChanged(name="ann", roles=["admin", "r"], status="active", **BY),
+    "password-set.full": PasswordSet(name="ann", password=Secret("$argon2id$y"), **BY),
+    "account-deleted.full": AccountDeleted(name="ann", **BY),
+    "role-created.full": RoleCreated(name="r", id="r1", perms=PERMS, **BY),
+    "role-changed.full": RoleChanged(name="r", perms=PERMS, **BY),
+    "role-deleted.full": RoleDeleted(name="r", **BY),
+    "machine-token-given.full": MachineTokenGiven(
+        name="prometheus", id="m1", roles=["r"], expires_s=1_700_000_000, **BY
+    ),
+    "machine-token-revoked.full": MachineTokenRevoked(name="prometheus", **BY),
+    "signing-key-added.bare": SigningKeyAdded(kid="k1", pem=Secret("-----BEGIN"), **BARE),
+    "signing-key-added.full": SigningKeyAdded(kid="k1", pem=Secret("-----BEGIN"), alone=True, **BY),
 }
 
 
