@@ -4,9 +4,9 @@ The event log is the only truth; a view is the fold of the log; every answer is 
 
 Layers, each importing only those before it:
 `domain` (pure) < `access` (who may do what: pure too) < `store` (log and leases: one port, two adapters) <
-`projection` (the projector) < `usecases` (one function per operation) < `upkeep` (the loops beside them) < `http_api`
-(the operation table, the door, the handlers) < `serving` (connections, and the short way for hot requests) < `running`
-(processes) < `cli`.
+`projection` (the projector) < `usecases` (one function per operation) < `upkeep` (the loops beside them) < `history`
+(what happened, and what was at any moment) < `http_api` (the operation table, the door, the handlers) < `serving`
+(connections, and the short way for hot requests) < `running` (processes) < `cli`.
 Beside them stands `client`, the client of this API: it knows the domain, and of the layers only `cli` knows it.
 
 Reading order: domain/events, domain/fold, domain/find, store/port, projection/projector, usecases/instances,

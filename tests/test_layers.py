@@ -12,7 +12,8 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "http_api", "serving", "running", "cli"]
+LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "history", "http_api", "serving"]
+LAYERS += ["running", "cli"]
 #: Rooms beside the layers: they know the domain, and of the layers only the command line knows them.
 BESIDE = {"client"}
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
@@ -40,6 +41,7 @@ THIRD_PARTIES = {
     "projection": {"msgspec"},
     "usecases": {"msgspec"},
     "upkeep": {"msgspec"},
+    "history": {"msgspec"},
     "http_api": {"msgspec", "starlette", "websockets"},
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
     "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},

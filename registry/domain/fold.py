@@ -71,6 +71,7 @@ def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
     if position <= view.position:
         return NOTHING
     move(view, position)
+    view.moment_ms = max(view.moment_ms, event.at_ms)
     for known in view.drawings:
         drawing = known()
         if drawing is not None:

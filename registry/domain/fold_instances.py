@@ -66,7 +66,7 @@ def register_instance(view: RegistryView, position: Position, event: InstanceReg
     )
     after = _instance_row(content, key, position.text())
     _put_instance(view, row, after)
-    return Outcome(instance_id, (Change(UPDATE if before else CREATE, row.service, after),))
+    return Outcome(instance_id, (Change(UPDATE if before else CREATE, row.service, after, before),))
 
 
 def edit_instance(
@@ -79,7 +79,7 @@ def edit_instance(
     content = structs.replace(edit(decode_instance(before.body)), mod_timestamp=seconds(event.at_ms))
     after = _instance_row(content, before.endpoints_key, before.registered)
     _put_instance(view, row, after)
-    return Outcome(after.instance_id, (Change(UPDATE, row.service, after),))
+    return Outcome(after.instance_id, (Change(UPDATE, row.service, after, before),))
 
 
 def expire_instance(view: RegistryView, event: InstanceExpired) -> Outcome:

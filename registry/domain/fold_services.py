@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import structs
 
 from registry.domain import weight
@@ -31,11 +33,12 @@ from registry.domain.events import (
 )
 from registry.domain.model import (
     Microservice,
+    Policy,
     Schema,
     encode_microservice,
     seconds,
 )
-from registry.domain.outcome import DELETE, Change, Outcome
+from registry.domain.outcome import DELETE, Change, Edit, Outcome
 from registry.domain.version import parse_version
 from registry.domain.view import GroupKey, RegistryView, ServiceGroup, ServiceRow
 
@@ -70,7 +73,7 @@ def register_service(view: RegistryView, event: ServiceRegistered) -> Outcome:
         view.alias_ids[alias_key] = service.service_id
         view.aliases.setdefault(alias_key[:3], {})[service.service_id] = None
     row.drop_answers()
-    return Outcome(service.service_id)
+    return Outcome(service.service_id, added=service)
 
 
 def unregister_service(view: RegistryView, event: ServiceUnregistered) -> Outcome:
@@ -107,13 +110,13 @@ def set_service_properties(view: RegistryView, event: ServicePropertiesSet) -> O
     row = view.services.get(event.service_id)
     if row is None:
         return Outcome(error=ServiceNotExists(f"service {event.service_id}"))
-    before = weight.of_service(row)
+    before, weighed = row.service.properties, weight.of_service(row)
     row.service = structs.replace(row.service, properties=event.properties, mod_timestamp=seconds(event.at_ms))
     row.body = encode_microservice(row.service)
-    view.held_bytes += weight.of_service(row) - before
+    view.held_bytes += weight.of_service(row) - weighed
     # allowCrossApp decides who may see the instances.
     row.drop_answers()
-    return Outcome(event.service_id)
+    return Outcome(event.service_id, edit=Edit("properties", before, event.properties))
 
 
 def change_tags(view: RegistryView, event: TagsReplaced | TagSet | TagsDeleted) -> Outcome:
@@ -131,16 +134,16 @@ def change_tags(view: RegistryView, event: TagsReplaced | TagSet | TagsDeleted) 
     if missing:
         return Outcome(error=TagNotExists(f"service {event.service_id} has no tag {', '.join(missing)}"))
     view.held_bytes += weight.of_tags(after) - weight.of_tags(row.tags)
-    row.tags = after
+    before, row.tags = row.tags, after
     row.drop_answers()
-    return Outcome(event.service_id)
+    return Outcome(event.service_id, edit=Edit("tags", before, after))
 
 
 def change_schemas(view: RegistryView, event: SchemaPut | SchemasReplaced | SchemaDeleted) -> Outcome:
     row = view.services.get(event.service_id)
     if row is None:
         return Outcome(error=ServiceNotExists(f"service {event.service_id}"))
-    declared, before = row.service.schemas, weight.of_service(row)
+    declared, before, weighed = row.service.schemas, _summaries(row), weight.of_service(row)
     match event:
         case SchemaPut():
             old, new = row.schemas.get(event.schema_id), Schema(event.schema_id, event.summary, event.schema)
@@ -161,8 +164,12 @@ def change_schemas(view: RegistryView, event: SchemaPut | SchemasReplaced | Sche
         # The service's modTimestamp is not touched by schemas (api-rules.md 3.4).
         row.service = structs.replace(row.service, schemas=declared)
         row.body = encode_microservice(row.service)
-    view.held_bytes += weight.of_service(row) - before
-    return Outcome(event.service_id)
+    view.held_bytes += weight.of_service(row) - weighed
+    return Outcome(event.service_id, edit=Edit("schemas", before, _summaries(row)))
+
+
+def _summaries(row: ServiceRow) -> dict[str, str]:
+    return {id: schema.summary for id, schema in row.schemas.items()}
 
 
 # -- dependencies and policies -----------------------------------------------------------------------------------------
@@ -171,14 +178,20 @@ def change_schemas(view: RegistryView, event: SchemaPut | SchemasReplaced | Sche
 def change_dependencies(view: RegistryView, event: DependenciesAdded | DependenciesReplaced) -> Outcome:
     if event.consumer_id not in view.services:
         return Outcome(error=ServiceNotExists(f"consumer {event.consumer_id}"))
+    before: dict[str, object] = {}
     if isinstance(event, DependenciesReplaced):
+        before = _named_keys(view.providers.get(event.consumer_id, ()))
         _forget_consumer(view, event.consumer_id)
     new = set(event.providers).difference(view.providers.get(event.consumer_id, ()))
     view.held_bytes += weight.of_dependencies(new)
     for provider in event.providers:
         view.providers.setdefault(event.consumer_id, {})[provider] = None
         view.consumers.setdefault(provider, {})[event.consumer_id] = None
-    return Outcome(event.consumer_id)
+    return Outcome(event.consumer_id, edit=Edit("providers", before, _named_keys(new)))
+
+
+def _named_keys(providers: Iterable[GroupKey]) -> dict[str, object]:
+    return {"/".join(provider): True for provider in sorted(providers)}
 
 
 def _forget_consumer(view: RegistryView, consumer_id: str) -> None:
@@ -202,7 +215,7 @@ def save_policy(view: RegistryView, event: PolicySaved) -> Outcome:
     policy, before = event.policy, view.policies.get(event.policy.id)
     _weigh_policies(view, weight.of_policy(policy) - (weight.of_policy(before) if before is not None else 0))
     view.policies[policy.id] = policy
-    return Outcome(policy.id)
+    return Outcome(policy.id, edit=Edit("policies", _by_id(before), {policy.id: policy}))
 
 
 def delete_policy(view: RegistryView, event: PolicyDeleted) -> Outcome:
@@ -210,7 +223,11 @@ def delete_policy(view: RegistryView, event: PolicyDeleted) -> Outcome:
     if before is None:
         return Outcome(error=PolicyNotExists(f"policy {event.policy_id} does not exist"))
     _weigh_policies(view, -weight.of_policy(before))
-    return Outcome(event.policy_id)
+    return Outcome(event.policy_id, edit=Edit("policies", {before.id: before}, {}))
+
+
+def _by_id(policy: Policy | None) -> dict[str, Policy]:
+    return {policy.id: policy} if policy is not None else {}
 
 
 def _weigh_policies(view: RegistryView, change: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -16,11 +17,23 @@ DELETE: Final = "DELETE"
 
 
 class Change(Struct, frozen=True):
-    """One instance changed. `row` is the new content, or on DELETE the last one."""
+    """One instance changed. `row` is the new content, or on DELETE the last one; `before` what it has replaced."""
 
     action: str
     service: Microservice
     row: InstanceRow
+    before: InstanceRow | None = None
+
+
+class Edit(NamedTuple):
+    """One part of a microservice, of what it consumes, or of the policies changed: its members before and after.
+
+    Of a schema the summary stands for the content, which may be large.
+    """
+
+    part: str
+    before: Mapping[str, object]
+    after: Mapping[str, object]
 
 
 class Outcome(Struct, frozen=True):
@@ -28,8 +41,8 @@ class Outcome(Struct, frozen=True):
 
     `id` is the service or instance that the event ended up concerning: another than the event names, when the fold
     merged it into what was there. `error` is set when the event was refused. `released` names the consumers whose
-    dependency on the service ended with it, and who are still to be told of its last changes. `removed` is the
-    microservice that is gone.
+    dependency on the service ended with it, and who are still to be told of its last changes. `added` is the
+    microservice that is new, `removed` the one that is gone. `edit` is what changed that is no instance.
     """
 
     id: str = ""
@@ -37,6 +50,8 @@ class Outcome(Struct, frozen=True):
     released: tuple[str, ...] = ()
     error: RegistryError | None = None
     removed: Microservice | None = None
+    added: Microservice | None = None
+    edit: Edit | None = None
 
 
 NOTHING: Final = Outcome()

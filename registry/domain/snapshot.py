@@ -50,7 +50,10 @@ class SavedRow(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Beginning(Struct, frozen=True, tag="beginning"):
-    """`last`: the event that stands at `position`, as it was written; by it a reader proves its place in the log."""
+    """`last`: the event that stands at `position`, as it was written; by it a reader proves its place in the log.
+
+    `moment_ms`: the moment that the log had reached; 0 where an earlier version wrote it.
+    """
 
     format: int
     domain: str
@@ -59,6 +62,7 @@ class Beginning(Struct, frozen=True, tag="beginning"):
     rest_changed: str
     last: bytes
     lineage: dict[int, int] = {}
+    moment_ms: int = 0
 
 
 class ServiceSection(Struct, frozen=True, tag="service"):
@@ -100,18 +104,20 @@ _decode = msgspec.msgpack.Decoder(list[Section]).decode
 # -- taking ------------------------------------------------------------------------------------------------------------
 
 
-def take(view: RegistryView, last: bytes, resumed: Position | None = None) -> Iterator[bytes]:
+def take(view: RegistryView, last: bytes, resumed: Position | None = None, at_ms: int = 0) -> Iterator[bytes]:
     """The chunks of a snapshot of the view as it is at this call, however it changes while they are drawn.
 
     The call copies nothing but the list of services: what changes before it is drawn is kept as it was (`Drawing`).
 
     Args:
         last: the event at the view's position, as it was written.
-        resumed: the view is to stand at this position, the first of a new epoch that goes on from it.
+        resumed: the view is to stand at this position, the first of a new epoch that goes on from it,
+        at_ms: and the event there tells this moment.
     """
-    lineage = dict(view.lineage)
+    lineage, moment_ms = dict(view.lineage), view.moment_ms
     if resumed is not None:
         include(lineage, view.position)
+        moment_ms = max(moment_ms, at_ms)
     beginning = Beginning(
         FORMAT,
         view.tenant.domain,
@@ -120,6 +126,7 @@ def take(view: RegistryView, last: bytes, resumed: Position | None = None) -> It
         view.rest_changed.text(),
         last,
         lineage,
+        moment_ms,
     )
     drawing = Drawing(view)
     view.drawings.append(ref(drawing, view.drawings.remove))
@@ -274,6 +281,7 @@ class Loader:
         self._view.lineage.update(section.lineage)
         self._view.rest_changed = parse_position(section.rest_changed)
         move(self._view, parse_position(section.position))
+        self._view.moment_ms = section.moment_ms
         self.last = section.last
 
 

@@ -149,6 +149,9 @@ class RegistryView:
     position: Position = ORIGIN
     #: `position` as text, ready for a header.
     position_text: bytes = ORIGIN.text().encode()
+    #: The moment (Unix ms) that the log has reached: the latest that any of its events tells, for an event happened no
+    #: earlier than those before it, whatever its writer's clock said (decisions/0014).
+    moment_ms: int = 0
     services: dict[str, ServiceRow] = field(default_factory=dict)
     groups: dict[GroupKey, ServiceGroup] = field(default_factory=dict)
     #: Name key -> service id, and the same by alias.

@@ -182,7 +182,7 @@ class Mending:
         tenant = view.tenant
         resumed = self._resumed(after)
         position = Position(self._next_epoch(head, view.position), 1)
-        chunks = take(view, encode_event(resumed), position)
+        chunks = take(view, encode_event(resumed), position, resumed.at_ms)
         async with self._holding(tenant):
             mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._replica)
             if mark is None:

@@ -277,7 +277,7 @@ def test_a_snapshot_for_a_new_epoch_stands_where_that_begins(history: list[Place
     """A log that begins with a snapshot in the place of its past is read as if the past were still there."""
     view = fold(history)
     resumed = Position(view.position.epoch + ahead, 1)
-    loaded = load(take(view, LAST, resumed))
+    loaded = load(take(view, LAST, resumed, stamp().at_ms))
     apply(view, resumed, HistoryResumed(after=view.position.text(), **stamp()._asdict()))
     assert_same(loaded, view)
     assert all(loaded.includes(position) for position, _ in history)

@@ -1,0 +1,77 @@
+"""Choice: which events, and which microservices, a question is about."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from registry.domain.events import Event, HistoryResumed
+from registry.domain.model import Microservice
+from registry.domain.outcome import Outcome
+from registry.domain.view import RegistryView, ServiceRow
+from registry.history.told import kind_of, subject
+
+
+class Choice(Struct, frozen=True, omit_defaults=True):
+    """What is asked about; an empty member leaves everything in. `env` None: any environment, "": the one without name.
+
+    `kinds`: types of events, as `told.KINDS` names them. `actor`: who asked, by address or account.
+    """
+
+    service_id: str = ""
+    instance_id: str = ""
+    app_id: str = ""
+    service_name: str = ""
+    env: str | None = None
+    version: str = ""
+    kinds: tuple[str, ...] = ()
+    actor: str = ""
+
+    def takes_service(self, service: Microservice) -> bool:
+        """Whether it is about this microservice, as far as the microservice says."""
+        return (
+            self.service_id in ("", service.service_id)
+            and self.app_id in ("", service.app_id)
+            and self.service_name in ("", service.service_name, service.alias)
+            and self.env in (None, service.environment)
+            and self.version in ("", service.version)
+        )
+
+    def takes_row(self, row: ServiceRow) -> bool:
+        return self.takes_service(row.service)
+
+    @property
+    def names_service(self) -> bool:
+        """It asks for something that only a microservice can have."""
+        return bool(self.app_id or self.service_name or self.version) or self.env is not None
+
+    def takes(self, event: Event, outcome: Outcome, service: Microservice | None) -> bool:
+        """Whether it is about this event. `service`: the microservice that the event is about, if there is or was one.
+
+        An event about one instance is also about the one that it was merged into; a microservice takes its instances
+        with it. A history that was put together again may concern whatever is asked about.
+        """
+        if (self.kinds and kind_of(event) not in self.kinds) or self.actor not in ("", event.actor):
+            return False
+        if isinstance(event, HistoryResumed):
+            return True
+        service_id, instance_id = subject(event)
+        if self.service_id and self.service_id not in (service_id, outcome.id):
+            return False
+        if self.instance_id:
+            named = {instance_id, outcome.id if instance_id else "", *(c.row.instance_id for c in outcome.changes)}
+            if self.instance_id not in named:
+                return False
+        if self.names_service:
+            return service is not None and self.takes_service(service)
+        return True
+
+
+def service_of(view: RegistryView, event: Event, outcome: Outcome) -> Microservice | None:
+    """The microservice that an event is about, once it is applied to the view; None where there is none."""
+    if outcome.removed is not None:
+        return outcome.removed
+    if outcome.changes:
+        return outcome.changes[0].service
+    service_id, instance_id = subject(event)
+    row = view.services.get(service_id) or view.services.get(outcome.id if not instance_id else "")
+    return row.service if row is not None else None

@@ -1,0 +1,260 @@
+"""Explain: where an instance is, and why, in one sentence, with the events of its life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+from msgspec import Raw, Struct
+
+from registry.domain.access_events import (
+    AccountChanged,
+    AccountCreated,
+    AccountDeleted,
+    MachineTokenGiven,
+    MachineTokenRevoked,
+    PasswordSet,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
+    SigningKeyAdded,
+)
+from registry.domain.events import (
+    DependenciesAdded,
+    DependenciesReplaced,
+    Event,
+    HistoryResumed,
+    InstanceExpired,
+    InstancePropertiesSet,
+    InstanceRegistered,
+    InstanceStatusSet,
+    InstanceUnregistered,
+    PolicyDeleted,
+    PolicySaved,
+    SchemaDeleted,
+    SchemaPut,
+    SchemasReplaced,
+    ServicePropertiesSet,
+    ServiceRegistered,
+    ServiceUnregistered,
+    TagsDeleted,
+    TagSet,
+    TagsReplaced,
+)
+from registry.domain.model import Microservice
+from registry.domain.outcome import DELETE, Outcome
+from registry.domain.own import ACTOR
+from registry.domain.position import Position
+from registry.domain.view import RegistryView
+from registry.history.choice import Choice
+from registry.history.told import ServiceName, Told, evidence, moment_text, tell
+
+State = Literal["present", "left", "expired", "replaced", "never seen", "before history"]
+#: Events of one instance's life that are told, the newest ones.
+LIFE_MAX: Final = 100
+
+
+class Explanation(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """`events`: of the instance's life, newest first, at most `LIFE_MAX`. `content`: as it is, or was last."""
+
+    service_id: str
+    instance_id: str
+    state: State
+    sentence: str
+    #: Since when the history is kept: what was before, nobody knows.
+    kept_since: str
+    service: ServiceName | None = None
+    #: Of who has left: where, by whom, and what proves it.
+    removal: Told | None = None
+    evidence: dict[str, Any] = {}
+    content: Any = None
+    events: list[Told] = []
+
+
+class Happened(NamedTuple):
+    """One event about the instance, and whether the registry held it afterwards."""
+
+    told: Told
+    event: Event
+    outcome: Outcome
+    service: Microservice | None
+    held: bool
+
+
+class Life:
+    """What a stretch of the log tells of one instance. Stretches are looked at one by one, the newest first."""
+
+    def __init__(self, service_id: str, instance_id: str) -> None:
+        self.service_id = service_id
+        self.instance_id = instance_id
+        self._choice = Choice(service_id=service_id, instance_id=instance_id)
+        #: Of the stretch that is being read, eldest first.
+        self.happened: list[Happened] = []
+        self._held = False
+        #: How it left for the last time.
+        self.removal: Happened | None = None
+
+    def begin(self, view: RegistryView) -> None:
+        """A stretch begins, at this state."""
+        self.happened = []
+        self.removal = None
+        self._held = view.instance(self.service_id, self.instance_id) is not None
+
+    def add(self, view: RegistryView, position: Position, event: Event, outcome: Outcome) -> None:
+        """The view has applied the event."""
+        held = view.instance(self.service_id, self.instance_id) is not None
+        gone = self._held and not held
+        self._held = held
+        service = _service(view, self.service_id, outcome)
+        if gone or self._choice.takes(event, outcome, service):
+            happened = Happened(tell(position, event, outcome, service), event, outcome, service, held)
+            self.happened.append(happened)
+            if gone:
+                self.removal = happened
+        if held:
+            self.removal = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether this stretch says where the instance is; else the one before it may."""
+        return self._held or self.removal is not None or self.merged is not None
+
+    @property
+    def merged(self) -> Happened | None:
+        """The last registration under this id that ended up under another."""
+        of_this_id = (h for h in reversed(self.happened) if h.told.instance_id == self.instance_id)
+        return next((h for h in of_this_id if h.told.merged_into), None)
+
+
+def _service(view: RegistryView, service_id: str, outcome: Outcome) -> Microservice | None:
+    row = view.services.get(service_id)
+    return row.service if row is not None else outcome.removed
+
+
+# -- where it is -------------------------------------------------------------------------------------------------------
+
+
+def explain(life: Life, view: RegistryView, older: list[Told], kept_since: str, complete: bool) -> Explanation:
+    """Where the instance is.
+
+    Args:
+        life: of the newest stretch that says so, or of the eldest.
+        view: the state at the moment in question.
+        older: events of later stretches, newest first, that said nothing of where it is.
+        complete: the history is kept from its beginning.
+    """
+    events = [*older, *(happened.told for happened in reversed(life.happened))][:LIFE_MAX]
+    row = view.instance(life.service_id, life.instance_id)
+    service = view.services.get(life.service_id)
+    removal = life.removal
+    known = service.service if service else removal.service if removal else None
+    name = f"Instance {life.instance_id} of {_named(known, life.service_id)}"
+    state: State
+    if row is not None:
+        state, sentence = "present", f"{name} is present: {_registered(life, kept_since)}."
+    elif removal is not None:
+        state = "expired" if isinstance(removal.event, InstanceExpired) else "left"
+        sentence = f"{name} {LEAVING[type(removal.event)](removal)}."
+    elif life.merged is not None:
+        state, told = "replaced", life.merged.told
+        sentence = (
+            f"{name} was registered at {told.at} with the endpoints of instance {told.merged_into}, "
+            "which was there already: it goes by that id."
+        )
+    elif complete:
+        state, sentence = "never seen", f"{name} has never been registered: the history is complete, and has no such."
+    else:
+        state = "before history"
+        sentence = f"{name} is not there, and was not at any time since {kept_since}, from when on history is kept."
+    return Explanation(
+        *(life.service_id, life.instance_id, state, sentence, kept_since),
+        service=_service_name(known),
+        removal=removal.told if removal is not None else None,
+        evidence=evidence(removal.event) if removal is not None else {},
+        content=_content(life, row.body if row is not None else b""),
+        events=events,
+    )
+
+
+def _content(life: Life, now: bytes) -> Raw | None:
+    if now:
+        return Raw(now)
+    for change in life.removal.outcome.changes if life.removal is not None else ():
+        if change.row.instance_id == life.instance_id and change.action == DELETE:
+            return Raw(change.row.body)
+    return None
+
+
+def _registered(life: Life, kept_since: str) -> str:
+    registrations = [h.told for h in life.happened if isinstance(h.event, InstanceRegistered) and h.held]
+    if not registrations:
+        return f"it was registered long ago, and has not left since {kept_since}"
+    told = registrations[-1]
+    return f"{by(told)} registered it at {told.at}, and it has not left since"
+
+
+def by(told: Told) -> str:
+    """Who did it, and through which replica."""
+    who = told.actor.account or told.actor.address or "somebody"
+    through = f" through replica {told.replica}"
+    return "the registry itself" + through if who == ACTOR else who + through
+
+
+# -- why it left -------------------------------------------------------------------------------------------------------
+
+
+def _unregistered(removal: Happened) -> str:
+    return f"left at {removal.told.at}: {by(removal.told)} unregistered it"
+
+
+def _with_service(removal: Happened) -> str:
+    others = len(removal.outcome.changes) - 1
+    with_others = f", with {others} other instance{'s' if others != 1 else ''}" if others else ""
+    return f"left at {removal.told.at}: {by(removal.told)} unregistered its whole microservice{with_others}"
+
+
+def _expired(removal: Happened) -> str:
+    event = removal.event
+    assert isinstance(event, InstanceExpired)
+    lease_s = (event.deadline_ms - event.last_beat_ms) / 1000
+    return (
+        f"expired at {removal.told.at}: its lease of {lease_s:g} s was last renewed at "
+        f"{moment_text(event.last_beat_ms)} and ended at {moment_text(event.deadline_ms)}; "
+        f"replica {event.replica} removed it {max(event.at_ms - event.deadline_ms, 0)} ms later"
+    )
+
+
+def _not_in_history(removal: Happened) -> str:
+    return f"left at {removal.told.at}: the log had lost events and was put together again, and it is not part of that"
+
+
+#: How each type of event by which an instance can leave is told.
+LEAVING: Final[dict[type[Event], Callable[[Happened], str]]] = {
+    InstanceUnregistered: _unregistered,
+    ServiceUnregistered: _with_service,
+    InstanceExpired: _expired,
+    HistoryResumed: _not_in_history,
+}
+#: By these no instance ever leaves. A test holds that each type of event stands in one of the two.
+STAYING: Final[frozenset[type[Event]]] = frozenset(
+    {
+        *(InstanceRegistered, InstanceStatusSet, InstancePropertiesSet),
+        *(ServiceRegistered, ServicePropertiesSet, TagsReplaced, TagSet, TagsDeleted),
+        *(SchemaPut, SchemasReplaced, SchemaDeleted),
+        *(DependenciesAdded, DependenciesReplaced, PolicySaved, PolicyDeleted),
+        *(AccountCreated, AccountChanged, AccountDeleted, PasswordSet, RoleCreated, RoleChanged, RoleDeleted),
+        *(MachineTokenGiven, MachineTokenRevoked, SigningKeyAdded),
+    }
+)
+
+
+def _named(service: Microservice | None, service_id: str) -> str:
+    if service is None:
+        return f"service {service_id}"
+    return f"{service.app_id}/{service.service_name} {service.version}"
+
+
+def _service_name(service: Microservice | None) -> ServiceName | None:
+    if service is None:
+        return None
+    return ServiceName(service.environment, service.app_id, service.service_name, service.version)
