@@ -36,14 +36,13 @@ from registry.domain.events import (
     TagsReplaced,
 )
 from registry.domain.fold_access import apply_access
+from registry.domain.fold_dependencies import change_dependencies
 from registry.domain.fold_instances import edit_instance, expire_instance, register_instance, remove_instance
+from registry.domain.fold_policies import delete_policy, save_policy
 from registry.domain.fold_services import (
-    change_dependencies,
     change_schemas,
     change_tags,
-    delete_policy,
     register_service,
-    save_policy,
     set_service_properties,
     unregister_service,
 )

@@ -1,8 +1,6 @@
-"""What events about microservices, their metadata, dependencies and policies change. Called by `domain.fold` only."""
+"""What events about microservices, their tags and their schemas change. Called by `domain.fold` only."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from msgspec import structs
 
@@ -10,17 +8,12 @@ from registry.domain import weight
 from registry.domain.errors import (
     DeployedInstance,
     InvalidParams,
-    PolicyNotExists,
     SchemaNotExists,
     ServiceAlreadyExists,
     ServiceNotExists,
     TagNotExists,
 )
 from registry.domain.events import (
-    DependenciesAdded,
-    DependenciesReplaced,
-    PolicyDeleted,
-    PolicySaved,
     SchemaDeleted,
     SchemaPut,
     SchemasReplaced,
@@ -31,16 +24,11 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
-from registry.domain.model import (
-    Microservice,
-    Policy,
-    Schema,
-    encode_microservice,
-    seconds,
-)
+from registry.domain.fold_dependencies import forget_consumer, forget_provider
+from registry.domain.model import Microservice, Schema, encode_microservice, seconds
 from registry.domain.outcome import DELETE, Change, Edit, Outcome
 from registry.domain.version import parse_version
-from registry.domain.view import GroupKey, RegistryView, ServiceGroup, ServiceRow
+from registry.domain.view import RegistryView, ServiceGroup, ServiceRow
 
 
 def register_service(view: RegistryView, event: ServiceRegistered) -> Outcome:
@@ -97,8 +85,8 @@ def unregister_service(view: RegistryView, event: ServiceUnregistered) -> Outcom
     if not group.services:
         del view.groups[group.key]
         released = tuple(view.consumers.get(group.key, ()))
-        _forget_provider(view, group.key)
-    _forget_consumer(view, service.service_id)
+        forget_provider(view, group.key)
+    forget_consumer(view, service.service_id)
     view.instance_count -= len(row.instances)
     view.held_bytes -= weight.of_service(row) + weight.of_instances(row)
     row.drop_answers()
@@ -170,69 +158,6 @@ def change_schemas(view: RegistryView, event: SchemaPut | SchemasReplaced | Sche
 
 def _summaries(row: ServiceRow) -> dict[str, str]:
     return {id: schema.summary for id, schema in row.schemas.items()}
-
-
-# -- dependencies and policies -----------------------------------------------------------------------------------------
-
-
-def change_dependencies(view: RegistryView, event: DependenciesAdded | DependenciesReplaced) -> Outcome:
-    if event.consumer_id not in view.services:
-        return Outcome(error=ServiceNotExists(f"consumer {event.consumer_id}"))
-    before: dict[str, object] = {}
-    if isinstance(event, DependenciesReplaced):
-        before = _named_keys(view.providers.get(event.consumer_id, ()))
-        _forget_consumer(view, event.consumer_id)
-    new = set(event.providers).difference(view.providers.get(event.consumer_id, ()))
-    view.held_bytes += weight.of_dependencies(new)
-    for provider in event.providers:
-        view.providers.setdefault(event.consumer_id, {})[provider] = None
-        view.consumers.setdefault(provider, {})[event.consumer_id] = None
-    return Outcome(event.consumer_id, edit=Edit("providers", before, _named_keys(new)))
-
-
-def _named_keys(providers: Iterable[GroupKey]) -> dict[str, object]:
-    return {"/".join(provider): True for provider in sorted(providers)}
-
-
-def _forget_consumer(view: RegistryView, consumer_id: str) -> None:
-    providers = view.providers.pop(consumer_id, {})
-    view.held_bytes -= weight.of_dependencies(providers)
-    for provider in providers:
-        del view.consumers[provider][consumer_id]
-        if not view.consumers[provider]:
-            del view.consumers[provider]
-
-
-def _forget_provider(view: RegistryView, provider: GroupKey) -> None:
-    for consumer_id in view.consumers.pop(provider, {}):
-        view.held_bytes -= weight.of_dependencies((provider,))
-        del view.providers[consumer_id][provider]
-        if not view.providers[consumer_id]:
-            del view.providers[consumer_id]
-
-
-def save_policy(view: RegistryView, event: PolicySaved) -> Outcome:
-    policy, before = event.policy, view.policies.get(event.policy.id)
-    _weigh_policies(view, weight.of_policy(policy) - (weight.of_policy(before) if before is not None else 0))
-    view.policies[policy.id] = policy
-    return Outcome(policy.id, edit=Edit("policies", _by_id(before), {policy.id: policy}))
-
-
-def delete_policy(view: RegistryView, event: PolicyDeleted) -> Outcome:
-    before = view.policies.pop(event.policy_id, None)
-    if before is None:
-        return Outcome(error=PolicyNotExists(f"policy {event.policy_id} does not exist"))
-    _weigh_policies(view, -weight.of_policy(before))
-    return Outcome(event.policy_id, edit=Edit("policies", {before.id: before}, {}))
-
-
-def _by_id(policy: Policy | None) -> dict[str, Policy]:
-    return {policy.id: policy} if policy is not None else {}
-
-
-def _weigh_policies(view: RegistryView, change: int) -> None:
-    view.policy_bytes += change
-    view.held_bytes += change
 
 
 def _named(service: Microservice) -> str:

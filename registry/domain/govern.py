@@ -11,10 +11,11 @@ from typing import Final
 
 from msgspec import Raw, Struct, field, structs
 
-from registry.domain import metadata
 from registry.domain.decide import service_or_refuse
-from registry.domain.find import is_shared
+from registry.domain.dependencies import consumers_of, providers_of
 from registry.domain.model import Microservice, Schema, decode_instance, encode_instance, encode_microservice
+from registry.domain.schemas import list_schemas
+from registry.domain.service_reads import is_shared
 from registry.domain.version import ALL_VERSIONS, select
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow
 
@@ -141,7 +142,7 @@ def _overview(view: RegistryView, row: ServiceRow, query: DetailsQuery) -> Servi
     elif "instances" in query.parts:
         found = structs.replace(found, instances=[_without_properties(i) for i in row.instances.values()])
     if "schemas" in query.parts:
-        found = structs.replace(found, schema_infos=metadata.list_schemas(view, row.service_id, True))
+        found = structs.replace(found, schema_infos=list_schemas(view, row.service_id, True))
     if "dependencies" in query.parts:
         providers, consumers = _related(view, row.service_id, no_self=True)
         found = structs.replace(found, providers=providers, consumers=consumers)
@@ -170,7 +171,7 @@ def detail(view: RegistryView, service_id: str) -> ServiceDetail:
     return ServiceDetail(
         Raw(row.body),
         [Raw(instance.body) for instance in row.instances.values()],
-        metadata.list_schemas(view, service_id, True),
+        list_schemas(view, service_id, True),
         providers,
         consumers,
         row.tags,
@@ -179,8 +180,8 @@ def detail(view: RegistryView, service_id: str) -> ServiceDetail:
 
 
 def _related(view: RegistryView, service_id: str, no_self: bool) -> tuple[list[Raw], list[Raw]]:
-    providers = metadata.providers_of(view, service_id, no_self)
-    consumers = metadata.consumers_of(view, service_id, no_self)
+    providers = providers_of(view, service_id, no_self)
+    consumers = consumers_of(view, service_id, no_self)
     return _bodies(view, providers), _bodies(view, consumers)
 
 
@@ -223,7 +224,7 @@ def relations(view: RegistryView, hidden: frozenset[str]) -> Graph:
         service = row.service
         node = Node(service.service_id, service.service_name, service.app_id, service.version)
         nodes.append(node)
-        providers = metadata.providers_of(view, service.service_id, no_self=True)
+        providers = providers_of(view, service.service_id, no_self=True)
         lines += [Line(node, Node(p.service_id, p.service_name)) for p in providers if not is_shared(p, hidden)]
     return Graph(nodes or None, lines or None)
 

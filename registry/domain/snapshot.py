@@ -1,4 +1,4 @@
-"""Snapshot: a view as bytes, and back. What replicas compare to know that they agree is made of the same sections.
+"""Snapshot: a view as bytes, and back.
 
 A snapshot is a row of chunks, each a MessagePack list of tagged sections: one `Beginning`, then per service a
 `ServiceSection` and its instances, then what belongs to no service, the `RestSection` last. Indexes are not written:
@@ -8,97 +8,39 @@ the loader builds them again, in the order in which the fold would have.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from typing import Final
 from weakref import ref
 
 import msgspec
-from msgspec import Struct
 
 from registry.domain import weight
-from registry.domain.accounts import AccessView, Account, MachineToken, Role, SigningKey
+from registry.domain.accounts import AccessView
 from registry.domain.errors import InvalidParams
 from registry.domain.fold import include, move
-from registry.domain.model import Microservice, Policy, Schema, encode_microservice
+from registry.domain.model import encode_microservice
 from registry.domain.position import Position, parse_position
+from registry.domain.sections import (
+    SECTION_ROWS_MAX,
+    AccessSection,
+    Beginning,
+    InstancesSection,
+    RestSection,
+    Section,
+    ServiceSection,
+    decode_sections,
+    encode_sections,
+    rest_sections,
+    service_sections,
+)
 from registry.domain.version import parse_version
-from registry.domain.view import GroupKey, InstanceRow, RegistryView, ServiceGroup, ServiceRow, Tenant
+from registry.domain.view import InstanceRow, RegistryView, ServiceGroup, ServiceRow, Tenant
 
 #: What this version writes. It reads no other, because there has been no other.
 FORMAT: Final = 1
-#: Instances in one section; a chunk is closed when its sections hold so many. It takes about a millisecond to make.
-SECTION_ROWS_MAX: Final = 500
-#: Bytes of a part's digest: enough to notice a difference, short enough to be exchanged all the time.
-DIGEST_BYTES: Final = 8
-#: The part of a view that belongs to no service: dependencies and policies, accounts and roles.
-REST: Final = ""
 
 
 class SnapshotUnreadable(Exception):
     """These bytes are no snapshot, or one of a format that this version does not read."""
-
-
-class SavedRow(Struct, frozen=True, array_like=True, gc=False):
-    """An `InstanceRow` without its service's id."""
-
-    instance_id: str
-    body: bytes
-    digest: bytes
-    ttl_ms: int
-    registered: str
-    endpoints_key: bytes
-
-
-class Beginning(Struct, frozen=True, tag="beginning"):
-    """`last`: the event that stands at `position`, as it was written; by it a reader proves its place in the log.
-
-    `moment_ms`: the moment that the log had reached; 0 where an earlier version wrote it.
-    """
-
-    format: int
-    domain: str
-    project: str
-    position: str
-    rest_changed: str
-    last: bytes
-    lineage: dict[int, int] = {}
-    moment_ms: int = 0
-
-
-class ServiceSection(Struct, frozen=True, tag="service"):
-    """`shared_endpoints`: ids of the instances that have the same endpoints, eldest first, where there are several."""
-
-    service: Microservice
-    changed: str
-    tags: dict[str, str] = {}
-    schemas: list[Schema] = []
-    shared_endpoints: list[tuple[bytes, list[str]]] = []
-
-
-class InstancesSection(Struct, frozen=True, tag="instances"):
-    service_id: str
-    rows: list[SavedRow]
-
-
-class RestSection(Struct, frozen=True, tag="rest"):
-    providers: list[tuple[str, list[GroupKey]]]
-    consumers: list[tuple[GroupKey, list[str]]]
-    policies: list[Policy]
-
-
-class AccessSection(Struct, frozen=True, tag="access"):
-    """Accounts and roles, before the rest. A version that does not know it cannot read the snapshot, and must not."""
-
-    accounts: list[Account]
-    roles: list[Role]
-    machines: list[MachineToken]
-    keys: list[SigningKey]
-
-
-Section = Beginning | ServiceSection | InstancesSection | AccessSection | RestSection
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Section]).decode
 
 
 # -- taking ------------------------------------------------------------------------------------------------------------
@@ -173,59 +115,9 @@ def _chunks(beginning: Beginning, services: Drawing, rest: Sequence[Section]) ->
             chunk.append(section)
             rows += len(section.rows) if isinstance(section, InstancesSection) else len(section.schemas) + 1
             if rows >= SECTION_ROWS_MAX:
-                yield _encode(chunk)
+                yield encode_sections(chunk)
                 chunk, rows = [], 0
-    yield _encode([*chunk, *rest])
-
-
-def service_sections(row: ServiceRow) -> Iterator[ServiceSection | InstancesSection]:
-    """All that the row holds when the first of them is drawn."""
-    shared = [(key, list(ids)) for key, ids in row.by_endpoints.items() if len(ids) > 1]
-    rows = list(row.instances.values())
-    yield ServiceSection(row.service, row.changed.text(), row.tags, list(row.schemas.values()), sorted(shared))
-    for start in range(0, len(rows), SECTION_ROWS_MAX):
-        some = rows[start : start + SECTION_ROWS_MAX]
-        yield InstancesSection(row.service_id, [_saved(instance) for instance in some])
-
-
-def rest_sections(view: RegistryView) -> list[AccessSection | RestSection]:
-    """All that belongs to no service."""
-    access = [] if view.access is None else [_access_section(view.access)]
-    return [*access, _rest_section(view)]
-
-
-def _access_section(access: AccessView) -> AccessSection:
-    return AccessSection(
-        list(access.accounts.values()), list(access.roles.values()), list(access.machines.values()), list(access.keys)
-    )
-
-
-def _rest_section(view: RegistryView) -> RestSection:
-    return RestSection(
-        [(consumer, list(keys)) for consumer, keys in view.providers.items()],
-        [(key, list(ids)) for key, ids in view.consumers.items()],
-        list(view.policies.values()),
-    )
-
-
-def _saved(row: InstanceRow) -> SavedRow:
-    return SavedRow(row.instance_id, row.body, row.digest, row.ttl_ms, row.registered, row.endpoints_key)
-
-
-# -- agreeing ----------------------------------------------------------------------------------------------------------
-
-
-class PartDigest:
-    """The digest of one part of a view, over its sections in order."""
-
-    def __init__(self) -> None:
-        self._hash = blake2b(digest_size=DIGEST_BYTES)
-
-    def add(self, section: Section) -> None:
-        self._hash.update(_encode(section))
-
-    def digest(self) -> bytes:
-        return self._hash.digest()
+    yield encode_sections([*chunk, *rest])
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
@@ -243,7 +135,7 @@ class Loader:
     def add(self, chunk: bytes) -> None:
         """Raises SnapshotUnreadable."""
         try:
-            sections: Sequence[Section] = _decode(chunk)
+            sections: Sequence[Section] = decode_sections(chunk)
             for section in sections:
                 self._add(section)
         except (msgspec.MsgspecError, KeyError, ValueError, InvalidParams, RecursionError) as exc:
@@ -341,55 +233,3 @@ def _add_rest(view: RegistryView, section: RestSection) -> None:
         view.policies[policy.id] = policy
     view.policy_bytes = sum(map(weight.of_policy, view.policies.values()))
     view.held_bytes += view.policy_bytes
-
-
-# -- marks -------------------------------------------------------------------------------------------------------------
-
-
-class Mark(Struct, frozen=True):
-    """What the store says of a complete snapshot: enough to choose one, fetch it and trust it.
-
-    `digest` is over all chunks as they are stored; `at_ms` is the writer's wall clock.
-    """
-
-    format: int
-    epoch: int
-    sequence: int
-    chunks: int
-    size: int
-    digest: bytes
-    at_ms: int
-    replica: str = ""
-
-    @property
-    def position(self) -> Position:
-        return Position(self.epoch, self.sequence)
-
-
-encode_mark = msgspec.msgpack.Encoder().encode
-_decode_mark = msgspec.msgpack.Decoder(Mark).decode
-
-
-def decode_mark(data: bytes) -> Mark | None:
-    """The mark, or None when these bytes are none."""
-    try:
-        return _decode_mark(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
-class ChunksDigest:
-    """The digest of a snapshot's stored chunks, in order."""
-
-    def __init__(self) -> None:
-        self._hash = blake2b(digest_size=20)
-        self.size = 0
-        self.chunks = 0
-
-    def add(self, stored: bytes) -> None:
-        self._hash.update(stored)
-        self.size += len(stored)
-        self.chunks += 1
-
-    def digest(self) -> bytes:
-        return self._hash.digest()

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from registry.domain.batch_find import BatchResult, encode_batch
 from registry.domain.errors import InvalidParams
-from registry.domain.find import BatchResult, FindQuery, InstanceQuery, encode_batch
+from registry.domain.find import FindQuery
+from registry.domain.instance_reads import InstanceQuery
 from registry.domain.view import Answer, Standing, Tenant
 from registry.http_api import queries, reply
 from registry.http_api.api import Api

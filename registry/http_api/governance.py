@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from registry.domain import metadata
 from registry.domain.commands import PolicyBody
 from registry.domain.errors import InvalidParams
 from registry.domain.model import Policy
+from registry.domain.policies import MATCH_GROUP, POLICY_KINDS, list_policies, policy_or_refuse
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -33,7 +33,7 @@ async def change(api: Api, call: Call) -> Reply:
 async def get(api: Api, call: Call) -> Reply:
     """`GET /v1/{project}/gov/{kind}/{id}`."""
     kind, policy_id = call.path["kind"], call.path["id"]
-    policy = await api.discovery.read(call.tenant, lambda view: metadata.policy_or_refuse(view, kind, policy_id))
+    policy = await api.discovery.read(call.tenant, lambda view: policy_or_refuse(view, kind, policy_id))
     return _pretty(api, call, policy)
 
 
@@ -41,23 +41,21 @@ async def list_all(api: Api, call: Call) -> Reply:
     """`GET /v1/{project}/gov/{kind}`; `display` groups all policies by the match group whose name they bear."""
     kind = call.path["kind"]
     app, environment = call.query("app"), call.query("environment") or call.query("env")
-    if kind not in (*metadata.POLICY_KINDS, "display"):
-        raise InvalidParams(f"kind {kind[:64]!r}: one of {', '.join(metadata.POLICY_KINDS)} or display - at the path")
+    if kind not in (*POLICY_KINDS, "display"):
+        raise InvalidParams(f"kind {kind[:64]!r}: one of {', '.join(POLICY_KINDS)} or display - at the path")
     wanted = "" if kind == "display" else kind
-    policies = await api.discovery.read(
-        call.tenant, lambda view: metadata.list_policies(view, wanted, app, environment)
-    )
+    policies = await api.discovery.read(call.tenant, lambda view: list_policies(view, wanted, app, environment))
     return _pretty(api, call, _display(policies) if kind == "display" else policies)
 
 
 def _display(policies: list[Policy]) -> list[dict[str, Any]]:
     return [
         {
-            "policies": [p for p in policies if p.kind != metadata.MATCH_GROUP and p.name == group.name],
+            "policies": [p for p in policies if p.kind != MATCH_GROUP and p.name == group.name],
             "matchGroup": group,
         }
         for group in policies
-        if group.kind == metadata.MATCH_GROUP
+        if group.kind == MATCH_GROUP
     ]
 
 

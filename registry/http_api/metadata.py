@@ -6,14 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from registry.domain import metadata, rules
-from registry.domain.commands import (
-    TAGS_MAX,
-    ChangeDependencies,
-    PutSchema,
-    ReplaceSchemas,
-    SetTags,
-)
+from registry.domain import rules
+from registry.domain.commands import TAGS_MAX, ChangeDependencies, PutSchema, ReplaceSchemas, SetTags
+from registry.domain.dependencies import consumers_of, providers_of
 from registry.domain.errors import InvalidParams
 from registry.domain.model import Microservice
 from registry.domain.view import RegistryView
@@ -109,12 +104,12 @@ def _schema_id(call: Call) -> str:
 
 async def providers(api: Api, call: Call) -> Reply:
     """`GET microservices/{serviceId}/providers`."""
-    return await _related(api, call, "providers", metadata.providers_of)
+    return await _related(api, call, "providers", providers_of)
 
 
 async def consumers(api: Api, call: Call) -> Reply:
     """`GET microservices/{serviceId}/consumers`."""
-    return await _related(api, call, "consumers", metadata.consumers_of)
+    return await _related(api, call, "consumers", consumers_of)
 
 
 async def _related(

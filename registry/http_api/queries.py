@@ -9,7 +9,8 @@ from msgspec import Struct
 from registry.domain import rules
 from registry.domain.commands import BatchFind, FindInstanceBody, FindServiceBody
 from registry.domain.errors import InvalidParams
-from registry.domain.find import ANY_SERVICE, FindQuery, InstanceQuery
+from registry.domain.find import ANY_SERVICE, FindQuery
+from registry.domain.instance_reads import InstanceQuery
 from registry.domain.version import parse_rule
 from registry.domain.view import Standing
 from registry.http_api import bodies

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from registry.domain.events import Event, HistoryResumed, decode_event, unknown_type
 from registry.domain.fold import apply
 from registry.domain.history import RECENT_MAX, Remembered
+from registry.domain.marks import ChunksDigest, Mark
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import FORMAT, ChunksDigest, Loader, Mark, SnapshotUnreadable
+from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable
 from registry.domain.view import RegistryView, Tenant
 from registry.store.port import REPAIR, Damaged, HistoryChanged, Store
 

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Iterable
 from typing import Final
 
+from registry.domain.marks import ChunksDigest, Mark
 from registry.domain.position import Position
-from registry.domain.snapshot import FORMAT, ChunksDigest, Mark
+from registry.domain.snapshot import FORMAT
 from registry.domain.view import Tenant
 from registry.store.port import Store
 

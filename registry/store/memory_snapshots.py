@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from registry.domain.marks import Mark
 from registry.domain.position import Position
-from registry.domain.snapshot import Mark
 from registry.domain.view import Tenant
 from registry.store.port import KeyName
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 from registry.domain.errors import StoreUnavailable, Withheld
+from registry.domain.marks import Mark
 from registry.domain.position import Position
-from registry.domain.snapshot import Mark
 from registry.domain.view import Tenant
 
 

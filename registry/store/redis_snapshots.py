@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from registry.domain.marks import Mark, decode_mark, encode_mark
 from registry.domain.position import Position
-from registry.domain.snapshot import Mark, decode_mark, encode_mark
 from registry.domain.view import Tenant
 from registry.store.keys import Keys
 

@@ -25,7 +25,7 @@ from msgspec import Struct
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position, parse_position
-from registry.domain.snapshot import REST, PartDigest, rest_sections, service_sections
+from registry.domain.sections import REST, PartDigest, rest_sections, service_sections
 from registry.domain.view import RegistryView, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector

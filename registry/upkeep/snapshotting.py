@@ -16,8 +16,9 @@ from typing import Final
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import encode_event
+from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import FORMAT, Mark, take
+from registry.domain.snapshot import FORMAT, take
 from registry.domain.view import RegistryView, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector

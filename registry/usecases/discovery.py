@@ -14,14 +14,17 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from registry.domain import find as domain_find
-from registry.domain import metadata
+from registry.domain import service_reads
+from registry.domain.batch_find import BatchResult, batch_find
 from registry.domain.decide import service_or_refuse
 from registry.domain.errors import InvalidParams, PositionNotReached, RegistryError, StoreUnavailable
-from registry.domain.find import BatchResult, FindQuery, InstanceQuery
+from registry.domain.find import FindQuery
+from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.model import Schema
 from registry.domain.own import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME, is_own
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
+from registry.domain.schemas import list_schemas, schema_or_refuse
 from registry.domain.version import VersionRule
 from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
@@ -153,9 +156,9 @@ class Discovery:
         def answer(query: FindQuery | InstanceQuery) -> Answer:
             if isinstance(query, FindQuery):
                 return domain_find.find(*self._target(tenant, query))
-            return domain_find.get_instance(view, query)
+            return get_instance(view, query)
 
-        return [domain_find.batch_find(queries, answer) for queries in lists]
+        return [batch_find(queries, answer) for queries in lists]
 
     # -- by service id -------------------------------------------------------------------------------------------------
 
@@ -175,19 +178,19 @@ class Discovery:
 
     def _instances(self, tenant: Tenant, query: InstanceQuery) -> Answer:
         view = self._projector.view(tenant)
-        return domain_find.get_instance(view, query) if query.instance_id else domain_find.list_instances(view, query)
+        return get_instance(view, query) if query.instance_id else list_instances(view, query)
 
     # -- microservices -------------------------------------------------------------------------------------------------
 
     async def service(self, tenant: Tenant, service_id: str) -> bytes:
         """The microservice as JSON."""
-        return await self.read(tenant, lambda view: domain_find.service(view, service_id))
+        return await self.read(tenant, lambda view: service_reads.service(view, service_id))
 
     async def services(self, tenant: Tenant, with_shared: bool) -> bytes:
         """All microservices as JSON; the shared ones stand in the default tenant and are hidden unless asked for."""
         if not self._projector.knows(tenant):
             await self.catch_up(tenant)
-        return domain_find.list_services(self._projector.view(tenant), self.hidden(tenant, with_shared))
+        return service_reads.list_services(self._projector.view(tenant), self.hidden(tenant, with_shared))
 
     def hidden(self, tenant: Tenant, with_shared: bool) -> frozenset[str]:
         """The names that lists of this tenant's microservices leave out."""
@@ -197,13 +200,13 @@ class Discovery:
         return await self.read(tenant, lambda view: service_or_refuse(view, service_id).tags)
 
     async def schema(self, tenant: Tenant, service_id: str, schema_id: str) -> Schema:
-        return await self.read(tenant, lambda view: metadata.schema_or_refuse(view, service_id, schema_id))
+        return await self.read(tenant, lambda view: schema_or_refuse(view, service_id, schema_id))
 
     async def schemas(self, tenant: Tenant, service_id: str, with_schema: bool) -> list[Schema]:
-        return await self.read(tenant, lambda view: metadata.list_schemas(view, service_id, with_schema))
+        return await self.read(tenant, lambda view: list_schemas(view, service_id, with_schema))
 
     async def exists(self, tenant: Tenant, environment: str, app_id: str, service_name: str, rule: VersionRule) -> str:
-        return await self.read(tenant, lambda view: domain_find.exists(view, environment, app_id, service_name, rule))
+        return await self.read(tenant, lambda view: service_reads.exists(view, environment, app_id, service_name, rule))
 
     async def read(self, tenant: Tenant, question: Callable[[RegistryView], A]) -> A:
         """Answer from the view; before refusing, catch up and answer again."""

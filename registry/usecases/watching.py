@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 import msgspec
 
+from registry.domain.dependencies import watching
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, ServiceUnregistered
 from registry.domain.find import may_see
-from registry.domain.metadata import watching
 from registry.domain.model import ServiceKey
 from registry.domain.outcome import Change, Outcome
 from registry.domain.position import Position

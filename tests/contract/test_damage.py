@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import FORMAT, Mark
+from registry.domain.snapshot import FORMAT
 from registry.domain.view import Tenant
 from registry.store.port import (
     Condition,

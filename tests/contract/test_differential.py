@@ -16,8 +16,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import FORMAT, Mark
+from registry.domain.snapshot import FORMAT
 from registry.domain.view import Tenant
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store, Write
 from tests.contract.worlds import MemoryWorld, RedisWorld, World

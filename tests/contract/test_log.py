@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import Mark
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.port import HistoryChanged, Lease, LeaseName, Proposal, Store, Write
 from tests.contract.worlds import World

@@ -13,8 +13,9 @@ import pytest
 from redis.asyncio import Redis
 
 from registry.domain.errors import StoreUnavailable
+from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import FORMAT, Mark
+from registry.domain.snapshot import FORMAT
 from registry.domain.view import DEFAULT_TENANT as TENANT
 from registry.domain.view import Tenant
 from registry.store.keys import Keys

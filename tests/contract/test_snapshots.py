@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import FORMAT, Mark
+from registry.domain.snapshot import FORMAT
 from registry.domain.view import DEFAULT_TENANT as TENANT
 from registry.domain.view import Tenant
 from registry.store import redis_snapshots

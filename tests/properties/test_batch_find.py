@@ -13,18 +13,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from registry.domain import find as domain_find
+from registry.domain.batch_find import BatchResult, batch_find, encode_batch
 from registry.domain.errors import RegistryError
 from registry.domain.events import DependenciesAdded, Event, ServiceRegistered, ServiceUnregistered
-from registry.domain.find import (
-    BatchResult,
-    FindQuery,
-    InstanceQuery,
-    batch_find,
-    encode_batch,
-    find,
-    get_instance,
-    list_instances,
-)
+from registry.domain.find import FindQuery, find
+from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.version import ALL_VERSIONS, parse_rule
 from registry.domain.view import DEFAULT_TENANT, Answer, RegistryView, Tenant
 from registry.http_api.api import Api

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from registry.domain.errors import RegistryError
 from registry.domain.events import Event, decode_event, encode_event
-from registry.domain.find import FindQuery, InstanceQuery, find, get_instance, list_instances
+from registry.domain.find import FindQuery, find
 from registry.domain.fold import apply
+from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.projector import APPLY_BATCH_MAX, Projector

@@ -23,7 +23,8 @@ from registry.domain.accounts import BUILT_IN, KEYS_MAX, AccessView, Permission,
 from registry.domain.events import Event
 from registry.domain.fold import apply
 from registry.domain.position import Position
-from registry.domain.snapshot import Loader, rest_sections, take
+from registry.domain.sections import rest_sections
+from registry.domain.snapshot import Loader, take
 from registry.domain.view import ACCOUNTS, RegistryView
 
 names = st.sampled_from(["ann", "bob"])

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from registry.domain.errors import RegistryError
 from registry.domain.events import Event, InstanceUnregistered, ServiceRegistered
-from registry.domain.find import FindQuery, InstanceQuery, find, get_instance, list_instances
+from registry.domain.find import FindQuery, find
 from registry.domain.fold import apply
+from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.model import Instance
 from registry.domain.position import Position
 from registry.domain.rev import rev

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 
 from registry.domain import snapshot
+from registry.domain.dependencies import consumers_of, providers_of
 from registry.domain.dump import dump
 from registry.domain.errors import RegistryError
 from registry.domain.events import (
@@ -25,31 +26,26 @@ from registry.domain.events import (
     ServiceUnregistered,
     TagsReplaced,
 )
-from registry.domain.find import FindQuery, InstanceQuery, find, list_instances
+from registry.domain.find import FindQuery, find
 from registry.domain.fold import apply
-from registry.domain.metadata import consumers_of, providers_of
+from registry.domain.instance_reads import InstanceQuery, list_instances
+from registry.domain.marks import ChunksDigest, Mark, decode_mark, encode_mark
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.snapshot import (
-    FORMAT,
+from registry.domain.sections import (
+    REST,
     SECTION_ROWS_MAX,
     Beginning,
-    ChunksDigest,
     InstancesSection,
-    Loader,
-    Mark,
     PartDigest,
     RestSection,
     SavedRow,
     Section,
     ServiceSection,
-    SnapshotUnreadable,
-    decode_mark,
-    encode_mark,
     rest_sections,
     service_sections,
-    take,
 )
+from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable, take
 from registry.domain.view import RegistryView, ServiceRow, Tenant
 from tests.support import strategies
 from tests.support.builders import (
@@ -501,7 +497,7 @@ def parts(view: RegistryView) -> dict[str, tuple[Position, bytes]]:
         first, *others = service_sections(row)
         assert isinstance(first, ServiceSection)
         found[service_id] = row.changed, msgspec.msgpack.encode([structs.replace(first, changed=""), *others])
-    return found | {snapshot.REST: (view.rest_changed, msgspec.msgpack.encode(rest_sections(view)[-1]))}
+    return found | {REST: (view.rest_changed, msgspec.msgpack.encode(rest_sections(view)[-1]))}
 
 
 def parts_are_marked(history: Sequence[Placed]) -> bool:
@@ -547,7 +543,7 @@ def digest(*given: Section) -> bytes:
 
 def digests(view: RegistryView) -> dict[str, bytes]:
     found = {service_id: digest(*service_sections(row)) for service_id, row in view.services.items()}
-    return found | {snapshot.REST: digest(rest_sections(view)[-1])}
+    return found | {REST: digest(rest_sections(view)[-1])}
 
 
 @given(any_history)

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from redis import Redis
 
+from registry.domain.marks import Mark, decode_mark, encode_mark
 from registry.domain.position import Position, parse_position
-from registry.domain.snapshot import Mark, decode_mark, encode_mark
 from tests.support.api import Api, assert_refused, ids, ok
 from tests.support.fleet import fleet
 from tests.support.redis_server import RedisServer, redis_server

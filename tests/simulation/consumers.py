@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any, Final
 
-from registry.domain.find import BatchResult, FindQuery
+from registry.domain.batch_find import BatchResult
+from registry.domain.find import FindQuery
 from registry.domain.view import Answer
 from tests.simulation.client import Client, seen_of
 from tests.support.history import BATCH, FIND, NOWHERE, OK, REFUSED, Operation

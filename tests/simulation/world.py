@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 from registry.domain.commands import MicroserviceBody
 from registry.domain.find import FindQuery
-from registry.domain.snapshot import PartDigest, rest_sections, service_sections
+from registry.domain.sections import PartDigest, rest_sections, service_sections
 from registry.domain.view import DEFAULT_TENANT, Answer, Tenant
 from registry.http_api.api import Api
 from registry.projection.projector import Projector

@@ -11,7 +11,7 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, decode_event, encode_event
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import PartDigest, rest_sections, service_sections
+from registry.domain.sections import PartDigest, rest_sections, service_sections
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore

@@ -35,8 +35,9 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
-from registry.domain.find import FindQuery, InstanceQuery
+from registry.domain.find import FindQuery
 from registry.domain.fold_instances import endpoints_key
+from registry.domain.instance_reads import InstanceQuery
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.view import RegistryView

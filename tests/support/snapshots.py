@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.domain.events import Event
-from registry.domain.snapshot import Mark
+from registry.domain.marks import Mark
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.restoring import restore
 from registry.store.memory_snapshots import SnapshotData

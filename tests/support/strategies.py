@@ -27,7 +27,8 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
-from registry.domain.find import FindQuery, InstanceQuery
+from registry.domain.find import FindQuery
+from registry.domain.instance_reads import InstanceQuery
 from registry.domain.model import STATUSES, DataCenterInfo, HealthCheck, Instance, Microservice, Policy, Schema
 from registry.domain.position import Position
 from registry.domain.recorded import Recorded

@@ -8,7 +8,9 @@ import pytest
 
 from registry.domain.errors import InvalidParams, RegistryError
 from registry.domain.events import ServicePropertiesSet, TagsReplaced
-from registry.domain.find import FindQuery, InstanceQuery, exists, find, get_instance, list_instances, list_services
+from registry.domain.find import FindQuery, find
+from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
+from registry.domain.service_reads import exists, list_services
 from registry.domain.version import parse_rule, parse_version, select
 from registry.domain.view import Answer, RegistryView
 from tests.support.builders import (

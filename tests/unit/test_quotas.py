@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from registry.domain import decide, metadata, weight
+from registry.domain import decide, weight
 from registry.domain.commands import SchemaBody
 from registry.domain.decide import Known
+from registry.domain.dependencies import add_found
 from registry.domain.errors import LimitExceeded, NotEnoughQuota
 from registry.domain.events import (
     DependenciesAdded,
@@ -20,6 +21,8 @@ from registry.domain.events import (
 )
 from registry.domain.own import ACTOR
 from registry.domain.quotas import Quotas
+from registry.domain.schemas import replace_schemas
+from registry.domain.tags import replace_tags
 from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, RegistryView, Tenant
 from registry.serving.heads import BODY_MAX_BYTES
 from registry.settings import BadSetting, read_settings
@@ -79,28 +82,28 @@ def test_lowered_numbers_never_refuse_what_is_there_nor_fewer() -> None:
     tags = {"a": "x", "b": "x", "c": "x"}
     schemas = [SchemaBody(schema_id=id, schema="{}", summary="s") for id in "abc"]
     for event in (
-        metadata.replace_tags(view, "s1", tags, Quotas(), stamp()),
-        metadata.replace_schemas(view, "s1", schemas, Quotas(), stamp()),
-        metadata.add_found(view, "s1", [("", "shop", name) for name in "abc"], Quotas(), stamp()),
+        replace_tags(view, "s1", tags, Quotas(), stamp()),
+        replace_schemas(view, "s1", schemas, Quotas(), stamp()),
+        add_found(view, "s1", [("", "shop", name) for name in "abc"], Quotas(), stamp()),
     ):
         assert not isinstance(event, Known)
         append(view, event)
     one = Quotas(services=1, instances=1, endpoints=1, tags=1, schemas=1, dependencies=1)
-    assert metadata.replace_tags(view, "s1", tags, one, stamp()) == Known("s1")
+    assert replace_tags(view, "s1", tags, one, stamp()) == Known("s1")
     for values in ({"a": "y", "b": "y", "c": "y"}, {"a": "y", "b": "y"}):
-        assert isinstance(metadata.replace_tags(view, "s1", values, one, stamp()), TagsReplaced)
+        assert isinstance(replace_tags(view, "s1", values, one, stamp()), TagsReplaced)
     for bodies in (schemas, schemas[:2]):
-        assert isinstance(metadata.replace_schemas(view, "s1", bodies, one, stamp()), SchemasReplaced)
+        assert isinstance(replace_schemas(view, "s1", bodies, one, stamp()), SchemasReplaced)
     for endpoints in (["a", "b", "d"], ["a", "b"]):
         body = instance_body(instance_id="i1", endpoints=endpoints)
         assert isinstance(decide.register_instance(view, "s1", body, "new", one, stamp()), InstanceRegistered)
     again = DependenciesAdded(consumer_id="s1", providers=[("", "shop", "a")], **stamp()._asdict())
     one.check_dependencies(view, [again])
     with pytest.raises(LimitExceeded):
-        metadata.replace_tags(view, "s1", {**tags, "d": "x"}, one, stamp())
+        replace_tags(view, "s1", {**tags, "d": "x"}, one, stamp())
     more = [*schemas, SchemaBody(schema_id="d", schema="{}", summary="s")]
     with pytest.raises(LimitExceeded):
-        metadata.replace_schemas(view, "s1", more, one, stamp())
+        replace_schemas(view, "s1", more, one, stamp())
 
 
 @pytest.mark.parametrize("room", [0, 6, 7, 13, 14, 15])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from registry.domain.events import Event, encode_event
+from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.snapshot import FORMAT, Mark, take
+from registry.domain.snapshot import FORMAT, take
 from registry.domain.view import RegistryView
 from registry.projection.restoring import restore
 from registry.projection.saving import save

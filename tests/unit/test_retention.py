@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from registry.domain.marks import Mark
 from registry.domain.position import Position
-from registry.domain.snapshot import FORMAT, Mark
+from registry.domain.snapshot import FORMAT
 from registry.store.memory_store import MemoryServer
 from registry.upkeep.snapshotting import HISTORY_STEPS, Retention
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, cut, digests, virtual_ms

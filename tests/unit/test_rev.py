@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha1
 
-from registry.domain.find import FindQuery, InstanceQuery, find, get_instance, list_instances
+from registry.domain.find import FindQuery, find
+from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.rev import content_digest, rev
 from tests.support.builders import instance, instance_registered, microservice, service_registered, view_of
 

@@ -10,8 +10,9 @@ import pytest
 from msgspec import structs
 
 from registry.domain.errors import StoreUnavailable
+from registry.domain.marks import Mark
 from registry.domain.position import Position
-from registry.domain.snapshot import FORMAT, Mark
+from registry.domain.snapshot import FORMAT
 from registry.domain.view import Tenant
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.upkeep.snapshotting import (
