@@ -12,6 +12,7 @@ from registry import __version__
 from registry.clock import Clock
 from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
+from registry.domain.retention import Retention
 from registry.figures import figures
 from registry.http_api.api import Api
 from registry.http_api.door import Door
@@ -26,7 +27,7 @@ from registry.upkeep.expiry import Expiry
 from registry.upkeep.protection import MassLapse, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
-from registry.upkeep.snapshotting import Retention, Snapshotting
+from registry.upkeep.snapshotting import Snapshotting
 from registry.usecases.alarms import (
     HEARTBEATS_WAITING,
     MASS_LAPSE,
@@ -183,7 +184,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     """Wire one replica. Nothing runs yet."""
     clock = clock or Clock()
     name = secrets.token_hex(6)
-    projector = Projector(store, name, clock)
+    projector = Projector(store, name, clock, settings.remembered_max_bytes)
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
     formats = Formats(store, name, clock)
     writes = Writes(store, projector, clock, quotas(settings), formats)
@@ -199,7 +200,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     )
     pulses = Pulses(store, projector, clock, settings.outage_after_ms)
     expiry = Expiry(store, projector, writes, clock, pulses, protection)
-    retention = Retention(settings.snapshot_every, settings.snapshots_kept, settings.history_s * 1000)
+    retention = Retention(
+        settings.snapshot_every, settings.snapshots_kept, settings.history_s * 1000, settings.log_max_bytes
+    )
     snapshotting = Snapshotting(store, projector, clock, retention)
     agreement = Agreement(store, projector, snapshotting, clock)
     registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__, projector.refusing)

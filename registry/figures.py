@@ -42,6 +42,7 @@ def figures(
         Figure("watchers", "Websockets of consumers.", watching.count),
         Figure("store_silent_seconds", "Since the store last answered the reader of the log.", log.silent_s),
         Figure("events_applied_total", "Events applied to the views.", log.applied, True),
+        Figure("remembered_bytes", "Of the newest events that it remembers.", projector.remembered_bytes),
         Figure("events_refused_total", "Events that lost a race.", log.refused, True),
         Figure("rebuilds_total", "Views replayed because the log had changed.", log.rebuilt, True),
         Figure("events_put_back_total", "Lost events appended again by it.", projector.mending.put_back, True),

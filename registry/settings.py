@@ -133,6 +133,25 @@ class Settings:
             "max": 31_536_000,
         },
     )
+    log_max_bytes: int = field(
+        default=256 * MIB,
+        metadata={
+            "unit": "bytes",
+            "help": "the log of one tenant in Redis: a snapshot is due after a quarter of it, or as much as the tenant "
+            "holds if that is more; history ends where the log would be longer",
+            "min": MIB,
+            "max": 10**12,
+        },
+    )
+    remembered_max_bytes: int = field(
+        default=64 * MIB,
+        metadata={
+            "unit": "bytes",
+            "help": "the newest events of all tenants, which a replica remembers for a Redis that loses them",
+            "min": MIB,
+            "max": 10**12,
+        },
+    )
     keep_alive_s: int = field(
         default=90,
         metadata={"unit": "seconds", "help": "an idle client connection is kept so long", "min": 1, "max": 3600},

@@ -1,11 +1,9 @@
-"""History: what a log has lost, told from what a replica remembers of it; and what of that is to be put back."""
+"""History: what of the events that a log has lost is to be put back."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -44,115 +42,11 @@ from registry.domain.events import (
     TagsReplaced,
 )
 from registry.domain.fold_instances import endpoints_key
-from registry.domain.position import Position, parse_position
+from registry.domain.recent import EventId, Remembered, event_id
 from registry.domain.view import RegistryView
 
-#: Events of one tenant that a replica remembers. A store that loses more of its tail is seeded from memory instead.
-RECENT_MAX: Final = 20_000
-
-EventId = tuple[str, int]
 #: What an event decides, from the whole to the part: ("service", id, "instance", id, "status").
 Subject = tuple[str, ...]
-
-
-class Remembered(NamedTuple):
-    position: Position
-    event: Event
-
-
-def event_id(event: Event) -> EventId:
-    """An event's name for ever: the replica that wrote it, and its count there."""
-    return event.replica, event.number
-
-
-class Recent:
-    """The newest events that a replica has applied of one tenant's log, in order."""
-
-    def __init__(self) -> None:
-        self._events: deque[Remembered] = deque(maxlen=RECENT_MAX)
-        #: The one before the eldest.
-        self._before: Remembered | None = None
-
-    def add(self, position: Position, event: Event) -> None:
-        if len(self._events) == self._events.maxlen:
-            self._before = self._events[0]
-        self._events.append(Remembered(position, event))
-
-    def newest(self) -> Remembered | None:
-        return self._events[-1] if self._events else None
-
-    def last(self, most: int) -> list[Remembered]:
-        """The newest of them, eldest first."""
-        return list(islice(self._events, max(len(self._events) - most, 0), None))
-
-    def reset(self, events: Iterable[Remembered]) -> None:
-        """The log was replayed: these are its newest events."""
-        self._events, self._before = deque(maxlen=RECENT_MAX), None
-        for remembered in events:
-            self.add(*remembered)
-
-    def lost(self, log: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
-        """What this replica has applied and a log does not hold.
-
-        Args:
-            log: the view to which the log was replayed.
-            tail: the log's newest events. What is older is told by its position alone.
-        """
-        begins = tail[0].position if tail else log.position.next()
-        return _missing(self._events, tail, log, begins)
-
-    def since(self, own: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
-        """What the log's newest events tell that this replica, whose view is `own`, has not applied."""
-        begins = self._events[0].position if self._events else own.position.next()
-        return _missing(tail, self._events, own, begins)
-
-    def gap(self, lost: Sequence[Remembered]) -> bool:
-        """Whether the log holds what came after something that it has lost: then it is no tail that is missing.
-
-        Expiries say nothing of it: they are never put back.
-        """
-        missing = {position for position, event in lost if not isinstance(event, InstanceExpired)}
-        return bool(missing) and any(
-            position > min(missing) and position not in missing
-            for position, event in self._events
-            if not isinstance(event, (InstanceExpired, HistoryResumed))
-        )
-
-    def reach(self, log: RegistryView, tail: Sequence[Remembered]) -> bool:
-        """Whether everything that the log may have lost is remembered: it holds what was before the eldest event."""
-        if not self._events:
-            return False
-        position, event = self._events[0]
-        begins = tail[0].position if tail else log.position.next()
-        if _holds(tail, self._events[0]) or (position < begins and log.includes(position)):
-            return True
-        if isinstance(event, HistoryResumed):
-            return event.after != "" and log.includes(parse_position(event.after))
-        if position.sequence == 1:
-            return True
-        if self._before is not None and begins <= self._before.position:
-            return _holds(tail, self._before)
-        return log.includes(Position(position.epoch, position.sequence - 1))
-
-
-def _missing(
-    events: Iterable[Remembered], others: Iterable[Remembered], view: RegistryView, begins: Position
-) -> list[Remembered]:
-    """Those of the events that are not among the others, nor in what the view held before these begin."""
-    known = {event_id(remembered.event) for remembered in others}
-    return [
-        remembered
-        for remembered in events
-        if event_id(remembered.event) not in known
-        and not (remembered.position < begins and view.includes(remembered.position))
-        and not isinstance(remembered.event, HistoryResumed)
-    ]
-
-
-def _holds(tail: Iterable[Remembered], asked: Remembered) -> bool:
-    if isinstance(asked.event, HistoryResumed):  # it is never put back, and has no name of its own
-        return asked in tail
-    return any(event_id(remembered.event) == event_id(asked.event) for remembered in tail)
 
 
 # -- putting back ------------------------------------------------------------------------------------------------------

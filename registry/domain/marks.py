@@ -24,6 +24,8 @@ class Mark(Struct, frozen=True):
     digest: bytes
     at_ms: int
     replica: str = ""
+    #: Bytes in which the epoch's events up to here are written.
+    log_bytes: int = 0
 
     @property
     def position(self) -> Position:

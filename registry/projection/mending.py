@@ -26,9 +26,10 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.fold import include
-from registry.domain.history import PutBack, Recent, Remembered, put_back
+from registry.domain.history import PutBack, put_back
 from registry.domain.own import ACTOR
 from registry.domain.position import ORIGIN, Position
+from registry.domain.recent import Recent, Remembered
 from registry.domain.snapshot import Loader, take
 from registry.domain.view import RegistryView, Tenant
 from registry.projection.restoring import Restored, restore
@@ -70,7 +71,7 @@ class Mending:
             StoreUnavailable, Damaged
         """
         restored = await self._replay(own.tenant, before_ms)
-        log, tail = restored.view, restored.tail
+        log, tail = restored.view, restored.tail.all()
         lost = recent.lost(log, tail)
         if not lost and log.includes(own.position):
             return restored
@@ -110,8 +111,9 @@ class Mending:
         resumed = self._resumed(head.text(), _histories(own))
         payloads = []
         for number, event in enumerate((resumed, *events.lost, *map(self._said_again, events.again)), 1):
-            restored.apply(self._store, Position(epoch, number), event, self._replica)
-            payloads.append(encode_event(event))
+            payload = encode_event(event)
+            restored.apply(self._store, Position(epoch, number), event, len(payload), self._replica)
+            payloads.append(payload)
         await self._rearm(log)
         await self._store.resume_history(log.tenant, head, epoch, payloads)
         self.put_back += len(events.lost)
@@ -149,8 +151,8 @@ class Mending:
 
     async def _merge(self, restored: Restored, own: RegistryView, since: Sequence[Remembered]) -> Restored | None:
         """The log lost more than is remembered, or began anew: the own view and what the log says beyond it."""
-        log, tail = restored.view, restored.tail
-        if len(tail) == tail.maxlen or (since and since[0].position.sequence != 1):
+        log = restored.view
+        if restored.tail.is_cut or (since and since[0].position.sequence != 1):
             logger.error(
                 "the log of %s is another one, with a history up to %s: what was here, up to %s, is given up",
                 own.tenant,
@@ -170,11 +172,11 @@ class Mending:
         merged = Restored(loader.view())
         for sequence, (_, event) in enumerate(since, 1):
             # In an epoch of nobody's, later than the own one: the log's may be earlier, if the store's clock is wrong.
-            merged.apply(self._store, Position(own.position.epoch + 1, sequence), event, self._replica)
+            merged.apply(self._store, Position(own.position.epoch + 1, sequence), event, 0, self._replica)
         include(merged.view.lineage, log.position)
         position, resumed = await self._seed(merged.view, log.position, "")
         merged.tail.clear()  # what led here stands in no log
-        merged.apply(self._store, position, resumed, self._replica)
+        merged.apply(self._store, position, resumed, len(encode_event(resumed)), self._replica)
         return merged
 
     async def _seed(self, view: RegistryView, head: Position, after: str) -> tuple[Position, HistoryResumed]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from registry.clock import Clock
 from registry.domain.events import Event
-from registry.domain.history import Recent, Remembered
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
+from registry.domain.recent import Recent, Recents, Remembered
+from registry.domain.retention import Log
 from registry.domain.view import RegistryView, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.aside import Aside
@@ -33,6 +33,8 @@ from registry.store.port import Damaged, HistoryChanged, Store
 
 logger = logging.getLogger(__name__)
 
+#: Bytes of the newest events of all tenants that are remembered.
+REMEMBERED_MAX_BYTES: Final = 64 * 1024 * 1024
 #: Events applied before other tasks get a turn.
 APPLY_BATCH_MAX: Final = 500
 
@@ -59,15 +61,22 @@ class Projector:
         store: the log.
         replica: the name under which this replica's own events are recorded.
         clock: tells for how long the store has been silent.
+        remembered_max_bytes: of the newest events of all tenants.
     """
 
-    def __init__(self, store: Store, replica: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        replica: str,
+        clock: Clock | None = None,
+        remembered_max_bytes: int = REMEMBERED_MAX_BYTES,
+    ) -> None:
         self.replica = replica
         self._store = store
         clock = clock or Clock()
         self._views: dict[Tenant, RegistryView] = {}
         #: The newest events of each view, to be found again after a break, and to be put back if the log lost them.
-        self._recent: dict[Tenant, Recent] = defaultdict(Recent)
+        self._recents = Recents(remembered_max_bytes)
         self._listeners: list[Listener] = []
         self._rebuild_listeners: list[TenantListener] = []
         self._news_listeners: list[TenantListener] = []
@@ -117,16 +126,25 @@ class Projector:
 
     def recent(self, tenant: Tenant) -> Recent:
         """The newest events of a view that is kept."""
-        return self._recent[tenant]
+        return self._recents.of(tenant)
 
     def newest(self, tenant: Tenant, most: int) -> list[Remembered]:
         """The newest events of the view that this replica has seen, eldest first."""
-        return self._recent[tenant].last(most) if tenant in self._recent else []
+        return self._recents.of(tenant).last(most)
 
     def newest_event(self, tenant: Tenant) -> Event | None:
         """The event at the view's position, if this replica has seen it."""
-        newest = self._recent[tenant].newest() if tenant in self._recent else None
+        newest = self._recents.of(tenant).newest()
         return newest.event if newest is not None and newest.position == self.view(tenant).position else None
+
+    def log(self, tenant: Tenant) -> Log:
+        """How far the log has been applied, and how large it is up to there."""
+        return Log(self.view(tenant).position, self._recents.of(tenant).log_bytes)
+
+    @property
+    def remembered_bytes(self) -> int:
+        """What the newest events of all tenants count for their limit."""
+        return self._recents.size
 
     def stats(self) -> ProjectorStats:
         rebuilt, silent_s = self._rebuilding.rebuilt, self.reading.silent_s
@@ -213,7 +231,7 @@ class Projector:
             event = self.read_event(view.tenant, position, payload)
             if not follows(view.position, position, event):
                 raise HistoryChanged(f"{view.position.text()} is followed by {position.text()}")
-            self._apply(view, position, event)
+            self._apply(view, position, event, len(payload))
         self.tell_news(view.tenant)
         self._waiters.wake(view.tenant, view.position)
 
@@ -225,19 +243,22 @@ class Projector:
             self.aside.put(damage)
             raise
 
-    def offer(self, tenant: Tenant, appended: Iterable[tuple[Position, Event]]) -> None:
-        """Apply own events just appended. Where others came between, reading will bring them all in order."""
+    def offer(self, tenant: Tenant, appended: Iterable[tuple[Position, Event, int]]) -> None:
+        """Apply own events just appended, each with the number of bytes in which it is written.
+
+        Where others came between, reading will bring them all in order.
+        """
         view = self._views[tenant]
-        for position, event in appended:
+        for position, event, size in appended:
             if position > view.position:
                 if not follows(view.position, position, event):
                     self.overtaken.set()
                     return
-                self._apply(view, position, event)
+                self._apply(view, position, event, size)
         self.tell_news(tenant)
         self._waiters.wake(tenant, view.position)
 
-    def _apply(self, view: RegistryView, position: Position, event: Event) -> None:
+    def _apply(self, view: RegistryView, position: Position, event: Event, size: int) -> None:
         self.changes += 1
         try:
             outcome = apply_or_tell(self._store, view, position, event)
@@ -246,7 +267,7 @@ class Projector:
             raise
         if outcome.error is not None:
             self._refused += 1
-        self._recent[view.tenant].add(position, event)
+        self._recents.add(view.tenant, position, event, size)
         if event.replica == self.replica:
             self.own += 1
             self.outcomes.settle(event, outcome)
@@ -273,7 +294,7 @@ class Projector:
         """Put a view in its place. Nobody was told of the events that led to it; now everybody is told of it."""
         self.changes += 1
         self._views[tenant] = restored.view
-        self._recent[tenant].reset(restored.tail)
+        self._recents.reset(tenant, restored.tail)
         for event, outcome in restored.own:
             self.outcomes.settle(event, outcome)
         self.tell_news(tenant)

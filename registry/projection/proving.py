@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from registry.domain.events import Event
-from registry.domain.history import Remembered
 from registry.domain.position import Position
+from registry.domain.recent import Remembered
 from registry.domain.view import RegistryView, Tenant
 from registry.projection.aside import Aside
 from registry.store.port import Damaged, Store

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
-from registry.domain.history import Recent
+from registry.domain.recent import Recent
 from registry.domain.view import RegistryView, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.aside import Aside

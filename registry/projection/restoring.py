@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import logging
 import zlib
-from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 from registry.domain.events import Event, HistoryResumed, decode_event, unknown_type
 from registry.domain.fold import apply
-from registry.domain.history import RECENT_MAX, Remembered
 from registry.domain.marks import ChunksDigest, Mark
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
+from registry.domain.recent import RECENT_MAX, Recent
 from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable
 from registry.domain.view import RegistryView, Tenant
 from registry.store.port import REPAIR, Damaged, HistoryChanged, Store
 
 logger = logging.getLogger(__name__)
+
+#: Bytes of the newest events that are kept of a log which is replayed.
+TAIL_MAX_BYTES: Final = 128 * 1024 * 1024
 
 
 class Inapplicable(Damaged):
@@ -35,16 +38,16 @@ class Restored:
     """A view, and the newest events that led to it."""
 
     view: RegistryView
-    tail: deque[Remembered] = field(default_factory=lambda: deque(maxlen=2 * RECENT_MAX))
+    tail: Recent = field(default_factory=lambda: Recent(2 * RECENT_MAX, TAIL_MAX_BYTES))
     #: What this replica's own events came to.
     own: list[tuple[Event, Outcome]] = field(default_factory=list)
     #: The event at the position of the snapshot that was loaded, as it was written.
     last: bytes = b""
 
-    def apply(self, store: Store, position: Position, event: Event, replica: str) -> None:
-        """Raises Inapplicable."""
+    def apply(self, store: Store, position: Position, event: Event, size: int, replica: str) -> None:
+        """The next event, which is written in so many bytes. Raises Inapplicable."""
         outcome = apply_or_tell(store, self.view, position, event)
-        self.tail.append(Remembered(position, event))
+        self.tail.add(position, event, size)
         if event.replica == replica:
             self.own.append((event, outcome))
 
@@ -107,7 +110,7 @@ async def restore(store: Store, tenant: Tenant, replica: str, before_ms: int | N
                     f"the newest ends at {view.position.text()}",
                     position.text(),
                 )
-            restored.apply(store, position, event, replica)
+            restored.apply(store, position, event, len(payload), replica)
         await asyncio.sleep(0)
 
 
@@ -171,7 +174,7 @@ async def _salvage(store: Store, tenant: Tenant, replica: str, before: Position 
                 event = read_event(store, tenant, position, payload)
                 if position == before or not follows(restored.view.position, position, event):
                     return restored
-                restored.apply(store, position, event, replica)
+                restored.apply(store, position, event, len(payload), replica)
             await asyncio.sleep(0)
     except Inapplicable:
         raise
@@ -215,7 +218,8 @@ async def _load(store: Store, tenant: Tenant, mark: Mark) -> Restored:
     with contextlib.suppress(Damaged):  # a later version's event is part of the view all the same
         if loader.last:
             event = read_event(store, tenant, view.position, loader.last)
-            restored.tail.append(Remembered(view.position, event))
+            restored.tail.add(view.position, event, len(loader.last))
+    restored.tail.log_bytes = mark.log_bytes
     return restored
 
 

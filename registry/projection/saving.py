@@ -18,7 +18,13 @@ PACK_BESIDE_BYTES: Final = 64 * 1024
 
 
 async def save(
-    store: Store, tenant: Tenant, position: Position, chunks: Iterable[bytes], at_ms: int, replica: str
+    store: Store,
+    tenant: Tenant,
+    position: Position,
+    chunks: Iterable[bytes],
+    at_ms: int,
+    replica: str,
+    log_bytes: int = 0,
 ) -> Mark | None:
     """Write the chunks of `snapshot.take` and mark them as complete. None when one of them went away meanwhile."""
     digest = ChunksDigest()
@@ -27,7 +33,7 @@ async def save(
         await store.snapshots.put_chunk(tenant, position, digest.chunks, stored)
         digest.add(stored)
     place = (position.epoch, position.sequence)
-    mark = Mark(FORMAT, *place, digest.chunks, digest.size, digest.digest(), at_ms, replica)
+    mark = Mark(FORMAT, *place, digest.chunks, digest.size, digest.digest(), at_ms, replica, log_bytes)
     return mark if await store.snapshots.put_mark(tenant, mark) else None
 
 

@@ -265,9 +265,13 @@ class Expiry:
             for event in events
         ]
         positions = await self._store.expire(tenant, at.epoch, proposals, SILENCE_MAX_MS, at.sequence)
-        appended = [(position, event) for position, event in zip(positions, events, strict=True) if position]
+        appended = [
+            (position, event, len(proposal.payload))
+            for position, event, proposal in zip(positions, events, proposals, strict=True)
+            if position
+        ]
         self._projector.offer(tenant, appended)
-        for _, event in appended:
+        for _, event, _ in appended:
             self.stats.expired += 1
             self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms)
         # The others were renewed meanwhile, or another replica was first. If they are still there, ask again.

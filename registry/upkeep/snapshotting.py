@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +17,10 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import encode_event
 from registry.domain.marks import Mark
-from registry.domain.position import ORIGIN, Position
+from registry.domain.position import Position
+from registry.domain.retention import Retention
 from registry.domain.snapshot import FORMAT, take
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.view import Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.projection.saving import save
@@ -27,46 +28,18 @@ from registry.store.port import Store
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks whether a snapshot is due.
+#: Seconds between looks whether a snapshot is due, and between two of them when a log grows fast.
 LOOK_EVERY_S: Final = 5.0
+LOOK_LEAST_S: Final = 0.25
 #: The right to write, ms: longer than it takes. Given back by whoever is done.
 HOLD_MS: Final = 120_000
 GIVEN_BACK_MS: Final = 1
 #: At a stop, so many events are enough for a last snapshot.
 EVENTS_AT_STOP: Final = 1000
-#: Snapshots that reach back as far as history is kept are spaced so that there are about so many.
-HISTORY_STEPS: Final = 4
 #: A snapshot that is not part of the log may be one with which a log is being seeded; after so long (ms) it is not.
 STRAY_KEPT_MS: Final = 3_600_000
 #: A stop waits so long (seconds) for last snapshots.
 LEAVE_WITHIN_S: Final = 10.0
-#: An event's entry costs a start about as much as so many instances of a snapshot.
-INSTANCES_PER_EVENT: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """What is kept, by count and by age.
-
-    `every_events`: a snapshot is due after so many, or more where there are many instances. `snapshots`: so many of the
-    newest stay. `history_ms`: beyond them, enough stay for the log to reach back so far (0: no further than they do).
-    """
-
-    every_events: int = 10_000
-    snapshots: int = 2
-    history_ms: int = 0
-
-    def keep(self, marks: Sequence[Mark], now_ms: int) -> list[Mark]:
-        """Those of the snapshots, newest first, that stay."""
-        ordered = sorted(marks, key=lambda mark: mark.position, reverse=True)
-        kept = ordered[: self.snapshots]
-        for mark in ordered[self.snapshots :]:
-            if now_ms - kept[-1].at_ms >= self.history_ms:
-                break
-            next_older = ordered[ordered.index(mark) + 1 :][:1]
-            if not next_older or kept[-1].at_ms - next_older[0].at_ms > self.history_ms // HISTORY_STEPS:
-                kept.append(mark)
-        return kept
 
 
 @dataclass(slots=True)
@@ -92,9 +65,13 @@ class Snapshotting:
         self.distrusted: set[Tenant] = set()
         #: Between which moments (Unix ms) snapshots were taken that may hold what replicas differed in.
         self._suspected: dict[Tenant, tuple[int, int]] = {}
-        self._newest: dict[Tenant, Position] = {}
+        #: The newest snapshot that this replica knows of.
+        self._newest: dict[Tenant, Mark] = {}
+        #: Up to where logs would have been trimmed, had a reader not been behind.
+        self._untrimmed: dict[Tenant, Position] = {}
         #: Tenants of which a snapshot may be due: those that had news since the last look at them.
         self._moved: dict[Tenant, None] = {}
+        self._hurry = asyncio.Event()
         self.stats = SnapshotStats()
         self._failing = Episode(
             logger, Actions("snapshot_failed", "snapshot_recovered"), projector.refusing, steady_ms=clock.steady_ms
@@ -103,20 +80,31 @@ class Snapshotting:
 
     def _note(self, tenant: Tenant) -> None:
         self._moved[tenant] = None
+        if not self._hurry.is_set() and self._is_due(tenant, self._retention.every_events):
+            self._hurry.set()
 
     async def run(self) -> None:
         """Look after every tenant until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            done = []
-            for tenant in list(self._moved):
-                del self._moved[tenant]
-                done.append(await self._look(tenant, self._retention.every_events))
-                view = self._projector.view(tenant)
-                if tenant in self.distrusted or self._is_due(view, self._retention.every_events):
-                    self._note(tenant)  # it could not be written, or not by this replica, or not yet
-            if done and all(done):
-                self._failing.ends("snapshots are written again")
+            await asyncio.sleep(LOOK_LEAST_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S - LOOK_LEAST_S):
+                    await self._hurry.wait()
+            await self.look()
+
+    async def look(self) -> None:
+        """Write the snapshots that are due, and trim the logs that could not be trimmed before."""
+        done = []
+        for tenant in list(self._moved):
+            del self._moved[tenant]
+            done.append(await self._look(tenant, self._retention.every_events))
+            if tenant in self.distrusted or self._is_due(tenant, self._retention.every_events):
+                self._moved[tenant] = None  # it could not be written, or not by this replica, or not yet
+        for tenant, before in list(self._untrimmed.items()):
+            await self._attempt(tenant, self._trim(tenant, before))
+        if done and all(done):
+            self._failing.ends("snapshots are written again")
+        self._hurry.clear()
 
     async def leave(self) -> None:
         """The replica stops: write what is due, so that the next start is short, within the time of a stop."""
@@ -137,28 +125,30 @@ class Snapshotting:
 
     async def _look(self, tenant: Tenant, events: int) -> bool:
         """Write what is due; False when that failed."""
+        return await self._attempt(tenant, self.write(tenant, events))
+
+    async def _attempt(self, tenant: Tenant, work: Awaitable[object]) -> bool:
         try:
-            await self.write(tenant, events)
+            await work
         except StoreUnavailable as error:
             self._failing.occurs("no snapshot of %s: %s", tenant, error.detail, tenant=str(tenant))
             return False
         return True
 
-    def _is_due(self, view: RegistryView, events: int) -> bool:
-        if view.tenant in self.distrusted or view.tenant in self._projector.aside.tenants:
+    def _is_due(self, tenant: Tenant, events: int) -> bool:
+        if tenant in self.distrusted or tenant in self._projector.aside.tenants:
             return False
-        if view.tenant in self._suspected:
+        if tenant in self._suspected:
             return True
-        position, newest = view.position, self._newest.get(view.tenant, ORIGIN)
-        since = position.sequence - (newest.sequence if newest.epoch == position.epoch else 0)
-        return since > 0 and since >= max(events, view.instance_count // INSTANCES_PER_EVENT)
+        view, log = self._projector.view(tenant), self._projector.log(tenant)
+        return self._retention.is_due(log, self._newest.get(tenant), events, view.instance_count, view.held_bytes)
 
     async def write(self, tenant: Tenant, events: int) -> Mark | None:
         """Write a snapshot if so many events have come since the newest and this replica is the one to do it.
 
         Then drop what is not needed any more. Raises StoreUnavailable.
         """
-        if not self._is_due(self._projector.view(tenant), events):
+        if not self._is_due(tenant, events):
             return None
         if not await self._store.snapshots.hold(tenant, self._projector.replica, HOLD_MS):
             return None
@@ -173,21 +163,25 @@ class Snapshotting:
         head = await self._store.head(tenant)
         view = self._projector.view(tenant)
         own = [mark for mark in marks if view.includes(mark.position)]
-        self._newest[tenant] = max((mark.position for mark in own), default=ORIGIN)
+        if own:
+            self._newest[tenant] = max(own, key=lambda mark: mark.position)
+        else:
+            self._newest.pop(tenant, None)
         suspected = self._suspects(tenant, own)
         newest = self._projector.newest_event(tenant)
-        if newest is None or not self._is_due(view, events):
+        if newest is None or not self._is_due(tenant, events):
             return None
         if any(view.position < mark.position <= head for mark in marks):
             # Another replica is further ahead, perhaps in a history that this one has not heard of yet.
             return None
         began, position = self._clock.steady_ms(), view.position
+        log_bytes = self._projector.log(tenant).bytes
         last = encode_event(newest)
-        mark = await self._save(tenant, position, last, take(view, last))
+        mark = await self._save(tenant, position, last, take(view, last), log_bytes)
         if mark is None:
             return None
         self._suspected.pop(tenant, None)
-        self._newest[tenant] = position
+        self._newest[tenant] = mark
         self.stats.written += 1
         self.stats.size, self.stats.took_ms = mark.size, self._clock.steady_ms() - began
         logger.info(
@@ -214,7 +208,9 @@ class Snapshotting:
             self._suspected.pop(tenant, None)
         return found
 
-    async def _save(self, tenant: Tenant, position: Position, last: bytes, chunks: Iterable[bytes]) -> Mark | None:
+    async def _save(
+        self, tenant: Tenant, position: Position, last: bytes, chunks: Iterable[bytes], log_bytes: int
+    ) -> Mark | None:
         """Write it, if its place is part of the log when that begins and still when it is done.
 
         A log that has lost its tail knows nothing of what this view holds beyond it; and a snapshot of a place that
@@ -223,7 +219,8 @@ class Snapshotting:
         """
         if await self._store.entry(tenant, position) != last:
             return None
-        mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._projector.replica)
+        at_ms, replica = self._clock.wall_ms(), self._projector.replica
+        mark = await save(self._store, tenant, position, chunks, at_ms, replica, log_bytes)
         if mark is None or await self._store.entry(tenant, position) == last:
             return mark
         await self._store.snapshots.drop(tenant, mark)
@@ -231,10 +228,18 @@ class Snapshotting:
 
     async def _drop_old(self, tenant: Tenant, marks: Sequence[Mark]) -> None:
         """Keep what retention asks for, and the log from the eldest of it on, or from where a reader still is."""
-        kept = self._retention.keep(marks, self._clock.wall_ms())
+        now_ms, log = self._clock.wall_ms(), self._projector.log(tenant)
+        kept = self._retention.keep(marks, now_ms, log)
         for mark in marks:
             if mark not in kept:
                 await self._store.snapshots.drop(tenant, mark)
-        if len(kept) >= self._retention.snapshots:
-            before = min([kept[-1].position, *self.readers.get(tenant, {}).values()])
-            self.stats.trimmed += await self._store.snapshots.trim(tenant, before)
+        if self._retention.trims(marks, kept, now_ms, log):
+            await self._trim(tenant, kept[-1].position)
+
+    async def _trim(self, tenant: Tenant, before: Position) -> None:
+        """Drop the events before a position, or before where a reader still is, and the others when it has come on."""
+        self._untrimmed[tenant] = before
+        allowed = min([before, *self.readers.get(tenant, {}).values()])
+        self.stats.trimmed += await self._store.snapshots.trim(tenant, allowed)
+        if allowed == before:
+            del self._untrimmed[tenant]

@@ -168,7 +168,7 @@ class Writes:
             await self._projector.catch_up(tenant)
             positions = await self._store.commit(tenant, *self._followed(tenant, writes))
         appended = [
-            (position, pending.event)
+            (position, pending.event, len(pending.write.payload or b""))
             for position, pending in zip(positions, batch, strict=True)
             if position is not None and pending.event is not None
         ]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from registry.domain import fold_instances
 from registry.domain.find import FindQuery
-from registry.domain.history import Recent
+from registry.domain.recent import Recent
 from registry.domain.rev import content_digest
 from registry.domain.view import Answer, InstanceRow, RegistryView, Tenant
 from registry.projection import mending

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from registry.domain import history
 from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
@@ -33,9 +31,10 @@ from registry.domain.events import (
     TagsReplaced,
 )
 from registry.domain.fold import LINEAGE_MAX, apply
-from registry.domain.history import Recent, Remembered, event_id, put_back
+from registry.domain.history import put_back
 from registry.domain.model import Policy, Schema
 from registry.domain.position import ORIGIN, Position
+from registry.domain.recent import RECENT_MAX, Recent, Remembered, event_id
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from tests.support.builders import instance, instance_registered, microservice, service_registered, stamp
 from tests.support.strategies import events, histories, stamps
@@ -67,9 +66,8 @@ class Loss(NamedTuple):
     #: Events at the log's beginning that are in a snapshot only, none of which was written after the loss.
     trimmed: int
 
-    def recent(self, most: int = history.RECENT_MAX) -> Recent:
-        with patch.object(history, "RECENT_MAX", most):
-            recent = Recent()
+    def recent(self, most: int = RECENT_MAX) -> Recent:
+        recent = Recent(most)
         for placed in self.applied:
             recent.add(*placed)
         return recent
@@ -106,7 +104,7 @@ def losses(draw: st.DrawFn) -> Loss:
     return Loss(applied, applied[:kept] + since, draw(st.integers(0, kept)))
 
 
-def naively_lost(loss: Loss, most: int = history.RECENT_MAX) -> list[Placed]:
+def naively_lost(loss: Loss, most: int = RECENT_MAX) -> list[Placed]:
     ids = [(event.replica, event.number) for _, event in loss.log]
     remembered = loss.applied[-most:] if most else []
     return [
@@ -119,7 +117,7 @@ def naively_lost(loss: Loss, most: int = history.RECENT_MAX) -> list[Placed]:
 # -- lost --------------------------------------------------------------------------------------------------------------
 
 
-@given(losses(), st.sampled_from([1, 3, history.RECENT_MAX]))
+@given(losses(), st.sampled_from([1, 3, RECENT_MAX]))
 def test_lost_is_exactly_what_was_applied_and_is_not_in_the_log(loss: Loss, most: int) -> None:
     """One too few is a registration that was acknowledged and is gone; one too many would happen twice."""
     found = loss.recent(most).lost(fold(loss.log), loss.tail())
@@ -134,26 +132,6 @@ def test_a_log_that_is_merely_ahead_or_trimmed_has_lost_nothing(placed: list[Pla
     trimmed = data.draw(st.integers(0, len(placed)))
     loss = Loss(placed[:applied], placed, trimmed)
     assert loss.recent().lost(fold(placed), loss.tail()) == []
-
-
-@given(histories(), st.integers(1, 5))
-def test_a_replica_remembers_the_newest_events_up_to_a_limit(placed: list[Placed], most: int) -> None:
-    """Memory is bounded, and what a store loses is its tail."""
-    placed = named(placed, "r1")
-    with patch.object(history, "RECENT_MAX", most):
-        recent, reset = Recent(), Recent()
-        assert recent.newest() is None
-        for position, event in placed:
-            recent.add(position, event)
-            assert recent.newest() == (position, event)
-        reset.add(Position(1, 1), placed[0][1])
-        reset.reset(Remembered(*one) for one in placed)
-    nothing = RegistryView(DEFAULT_TENANT)
-    kept = [one for one in placed[-most:] if not isinstance(one[1], HistoryResumed)]
-    assert recent.lost(nothing, []) == reset.lost(nothing, []) == kept
-    assert reset.newest() == placed[-1]
-    recent.reset([])
-    assert (recent.newest(), recent.lost(nothing, [])) == (None, [])
 
 
 # -- reach -------------------------------------------------------------------------------------------------------------
@@ -180,8 +158,7 @@ def test_memory_reaches_a_log_that_holds_everything_before_it(eldest: int, log: 
 def test_memory_does_not_reach_a_log_that_went_on_from_further_back(cut: int, reached: bool) -> None:
     """It is as long as it was, but what stands there is another's; what was before is not remembered."""
     events = named([(Position(7, n), service_registered(microservice("s1"))) for n in range(1, 12)], "r")
-    with patch.object(history, "RECENT_MAX", 7):
-        recent = Recent()
+    recent = Recent(7)
     for placed in events:
         recent.add(*placed)
     log = events[:cut] + named(behind(Position(7, cut), [event for _, event in events[:8]]), "other")

@@ -28,9 +28,9 @@ from registry.domain.events import (
     ServiceRegistered,
     ServiceUnregistered,
 )
-from registry.domain.history import event_id
 from registry.domain.model import Policy
 from registry.domain.position import Position, parse_position
+from registry.domain.recent import event_id
 from registry.domain.view import DEFAULT_TENANT
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import LeaseName

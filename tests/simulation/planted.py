@@ -19,10 +19,11 @@ from registry.domain import find as domain_find
 from registry.domain import fold
 from registry.domain.events import Event, InstancePropertiesSet, InstanceStatusSet
 from registry.domain.find import FindQuery
-from registry.domain.history import PutBack, Recent, Remembered
+from registry.domain.history import PutBack
 from registry.domain.history import put_back as right_put_back
 from registry.domain.outcome import NOTHING, Outcome
 from registry.domain.position import Position
+from registry.domain.recent import Recent, Remembered
 from registry.domain.rev import content_digest
 from registry.domain.view import Answer, InstanceRow, RegistryView, Tenant
 from registry.projection import mending

@@ -11,6 +11,7 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, decode_event, encode_event
 from registry.domain.position import ORIGIN, Position
+from registry.domain.retention import Retention
 from registry.domain.sections import PartDigest, rest_sections, service_sections
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from registry.projection.projector import Projector
@@ -20,7 +21,7 @@ from registry.upkeep.agreement import Agreement
 from registry.upkeep.expiry import Expiry
 from registry.upkeep.protection import MassLapse, Protection
 from registry.upkeep.pulses import Pulses
-from registry.upkeep.snapshotting import Retention, Snapshotting
+from registry.upkeep.snapshotting import Snapshotting
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata

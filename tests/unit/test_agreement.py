@@ -9,13 +9,14 @@ import pytest
 from msgspec import structs
 
 from registry.domain.events import Event
+from registry.domain.retention import Retention
 from registry.domain.view import DEFAULT_TENANT
 from registry.projection.restoring import restore
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Damaged
 from registry.upkeep import agreement
 from registry.upkeep.agreement import HEAL_FROM_MS
-from registry.upkeep.snapshotting import HOLD_MS, Retention
+from registry.upkeep.snapshotting import HOLD_MS
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, append, digests, empty, restamped
 from tests.support.memory_replica import virtual_ms as now_ms

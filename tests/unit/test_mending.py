@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry.domain import history
+from registry.domain import recent
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import (
     DependenciesAdded,
@@ -76,7 +76,7 @@ async def server() -> MemoryServer:
 @pytest.fixture
 def few_remembered(monkeypatch: pytest.MonkeyPatch) -> int:
     """Replicas remember four events only."""
-    for module in (history, restoring):
+    for module in (recent, restoring):
         monkeypatch.setattr(module, "RECENT_MAX", 4)
     return 4
 
@@ -135,7 +135,7 @@ async def agree(server: MemoryServer, *lanes: MemoryReplica) -> RegistryView:
         assert digests(lane.view) == digests(fresh.view)
         assert lane.view.instance_count == fresh.view.instance_count
     log = [event for _, event in log_of(server) if not isinstance(event, HistoryResumed)]
-    assert len({history.event_id(event) for event in log}) == len(log), "an event stands in the log twice"
+    assert len({recent.event_id(event) for event in log}) == len(log), "an event stands in the log twice"
     for (before, _), (after, _) in zip(log_of(server), log_of(server)[1:], strict=False):
         assert after == before.next() or (after.epoch > before.epoch and after.sequence == 1)
     return fresh.view
@@ -686,7 +686,7 @@ async def test_a_history_that_a_fresh_replica_began_is_merged(
     server: MemoryServer, remembered: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It knew of nothing and took writes; those and what was here before are both acknowledged."""
-    for module in (history, restoring):
+    for module in (recent, restoring):
         monkeypatch.setattr(module, "RECENT_MAX", remembered)
     a, b = await replicas(server, "a", "b")
     await empty(server)
@@ -819,7 +819,7 @@ async def test_a_seeding_that_broke_off_hinders_nobody(server: MemoryServer, mon
     """Its snapshot stands, its epoch never began, and another replica put the tail back."""
     (b,) = await replicas(server, "b")
     with monkeypatch.context() as few:
-        for module in (history, restoring):
+        for module in (recent, restoring):
             few.setattr(module, "RECENT_MAX", 4)
         (a,) = await replicas(server, "a")
         await cut(server, 3)

@@ -15,6 +15,7 @@ from msgspec import structs
 from registry.domain.events import Event, encode_event
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
+from registry.domain.retention import Retention
 from registry.domain.snapshot import FORMAT, take
 from registry.domain.view import RegistryView
 from registry.projection.restoring import restore
@@ -22,7 +23,6 @@ from registry.projection.saving import save
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Damaged
-from registry.upkeep.snapshotting import Retention
 from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, cut, digests, run, virtual_ms
 from tests.support.oracle import Oracle, assert_same
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken
@@ -197,9 +197,9 @@ async def test_a_replay_from_before_a_moment_uses_an_older_snapshot(server: Memo
     lane = MemoryReplica(server, "a", retention=Retention(1, 5))
     older, newer = await aged(server, lane)
     server.of(T).snapshots.chunks.pop((newer.position, 0))  # it would be missed
-    tail = (await restore(FlakyStore(server), T, "r", newer.at_ms)).tail
+    tail = (await restore(FlakyStore(server), T, "r", newer.at_ms)).tail.all()
     assert tail[0].position == older.position
-    tail = (await restore(FlakyStore(server), T, "r", older.at_ms)).tail
+    tail = (await restore(FlakyStore(server), T, "r", older.at_ms)).tail.all()
     assert tail[0].position.sequence == 1
 
 

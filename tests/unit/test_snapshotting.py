@@ -12,6 +12,7 @@ from msgspec import structs
 from registry.domain.errors import StoreUnavailable
 from registry.domain.marks import Mark
 from registry.domain.position import Position
+from registry.domain.retention import Retention
 from registry.domain.snapshot import FORMAT
 from registry.domain.view import Tenant
 from registry.store.memory_store import MemoryServer, MemoryStore
@@ -21,7 +22,6 @@ from registry.upkeep.snapshotting import (
     LEAVE_WITHIN_S,
     LOOK_EVERY_S,
     STRAY_KEPT_MS,
-    Retention,
 )
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, cut, digests, empty, virtual_ms
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken

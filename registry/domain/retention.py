@@ -1,0 +1,92 @@
+"""Retention: when a snapshot of a log is due, which snapshots stay, and whether the log before them goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from registry.domain.marks import Mark
+from registry.domain.position import Position
+
+#: An event's entry costs a start about as much as so many instances of a snapshot.
+INSTANCES_PER_EVENT: Final = 4
+#: Snapshots that reach back as far as history is kept are spaced so that there are about so many.
+HISTORY_STEPS: Final = 4
+#: A snapshot is due after one part in so many of the bytes that a log may have.
+BYTES_STEPS: Final = 4
+#: So many of the newest snapshots stay however long the log is behind them: one that cannot be read is passed over.
+LEAST: Final = 2
+
+
+class Log(NamedTuple):
+    """Up to where a log goes, and in how many bytes the events of its present epoch are written."""
+
+    position: Position
+    bytes: int
+
+    def events_since(self, mark: Mark | None) -> int:
+        """Events since a snapshot (None: since the beginning), as far as this epoch tells."""
+        return self.position.sequence - (mark.sequence if mark is not None and self._continues(mark) else 0)
+
+    def bytes_since(self, mark: Mark | None) -> int:
+        """The same in bytes. A mark that says more than the log knows was made where others were counted with it."""
+        return max(self.bytes - (mark.log_bytes if mark is not None and self._continues(mark) else 0), 0)
+
+    def _continues(self, mark: Mark) -> bool:
+        return mark.epoch == self.position.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept, by count, by bytes and by age.
+
+    `every_events`: a snapshot is due after so many, or more where there are many instances. `snapshots`: so many of the
+    newest stay. `history_ms`: beyond them, enough stay for the log to reach back so far (0: no further than they do).
+    `log_bytes`: what the log of one tenant may have; a part of it makes a snapshot due, and what does not fit goes.
+    """
+
+    every_events: int = 10_000
+    snapshots: int = 2
+    history_ms: int = 0
+    log_bytes: int = 256 * 1024 * 1024
+
+    def is_due(self, log: Log, newest: Mark | None, every_events: int, instances: int, held_bytes: int) -> bool:
+        """Whether so much has come since the newest snapshot that another one should be written.
+
+        Args:
+            instances, held_bytes: what the snapshot would hold; it is to cost no more than what it saves.
+        """
+        events = log.events_since(newest)
+        return events > 0 and (
+            events >= max(every_events, instances // INSTANCES_PER_EVENT)
+            or log.bytes_since(newest) >= max(self.log_bytes // BYTES_STEPS, held_bytes)
+        )
+
+    def keep(self, marks: Sequence[Mark], now_ms: int, log: Log) -> list[Mark]:
+        """Those of the snapshots, newest first, that stay."""
+        ordered = sorted(marks, key=lambda mark: mark.position, reverse=True)
+        kept: list[Mark] = []
+        for mark, older in zip(ordered, [*ordered[1:], None], strict=False):
+            if len(kept) >= min(self.snapshots, LEAST) and log.bytes_since(mark) > self.log_bytes:
+                break
+            if len(kept) < self.snapshots:
+                kept.append(mark)
+            elif self._reaches_back(kept, now_ms):
+                break
+            elif older is None or kept[-1].at_ms - older.at_ms > self.history_ms // HISTORY_STEPS:
+                kept.append(mark)
+        return kept
+
+    def trims(self, marks: Sequence[Mark], kept: Sequence[Mark], now_ms: int, log: Log) -> bool:
+        """Whether the log before the eldest of the kept snapshots goes: it is long enough, or must be no longer."""
+        if not kept:
+            return False
+        if any(mark.position < kept[-1].position for mark in marks):
+            return True
+        if len(kept) < self.snapshots:
+            return len(kept) >= LEAST and log.bytes > self.log_bytes
+        return self._reaches_back(kept, now_ms) or log.bytes > self.log_bytes
+
+    def _reaches_back(self, kept: Sequence[Mark], now_ms: int) -> bool:
+        return now_ms - kept[-1].at_ms >= self.history_ms
