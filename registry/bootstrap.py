@@ -21,7 +21,8 @@ from registry.http_api.sockets import text_frame
 from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Durability, Store
-from registry.store.redis_store import RedisLimits, RedisStore
+from registry.store.redis_limits import RedisLimits
+from registry.store.redis_store import RedisStore
 from registry.upkeep.agreement import Agreement
 from registry.upkeep.expiry import Expiry
 from registry.upkeep.protection import MassLapse, Protection

@@ -24,7 +24,7 @@ from registry.serving.shared import Limits, Shared
 from registry.settings import Settings
 from registry.store.diagnosis import diagnose
 from registry.store.port import Damaged
-from registry.store.redis_store import StoreRefused
+from registry.store.redis_check import StoreRefused
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ All keys of a tenant carry the hash tag `{domain/project}`, so that one script t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from registry.domain.position import Position
@@ -80,6 +81,31 @@ class Keys:
         if not (tag.startswith(self.prefix + "{") and slash):
             return None
         return Tenant(decode_name(tag.removeprefix(self.prefix + "{")), decode_name(project))
+
+
+@dataclass(frozen=True, slots=True)
+class TenantKeys:
+    """Those of a tenant's keys that are needed all the time."""
+
+    events: str
+    head: str
+    beats: str
+    pulse: str
+    leases: str
+    lapses: str
+    rearming: str
+
+    @staticmethod
+    def of(keys: Keys, tenant: Tenant) -> TenantKeys:
+        return TenantKeys(
+            keys.events(tenant),
+            keys.head(tenant),
+            keys.beats(tenant),
+            keys.pulse(tenant),
+            keys.lease_prefix(tenant),
+            keys.lapse_prefix(tenant),
+            keys.rearming(tenant),
+        )
 
 
 def lease_name(service_id: str, instance_id: str) -> str:

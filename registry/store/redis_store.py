@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,8 +18,7 @@ from registry.store import redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
 from registry.store.connections import Connections, NamedMaster, Pools, one_server
-from registry.store.keys import Keys, decode_name, encode_name, lease_name
-from registry.store.loading import ASK_EVERY_S, Loading
+from registry.store.keys import Keys, TenantKeys, decode_name, encode_name, lease_name
 from registry.store.port import (
     Damaged,
     Durability,
@@ -32,49 +30,18 @@ from registry.store.port import (
     Tail,
     Write,
 )
+from registry.store.redis_check import check, wait_loaded
 from registry.store.redis_diagnosis import Diagnosis, meaning
+from registry.store.redis_limits import RedisLimits
+from registry.store.redis_reads import RedisReads
 from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
 from registry.store.redis_upkeep import RedisUpkeep
 from registry.store.soundness import read_position
 
-REDIS_OLDEST: Final = (6, 2)
-#: Events per tenant asked for by the first read; later ones adapt to their size, but never below the least.
-READ_FIRST: Final = 64
-READ_LEAST: Final = 4
 #: Tenants whose key names are remembered; reads of tenants that do not exist must not grow anything.
 TENANT_KEYS_MAX: Final = 4096
-#: The beginning of the URL for servers that run in these modes.
-URL_BEGINS: Final = {"cluster": "redis+cluster://", "sentinel": "redis+sentinel://"}
-
 _pack = msgspec.msgpack.Encoder().encode
-
-
-class StoreRefused(Exception):
-    """This Redis cannot be relied on; the message says why, in one sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class RedisLimits:
-    """Every limit of the adapter, with its unit."""
-
-    #: Keys are below this prefix.
-    prefix: str = "registry:"
-    #: Events per tenant and read.
-    read_max: int = 2000
-    #: Seconds until a command counts as unanswered.
-    timeout_s: float = 5.0
-    #: Heartbeat batches kept as evidence, per tenant.
-    beats_max: int = 10_000
-    #: How long an expiry is remembered so that no second replica appends it, in ms.
-    lapse_memory_ms: int = 60_000
-    #: Connections for scripts, to each server of a cluster, and for questions, to each server.
-    connections_max: int = 48
-    asking_max: int = 16
-    #: What every write must have: a server that is configured otherwise is refused.
-    durability: Durability = "memory"
-    #: Bytes of one read above which the next asks for fewer events.
-    read_bytes_max: int = 8 * 1024 * 1024
 
 
 class RedisStore:
@@ -87,13 +54,13 @@ class RedisStore:
     def __init__(self, url: str, limits: RedisLimits | None = None) -> None:
         self._limits = limits or RedisLimits()
         self._keys = Keys(self._limits.prefix)
-        self._tenant_keys = lru_cache(TENANT_KEYS_MAX)(_TenantKeys.of)
+        self._tenant_keys = lru_cache(TENANT_KEYS_MAX)(TenantKeys.of)
         self._mode = parse_address(url).mode
         self._connections = _connections(url, self._limits)
         self._scripts = read_scripts(self._connections.wake_channel)
-        self._read_count = min(READ_FIRST, self._limits.read_max)
         self.upkeep = RedisUpkeep(self._run, self._servers, self._keys)
         self._diagnosis = Diagnosis(self._keys, self.upkeep.condition, self._type_of)
+        self._reads = RedisReads(self._connections, self._keys, self._diagnosis, self._limits)
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 
@@ -106,38 +73,9 @@ class RedisStore:
                 have, or is deployed otherwise than the URL says.
         """
         for server in await self._ask(self._connections.servers()):
-            await self._wait_loaded(server)
-            await self._check(server)
+            await wait_loaded(server, self._ask)
+            await check(server, self._ask, self._mode == "cluster", self._limits.durability)
             await self._load_scripts(server)
-
-    async def _wait_loaded(self, redis: Redis) -> None:
-        loading = Loading()
-        while True:
-            if not loading.goes_on(await self._ask(redis.info("persistence"))):
-                return
-            await asyncio.sleep(ASK_EVERY_S)
-
-    async def _check(self, redis: Redis) -> None:
-        server = await self._ask(redis.info("server"))
-        version = tuple(int(part) for part in str(server["redis_version"]).split(".")[:2])
-        if version < REDIS_OLDEST:
-            raise StoreRefused(f"Redis {server['redis_version']} is too old: the registry needs 6.2 or newer")
-        # Valkey calls it otherwise.
-        runs_as = str(server.get("redis_mode") or server.get("server_mode", "standalone"))
-        if runs_as != ("cluster" if self._mode == "cluster" else "standalone"):
-            raise StoreRefused(
-                f"Redis runs as {runs_as}: its URL must begin with {URL_BEGINS.get(runs_as, 'redis://')}"
-            )
-        memory = await self._ask(redis.info("memory"))
-        policy = str(memory.get("maxmemory_policy", "noeviction"))
-        if policy != "noeviction":
-            raise StoreRefused(
-                f"Redis may evict the registry's data: its maxmemory-policy is {policy}, it must be noeviction"
-            )
-        if self._limits.durability == "disk":
-            reason = await redis_durability.cannot(redis, self._ask, "disk")
-            if reason:
-                raise StoreRefused(f"REGISTRY_DURABILITY is disk, which cannot be had: {reason}")
 
     async def close(self) -> None:
         await self._connections.close()
@@ -198,49 +136,13 @@ class RedisStore:
     async def read(
         self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
     ) -> Tail:
-        streams = {} if tenants_after is None else {self._keys.tenants_stream: tenants_after or "0-0"}
-        by_key: dict[bytes, Tenant] = {}
-        for tenant, position in after.items():
-            stream = self._names(tenant).events
-            streams[stream] = position.text()
-            by_key[stream.encode()] = tenant
-        if not streams:
+        if not after and tenants_after is None:
             # There is nothing that can be read; a sign of life all the same.
             await asyncio.sleep(block_ms / 1000)
             await self._ask(self._connections.ask("EXISTS", self._keys.tenants_stream))
             return Tail({}, [], "")
-        try:
-            async with asyncio.timeout(block_ms / 1000 + self._limits.timeout_s):
-                found = await self._connections.read(streams, self._read_count, block_ms, follow)
-        except (RedisError, OSError, TimeoutError) as exc:
-            await self._diagnosis.blame(exc, list(after))
-            # Perhaps it was too much to send in the time.
-            self._read_count = max(self._read_count // 2, READ_LEAST)
-            raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
-        events: dict[Tenant, Sequence[tuple[Position, bytes]]] = {}
-        tenants: list[Tenant] = []
-        for key, entries in found:
-            if key in by_key:
-                events[by_key[key]] = [(parse_position(id), fields.get(b"e", b"")) for id, fields in entries]
-                continue
-            for entry_id, fields in entries:
-                tenants.append(self._announced(entry_id.decode(), fields))
-                tenants_after = entry_id.decode()
-        self._adapt(sum(len(payload) for entries in events.values() for _, payload in entries))
-        return Tail(events, tenants, tenants_after or "")
-
-    def _announced(self, entry_id: str, fields: Mapping[bytes, bytes]) -> Tenant:
-        try:
-            return Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode()))
-        except (KeyError, UnicodeDecodeError):
-            raise self._diagnosis.damaged(None, "tenants_log", "it announces no tenant", entry_id) from None
-
-    def _adapt(self, read_bytes: int) -> None:
-        """Ask for fewer events when they are large, for more when they are small."""
-        if read_bytes > self._limits.read_bytes_max:
-            self._read_count = max(self._read_count // 2, READ_LEAST)
-        elif read_bytes:
-            self._read_count = min(self._read_count * 2, self._limits.read_max)
+        streams = {self._names(tenant).events: (tenant, position) for tenant, position in after.items()}
+        return await self._reads.read(streams, tenants_after, block_ms, follow)
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         key, text = self._names(tenant).events, position.text()
@@ -354,31 +256,8 @@ class RedisStore:
         except (RedisError, OSError) as exc:
             raise StoreUnavailable(f"Redis ended the notifications: {exc}") from exc
 
-    def _names(self, tenant: Tenant) -> _TenantKeys:
+    def _names(self, tenant: Tenant) -> TenantKeys:
         return self._tenant_keys(self._keys, tenant)
-
-
-@dataclass(frozen=True, slots=True)
-class _TenantKeys:
-    events: str
-    head: str
-    beats: str
-    pulse: str
-    leases: str
-    lapses: str
-    rearming: str
-
-    @staticmethod
-    def of(keys: Keys, tenant: Tenant) -> _TenantKeys:
-        return _TenantKeys(
-            keys.events(tenant),
-            keys.head(tenant),
-            keys.beats(tenant),
-            keys.pulse(tenant),
-            keys.lease_prefix(tenant),
-            keys.lapse_prefix(tenant),
-            keys.rearming(tenant),
-        )
 
 
 def _connections(url: str, limits: RedisLimits) -> Connections:

@@ -20,7 +20,9 @@ from registry.domain.view import DEFAULT_TENANT as TENANT
 from registry.domain.view import Tenant
 from registry.store.keys import Keys
 from registry.store.port import Lease, LeaseName, OutageSuspected, Proposal, Write
-from registry.store.redis_store import RedisLimits, RedisStore, StoreRefused
+from registry.store.redis_check import StoreRefused
+from registry.store.redis_limits import RedisLimits
+from registry.store.redis_store import RedisStore
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.waiting import until
 

@@ -13,7 +13,8 @@ from registry.domain.view import Tenant
 from registry.store.keys import Keys
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import KeyName, LeaseName, Store
-from registry.store.redis_store import RedisLimits, RedisStore
+from registry.store.redis_limits import RedisLimits
+from registry.store.redis_store import RedisStore
 from registry.store.soundness import read_position
 from tests.support.clock import ManualClock
 from tests.support.waiting import until

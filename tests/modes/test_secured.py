@@ -19,8 +19,9 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.port import Write
 from registry.store.redis_durability import WAITAOF_SINCE
+from registry.store.redis_limits import RedisLimits
 from registry.store.redis_scripts import SCRIPTS
-from registry.store.redis_store import RedisLimits, RedisStore
+from registry.store.redis_store import RedisStore
 from tests.modes.serving import assert_serves, two_replicas
 from tests.support.readme import acl_block, acl_further_rights, acl_rights
 from tests.support.redis_modes import Certificates, acl_redis, tls_redis

@@ -12,7 +12,9 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.view import Tenant
 from registry.store.port import Lease, Write
-from registry.store.redis_store import RedisLimits, RedisStore, StoreRefused
+from registry.store.redis_check import StoreRefused
+from registry.store.redis_limits import RedisLimits
+from registry.store.redis_store import RedisStore
 from tests.modes.load import RECOVERY_LIMIT_S, Load
 from tests.modes.serving import LIMIT_S, assert_serves, two_replicas
 from tests.support.readme import acl_further_rights

@@ -19,7 +19,8 @@ from registry.domain.position import ORIGIN
 from registry.domain.view import DEFAULT_TENANT
 from registry.running import private_redis
 from registry.running.private_redis import CannotStart, PrivateRedis
-from registry.store.redis_store import RedisLimits, RedisStore
+from registry.store.redis_limits import RedisLimits
+from registry.store.redis_store import RedisStore
 from tests.replicas.test_restart import private_redis_pid
 from tests.support.redis_server import SLOW_LOADING, RedisServer, redis_program, redis_server
 from tests.support.replica import Replica, is_running, replica
