@@ -15,17 +15,11 @@ from tests import known_failures
 from tests.support.redis_modes import redis_cluster
 from tests.support.redis_server import redis_program, redis_server
 
-# No deadline: a slow machine is not a wrong answer. `ci` is repeatable and looks at many more examples.
+# No deadline: a slow machine is not a wrong answer. `ci` is repeatable; `long` is run by hand (tests/README.md).
 settings.register_profile("dev", max_examples=60, stateful_step_count=30, deadline=None)
-settings.register_profile(
-    "ci",
-    max_examples=250,
-    stateful_step_count=60,
-    deadline=None,
-    derandomize=True,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+LOOKS_LONGER = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", max_examples=120, stateful_step_count=50, derandomize=True, **LOOKS_LONGER)
+settings.register_profile("long", max_examples=2_000, stateful_step_count=100, **LOOKS_LONGER)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # A shell that runs the suite in the background has Ctrl-C ignored, and so has every process started from here.

@@ -15,9 +15,9 @@ from tests.simulation.faults import PROFILES
 from tests.simulation.judging import judge, report
 from tests.simulation.world import run
 
-IS_CI: Final = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
-#: A seed takes 50 to 70 ms of one core; two idle cores run the 2,048 of CI in about a minute.
-SEEDS: Final = int(os.environ.get("SIMULATION_SEEDS", "256" if IS_CI else "16"))
+#: By profile of Hypothesis. A seed takes 50 to 70 ms of one core.
+SEEDS_OF: Final = {"ci": "64", "long": "1024"}
+SEEDS: Final = int(os.environ.get("SIMULATION_SEEDS") or SEEDS_OF.get(os.environ.get("HYPOTHESIS_PROFILE", ""), "16"))
 FIRST: Final = int(os.environ.get("SIMULATION_FIRST", "0"))
 #: Pieces of a profile, so that they spread over the cores.
 PIECES: Final = 4
