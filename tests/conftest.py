@@ -17,9 +17,9 @@ from tests.support.redis_server import redis_program, redis_server
 
 # No deadline: a slow machine is not a wrong answer. `ci` is repeatable; `long` is run by hand (tests/README.md).
 settings.register_profile("dev", max_examples=60, stateful_step_count=30, deadline=None)
-LOOKS_LONGER = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("ci", max_examples=120, stateful_step_count=50, derandomize=True, **LOOKS_LONGER)
-settings.register_profile("long", max_examples=2_000, stateful_step_count=100, **LOOKS_LONGER)
+searching = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", searching, max_examples=120, stateful_step_count=50, derandomize=True)
+settings.register_profile("long", searching, max_examples=2_000, stateful_step_count=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # A shell that runs the suite in the background has Ctrl-C ignored, and so has every process started from here.
