@@ -104,6 +104,13 @@ class Forbidden(RegistryError):
     message = "Forbidden"
 
 
+class BeforeHistory(RegistryError):
+    """What is asked about lies before everything that is kept; the detail says from when on there is something."""
+
+    code = 410001
+    message = "No history is kept of that time"
+
+
 class StoreUnavailable(RegistryError):
     """The event store did not answer, or refused: our failure, never the client's."""
 

@@ -135,15 +135,20 @@ async def load_newest(store: Store, tenant: Tenant, before_ms: int | None = None
         if mark.position > head or (before_ms is not None and mark.at_ms >= before_ms):
             continue
         try:
-            restored = await _load(store, tenant, mark)
-            await _prove(store, mark, restored)
-            return restored
+            return await load_mark(store, tenant, mark)
         except SnapshotUnreadable as why:
-            _pass_over(mark, tenant, why)
+            pass_over(mark, tenant, why)
     return Restored(RegistryView(tenant))
 
 
-def _pass_over(mark: Mark, tenant: Tenant, why: SnapshotUnreadable) -> None:
+async def load_mark(store: Store, tenant: Tenant, mark: Mark) -> Restored:
+    """The snapshot of that mark. Raises SnapshotUnreadable also where it belongs to another log, StoreUnavailable."""
+    restored = await _load(store, tenant, mark)
+    await _prove(store, mark, restored)
+    return restored
+
+
+def pass_over(mark: Mark, tenant: Tenant, why: SnapshotUnreadable) -> None:
     logger.warning(
         "the snapshot of %s at %s is passed over: %s",
         tenant,
@@ -195,7 +200,7 @@ async def _salvage_snapshot(store: Store, tenant: Tenant) -> Restored:
                 await _prove(store, mark, restored)
             return restored
         except SnapshotUnreadable as why:
-            _pass_over(mark, tenant, why)
+            pass_over(mark, tenant, why)
     return Restored(RegistryView(tenant))
 
 
@@ -227,16 +232,10 @@ async def _prove(store: Store, mark: Mark, restored: Restored) -> None:
     """Raise SnapshotUnreadable if the log says that the snapshot is of another one."""
     tenant = restored.view.tenant
     stands = await store.entry(tenant, mark.position)
-    if stands is None and (begins := await _begins(store, tenant)) is not None and begins <= mark.position:
+    if stands is None and (eldest := await store.eldest(tenant)) is not None and eldest[0] <= mark.position:
         raise SnapshotUnreadable("the log has lost the event at which it was taken")
     if stands is not None and stands != restored.last:
         raise SnapshotUnreadable("the log holds another event where it was taken")
-
-
-async def _begins(store: Store, tenant: Tenant) -> Position | None:
-    """The eldest event that the log still holds."""
-    events = (await store.read({tenant: ORIGIN}, None, 0)).events.get(tenant)
-    return events[0][0] if events else None
 
 
 def unpack(stored: bytes) -> bytes:

@@ -215,6 +215,10 @@ class MemoryStore:
         self._need(tenant, "events")
         return dict(self._server.of(tenant).events).get(position)
 
+    async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None:
+        self._need(tenant, "events")
+        return next(iter(self._server.of(tenant).events), None)
+
     async def commit(
         self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
     ) -> list[Position | None]:

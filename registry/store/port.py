@@ -186,6 +186,9 @@ class Store(Protocol):
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         """The event at a position; None when the log does not hold it."""
 
+    async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None:
+        """The first event that the log still holds; None when it holds none."""
+
     async def commit(
         self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
     ) -> list[Position | None]:

@@ -149,6 +149,11 @@ class RedisStore:
         entries = await self._ask(self._connections.ask("XRANGE", key, text, text), key)
         return bytes(entries[0][1].get(b"e", b"")) if entries else None
 
+    async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None:
+        key = self._names(tenant).events
+        entries = await self._ask(self._connections.ask("XRANGE", key, "-", "+", "COUNT", "1"), key)
+        return (parse_position(entries[0][0]), bytes(entries[0][1].get(b"e", b""))) if entries else None
+
     async def commit(
         self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
     ) -> list[Position | None]:

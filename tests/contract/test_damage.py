@@ -45,6 +45,7 @@ CALLS: dict[str, tuple[Call, set[KeyName]]] = {
     "read": (lambda store, t, at: store.read({SOUND: ORIGIN, t: ORIGIN}, None, 0), {"events"}),
     "follow": (lambda store, t, at: store.read({t: ORIGIN}, None, 1, follow=True), {"events"}),
     "entry": (lambda store, t, at: store.entry(t, at), {"events"}),
+    "eldest": (lambda store, t, at: store.eldest(t), {"events"}),
     "commit": (lambda store, t, at: store.commit(t, at.epoch, [Write(b"x")]), {"head", "events"}),
     "leases": (lambda store, t, at: store.commit(t, at.epoch, [Write(None, (LEASE,))]), {"head"}),
     "beat": (lambda store, t, at: store.beat(t, [LEASE], "r"), {"beats"}),

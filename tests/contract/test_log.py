@@ -47,6 +47,7 @@ async def test_a_log_that_nobody_wrote_to_has_no_events(world: World) -> None:
     """A tenant that was merely asked about must not come into being."""
     store = await world.connect()
     assert await store.head(DEFAULT_TENANT) == ORIGIN
+    assert await store.eldest(DEFAULT_TENANT) is None
     assert await whole_log(store) == []
     assert await store.remaining(DEFAULT_TENANT, [LeaseName("s", "i")]) == [-1]
     assert await store.head(DEFAULT_TENANT) == ORIGIN
@@ -460,3 +461,12 @@ async def test_a_waiting_read_ends_empty_when_nothing_happens(world: World) -> N
     async with asyncio.timeout(5):
         tail = await store.read({DEFAULT_TENANT: Position(epoch, 1)}, "", 15)
     assert (dict(tail.events), list(tail.tenants)) == ({}, [])
+
+
+async def test_the_eldest_event_is_the_first_that_is_read(world: World) -> None:
+    """From it on history can be told."""
+    store = await world.connect()
+    epoch = await begin(store, *(b"%d" % number for number in range(1, 501)))
+    assert await store.eldest(DEFAULT_TENANT) == (Position(epoch, 1), b"1")
+    assert await store.snapshots.trim(DEFAULT_TENANT, Position(epoch, 400)) > 0
+    assert await store.eldest(DEFAULT_TENANT) == (await whole_log(store))[0]

@@ -40,6 +40,7 @@ STORE_CALLS: Final = (
         "heads",
         "read",
         "entry",
+        "eldest",
         "commit",
         "beat",
         "revive",

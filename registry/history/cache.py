@@ -1,0 +1,76 @@
+"""Cache: views of the past that were asked about lately, none of them ever changed, so that the next answer is near."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from registry.domain.position import Position
+from registry.domain.view import RegistryView, Tenant
+from registry.history.moments import When
+
+#: Views kept, and their bytes as they are counted here.
+VIEWS_MAX: Final = 32
+VIEWS_BYTES_MAX: Final = 512 * 1024 * 1024
+#: What an instance takes beside its content, and a microservice, bytes.
+INSTANCE_BYTES: Final = 500
+SERVICE_BYTES: Final = 3_000
+
+
+class Kept(NamedTuple):
+    """`payload`: the event at the view's position as the log holds it; b"" at the beginning of a log."""
+
+    view: RegistryView
+    payload: bytes
+
+
+class Views:
+    """What was used least lately goes first, and whatever is too large by itself is not kept."""
+
+    def __init__(self, most: int = VIEWS_MAX, most_bytes: int = VIEWS_BYTES_MAX) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[tuple[Tenant, Position], Kept] = OrderedDict()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, kept: Kept) -> None:
+        """From now on nobody may change the view."""
+        key = kept.view.tenant, kept.view.position
+        self.drop(*key)
+        weight = weigh(kept.view)
+        if weight > self._most_bytes:
+            return
+        self._kept[key] = kept
+        self.size += weight
+        while len(self._kept) > self._most or self.size > self._most_bytes:
+            self.drop(*next(iter(self._kept)))
+
+    def drop(self, tenant: Tenant, position: Position) -> None:
+        kept = self._kept.pop((tenant, position), None)
+        if kept is not None:
+            self.size -= weigh(kept.view)
+
+    def clear(self) -> None:
+        self._kept.clear()
+        self.size = 0
+
+    def nearest(self, tenant: Tenant, when: When) -> Kept | None:
+        """The one that lies nearest before the time, or at it."""
+        reached = [
+            (key, kept)
+            for key, kept in self._kept.items()
+            if key[0] == tenant and when.reaches(kept.view.position, kept.view.moment_ms)
+        ]
+        if not reached:
+            return None
+        key, kept = max(reached, key=lambda item: item[0][1])
+        self._kept.move_to_end(key)
+        return kept
+
+
+def weigh(view: RegistryView) -> int:
+    """About the bytes that a view takes. Views share what is the same in them, which is not looked at."""
+    return view.held_bytes + INSTANCE_BYTES * view.instance_count + SERVICE_BYTES * len(view.services)

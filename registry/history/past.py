@@ -1,0 +1,218 @@
+"""Past: a tenant as it was, from the newest snapshot at or before the time and the events from there on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple
+
+from registry.domain.clone import clone
+from registry.domain.errors import BeforeHistory, InvalidParams
+from registry.domain.events import Event, HistoryResumed
+from registry.domain.marks import Mark
+from registry.domain.outcome import Outcome
+from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import SnapshotUnreadable
+from registry.domain.view import RegistryView, Tenant
+from registry.history.cache import Kept, Views
+from registry.history.moments import When
+from registry.history.told import moment_text
+from registry.projection.restoring import apply_or_tell, follows, load_mark, pass_over, read_event
+from registry.store.port import HistoryChanged, Store
+
+#: A log that is trimmed or mended while it is read is read anew so many times.
+TRIES_MAX: Final = 5
+
+
+class Applied(NamedTuple):
+    """One event that was applied to the view that is walked."""
+
+    position: Position
+    event: Event
+    outcome: Outcome
+
+
+class Stretch(NamedTuple):
+    """A part of the log that can be read without the parts before it: behind `start`, up to and with `end`."""
+
+    start: Position
+    end: Position
+
+
+class Past:
+    """Reads one store. Views that it hands out may be looked at, not changed, unless they come from `walker`."""
+
+    def __init__(self, store: Store, views: Views | None = None) -> None:
+        self._store = store
+        self.views = views or Views()
+
+    # -- states --------------------------------------------------------------------------------------------------------
+
+    async def at(self, tenant: Tenant, when: When) -> RegistryView:
+        """The tenant as it was.
+
+        Raises:
+            InvalidParams: the position is ahead of the log.
+            BeforeHistory: nothing that is kept reaches back so far; the detail names the eldest moment that does.
+            StoreUnavailable, Damaged
+        """
+        for _ in range(TRIES_MAX):
+            try:
+                return (await self._at(tenant, when)).view
+            except HistoryChanged:
+                self.views.clear()
+        raise HistoryChanged(f"the log of {tenant} changes faster than it can be read")
+
+    async def _at(self, tenant: Tenant, when: When) -> Kept:
+        head = await self._store.head(tenant)
+        if when.position is not None and when.position > head:
+            raise InvalidParams(f"position {when.position.text()} is ahead of the log, which ends at {head.text()}")
+        base = await self._base(tenant, when, head)
+        walk = Walk(self._store, base)
+        async for _ in walk.until(when):
+            pass
+        if walk.moved:
+            self.views.put(walk.reached)
+        return walk.reached
+
+    async def walker(self, tenant: Tenant, when: When) -> Walk:
+        """A walk that begins where the tenant was at that time. Errors as for `at`, and HistoryChanged."""
+        return Walk(self._store, await self._at(tenant, when))
+
+    async def _base(self, tenant: Tenant, when: When, head: Position) -> Kept:
+        """The nearest state that need not be folded."""
+        kept = self.views.nearest(tenant, when)
+        marks = await self._marks(tenant, head)
+        for mark in marks:
+            if kept is not None and kept.view.position >= mark.position:
+                break
+            if not _may_reach(when, mark):
+                continue
+            loaded = await self._load(tenant, mark)
+            if loaded is not None and when.reaches(loaded.view.position, loaded.view.moment_ms):
+                return loaded
+        if kept is not None:
+            await self._check(tenant, kept)
+            return kept
+        eldest = await self._eldest(tenant, head)
+        if not when.reaches(eldest.view.position, eldest.view.moment_ms):
+            begins = f"{moment_text(eldest.view.moment_ms)} (position {eldest.view.position.text()})"
+            raise BeforeHistory(f"history is kept from {begins} on")
+        return eldest
+
+    async def _marks(self, tenant: Tenant, head: Position) -> Sequence[Mark]:
+        """The snapshots from which on the log is kept, newest first."""
+        eldest = await self._store.eldest(tenant)
+        marks = [mark for mark in await self._store.snapshots.marks(tenant) if mark.position <= head]
+        return [mark for mark in marks if mark is marks[0] or (eldest is not None and mark.position >= eldest[0])]
+
+    async def _load(self, tenant: Tenant, mark: Mark) -> Kept | None:
+        known = self.views.nearest(tenant, When(position=mark.position))
+        if known is not None and known.view.position == mark.position:
+            await self._check(tenant, known)
+            return known
+        try:
+            restored = await load_mark(self._store, tenant, mark)
+        except SnapshotUnreadable as why:
+            pass_over(mark, tenant, why)
+            return None
+        kept = Kept(restored.view, restored.last)
+        self.views.put(kept)
+        return kept
+
+    async def _check(self, tenant: Tenant, kept: Kept) -> None:
+        """Raise HistoryChanged if the log holds something else where the view stands: it lost its tail meanwhile."""
+        position = kept.view.position
+        stands = await self._store.entry(tenant, position) if position != ORIGIN else None
+        if stands is not None and stands != kept.payload:
+            raise HistoryChanged(f"the log holds another event at {position.text()}")
+        if stands is None and position > await self._store.head(tenant):
+            raise HistoryChanged(f"the log ends before {position.text()}")
+
+    # -- what is kept --------------------------------------------------------------------------------------------------
+
+    async def eldest(self, tenant: Tenant) -> RegistryView:
+        """The eldest state that can be told. Raises StoreUnavailable, Damaged, HistoryChanged."""
+        return (await self._eldest(tenant, await self._store.head(tenant))).view
+
+    async def _eldest(self, tenant: Tenant, head: Position) -> Kept:
+        if await self._is_complete(tenant, head):
+            return Kept(RegistryView(tenant), b"")
+        for mark in reversed(await self._marks(tenant, head)):
+            kept = await self._load(tenant, mark)
+            if kept is not None:
+                return kept
+        raise HistoryChanged(f"no snapshot of {tenant} can be read, and the log does not begin with its first event")
+
+    async def _is_complete(self, tenant: Tenant, head: Position) -> bool:
+        """Whether the log is kept from its first event on, or there is none."""
+        eldest = await self._store.eldest(tenant)
+        if eldest is None:
+            return head == ORIGIN
+        position, payload = eldest
+        if position.sequence != 1:
+            return False
+        return not isinstance(read_event(self._store, tenant, position, payload), HistoryResumed)
+
+    async def stretches(self, tenant: Tenant) -> list[Stretch]:
+        """What is kept of the log in parts, newest first, each of which begins where a snapshot was taken."""
+        head = await self._store.head(tenant)
+        eldest = (await self._eldest(tenant, head)).view.position
+        starts = [mark.position for mark in await self._marks(tenant, head) if mark.position > eldest]
+        found, end = [], head
+        for start in [*starts, eldest]:
+            if start < end:
+                found.append(Stretch(start, end))
+            end = start
+        return found
+
+
+class Walk:
+    """From one state on along the log, event by event. The view is its own, and changes as it goes."""
+
+    def __init__(self, store: Store, base: Kept) -> None:
+        self._store = store
+        self._base = base
+        self._view: RegistryView | None = None
+        self._payload = base.payload
+
+    @property
+    def view(self) -> RegistryView:
+        return self._view if self._view is not None else self._base.view
+
+    @property
+    def moved(self) -> bool:
+        return self._view is not None
+
+    @property
+    def reached(self) -> Kept:
+        return Kept(self.view, self._payload)
+
+    async def until(self, when: When) -> AsyncIterator[Applied]:
+        """Apply the events up to and at that time, or to the end of the log.
+
+        Raises:
+            HistoryChanged: the log was trimmed or mended meanwhile; begin anew.
+            StoreUnavailable, Damaged
+        """
+        tenant = self._base.view.tenant
+        while entries := (await self._store.read({tenant: self.view.position}, None, 0)).events.get(tenant):
+            for position, payload in entries:
+                event = read_event(self._store, tenant, position, payload)
+                if not follows(self.view.position, position, event):
+                    raise HistoryChanged(f"{self.view.position.text()} is followed by {position.text()}")
+                if not when.reaches(position, max(self.view.moment_ms, event.at_ms)):
+                    return
+                if self._view is None:
+                    self._view = clone(self._base.view)
+                outcome = apply_or_tell(self._store, self._view, position, event)
+                self._payload = payload
+                yield Applied(position, event, outcome)
+            await asyncio.sleep(0)
+
+
+def _may_reach(when: When, mark: Mark) -> bool:
+    """Whether the snapshot can lie at or before the time. Its writer's clock is as good as any other's."""
+    if when.position is not None:
+        return mark.position <= when.position
+    return mark.at_ms <= when.moment_ms

@@ -1,0 +1,218 @@
+"""The past is what a naive fold of the log up to there makes of it, wherever snapshots lie."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.domain.clone import clone
+from registry.domain.errors import BeforeHistory, InvalidParams
+from registry.domain.events import Event, encode_event
+from registry.domain.fold import apply
+from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import take
+from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.history.cache import Kept, Views, weigh
+from registry.history.moments import When, parse_when
+from registry.history.past import Past
+from registry.projection.saving import save
+from registry.store.memory_store import MemoryServer, MemoryStore
+from tests.properties.test_snapshot import assert_same
+from tests.support.builders import microservice, service_registered
+from tests.support.memory_replica import append, run, virtual_ms
+from tests.support.strategies import events, histories, logs
+
+LATE_MS: Final = 4_000
+
+
+def fold(log: list[tuple[Position, Event]], length: int) -> RegistryView:
+    view = RegistryView(DEFAULT_TENANT)
+    for position, event in log[:length]:
+        apply(view, position, event)
+    return view
+
+
+async def write(server: MemoryServer, log: list[Event], marked: set[int]) -> list[tuple[Position, Event]]:
+    """The log, with a snapshot behind each event of these numbers (from 1), taken at the moment of that place."""
+    positions = await append(server, *log)
+    placed = list(zip(positions, log, strict=True))
+    store = MemoryStore(server)
+    for number in sorted(marked):
+        view, last = fold(placed, number), encode_event(log[number - 1])
+        await save(store, DEFAULT_TENANT, view.position, take(view, last), view.moment_ms, "r1")
+    return placed
+
+
+@given(histories(max_size=12), st.lists(events, max_size=8))
+def test_a_clone_goes_its_own_way(history: list[tuple[Position, Event]], more: list[Event]) -> None:
+    """What was handed out as the past must not change with what comes after it."""
+    view = RegistryView(DEFAULT_TENANT)
+    for position, event in history:
+        apply(view, position, event)
+    copy, again = clone(view), clone(view)
+    assert_same(copy, view)
+    position = view.position
+    for event in more:
+        position = position.next()
+        apply(copy, position, event)
+    assert_same(view, again)
+    for number, event in enumerate(more, view.position.sequence + 1):
+        apply(view, Position(view.position.epoch, number), event)
+    assert_same(copy, view)
+
+
+@given(logs(max_size=14), st.data())
+def test_every_position_shows_the_fold_of_what_was_before_it(log: list[Event], data: st.DataObject) -> None:
+    """Asked in any order, with few views kept, before and after the log was trimmed."""
+    marked = data.draw(st.sets(st.integers(1, len(log)), max_size=3))
+    asked = data.draw(st.lists(st.integers(0, len(log)), min_size=1, max_size=8))
+    kept = data.draw(st.integers(0, 3))
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        placed = await write(server, log, marked)
+        past = Past(MemoryStore(server), Views(kept))
+        seen = []
+        for length in asked:
+            position = placed[length - 1][0] if length else ORIGIN
+            view = await past.at(DEFAULT_TENANT, When(position=position))
+            assert_same(view, fold(placed, length))
+            seen.append((length, view))
+        for length, view in seen:
+            assert_same(view, fold(placed, length))
+        await append(server, service_registered(microservice("later", "later")))
+        trimmed_to = min(marked, default=0)
+        if trimmed_to:
+            await MemoryStore(server).snapshots.trim(DEFAULT_TENANT, placed[trimmed_to - 1][0])
+        past = Past(MemoryStore(server), Views(kept))
+        for length in asked:
+            when = When(position=placed[length - 1][0] if length else ORIGIN)
+            if length < trimmed_to and trimmed_to > 1:
+                with pytest.raises(BeforeHistory, match=rf"position \d+-{trimmed_to}\) on"):
+                    await past.at(DEFAULT_TENANT, when)
+            else:
+                assert_same(await past.at(DEFAULT_TENANT, when), fold(placed, length))
+
+    run(main)
+
+
+@given(logs(max_size=14), st.data())
+def test_a_moment_shows_the_last_place_that_the_log_had_reached_by_then(log: list[Event], data: st.DataObject) -> None:
+    """Writers' clocks disagree; what was at a moment does not change by what is written later."""
+    marked = data.draw(st.sets(st.integers(1, len(log)), max_size=3))
+    first = data.draw(st.integers(1, len(log)))
+    moments = data.draw(st.lists(st.integers(900, LATE_MS), min_size=1, max_size=6))
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        await write(server, log[:first], {number for number in marked if number <= first})
+        past = Past(MemoryStore(server), Views(2))
+        early = [(await past.at(DEFAULT_TENANT, When(moment))).position for moment in moments]
+        placed = await write_more(server, log, first, marked)
+        for moment, before in zip(moments, early, strict=True):
+            reached = [max(event.at_ms for event in log[: n + 1]) for n in range(len(log))]
+            length = sum(at_ms <= moment for at_ms in reached)
+            view = await past.at(DEFAULT_TENANT, When(moment))
+            assert_same(view, fold(placed, length))
+            if any(at_ms > moment for at_ms in reached[:first]):
+                assert view.position == before, "the past has changed"
+
+    run(main)
+
+
+async def write_more(
+    server: MemoryServer, log: list[Event], first: int, marked: set[int]
+) -> list[tuple[Position, Event]]:
+    await append(server, *log[first:])
+    store = MemoryStore(server)
+    epoch = (await store.head(DEFAULT_TENANT)).epoch
+    placed = [(Position(epoch, number), event) for number, event in enumerate(log, 1)]
+    for number in marked:
+        if number > first:
+            view, last = fold(placed, number), encode_event(log[number - 1])
+            await save(store, DEFAULT_TENANT, view.position, take(view, last), view.moment_ms, "r1")
+    return placed
+
+
+def test_a_position_ahead_of_the_log_is_refused() -> None:
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        position = (await append(server, service_registered(microservice("s1", "cart"))))[0]
+        with pytest.raises(InvalidParams, match="is ahead of the log"):
+            await Past(MemoryStore(server)).at(DEFAULT_TENANT, When(position=position.next()))
+
+    run(main)
+
+
+def test_a_lost_tail_is_not_told_as_the_past() -> None:
+    """A store that was set back goes on with other events at the same positions."""
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        first, second = await append(server, *(service_registered(microservice(id, id)) for id in ("s1", "s2")))
+        past = Past(MemoryStore(server))
+        assert set((await past.at(DEFAULT_TENANT, When(position=second))).services) == {"s1", "s2"}
+        data = server.of(DEFAULT_TENANT)
+        data.events.pop()
+        data.head = first
+        await append(server, service_registered(microservice("s3", "s3")))
+        assert set((await past.at(DEFAULT_TENANT, When(position=second))).services) == {"s1", "s3"}
+
+    run(main)
+
+
+@given(histories(max_size=12), st.integers(0, 4), st.integers(0, 40_000))
+def test_views_are_kept_within_their_number_and_bytes(
+    history: list[tuple[Position, Event]], most: int, most_bytes: int
+) -> None:
+    kept, view = Views(most, most_bytes), RegistryView(DEFAULT_TENANT)
+    for position, event in history:
+        view = clone(view)
+        apply(view, position, event)
+        kept.put(Kept(view, b""))
+        assert len(kept) <= most
+        assert kept.size <= most_bytes
+        if most and weigh(view) <= most_bytes:
+            found = kept.nearest(DEFAULT_TENANT, When(position=position))
+            assert found is not None
+            assert found.view is view
+    kept.clear()
+    assert (len(kept), kept.size) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("0", When(0)),
+        ("1764425000123", When(1764425000123)),
+        ("1970-01-01T00:00:01Z", When(1000)),
+        ("2026-11-29T14:03:07.250Z", When(1795960987250)),
+        ("2026-11-29t15:03:07.250999+01:00", When(1795960987250)),
+        ("7-3", When(position=Position(7, 3))),
+    ],
+)
+def test_a_time_is_read_in_each_of_its_forms(text: str, when: When) -> None:
+    assert parse_when(text, "asOf") == when
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "-1",
+        "1.5",
+        "2026-11-29",
+        "2026-11-29T14:03:07",
+        "2026-13-29T14:03:07Z",
+        "7-",
+        "1" * 16,
+        "2026-11-29 14:03:07Z",
+    ],
+)
+def test_what_is_no_time_is_refused_by_name(text: str) -> None:
+    with pytest.raises(InvalidParams, match="at query parameter `asOf`"):
+        parse_when(text, "asOf")
