@@ -135,7 +135,12 @@ class Ids:
 
 def redis_store(settings: Settings) -> RedisStore:
     durability: Durability = settings.durability  # type: ignore[assignment]  # checked with the settings
-    limits = RedisLimits(prefix=settings.redis_prefix, timeout_s=settings.redis_timeout_s, durability=durability)
+    limits = RedisLimits(
+        prefix=settings.redis_prefix,
+        timeout_s=settings.redis_timeout_s,
+        durability=durability,
+        beats_max_bytes=settings.beats_max_bytes,
+    )
     return RedisStore(settings.redis_url, limits)
 
 
@@ -188,7 +193,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     projector = Projector(store, name, clock, settings.remembered_max_bytes)
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
     formats = Formats(store, name, clock)
-    writes = Writes(store, projector, clock, quotas(settings), formats)
+    writes = Writes(store, projector, clock, quotas(settings), formats, settings.waiting_max_bytes)
     heartbeats = Heartbeats(store, projector)
     new_id = Ids()
     instances = Instances(writes, heartbeats, new_id)

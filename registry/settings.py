@@ -152,6 +152,24 @@ class Settings:
             "max": 10**12,
         },
     )
+    beats_max_bytes: int = field(
+        default=4 * MIB,
+        metadata={
+            "unit": "bytes",
+            "help": "the newest heartbeats of one tenant, which Redis keeps as evidence",
+            "min": 0,
+            "max": 10**12,
+        },
+    )
+    waiting_max_bytes: int = field(
+        default=64 * MIB,
+        metadata={
+            "unit": "bytes",
+            "help": "writes of all tenants on their way to Redis; more are refused with 500011",
+            "min": MIB,
+            "max": 10**12,
+        },
+    )
     keep_alive_s: int = field(
         default=90,
         metadata={"unit": "seconds", "help": "an idle client connection is kept so long", "min": 1, "max": 3600},

@@ -17,8 +17,8 @@ class RedisLimits:
     read_max: int = 2000
     #: Seconds until a command counts as unanswered.
     timeout_s: float = 5.0
-    #: Heartbeat batches kept as evidence, per tenant.
-    beats_max: int = 10_000
+    #: Bytes of the newest heartbeats that are kept as evidence, per tenant.
+    beats_max_bytes: int = 4 * 1024 * 1024
     #: How long an expiry is remembered so that no second replica appends it, in ms.
     lapse_memory_ms: int = 60_000
     #: Connections for scripts, to each server of a cluster, and for questions, to each server.

@@ -206,7 +206,7 @@ class RedisStore:
 
     async def beat(self, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
         names = self._names(tenant)
-        arguments = (_pack_leases(leases), self._limits.beats_max, replica)
+        arguments = (_pack_leases(leases), self._limits.beats_max_bytes, replica)
         missing: list[int] = await self._run("beat", (names.beats, names.leases), arguments)
         return missing
 

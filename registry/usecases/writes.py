@@ -55,6 +55,7 @@ class Writes:
         clock: Clock,
         quotas: Quotas | None = None,
         formats: Formats | None = None,
+        waiting_max_bytes: int = WAITING_BYTES_MAX,
     ) -> None:
         self.quotas = quotas or Quotas()
         self._formats = formats or Formats(store, projector.replica, clock)
@@ -65,7 +66,7 @@ class Writes:
         self.refusing = projector.refusing
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
-        self._waiting = Budget(WAITING_BYTES_MAX)
+        self._waiting = Budget(waiting_max_bytes)
 
     def stamp(self, actor: str) -> Stamp:
         """Who and when, for one new event."""

@@ -26,7 +26,7 @@ from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
-from registry.usecases.writes import Writes
+from registry.usecases.writes import WAITING_BYTES_MAX, Writes
 
 R = TypeVar("R")
 
@@ -196,12 +196,13 @@ class MemoryReplica:
         lapse: MassLapse | None = None,
         retention: Retention | None = None,
         followed_max: int = 64,
+        waiting_max_bytes: int = WAITING_BYTES_MAX,
     ) -> None:
         self.name = name
         self.clock = clock or Clock(virtual_ms, virtual_ms)
         self.store = FlakyStore(server, followed_max)
         self.projector = Projector(self.store, name, self.clock)
-        self.writes = Writes(self.store, self.projector, self.clock)
+        self.writes = Writes(self.store, self.projector, self.clock, waiting_max_bytes=waiting_max_bytes)
         self.heartbeats = Heartbeats(self.store, self.projector)
         self.instances = Instances(self.writes, self.heartbeats, lambda: f"new-{name}")
         self.services = Microservices(self.writes)

@@ -10,7 +10,6 @@ import pytest
 from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.view import Tenant
 from registry.store.memory_store import MemoryServer
-from registry.usecases import writes
 from tests.support.builders import microservice_body
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, virtual_ms
 
@@ -35,10 +34,9 @@ async def register(one: MemoryReplica, tenant: Tenant, number: int) -> RegistryE
     return None
 
 
-async def test_what_waits_for_a_store_that_hangs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_for_a_store_that_hangs_is_bounded() -> None:
     """Whoever sends it: a thousand clients of as many tenants fill no more than one."""
-    monkeypatch.setattr(writes, "WAITING_BYTES_MAX", ROOM * (SIZE + 500))
-    one = MemoryReplica(MemoryServer(virtual_ms), "one")
+    one = MemoryReplica(MemoryServer(virtual_ms), "one", waiting_max_bytes=ROOM * (SIZE + 500))
     await one.follow()
     tenants = [Tenant(f"t{number}", "p") for number in range(10)]
     for tenant in tenants:
@@ -53,10 +51,10 @@ async def test_what_waits_for_a_store_that_hangs_is_bounded(monkeypatch: pytest.
     assert all(isinstance(task.result(), StoreUnavailable) for task in asked)
 
 
-async def test_room_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_room_is_given_back() -> None:
     """By what was appended, and by what failed."""
-    monkeypatch.setattr(writes, "WAITING_BYTES_MAX", 2 * (SIZE + 500))
-    one, tenant = MemoryReplica(MemoryServer(virtual_ms), "one"), Tenant("t", "p")
+    one = MemoryReplica(MemoryServer(virtual_ms), "one", waiting_max_bytes=2 * (SIZE + 500))
+    tenant = Tenant("t", "p")
     await one.follow()
     for number in range(20):
         assert await register(one, tenant, number) is None
