@@ -11,14 +11,15 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from registry.serving import refusals
-from registry.serving.exchange import BODY_WAITING_MAX_BYTES, JOINED_MAX_BYTES, Exchange
+from registry.serving.exchange import BODY_WAITING_MAX_BYTES, Exchange
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotWay, Owed
 from registry.serving.reader import BadRequest, Head, Reader
-from registry.serving.shared import SEND_BYTES_PER_S, Shared
+from registry.serving.shared import Shared
 from registry.serving.websocket import Socket
+from registry.serving.wire import Wire
 
 #: Bytes held while an answer is owed; then the client is not read from.
 HELD_MAX_BYTES: Final = 64 * 1024
@@ -39,8 +40,7 @@ class Connection(asyncio.Protocol):
         self._shared = shared
         self._loop = loop
         self._reader: Reader | None = None
-        self._transport: asyncio.Transport
-        self.client: tuple[str, int] | None = None
+        self.wire: Wire
         self.client_address = ""
         self.deadline = NEVER
         #: What is being answered: by the hot way, or by the application.
@@ -57,9 +57,6 @@ class Connection(asyncio.Protocol):
         self._upgrade: tuple[Head, bytes] | None = None
         #: The last word to a client that has sent what is no request. It waits for its turn too.
         self._refusal = b""
-        self._reading = True
-        #: Set while the client does not take what it is sent.
-        self._writable: asyncio.Event | None = None
         #: The client sends nothing more.
         self._half_closed = False
         #: Nothing that comes is looked at any more.
@@ -72,13 +69,8 @@ class Connection(asyncio.Protocol):
     # -- the transport -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
-        # What the client's socket has no room for counts as unsent.
-        self._transport.set_write_buffer_limits(high=0)
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self.client = (str(peer[0]), int(peer[1]))
-            self.client_address = self.client[0]
+        self.wire = Wire(transport, self, self._shared)
+        self.client_address = self.wire.client[0] if self.wire.client else ""
         self._shared.connections.add(self)
         self.deadline = self._shared.idle_deadline
 
@@ -86,29 +78,18 @@ class Connection(asyncio.Protocol):
         self._ended, self._idle = True, False
         self.deadline = NEVER
         self._shared.connections.discard(self)
-        self._shared.end_unsent(self)
         if self._owed is not None:
             self._owed.disconnected = True
         for exchange in (self._active, self._arriving):
             if exchange is not None:
                 exchange.disconnect()
-        if self._writable is not None:
-            self._writable.set()
+        self.wire.drain()
         if self._reader is not None:
             self._reader.close()
         # They hold this connection: without them it goes at once, and not when the garbage collector looks.
         self._active = self._arriving = self._owed = self._reader = None
         self._waiting.clear()
         self._release()
-
-    @property
-    def scheme(self) -> str:
-        return "https" if self._transport.get_extra_info("sslcontext") else "http"
-
-    @property
-    def server(self) -> tuple[str, int] | None:
-        name = self._transport.get_extra_info("sockname")
-        return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
 
     @property
     def lines(self) -> bytes:
@@ -133,7 +114,7 @@ class Connection(asyncio.Protocol):
         """What comes at any time: also while an answer is owed, or the client does not read."""
         if self._ended:
             return
-        if self._owed is not None or self._upgrade is not None or (self._writable is not None and self._is_between()):
+        if self._owed is not None or self._upgrade is not None or (self.wire.is_full and self._is_between()):
             self._hold(data)
             return
         if self._held:
@@ -153,7 +134,7 @@ class Connection(asyncio.Protocol):
     def _receive_hot(self, hot: HotWay, data: bytes) -> bytes:
         """Answer hot requests one after the other; what is left is the parser's."""
         at, size = 0, len(data)
-        while at < size and self._owed is None and self._writable is None:
+        while at < size and self._owed is None and not self.wire.is_full:
             end = hot.receive(data, at, self)
             if end == NOT_HOT:
                 return data[at:]
@@ -185,7 +166,7 @@ class Connection(asyncio.Protocol):
                 exchange.half_close()
         active = self._active is not None and not self._active.disconnected
         owing = active or self._owed is not None or bool(self._waiting or self._held or self._upgrade or self._refusal)
-        return owing and self._transport.get_extra_info("sslcontext") is None
+        return owing and not self.wire.is_secure
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
@@ -198,23 +179,19 @@ class Connection(asyncio.Protocol):
 
     def balance(self) -> None:
         """Read from the client, or let it wait: it has sent more than is being answered, or does not read itself."""
-        self._idle = self._writable is None and not self._ended and not self._held and self._is_between()
-        if self._ended or self._transport.is_closing():
+        self._idle = not self.wire.is_full and not self._ended and not self._held and self._is_between()
+        if self._ended or self.wire.is_closing:
             return
         arriving = self._arriving
-        reading = not (
-            self._waiting
-            or self._refusal
-            or (self._held_bytes > HELD_MAX_BYTES and not self._is_between())
-            or (arriving is not None and arriving.waiting_bytes > BODY_WAITING_MAX_BYTES)
-            or (self._writable is not None and arriving is None)
+        self.wire.read(
+            not (
+                self._waiting
+                or self._refusal
+                or (self._held_bytes > HELD_MAX_BYTES and not self._is_between())
+                or (arriving is not None and arriving.waiting_bytes > BODY_WAITING_MAX_BYTES)
+                or (self.wire.is_full and arriving is None)
+            )
         )
-        if reading != self._reading:
-            self._reading = reading
-            if reading:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
 
     # -- what the reader tells -----------------------------------------------------------------------------------------
 
@@ -225,7 +202,7 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, head)
         self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
         self._arriving = exchange
-        if self._active is None and self._writable is None:
+        if self._active is None and not self.wire.is_full:
             self._begin(exchange)
         else:
             self._waiting.append(exchange)
@@ -279,7 +256,7 @@ class Connection(asyncio.Protocol):
 
     def _continue(self) -> None:
         """Nothing is being answered: go on with what waits, once the client has taken what it was sent."""
-        if self._ended or self._writable is not None:
+        if self._ended or self.wire.is_full:
             return
         if self._waiting:
             self._begin(self._waiting.popleft())
@@ -297,7 +274,7 @@ class Connection(asyncio.Protocol):
                 held = b"".join(self._held)
                 self._release()
                 self._receive(held)
-            if self._half_closed and self._owed is None and self._active is None and self._writable is None:
+            if self._half_closed and self._owed is None and self._active is None and not self.wire.is_full:
                 self._end()
         self.balance()
 
@@ -329,39 +306,21 @@ class Connection(asyncio.Protocol):
             self._reader.close()
             self._reader = None
         socket = Socket(self._shared, self._loop, head)
-        self._transport.set_protocol(socket)
-        if not self._reading:
-            self._transport.resume_reading()
-        socket.connection_made(self._transport)
+        self.wire.hand_over(socket)
         if came:
             socket.data_received(came)
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 
     def write(self, parts: Sequence[bytes]) -> None:
-        """Hand a response, or a part of one, to the transport."""
-        if self._transport.is_closing():
-            return
-        if len(parts) == 1:
-            self._transport.write(parts[0])
-        elif sum(map(len, parts)) <= JOINED_MAX_BYTES:
-            self._transport.write(b"".join(parts))
-        else:
-            self._transport.writelines(parts)
+        self.wire.write(parts)
 
     def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = asyncio.Event()
-        size = self._transport.get_write_buffer_size()
-        self.deadline = self._shared.now_s + self._shared.limits.send_timeout_s + size / SEND_BYTES_PER_S
+        self.deadline = self.wire.fill()
         self.balance()
-        self._shared.begin_unsent(self, size)
 
     def resume_writing(self) -> None:
-        writable, self._writable = self._writable, None
-        self._shared.end_unsent(self)
-        if writable is not None:
-            writable.set()
+        self.wire.drain()
         if self._ended:
             return
         self.deadline = NEVER
@@ -371,16 +330,11 @@ class Connection(asyncio.Protocol):
             self._continue()
         self.balance()
 
-    async def drained(self) -> None:
-        """Wait until the client has taken what was sent."""
-        if self._writable is not None:
-            await self._writable.wait()
-
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def timed_out(self) -> None:
         """The deadline has passed: of the client's reading, of a request's head or body, or of the idle connection."""
-        if self._writable is not None or self._ended:
+        if self.wire.is_full or self._ended:
             self.abort()
         elif self._held or (self._reader is not None and not self._reader.between):
             self._refuse(refusals.TOO_SLOW)
@@ -394,19 +348,14 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._ended, self._idle = True, False
-        self._transport.abort()
+        self.wire.abort()
 
     def _end(self, linger: bool = False) -> None:
         """Close, once everything is sent. With `linger` the client may go on sending for a moment, unheard."""
         self._ended, self._idle = True, False
-        self.deadline = self._shared.now_s + self._shared.limits.send_timeout_s
-        if linger and not self._half_closed and self._transport.can_write_eof():
-            self.deadline = self._shared.now_s + LINGER_S
-            self._transport.write_eof()
-            if not self._reading:
-                self._transport.resume_reading()
-        else:
-            self._transport.close()
+        lingers = linger and not self._half_closed and self.wire.can_half_close
+        self.deadline = self._shared.now_s + (LINGER_S if lingers else self._shared.limits.send_timeout_s)
+        self.wire.end(lingers)
 
 
 def _last(response: Sequence[bytes]) -> Sequence[bytes]:

@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of a body that wait for the application; then the client is not read from.
 BODY_WAITING_MAX_BYTES: Final = 64 * 1024
-#: Parts of a response up to this size are joined into one; larger ones are handed on as they are, and not copied.
-JOINED_MAX_BYTES: Final = 64 * 1024
 
 STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 #: Statuses whose responses have no body, and no length either.
@@ -72,14 +70,14 @@ class Exchange:
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": head.version,
             "method": head.method.decode("ascii"),
-            "scheme": connection.scheme,
+            "scheme": "https" if connection.wire.is_secure else "http",
             "path": decoded(head.path),
             "raw_path": head.path,
             "query_string": head.query,
             "root_path": "",
             "headers": [(name.lower(), value) for name, value in head.headers],
-            "client": connection.client,
-            "server": connection.server,
+            "client": connection.wire.client,
+            "server": connection.wire.server,
             "state": {},
             "extensions": {},
         }
@@ -168,7 +166,7 @@ class Exchange:
         elif kind == "http.response.body" and self.started and not self.complete:
             self._send_body(message.get("body", b""), message.get("more_body", False))
             if not self.complete:
-                await self._connection.drained()
+                await self._connection.wire.drained()
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
