@@ -24,12 +24,15 @@ class Request:
     body: str | None = None
     #: A service id: who asks. The reference's own load scenes name nobody.
     consumer: str = ""
+    #: A `traceparent`, as every traced client sends one, each time another.
+    trace: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
         """Only what a request needs: never a tenant, so everything happens in the default one."""
         headers = {"Content-Type": "application/json"} if self.body else {}
-        return headers | ({"X-ConsumerId": self.consumer} if self.consumer else {})
+        headers |= {"X-ConsumerId": self.consumer} if self.consumer else {}
+        return headers | ({"traceparent": self.trace} if self.trace else {})
 
     def rendered(self, host: str) -> bytes:
         """The bytes to send to a host."""

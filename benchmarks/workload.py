@@ -101,10 +101,17 @@ def get_instance(service: str, instance_id: str) -> Request:
     return Request("GET", f"{BASE}/microservices/{service}/instances/{instance_id}")
 
 
-def find(service: str, rev: str = "", consumer: str = "") -> Request:
+def find(service: str, rev: str = "", consumer: str = "", trace: str = "") -> Request:
     """Find the instances of a service; `rev` is what an earlier answer carried."""
     query = f"appId=default&serviceName={service}&version=0%2B" + (f"&rev={rev}" if rev else "")
-    return Request("GET", f"{BASE}/instances?{query}", consumer=consumer)
+    return Request("GET", f"{BASE}/instances?{query}", consumer=consumer, trace=trace)
+
+
+def depend(consumer: str, providers: Iterable[str]) -> Request:
+    """What a consumer has found, as if it had: no later find has anything to record."""
+    found = [{"appId": "default", "serviceName": provider, "version": "0+"} for provider in providers]
+    dependency = {"consumer": {"appId": "default", "serviceName": consumer, "version": "1.0.0"}, "providers": found}
+    return Request("PUT", f"{BASE}/dependencies", _dumps({"dependencies": [dependency]}))
 
 
 def batch_find(revs: Mapping[str, str], consumer: str = "") -> Request:

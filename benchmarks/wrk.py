@@ -24,6 +24,9 @@ from benchmarks.wire import Address, Request
 NUMBER: Final = "0" * 10
 REPLY_TIMEOUT_S: Final = 5
 
+#: Requests rendered by one lua function, which may hold 65,536 constants.
+_PIECE: Final = 5_000
+
 _MARK: Final = "BENCH "
 _WRONG_MARK: Final = "WRONG "
 #: wrk tells its totals to `done`, exactly and once; the text it prints beside that is rounded. What a checking script
@@ -129,11 +132,14 @@ wrk.method, wrk.path, wrk.body = {_quoted(request.method)}, {_quoted(request.pat
 
 def one_of_many(requests: Sequence[Request]) -> str:
     """A script that goes round a list of requests, all rendered before the load."""
-    lines = "\n".join(f"  many[#many + 1] = wrk.format({_arguments(request)})" for request in requests)
+    lines = [f"  many[#many + 1] = wrk.format({_arguments(request)})" for request in requests]
+    pieces = ["\n".join(lines[start : start + _PIECE]) for start in range(0, len(lines), _PIECE)]
+    rendering = "\n".join(f"pieces[#pieces + 1] = function()\n{piece}\nend" for piece in pieces)
     return f"""
-local many, number = {{}}, 0
+local many, pieces, number = {{}}, {{}}, 0
+{rendering}
 function init()
-{lines}
+  for _, piece in ipairs(pieces) do piece() end
 end
 function request()
   number = number % #many + 1
@@ -143,9 +149,8 @@ end
 
 
 def numbered_request(request: Request) -> str:
-    """A script in which every request differs from all before it in the digits of `NUMBER`, wherever they stand."""
-    assert request.body is not None
-    assert NUMBER in request.body
+    """A script in which every request differs from all before it in the digits of `NUMBER`, wherever they are."""
+    assert any(NUMBER in text for text in (request.path, request.body or "", *request.headers.values()))
     return f"""
 local parts, number = {{}}, 0
 function init()

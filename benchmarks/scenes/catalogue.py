@@ -8,6 +8,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.scenes import (
     closed,
     cold_start,
+    different,
     growth,
     half_peak,
     memory,
@@ -23,6 +24,7 @@ from benchmarks.scenes.scene import Scene
 #: The filled ones come last, and among them the mass restart, which makes the log longer.
 SCENES: Final[tuple[Scene, ...]] = (
     *closed.SCENES,
+    *different.SCENES,
     growth.SCENE,
     watch.SCENE,
     propagation.SCENE,

@@ -158,10 +158,13 @@ def unmodified(address: Address, service: str) -> Load:
 # The scenes.
 
 
+def closed_scene(name: str, question: str, closed: Closed) -> Scene:
+    return Scene(name, question, partial(_run, closed))
+
+
 def _scene(name: str, question: str, connections: int, prepare: Callable[[Address, str], Load]) -> Scene:
     service = PREFIX + name
-    closed = Closed(connections, lambda address: prepare(address, service), [service])
-    return Scene(name, question, partial(_run, closed))
+    return closed_scene(name, question, Closed(connections, lambda address: prepare(address, service), [service]))
 
 
 def _batch_scene(count: int, changed: bool) -> Scene:
@@ -169,7 +172,7 @@ def _batch_scene(count: int, changed: bool) -> Scene:
     services = [f"{PREFIX}{name}-{number:03d}" for number in range(count)]
     state = "of which 10 % have changed" if changed else "that have not changed"
     closed = Closed(32, lambda address: _batch_find(address, services, changed), services)
-    return Scene(name, f"batch find of {count} services {state}", partial(_run, closed))
+    return closed_scene(name, f"batch find of {count} services {state}", closed)
 
 
 def _spread_scene(connections: int) -> Scene:

@@ -18,11 +18,25 @@ pytestmark = pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_quick_run_of_a_closed_and_an_open_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the README tells a newcomer to type works, and leaves what it says."""
-    assert main(["--quick", "--scenes", "find-304,mixed", "--results", str(tmp_path), "--markdown"]) == 0
+    assert (
+        main(
+            [
+                "--quick",
+                "--scenes",
+                "find-304,batch-10-spread-1-changed,mixed",
+                "--results",
+                str(tmp_path),
+                "--markdown",
+            ]
+        )
+        == 0
+    )
     result = Report.from_json(json.loads((tmp_path / "results.json").read_text()))
-    closed, mixed = result.outcomes
-    assert (closed.name, mixed.name, result.problems) == ("find-304", "mixed", [])
-    assert {"req/s", "p50", "p99", "p99.9", "CPU per request", "bare req/s", "ratio"} <= closed.numbers.keys()
+    closed, spread, mixed = result.outcomes
+    names = [outcome.name for outcome in result.outcomes]
+    assert (names, result.problems) == (["find-304", "batch-10-spread-1-changed", "mixed"], [])
+    for loop in (closed, spread):
+        assert {"req/s", "p50", "p99", "p99.9", "CPU per request", "bare req/s", "ratio"} <= loop.numbers.keys()
     assert {"heartbeat p99", "poll p99", "longest pause", "CPU per request"} <= mixed.numbers.keys()
     assert mixed.errors == {}
     assert capsys.readouterr().out.startswith("| scene | conns |")
