@@ -46,7 +46,7 @@ THIRD_PARTIES = {
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
     "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
-    "client": {"msgspec", "httpx", "websockets"},
+    "client": {"msgspec", "httpcore", "websockets"},
 }
 ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 #: The modules of the Redis adapter that speak to Redis themselves.
@@ -171,7 +171,7 @@ def test_an_import_against_the_direction_is_noticed(tmp_path: Path, path: str, c
         ("store/redis_store.py", "from redis.asyncio import Redis\nfrom registry.store.port import Store"),
         ("usecases/x.py", "import asyncio\nfrom registry.store.port import Store"),
         ("running/x.py", "from registry.store.redis_store import RedisStore\nimport uvicorn"),
-        ("client/x.py", "import httpx\nfrom registry.domain.model import Instance"),
+        ("client/x.py", "import httpcore\nfrom registry.domain.model import Instance"),
         ("cli.py", "from registry.client.names import parse_name"),
     ],
 )
