@@ -91,7 +91,7 @@ class Registry:
         return self._thread
 
     def after_fork(self) -> None:
-        """Start anew in a forked child: the thread is gone, and what it held is the parent's. Python calls this itself."""
+        """Start anew in a forked child, whose parent has the thread and all that it holds. Python calls this."""
         inherited, self._thread = self._running(), None
         inherited.disown(handle.inner for handle in self._registered)
         self._thread = _Thread(self.options)
