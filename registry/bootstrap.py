@@ -211,7 +211,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     )
     snapshotting = Snapshotting(store, projector, clock, retention)
     agreement = Agreement(store, projector, snapshotting, clock)
-    registration = SelfRegistration(microservices, instances, heartbeats, advertise, __version__, projector.refusing)
+    registration = SelfRegistration(
+        microservices, instances, heartbeats, advertise, __version__, projector.refusing, bool(settings.tls_cert_file)
+    )
     discovery = Discovery(projector, shared, writes.quotas)
     api = Api(
         discovery,

@@ -12,23 +12,24 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 import uvloop
 
 from registry import __version__, logconfig
-from registry.running.listening import host_port, listening_socket
+from registry.running.listening import Sockets, Speech, host_port, listening_sockets, with_ports
+from registry.running.listening import close as close_sockets
 from registry.running.private_redis import CannotStart, PrivateRedis
 from registry.running.repairing import repair
-from registry.running.replica import check_store, run_replica
+from registry.running.replica import OTHER_FILES, check_certificates, check_store, run_replica
 from registry.running.signals import stop_signals
 from registry.running.workers import Workers
 from registry.settings import BadSetting, Settings, made_by_kubernetes, read_settings, variable
 
 logger = logging.getLogger(__name__)
 
-#: Connections to Redis take more than half of them.
-FILES_LEAST: Final = 128
+#: With fewer files there is no room for clients.
+FILES_LEAST: Final = OTHER_FILES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="run the registry")
     _add_settings(serve, {setting.name for setting in fields(Settings)})
-    # Of a worker: the socket that its parent has bound.
-    serve.add_argument("--fd", type=int, help=argparse.SUPPRESS)
+    # Of a worker: a socket that its parent has bound, and what is spoken there.
+    serve.add_argument("--fd", action="append", help=argparse.SUPPRESS)
     about = "say what is damaged in the store, and what mending it means"
     mending = commands.add_parser("repair", help=about, description=f"{about.capitalize()}.")
     mending.add_argument("--apply", action="store_true", help="mend it")
@@ -103,11 +104,15 @@ def _serve(settings: Settings) -> int:
     if ignored:
         names = ", ".join(ignored)
         logger.info("not settings, Kubernetes made them: %s", names, extra={"action": "variables_ignored"})
-    # Before the port is known to be free nothing else is started.
-    with listening_socket(settings.host, settings.port, share=False) as probe:
-        settings = replace(settings, port=probe.getsockname()[1])
+    check_certificates(settings)
+    # Before the ports are known to be free nothing else is started.
+    bound = listening_sockets(settings, share=False)
+    try:
+        settings = with_ports(settings, bound)
         if settings.workers == 1:
-            return _with_redis(settings, lambda chosen: _run(chosen, probe))
+            return _with_redis(settings, lambda chosen: _run(chosen, bound))
+    finally:
+        close_sockets(bound)
     return _with_redis(settings, _run_workers)
 
 
@@ -129,14 +134,14 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
         private.stop()
 
 
-def _run(settings: Settings, bound: socket.socket) -> int:
+def _run(settings: Settings, bound: Sockets) -> int:
     def started() -> None:
-        logger.info(
-            "registry %s listens on http://%s",
-            __version__,
-            host_port(settings.host, bound.getsockname()[1]),
-            extra={"action": "listening"},
-        )
+        places = [
+            f"{'http' if speech == 'probes' else speech}://{host_port(settings.host, one.getsockname()[1])}"
+            f"{' (probes)' if speech == 'probes' else ''}"
+            for speech, one in bound.items()
+        ]
+        logger.info("registry %s listens on %s", __version__, ", ".join(places), extra={"action": "listening"})
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_replica(settings, bound, started))
@@ -149,6 +154,10 @@ def _run_workers(settings: Settings) -> int:
     return Workers(settings, settings.redis_url).run()
 
 
-def _worker(settings: Settings, fd: int) -> int:
-    """One worker: the socket is the one that its parent has bound."""
-    return _run(settings, socket.socket(fileno=fd))
+def _worker(settings: Settings, passed: Sequence[str]) -> int:
+    """One worker: the sockets are those that its parent has bound."""
+    bound: Sockets = {}
+    for one in passed:
+        speech, _, fd = one.partition(":")
+        bound[cast(Speech, speech)] = socket.socket(fileno=int(fd))  # as `Workers` has named it
+    return _run(settings, bound)

@@ -45,6 +45,12 @@ def place(given: str) -> str:
     return f"is {given!r}, it must be HOST:PORT, with an IPv6 address in brackets: [2001:db8::1]:30100"
 
 
+def port(given: str) -> str:
+    """A port, 0 for any that is free."""
+    fits = re.fullmatch("[0-9]{1,5}", given) and int(given) < 65536
+    return "" if fits else f"is {given!r}, it must be a port from 0 to 65535"
+
+
 def networks(given: str) -> str:
     """CIDR blocks or single addresses, separated by commas or blanks."""
     for one in given.replace(",", " ").split():

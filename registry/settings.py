@@ -11,6 +11,9 @@ from registry import forms
 from registry.domain.quotas import KIB, MIB, Quotas
 
 PREFIX: Final = "REGISTRY_"
+#: Bytes of a request's line and headers as in the reference, and headers.
+HEAD_MAX_BYTES: Final = 32 * KIB
+HEADERS_MAX: Final = 200
 SWITCH: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 #: The usual ones.
 QUOTAS: Final = Quotas()
@@ -32,6 +35,51 @@ class Settings:
         default="127.0.0.1", metadata={"unit": "address", "help": "address to listen on", "form": forms.host}
     )
     port: int = field(default=30100, metadata={"unit": "port", "help": "port to listen on", "min": 0, "max": 65535})
+    tls_cert_file: str = field(
+        default="",
+        metadata={
+            "unit": "file",
+            "help": "PEM of the certificate and of those between it and its authority; blank: no TLS",
+        },
+    )
+    tls_key_file: str = field(
+        default="",
+        metadata={
+            "unit": "file",
+            "help": "PEM of its key, without a passphrase; blank: it stands with the certificate",
+        },
+    )
+    tls_ca_file: str = field(
+        default="", metadata={"unit": "file", "help": "PEM of the authorities whose certificates clients may show"}
+    )
+    tls_client_certs: str = field(
+        default="off",
+        metadata={
+            "unit": "name",
+            "help": "whether clients show a certificate: off, optional or required",
+            "form": forms.one_of("off", "optional", "required"),
+        },
+    )
+    tls_port: str = field(
+        default="",
+        metadata={
+            "unit": "port",
+            "help": "port for TLS, beside plain HTTP on the other; blank: with a certificate the one port speaks TLS",
+            "form": forms.port,
+        },
+    )
+    tls_handshake_timeout_s: float = field(
+        default=10.0,
+        metadata={"unit": "seconds", "help": "until a client's handshake is over", "min": 0.1, "max": 3600},
+    )
+    probe_port: str = field(
+        default="",
+        metadata={
+            "unit": "port",
+            "help": "port that answers health, readiness and version by plain HTTP, and nothing else; blank: none",
+            "form": forms.port,
+        },
+    )
     workers: int = field(
         default=1, metadata={"unit": "processes", "help": "replicas that share the port", "min": 1, "max": 64}
     )
@@ -263,6 +311,45 @@ class Settings:
             "variable": "CSE_SHARED_SERVICES",
         },
     )
+    connections_max: int = field(
+        default=100_000,
+        metadata={
+            "unit": "connections",
+            "help": "of clients, at a time; fewer where fewer files may be open",
+            "min": 16,
+            "max": 10**7,
+        },
+    )
+    connections_per_address: int = field(
+        default=0,
+        metadata={
+            "unit": "connections",
+            "help": "of one client address; 0: any number; trusted proxies are not counted",
+            "min": 0,
+            "max": 10**7,
+        },
+    )
+    websockets_max: int = field(
+        default=50_000,
+        metadata={"unit": "websockets", "help": "at a time; those that beat are not counted", "min": 1, "max": 10**7},
+    )
+    websockets_per_address: int = field(
+        default=0,
+        metadata={"unit": "websockets", "help": "of one client address; 0: any number", "min": 0, "max": 10**7},
+    )
+    head_max_bytes: int = field(
+        default=HEAD_MAX_BYTES,
+        # The fast lane takes smaller ones without counting.
+        metadata={
+            "unit": "bytes",
+            "help": "line and headers of a request, 4096 more are let pass",
+            "min": 8192,
+            "max": MIB,
+        },
+    )
+    headers_max: int = field(
+        default=HEADERS_MAX, metadata={"unit": "headers", "help": "headers of a request", "min": 64, "max": 10_000}
+    )
     trusted_proxies: str = field(
         default="",
         metadata={
@@ -323,7 +410,19 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
             given, source = environment.get(variable(setting.name)), variable(setting.name)
         if given is not None and given != "":
             values[setting.name] = _convert(source, str(given), type(setting.default), setting.metadata)
-    return Settings(**values)
+    settings = Settings(**values)
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """Raises BadSetting for settings of which one makes no sense without another."""
+    for name in ("tls_key_file", "tls_ca_file", "tls_port"):
+        if getattr(settings, name) and not settings.tls_cert_file:
+            raise BadSetting(f"{variable(name)} is set, but there is no TLS without {variable('tls_cert_file')}")
+    if settings.tls_client_certs != "off" and not settings.tls_ca_file:
+        needed = variable("tls_ca_file")
+        raise BadSetting(f"{variable('tls_client_certs')} is {settings.tls_client_certs}, which needs {needed}")
 
 
 def _convert(source: str, text: str, type_: type, metadata: Mapping[str, Any]) -> Any:

@@ -111,6 +111,20 @@ class BeforeHistory(RegistryError):
     message = "No history is kept of that time"
 
 
+class TooManyRequests(RegistryError):
+    """This client asks for too much at a time. The API has no code for it."""
+
+    code = 429001
+    message = "Too many requests"
+
+
+class Overloaded(RegistryError):
+    """All clients together ask for too much at a time. The API has no code for it."""
+
+    code = 503001
+    message = "The registry is overloaded"
+
+
 class StoreUnavailable(RegistryError):
     """The event store did not answer, or refused: our failure, never the client's."""
 

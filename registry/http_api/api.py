@@ -68,6 +68,8 @@ class Api:
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
     batches: Memo[_Request, BatchQueries] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
+    #: Of what stands around this: the server.
+    more_figures: list[Callable[[], Sequence[Figure]]] = field(default_factory=list)
     #: How many bytes each cache of the HTTP side holds (registry/docs/caches.md).
     caches: list[Callable[[], int]] = field(init=False)
 

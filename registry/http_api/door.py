@@ -8,6 +8,7 @@ its limit; confirm the durability; put errors into the API's shape; and observe 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -17,7 +18,7 @@ from registry.http_api import reply, target
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
 from registry.http_api.operation import Operation
-from registry.http_api.operations import Routes
+from registry.http_api.operations import OPERATIONS, Routes
 from registry.http_api.reply import Header, Reply, too_large
 from registry.http_api.sockets import EXTENSION
 
@@ -27,9 +28,9 @@ logger = logging.getLogger(__name__)
 class Door:
     """The application: plain ASGI in front, `answer` behind, which the hot way calls too."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, operations: Sequence[Operation] = OPERATIONS) -> None:
         self._api = api
-        self._routes = Routes()
+        self._routes = Routes(operations)
 
     # -- ASGI ----------------------------------------------------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class Door:
         return reply.error(error, *headers)
 
 
-_NOT_FOUND = reply.text(404, "404 page not found\n", (b"X-Content-Type-Options", b"nosniff"))
+_NOT_FOUND = reply.text(404, "404 page not found\n")
 
 
 async def _send(scope: Scope, send: Send, answer: Reply) -> None:

@@ -13,7 +13,8 @@ from registry.http_api.reply import Reply
 
 async def get_metrics(api: Api, call: Call) -> Reply:
     """`GET /metrics`: this replica's figures."""
-    figures = [*api.figures(), Figure("cache_bytes", "Bytes in the caches of the HTTP side.", api.cache_bytes)]
+    more = [figure for figures in api.more_figures for figure in figures()]
+    figures = [*api.figures(), *more, Figure("cache_bytes", "Bytes in the caches of the HTTP side.", api.cache_bytes)]
     return reply.text(200, render(figures) + "\n".join([*api.observer.lines(), ""]))
 
 

@@ -266,6 +266,12 @@ OPERATIONS: Final[Sequence[Operation]] = (
 OPENAPI: Final = openapi.openapi(OPERATIONS)
 
 
+#: What says how a replica is. It is answered also where nothing else is.
+PROBES: Final = tuple(
+    operation for operation in OPERATIONS if operation.handler in (health.version, health.health, health.readiness)
+)
+
+
 class Routes:
     """From a path to the operations that stand there, by method."""
 

@@ -25,6 +25,9 @@ GZIP_KEPT_MAX_BYTES: Final = 32 * 1024 * 1024
 
 SERVER: Final[Header] = (b"Server", f"SERVICECENTER/{__version__}".encode())
 VARY: Final[tuple[Header, ...]] = ((b"Vary", b"Accept-Encoding"), (b"Vary", b"Origin"))
+NOSNIFF: Final[Header] = (b"X-Content-Type-Options", b"nosniff")
+#: On every refusal for load: when to come again, in seconds.
+RETRY_AFTER: Final[Header] = (b"Retry-After", b"5")
 #: On every answer to a browser's request from another origin, and on its preflight (api-rules.md 1.3).
 ANY_ORIGIN: Final[Header] = (b"Access-Control-Allow-Origin", b"*")
 PREFLIGHT: Final[tuple[Header, ...]] = (
@@ -33,7 +36,7 @@ PREFLIGHT: Final[tuple[Header, ...]] = (
 )
 _JSON: Final[Header] = (b"Content-Type", b"application/json; charset=UTF-8")
 _TEXT: Final[Header] = (b"Content-Type", b"text/plain; charset=UTF-8")
-_COMMON: Final[list[Header]] = [SERVER, *VARY]
+_COMMON: Final[list[Header]] = [SERVER, NOSNIFF, *VARY]
 #: Of every JSON answer, before the length.
 JSON_HEAD: Final[list[Header]] = [*_COMMON, _JSON]
 _EMPTY_HEAD: Final[list[Header]] = [*_COMMON, _TEXT, (b"Content-Length", b"0")]

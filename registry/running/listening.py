@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Final
+from dataclasses import replace
+from typing import Final, Literal
 
 from registry.running.private_redis import CannotStart
+from registry.settings import Settings
 
 #: What helps, by what the system says.
 REMEDIES: Final = {
@@ -16,6 +18,56 @@ REMEDIES: Final = {
     errno.EINVAL: "an address of one link needs its interface too, as in fe80::1%eth0",
     socket.EAI_NONAME: "give a name or an address of this machine as --host, or 0.0.0.0 for all of them",
 }
+
+
+#: What is spoken at a port.
+Speech = Literal["http", "https", "probes"]
+#: The bound sockets of a replica.
+Sockets = dict[Speech, socket.socket]
+
+
+def ports(settings: Settings) -> dict[Speech, int]:
+    """Where the settings want what to be spoken."""
+    found: dict[Speech, int] = {}
+    if settings.tls_cert_file:
+        found["https"] = int(settings.tls_port or settings.port)
+    if settings.probe_port:
+        found["probes"] = int(settings.probe_port)
+    if not settings.tls_cert_file or settings.tls_port:
+        found["http"] = settings.port
+    return found
+
+
+def listening_sockets(settings: Settings, share: bool) -> Sockets:
+    """All that the settings want, bound. With `share` workers bind the same ports.
+
+    Raises:
+        CannotStart: as `listening_socket`; none is left bound.
+    """
+    bound: Sockets = {}
+    try:
+        for speech, port in ports(settings).items():
+            bound[speech] = listening_socket(settings.host, port, share)
+    except CannotStart:
+        close(bound)
+        raise
+    return bound
+
+
+def with_ports(settings: Settings, bound: Sockets) -> Settings:
+    """The settings with the ports that the sockets have, where any free one was wanted."""
+    chosen = {speech: one.getsockname()[1] for speech, one in bound.items()}
+    return replace(
+        settings,
+        port=chosen.get("http", chosen.get("https", settings.port)),
+        tls_port=str(chosen["https"]) if settings.tls_port else "",
+        probe_port=str(chosen.get("probes", "")),
+    )
+
+
+def close(bound: Sockets) -> None:
+    for one in bound.values():
+        one.close()
 
 
 def host_port(host: str, port: int) -> str:

@@ -9,17 +9,22 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.errors import StoreUnavailable
-from registry.running.listening import host_port
+from registry.http_api.client_address import TrustedProxies
+from registry.http_api.door import Door
+from registry.http_api.operations import PROBES
+from registry.running.listening import Sockets, host_port
 from registry.running.private_redis import CannotStart
 from registry.running.signals import stop_signals
+from registry.serving.certificates import BadCertificates, Certificates
 from registry.serving.lane import Lane
-from registry.serving.server import Server
+from registry.serving.server import Entrance, Server, plain, probes, secure
 from registry.serving.shared import Limits, Shared
 from registry.settings import Settings
 from registry.store.diagnosis import diagnose
@@ -31,21 +36,49 @@ logger = logging.getLogger(__name__)
 #: New containers until the youngest generation is looked at; then so many times until the next one. A look at 10,000
 #: containers that stay takes some ten milliseconds, in which nobody is answered.
 GC_THRESHOLDS: Final = (2_000, 5, 1_000)
+#: Files that are open beside clients: connections to Redis take more than half of them.
+OTHER_FILES: Final = 128
 #: Seconds after which a loop that has not ended is cancelled again.
 CANCEL_AGAIN_S: Final = 0.5
 
 
-def advertised(settings: Settings, bound: socket.socket) -> str:
-    """HOST:PORT under which clients reach the replica."""
+def advertised(settings: Settings, bound: Sockets) -> str:
+    """HOST:PORT under which clients reach the replica: by TLS, where it speaks that."""
     if settings.advertise:
         return settings.advertise
-    host, port = settings.host, bound.getsockname()[1]
+    host, port = settings.host, bound["https" if "https" in bound else "http"].getsockname()[1]
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     return host_port(host, port)
 
 
-async def run_replica(settings: Settings, bound: socket.socket, started: Callable[[], None]) -> None:
+def connections_max(settings: Settings) -> int:
+    """How many clients may be connected: as the settings say, and as files may be open."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = settings.connections_max
+    return most if files == resource.RLIM_INFINITY else min(most, max(files - OTHER_FILES, 1))
+
+
+def check_certificates(settings: Settings) -> Certificates | None:
+    """What TLS needs, None without TLS.
+
+    Raises:
+        CannotStart: it cannot be used.
+    """
+    if not settings.tls_cert_file:
+        return None
+    try:
+        return Certificates(
+            settings.tls_cert_file,
+            settings.tls_key_file,
+            settings.tls_ca_file,
+            settings.tls_client_certs,  # type: ignore[arg-type]  # checked with the settings
+        )
+    except BadCertificates as exc:
+        raise CannotStart(str(exc)) from exc
+
+
+async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], None]) -> None:
     """Run until a stop is asked for, or until a part fails, which is raised.
 
     Raises:
@@ -54,9 +87,12 @@ async def run_replica(settings: Settings, bound: socket.socket, started: Callabl
     stop = _stop_signal()
     store = redis_store(settings)
     replica = build_replica(settings, store, advertised(settings, bound))
+    certificates = check_certificates(settings)
     try:
         if await _unless(stop, _part("start", _open(settings, replica))):
-            await _run_parts(replica, _server(settings, replica, started), bound, stop, settings.redis_url)
+            server = _server(settings, replica, bound, certificates, started)
+            besides = {"certificates": certificates.follow()} if certificates is not None else {}
+            await _run_parts(replica, server, besides, stop, settings.redis_url)
     finally:
         await store.close()
 
@@ -133,7 +169,13 @@ async def _open(settings: Settings, replica: Replica) -> None:
         await replica.pulses.pulse()
 
 
-def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -> Server:
+def _server(
+    settings: Settings,
+    replica: Replica,
+    bound: Sockets,
+    certificates: Certificates | None,
+    started: Callable[[], None],
+) -> Server:
     lane = Lane(replica.api, replica.door) if settings.fast_lane else None
     limits = Limits(
         head_timeout_s=settings.head_timeout_s,
@@ -141,11 +183,34 @@ def _server(settings: Settings, replica: Replica, started: Callable[[], None]) -
         idle_timeout_s=settings.keep_alive_s,
         send_timeout_s=settings.send_timeout_s,
         unsent_max_bytes=settings.unsent_max_bytes,
+        handshake_timeout_s=settings.tls_handshake_timeout_s,
+        connections_max=connections_max(settings),
+        connections_per_address=settings.connections_per_address,
+        websockets_max=settings.websockets_max,
+        websockets_per_address=settings.websockets_per_address,
+        head_max_bytes=settings.head_max_bytes,
+        headers_max=settings.headers_max,
     )
-    return Server(Shared(replica.door, lane, limits, replica.stale_s), settings.stop_timeout_s, started)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    shared = Shared(replica.door, lane, limits, replica.stale_s, proxies=proxies)
+    replica.api.more_figures.append(shared.figures)
+    entrances: list[Entrance] = []
+    for speech, one in bound.items():
+        match speech:
+            case "http":
+                entrances.append(plain(one, shared))
+            case "https":
+                assert certificates is not None
+                entrances.append(secure(one, shared, certificates))
+                replica.api.more_figures.append(certificates.figures)
+            case "probes":
+                entrances.append(probes(one, shared, Door(replica.api, PROBES)))
+    return Server(shared, entrances, settings.stop_timeout_s, started)
 
 
-async def _run_parts(replica: Replica, server: Server, bound: socket.socket, stop: asyncio.Event, url: str) -> None:
+async def _run_parts(
+    replica: Replica, server: Server, besides: dict[str, Coroutine[Any, Any, None]], stop: asyncio.Event, url: str
+) -> None:
     # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
     projector = _part("projector", replica.projector.reading.run())
     try:
@@ -156,9 +221,9 @@ async def _run_parts(replica: Replica, server: Server, bound: socket.socket, sto
         await _cancel(projector)
         raise CannotStart(diagnose(exc, url)) from exc
     parts = [
-        _part("server", server.serve(sockets=[bound])),
+        _part("server", server.serve()),
         projector,
-        *(_part(name, work) for name, work in replica.loops().items()),
+        *(_part(name, work) for name, work in (replica.loops() | besides).items()),
     ]
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)

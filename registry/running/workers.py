@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from dataclasses import fields, replace
 from typing import Final
 
 from registry.episode import Actions, Episode
-from registry.running.listening import listening_socket
+from registry.running.listening import Sockets, close, listening_sockets, with_ports
 from registry.running.private_redis import die_with_parent
 from registry.running.signals import stop_signals
 from registry.serving.server import BACKLOG
@@ -39,21 +38,21 @@ class Workers:
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         # Taken exclusively first: sharing a port would hide that somebody else listens on it.
-        probe = listening_socket(settings.host, settings.port, share=False)
-        port = probe.getsockname()[1]
-        probe.close()
-        self.port = port
-        passed = replace(settings, port=port, redis_url=redis_url)
+        probe = listening_sockets(settings, share=False)
+        settings = with_ports(settings, probe)
+        close(probe)
+        passed = replace(settings, redis_url=redis_url)
         # Modules are where this process has found them: the working folder may hold another `registry`.
         self._environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             **{variable(f.name): str(getattr(passed, f.name)) for f in fields(Settings)},
         }
-        self._sockets = []
+        self._sockets: list[Sockets] = []
         for _ in range(settings.workers):
-            bound = listening_socket(settings.host, port, share=True)
-            bound.listen(BACKLOG)
+            bound = listening_sockets(settings, share=True)
+            for one in bound.values():
+                one.listen(BACKLOG)
             self._sockets.append(bound)
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * settings.workers
         self._started_s = [0.0] * settings.workers
@@ -77,10 +76,12 @@ class Workers:
         self._end_all()
         return code
 
-    def _start(self, index: int, bound: socket.socket) -> None:
-        command = [sys.executable, "-P", "-m", "registry", "serve", "--fd", str(bound.fileno())]
+    def _start(self, index: int, bound: Sockets) -> None:
+        command = [sys.executable, "-P", "-m", "registry", "serve"]
+        command += [f"--fd={speech}:{one.fileno()}" for speech, one in bound.items()]
+        passed = [one.fileno() for one in bound.values()]
         self._processes[index] = subprocess.Popen(
-            command, env=self._environment, pass_fds=(bound.fileno(),), preexec_fn=die_with_parent
+            command, env=self._environment, pass_fds=passed, preexec_fn=die_with_parent
         )
         self._started_s[index] = time.monotonic()
 
@@ -121,4 +122,4 @@ class Workers:
         for process in running:
             process.wait()
         for bound in self._sockets:
-            bound.close()
+            close(bound)

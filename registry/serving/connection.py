@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, cast
+
+from starlette.types import ASGIApp
 
 from registry.serving import refusals
+from registry.serving.crowd import Crowd, Excess, Place
 from registry.serving.exchange import BODY_WAITING_MAX_BYTES, Exchange
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotWay, Owed
 from registry.serving.reader import BadRequest, Head, Reader
@@ -25,6 +28,10 @@ from registry.serving.wire import Wire
 HELD_MAX_BYTES: Final = 64 * 1024
 #: Seconds for which a client that is refused in the middle of a request may go on sending, so that it gets to read why.
 LINGER_S: Final = 2.0
+#: Seconds for which a connection that is one too many is listened to: what beats is answered, all else is told why not.
+EXTRA_WAIT_S: Final = 5.0
+#: How many of them are listened to at a time. More are let go without a word.
+EXTRAS_MAX: Final = 256
 NEVER: Final = math.inf
 
 
@@ -34,11 +41,22 @@ class Connection(asyncio.Protocol):
     Args:
         shared: what all connections have in common.
         loop: the one that is running.
+        entrance: what answers here, when it is not what answers elsewhere.
+        crowd: where it is counted, when that is not where all are.
     """
 
-    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        loop: asyncio.AbstractEventLoop,
+        entrance: tuple[ASGIApp, HotWay | None] | None = None,
+        crowd: Crowd | None = None,
+    ) -> None:
         self._shared = shared
         self._loop = loop
+        self._app, self._hot = entrance or (shared.app, shared.hot)
+        self._crowd = crowd or shared.crowd
+        self._place: Place | None = None
         self._reader: Reader | None = None
         self.wire: Wire
         self.client_address = ""
@@ -70,13 +88,41 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.wire = Wire(transport, self, self._shared)
-        self.client_address = self.wire.client[0] if self.wire.client else ""
+        if not self.enter(transport):
+            return
         self._shared.connections.add(self)
         self.deadline = self._shared.idle_deadline
+        if self._excess:
+            # Its requests go through the parser, which tells what they are, and the first answer is the last.
+            self._hot, self.stopping = None, True
+            self.deadline = self._shared.now_s + EXTRA_WAIT_S
+
+    def enter(self, transport: asyncio.BaseTransport) -> bool:
+        """Be counted; False: there are so many that it is not even told so."""
+        if self._place is None:
+            peer = transport.get_extra_info("peername")
+            self.client_address = str(peer[0]) if isinstance(peer, tuple) else ""
+            self._place = self._crowd.enter(self.client_address)
+            if self._excess and self._crowd.extras > EXTRAS_MAX:
+                self._ended = True
+                self.leave()
+                cast(asyncio.Transport, transport).abort()
+        return self._place is not None
+
+    def leave(self) -> None:
+        """Be counted no more."""
+        place, self._place = self._place, None
+        if place is not None:
+            self._crowd.leave(place)
+
+    @property
+    def _excess(self) -> Excess:
+        return self._place.excess if self._place is not None else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended, self._idle = True, False
         self.deadline = NEVER
+        self.leave()
         self._shared.connections.discard(self)
         if self._owed is not None:
             self._owed.disconnected = True
@@ -99,7 +145,7 @@ class Connection(asyncio.Protocol):
     # -- what comes ----------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        hot = self._shared.hot
+        hot = self._hot
         if not self._idle or hot is None:
             self._receive(data)
             return
@@ -120,9 +166,9 @@ class Connection(asyncio.Protocol):
         if self._held:
             data = b"".join((*self._held, data))
             self._release()
-        if self._shared.hot is not None and self._is_between():
+        if self._hot is not None and self._is_between():
             self.deadline = self._shared.idle_deadline
-            data = self._receive_hot(self._shared.hot, data)
+            data = self._receive_hot(self._hot, data)
         if data:
             self._read(data)
         self.balance()
@@ -148,10 +194,12 @@ class Connection(asyncio.Protocol):
 
     def _read(self, data: bytes) -> None:
         if self._reader is None:
-            self._reader = Reader(self)
+            limits = self._shared.limits
+            self._reader = Reader(self, limits.head_max_bytes, limits.headers_max)
         try:
             self._upgrade = self._reader.feed(data)
         except BadRequest as bad:
+            self._shared.tallies.heads_refused += bad.response is refusals.TOO_LARGE
             self._refuse(bad.response)
             return
         if self._upgrade is not None and self._active is None:
@@ -199,6 +247,8 @@ class Connection(asyncio.Protocol):
         self.deadline = self._shared.now_s + self._shared.limits.head_timeout_s
 
     def head_read(self, head: Head) -> None:
+        if self._excess and not is_heartbeat(head):
+            raise BadRequest(refusals.CONNECTIONS[self._excess])
         exchange = Exchange(self, head)
         self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
         self._arriving = exchange
@@ -226,7 +276,7 @@ class Connection(asyncio.Protocol):
         self._active = exchange
         if self._half_closed:
             exchange.half_close()
-        self.run(exchange.run(self._shared.app))
+        self.run(exchange.run(self._app))
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -300,15 +350,38 @@ class Connection(asyncio.Protocol):
 
     def _become_socket(self, head: Head, rest: bytes) -> None:
         came = b"".join((rest, *self._held))
+        refusal, leave = self._enter_sockets(head)
+        if refusal:
+            self._upgrade = None
+            self._refuse(refusal)
+            return
         self._shared.connections.discard(self)
         self._ended, self._idle = True, False
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        socket = Socket(self._shared, self._loop, head)
+        socket = Socket(self._shared, self._loop, head, self._app, leave)
         self.wire.hand_over(socket)
         if came:
             socket.data_received(came)
+
+    def _enter_sockets(self, head: Head) -> tuple[bytes, Callable[[], None]]:
+        """What is said instead of a websocket, b"" when it is given, and what is to be called when it is over."""
+        if is_heartbeat(head):
+            return b"", self.leave
+        if self._excess:
+            return refusals.CONNECTIONS[self._excess], self.leave
+        sockets = self._shared.sockets
+        place = sockets.enter(self._shared.proxies.client_address(self.client_address, head.headers))
+        if place.excess:
+            sockets.leave(place)
+            return refusals.WEBSOCKETS[place.excess], self.leave
+
+        def leave() -> None:
+            sockets.leave(place)
+            self.leave()
+
+        return b"", leave
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 
@@ -356,6 +429,11 @@ class Connection(asyncio.Protocol):
         lingers = linger and not self._half_closed and self.wire.can_half_close
         self.deadline = self._shared.now_s + (LINGER_S if lingers else self._shared.limits.send_timeout_s)
         self.wire.end(lingers)
+
+
+def is_heartbeat(head: Head) -> bool:
+    """Whether it may renew leases. Such a request is never refused for what it costs (D17)."""
+    return head.path.endswith((b"/heartbeat", b"/heartbeats"))
 
 
 def _last(response: Sequence[bytes]) -> Sequence[bytes]:

@@ -12,9 +12,10 @@ import httptools
 from msgspec import Struct
 
 from registry.serving.refusals import NOT_HTTP, TOO_LARGE
+from registry.settings import HEAD_MAX_BYTES, HEADERS_MAX
 
-#: Bytes of a request's line and headers: 32 KiB, and the 4 KiB on top that Go's server grants as well.
-HEAD_MAX_BYTES: Final = 32768 + 4096
+#: Bytes that a request's line and headers may have on top of the limit. Go's server grants them as well.
+HEAD_SLACK_BYTES: Final = 4096
 #: What belongs to an upgrade, and goes with one that is not given.
 _HOP: Final = frozenset((b"upgrade", b"http2-settings"))
 
@@ -46,7 +47,8 @@ class Sink(Protocol):
 
     def request_begun(self) -> None: ...
 
-    def head_read(self, head: Head) -> None: ...
+    def head_read(self, head: Head) -> None:
+        """Raises BadRequest for what is not to be read on."""
 
     def body_read(self, chunk: bytes) -> None: ...
 
@@ -62,10 +64,17 @@ class BadRequest(Exception):
 
 
 class Reader:
-    """The parser of one connection."""
+    """The parser of one connection.
 
-    def __init__(self, sink: Sink) -> None:
+    Args:
+        head_max_bytes: of a request's line and headers.
+        headers_max: how many headers a request may have.
+    """
+
+    def __init__(self, sink: Sink, head_max_bytes: int = HEAD_MAX_BYTES, headers_max: int = HEADERS_MAX) -> None:
         self._sink = sink
+        self._head_max_bytes = head_max_bytes + HEAD_SLACK_BYTES
+        self._headers_max = headers_max
         self._parser = httptools.HttpRequestParser(self)
         #: The parser stands between two requests.
         self.between = True
@@ -93,7 +102,7 @@ class Reader:
             return self._upgrade(data[exc.args[0] :])
         except httptools.HttpParserError:
             raise BadRequest(self._refusal) from None
-        if self._in_head and self._silent_bytes > HEAD_MAX_BYTES:
+        if self._in_head and self._silent_bytes > self._head_max_bytes:
             raise BadRequest(TOO_LARGE)
         return None
 
@@ -131,6 +140,8 @@ class Reader:
         # What follows a chunked body is no header of the request.
         if self._in_head:
             self._headers.append((name, value))
+            if len(self._headers) > self._headers_max:
+                self._refuse(TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -151,7 +162,10 @@ class Reader:
         if upgrade:
             self._upgrading = head
         else:
-            self._sink.head_read(head)
+            try:
+                self._sink.head_read(head)
+            except BadRequest as bad:
+                self._refuse(bad.response)
 
     def on_body(self, body: bytes) -> None:
         self._silent_bytes = 0
@@ -165,7 +179,7 @@ class Reader:
     def _count(self, size: int) -> None:
         self._silent_bytes = 0
         self._head_bytes += size
-        if self._head_bytes > HEAD_MAX_BYTES:
+        if self._head_bytes > self._head_max_bytes:
             self._refuse(TOO_LARGE)
 
     def _refuse(self, response: bytes) -> None:

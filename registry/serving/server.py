@@ -5,16 +5,50 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from registry.serving.certificates import Certificates
 from registry.serving.connection import Connection
+from registry.serving.crowd import Crowd
+from registry.serving.gate import Gate
 from registry.serving.shared import Shared
 
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 4096
+#: Connections at the port for probes.
+PROBES_MAX: Final = 64
+
+
+class Entrance(NamedTuple):
+    """A bound socket, and what each connection that it accepts is given to."""
+
+    bound: socket.socket
+    protocol: Callable[[], asyncio.Protocol]
+
+
+def plain(bound: socket.socket, shared: Shared) -> Entrance:
+    """HTTP as it is."""
+    return Entrance(bound, lambda: Connection(shared, asyncio.get_running_loop()))
+
+
+def secure(bound: socket.socket, shared: Shared, certificates: Certificates) -> Entrance:
+    """HTTP by TLS."""
+
+    def gate() -> Gate:
+        loop = asyncio.get_running_loop()
+        return Gate(shared, loop, certificates, Connection(shared, loop))
+
+    return Entrance(bound, gate)
+
+
+def probes(bound: socket.socket, shared: Shared, app: ASGIApp) -> Entrance:
+    """HTTP for who asks how the replica is. It has places of its own: a probe is not refused for what others do."""
+    crowd = Crowd(PROBES_MAX)
+    return Entrance(bound, lambda: Connection(shared, asyncio.get_running_loop(), (app, None), crowd))
 
 
 class Server(uvicorn.Server):
@@ -22,16 +56,20 @@ class Server(uvicorn.Server):
 
     Args:
         shared: what all connections have in common.
+        entrances: where it listens.
         stop_timeout_s: seconds that requests under way may take at a stop.
         started: called when it listens.
     """
 
-    def __init__(self, shared: Shared, stop_timeout_s: int, started: Callable[[], None] = lambda: None) -> None:
-        def connection(*, _loop: asyncio.AbstractEventLoop | None = None, **_: Any) -> Connection:
-            return Connection(shared, _loop or asyncio.get_running_loop())
-
-        # uvicorn wants a class, and only calls it.
-        protocol: Any = connection
+    def __init__(
+        self,
+        shared: Shared,
+        entrances: Sequence[Entrance],
+        stop_timeout_s: int,
+        started: Callable[[], None] = lambda: None,
+    ) -> None:
+        # uvicorn looks at it, and makes none.
+        protocol: Any = Connection
         super().__init__(
             uvicorn.Config(
                 shared.app,
@@ -42,10 +80,10 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 timeout_graceful_shutdown=stop_timeout_s,
-                backlog=BACKLOG,
             )
         )
         self._shared = shared
+        self._entrances = entrances
         self._on_started = started
         # At a stop uvicorn tells each connection, and waits for these sets to empty.
         shared_connections: Any = shared.connections
@@ -57,11 +95,14 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for entrance in self._entrances:
+            self.servers.append(await loop.create_server(entrance.protocol, sock=entrance.bound, backlog=BACKLOG))
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
+        await super().shutdown([entrance.bound for entrance in self._entrances])
         for connection in list(self._shared.connections):
             connection.abort()  # its client does not read what it was sent
         await asyncio.sleep(0)  # they are told in the next turn

@@ -11,7 +11,11 @@ from typing import Final, Protocol
 from starlette.types import ASGIApp
 
 from registry.clock import Clock
+from registry.http_api.client_address import TrustedProxies
+from registry.http_api.figure import Figure
+from registry.serving.crowd import Crowd
 from registry.serving.hot import HotWay
+from registry.settings import HEAD_MAX_BYTES, HEADERS_MAX
 
 #: Seconds between two looks for connections whose time has run out.
 SWEEP_EVERY_S: Final = 0.5
@@ -33,6 +37,25 @@ class Limits:
     send_timeout_s: float = 30.0
     #: Bytes that clients which do not read leave unsent, all together. Beyond, the one that waits longest is let go.
     unsent_max_bytes: int = 512 * 1024 * 1024
+    #: Bytes of a request's line and headers, and headers.
+    head_max_bytes: int = HEAD_MAX_BYTES
+    headers_max: int = HEADERS_MAX
+    #: Of TLS, from the connection to the end of the handshake.
+    handshake_timeout_s: float = 10.0
+    #: Connections and websockets, in all and of each client address (0: any number).
+    connections_max: int = 100_000
+    connections_per_address: int = 0
+    websockets_max: int = 50_000
+    websockets_per_address: int = 0
+
+
+@dataclass(slots=True)
+class Tallies:
+    """What has happened so often since the start."""
+
+    heads_refused: int = 0
+    handshakes: int = 0
+    handshakes_failed: int = 0
 
 
 #: What a client must take at least, bytes per second, on top of `send_timeout_s`.
@@ -62,6 +85,7 @@ class Shared:
         app: answers what is not hot.
         hot: answers hot requests; None turns that way off.
         stale_s: for how many seconds the store has been away; 0 when it is not.
+        proxies: those that may say for which client they ask.
     """
 
     def __init__(
@@ -71,10 +95,16 @@ class Shared:
         limits: Limits,
         stale_s: Callable[[], int] = lambda: 0,
         clock: Clock | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self.app = app
         self.hot = hot
         self.limits = limits
+        self.proxies = proxies or TrustedProxies()
+        self.crowd = Crowd(limits.connections_max, limits.connections_per_address, self.proxies.trusts)
+        # Here the clients behind a trusted proxy are known.
+        self.sockets = Crowd(limits.websockets_max, limits.websockets_per_address)
+        self.tallies = Tallies()
         self.connections: set[Timed] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._stale_s = stale_s
@@ -102,6 +132,25 @@ class Shared:
             self._next_sweep_s = self.now_s + SWEEP_EVERY_S
             for connection in [one for one in self.connections if one.deadline <= self.now_s]:
                 connection.timed_out()
+
+    def figures(self) -> list[Figure]:
+        """What is to be said of all connections in numbers."""
+        crowd, sockets, tallies = self.crowd, self.sockets, self.tallies
+        return [
+            Figure("connections", "Connections of clients, websockets included.", crowd.count),
+            Figure("connections_refused_total", "There were too many in all.", crowd.refused["all"], True),
+            Figure(
+                "connections_of_address_refused_total", "There were too many of one.", crowd.refused["address"], True
+            ),
+            Figure("websockets", "Websockets of clients.", sockets.count),
+            Figure("websockets_refused_total", "There were too many in all.", sockets.refused["all"], True),
+            Figure(
+                "websockets_of_address_refused_total", "There were too many of one.", sockets.refused["address"], True
+            ),
+            Figure("heads_refused_total", "Requests with too large or too many headers.", tallies.heads_refused, True),
+            Figure("tls_handshakes_total", "Handshakes of TLS that succeeded.", tallies.handshakes, True),
+            Figure("tls_handshakes_failed_total", "... and that did not.", tallies.handshakes_failed, True),
+        ]
 
     # -- clients that do not read --------------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from starlette.types import Message, Scope
+from starlette.types import ASGIApp, Message, Scope
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
@@ -45,10 +45,23 @@ _HANDSHAKE: Final = (b"host", b"origin", b"connection")
 
 
 class Socket(asyncio.Protocol):
-    """One websocket, from its handshake on. The application finds it in the scope's extension `EXTENSION`."""
+    """One websocket, from its handshake on. The application finds it in the scope's extension `EXTENSION`.
 
-    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop, head: Head) -> None:
+    Args:
+        leave: called once when it is over.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        loop: asyncio.AbstractEventLoop,
+        head: Head,
+        app: ASGIApp,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
         self._shared = shared
+        self._app = app
+        self._leave = leave
         self._loop = loop
         self._head = head
         self._protocol = ServerProtocol(max_size=FRAME_MAX_BYTES, logger=logging.getLogger("registry.websockets"))
@@ -97,6 +110,7 @@ class Socket(asyncio.Protocol):
         task.add_done_callback(self._shared.tasks.discard)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
         self._shared.connections.discard(self)
         self.deadline = math.inf
         self._disconnect(1005 if self.handshake_complete else 1006)
@@ -218,7 +232,7 @@ class Socket(asyncio.Protocol):
 
     async def _run(self) -> None:
         try:
-            await self._shared.app(self._scope(), self.receive, self.send)
+            await self._app(self._scope(), self.receive, self.send)
         except ClientDisconnected:
             pass
         except Exception:

@@ -20,8 +20,9 @@ class Wire:
 
     def __init__(self, transport: asyncio.BaseTransport, owner: Timed, shared: Shared) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
-        # What the client's socket has no room for counts as unsent.
-        self._transport.set_write_buffer_limits(high=0)
+        if not self.is_secure:
+            # What the client's socket has no room for counts as unsent. The gate says the same of TLS.
+            self._transport.set_write_buffer_limits(high=0)
         self._owner = owner
         self._shared = shared
         self._reading = True

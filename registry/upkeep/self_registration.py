@@ -45,11 +45,13 @@ class SelfRegistration:
         advertise: str,
         version: str,
         refusing: Episode,
+        secure: bool = False,
     ) -> None:
         self._microservices = microservices
         self._instances = instances
         self._heartbeats = heartbeats
-        self._endpoint = f"rest://{advertise}/"
+        # Clients that speak TLS look for it (clients.md 0.19).
+        self._endpoint = f"rest://{advertise}/{'?sslEnabled=true' if secure else ''}"
         self._version = version
         self._failing = Episode(logger, Actions("self_registration_failed", "self_registration_recovered"), refusing)
         self.service_id = ""

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from registry.serving.reader import HEAD_MAX_BYTES
+from registry.serving.reader import HEAD_SLACK_BYTES
+from registry.settings import HEAD_MAX_BYTES
 from tests.support.memory_replica import VirtualLoop
 from tests.support.wires import BASE, BATCH, BEAT, BLOCK, FIND, Lane, Wire, fill, follow, header, two_lanes, whole
 
@@ -121,7 +122,7 @@ EXTRA = [
     b"NoColon",
     b": empty",
     b"X-Pad: " + b"x" * 3000,
-    b"X-Pad: " + b"x" * HEAD_MAX_BYTES,
+    b"X-Pad: " + b"x" * (HEAD_MAX_BYTES + HEAD_SLACK_BYTES),
     b"X-Pad: " + b"x" * (HEAD_MAX_BYTES - 400),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 import uvloop
 from starlette.types import ASGIApp
 
+from registry.http_api.client_address import TrustedProxies
+from registry.serving.certificates import Certificates
 from registry.serving.hot import HotWay
-from registry.serving.server import Server
+from registry.serving.server import Server, plain, secure
 from registry.serving.shared import Limits, Shared
 
 #: Seconds after which a test has failed.
@@ -32,6 +35,9 @@ class Running:
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), LIMIT_S)
+
+    def connect_tls(self, context: ssl.SSLContext) -> ssl.SSLSocket:
+        return context.wrap_socket(self.connect(), server_hostname="127.0.0.1")
 
     def exchange(self, *segments: bytes, half_close: bool = False) -> bytes:
         """Send segments, and read until the server ends the connection."""
@@ -62,17 +68,24 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def running(app: ASGIApp, limits: Limits | None = None, hot: HotWay | None = None) -> Iterator[Running]:
+def running(
+    app: ASGIApp,
+    limits: Limits | None = None,
+    hot: HotWay | None = None,
+    certificates: Certificates | None = None,
+    proxies: TrustedProxies | None = None,
+) -> Iterator[Running]:
     bound = socket.create_server(("127.0.0.1", 0))
     bound.setblocking(False)
     started = threading.Event()
     found: list[Running] = []
 
     async def serve() -> None:
-        shared = Shared(app, hot, limits or Limits())
-        server = Server(shared, 2, started.set)
+        shared = Shared(app, hot, limits or Limits(), proxies=proxies)
+        entrance = plain(bound, shared) if certificates is None else secure(bound, shared, certificates)
+        server = Server(shared, [entrance], 2, started.set)
         found.append(Running(shared, bound.getsockname()[1], asyncio.get_running_loop(), server))
-        await server.serve(sockets=[bound])
+        await server.serve()
 
     thread = threading.Thread(target=uvloop.run, args=(serve(),))
     thread.start()

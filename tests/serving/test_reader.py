@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.serving.reader import HEAD_MAX_BYTES, BadRequest, Head, Reader
+from registry.serving.reader import BadRequest, Head, Reader
+from registry.settings import HEAD_MAX_BYTES
 
 UPGRADE = [(b"Upgrade", b"h2c"), (b"Connection", b"Upgrade, HTTP2-Settings"), (b"HTTP2-Settings", b"AAMA")]
 

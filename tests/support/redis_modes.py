@@ -79,13 +79,14 @@ class Certificates:
     client_key: Path
 
 
-def make_certificates(directory: Path) -> Certificates:
-    """An authority, and what it has signed."""
+def make_certificates(directory: Path, rsa: bool = False) -> Certificates:
+    """An authority, and what it has signed; keys are of elliptic curves, or RSA."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
-    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    kind = ("rsa:2048",) if rsa else ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+    new = ("req", "-x509", "-newkey", *kind, "-nodes", "-days", "2")
     openssl(*new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test authority")
     for name in ("server", "client"):
         signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1")
