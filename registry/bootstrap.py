@@ -17,6 +17,7 @@ from registry.figures import figures
 from registry.http_api.api import Api
 from registry.http_api.door import Door
 from registry.http_api.networks import Networks
+from registry.http_api.past_here import PastHere
 from registry.http_api.sockets import text_frame
 from registry.projection.projector import Projector
 from registry.settings import Settings
@@ -244,5 +245,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     )
     door = Door(api)
     replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, door)
+    api.now_ms = clock.wall_ms
+    api.past = PastHere(api, store, clock)
     replica.needs_writes = settings.ready_needs_writes
     return replica

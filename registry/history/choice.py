@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from registry.access.reach import EVERYWHERE, Reach
 from registry.domain.events import Event, HistoryResumed
 from registry.domain.model import Microservice
 from registry.domain.outcome import Outcome
@@ -14,7 +15,8 @@ from registry.history.told import kind_of, subject
 class Choice(Struct, frozen=True, omit_defaults=True):
     """What is asked about; an empty member leaves everything in. `env` None: any environment, "": the one without name.
 
-    `kinds`: types of events, as `told.KINDS` names them. `actor`: who asked, by address or account.
+    `kinds`: types of events, as `told.KINDS` names them. `actor`: who asked, by address or account. `reach`: what the
+    one who asks may see; what is about no microservice is for those only who may see everything.
     """
 
     service_id: str = ""
@@ -25,6 +27,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
     version: str = ""
     kinds: tuple[str, ...] = ()
     actor: str = ""
+    reach: Reach = EVERYWHERE
 
     def takes_service(self, service: Microservice) -> bool:
         """Whether it is about this microservice, as far as the microservice says."""
@@ -34,6 +37,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
             and self.service_name in ("", service.service_name, service.alias)
             and self.env in (None, service.environment)
             and self.version in ("", service.version)
+            and self.reach.covers(service.environment, service.app_id, service.service_name)
         )
 
     def takes_row(self, row: ServiceRow) -> bool:
@@ -42,7 +46,8 @@ class Choice(Struct, frozen=True, omit_defaults=True):
     @property
     def names_service(self) -> bool:
         """It asks for something that only a microservice can have."""
-        return bool(self.app_id or self.service_name or self.version) or self.env is not None
+        named = bool(self.app_id or self.service_name or self.version) or self.env is not None
+        return named or not self.reach.everywhere
 
     def takes(self, event: Event, outcome: Outcome, service: Microservice | None) -> bool:
         """Whether it is about this event. `service`: the microservice that the event is about, if there is or was one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from msgspec import Raw, Struct
@@ -41,11 +41,11 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
-from registry.domain.model import Microservice
+from registry.domain.model import Microservice, decode_instance
 from registry.domain.outcome import DELETE, Outcome
 from registry.domain.own import ACTOR
 from registry.domain.position import Position
-from registry.domain.view import RegistryView
+from registry.domain.view import InstanceRow, RegistryView
 from registry.history.choice import Choice
 from registry.history.told import ServiceName, Told, evidence, moment_text, tell
 
@@ -134,16 +134,19 @@ def _service(view: RegistryView, service_id: str, outcome: Outcome) -> Microserv
 # -- where it is -------------------------------------------------------------------------------------------------------
 
 
-def explain(life: Life, view: RegistryView, older: list[Told], kept_since: str, complete: bool) -> Explanation:
+def explain(
+    life: Life, view: RegistryView, later: Sequence[Told], kept_since: str, complete: bool, registration: Event | None
+) -> Explanation:
     """Where the instance is.
 
     Args:
         life: of the newest stretch that says so, or of the eldest.
         view: the state at the moment in question.
-        older: events of later stretches, newest first, that said nothing of where it is.
+        later: events of later stretches, newest first, that said nothing of where it is.
         complete: the history is kept from its beginning.
+        registration: of one that is present, by what it was registered last, if that is kept.
     """
-    events = [*older, *(happened.told for happened in reversed(life.happened))][:LIFE_MAX]
+    events = [*later, *(happened.told for happened in reversed(life.happened))][:LIFE_MAX]
     row = view.instance(life.service_id, life.instance_id)
     service = view.services.get(life.service_id)
     removal = life.removal
@@ -151,7 +154,7 @@ def explain(life: Life, view: RegistryView, older: list[Told], kept_since: str, 
     name = f"Instance {life.instance_id} of {_named(known, life.service_id)}"
     state: State
     if row is not None:
-        state, sentence = "present", f"{name} is present: {_registered(life, kept_since)}."
+        state, sentence = "present", f"{name} is present: {_registered(row, registration)}, and it has not left since."
     elif removal is not None:
         state = "expired" if isinstance(removal.event, InstanceExpired) else "left"
         sentence = f"{name} {LEAVING[type(removal.event)](removal)}."
@@ -185,32 +188,30 @@ def _content(life: Life, now: bytes) -> Raw | None:
     return None
 
 
-def _registered(life: Life, kept_since: str) -> str:
-    registrations = [h.told for h in life.happened if isinstance(h.event, InstanceRegistered) and h.held]
-    if not registrations:
-        return f"it was registered long ago, and has not left since {kept_since}"
-    told = registrations[-1]
-    return f"{by(told)} registered it at {told.at}, and it has not left since"
+def _registered(row: InstanceRow, registration: Event | None) -> str:
+    if registration is None:
+        seconds = decode_instance(row.body).timestamp
+        return f"it was registered at {moment_text(int(seconds) * 1000) if seconds.isdigit() else 'some time'}"
+    return f"{by(registration)} registered it at {moment_text(registration.at_ms)}"
 
 
-def by(told: Told) -> str:
+def by(event: Event) -> str:
     """Who did it, and through which replica."""
-    who = told.actor.account or told.actor.address or "somebody"
-    through = f" through replica {told.replica}"
-    return "the registry itself" + through if who == ACTOR else who + through
+    who = "the registry itself" if event.actor == ACTOR else event.actor or "somebody"
+    return f"{who} through replica {event.replica}"
 
 
 # -- why it left -------------------------------------------------------------------------------------------------------
 
 
 def _unregistered(removal: Happened) -> str:
-    return f"left at {removal.told.at}: {by(removal.told)} unregistered it"
+    return f"left at {removal.told.at}: {by(removal.event)} unregistered it"
 
 
 def _with_service(removal: Happened) -> str:
     others = len(removal.outcome.changes) - 1
     with_others = f", with {others} other instance{'s' if others != 1 else ''}" if others else ""
-    return f"left at {removal.told.at}: {by(removal.told)} unregistered its whole microservice{with_others}"
+    return f"left at {removal.told.at}: {by(removal.event)} unregistered its whole microservice{with_others}"
 
 
 def _expired(removal: Happened) -> str:

@@ -11,23 +11,40 @@ from msgspec import Struct
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
 
-#: Unix milliseconds up to here, some time in the year 5138.
+#: Unix milliseconds up to here, some time in the year 5138, are read.
 MS_MAX: Final = 10**14
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FORMS: Final = "RFC 3339 (2026-11-29T14:03:07.250Z), Unix milliseconds, or a position (epoch-sequence)"
 
 
 class When(Struct, frozen=True):
-    """A moment (Unix ms), or a place in the log; one of the two."""
+    """A time: up to a moment (Unix ms), and up to a place in the log. None: however late, or wherever."""
 
-    moment_ms: int = 0
+    moment_ms: int | None = None
     position: Position | None = None
 
     def reaches(self, position: Position, moment_ms: int) -> bool:
         """Whether an event is at or before it. `moment_ms`: what the log has reached with the event."""
-        if self.position is not None:
-            return position <= self.position
-        return moment_ms <= self.moment_ms
+        if self.position is not None and position > self.position:
+            return False
+        return self.moment_ms is None or moment_ms <= self.moment_ms
+
+    def up_to(self, position: Position) -> When:
+        """This time, but not beyond that place."""
+        return When(self.moment_ms, position if self.position is None else min(self.position, position))
+
+    def before(self) -> When:
+        """The last time before it."""
+        position = self.position
+        if position is None:
+            return When(self.moment_ms - 1 if self.moment_ms is not None else None)
+        if position.sequence:
+            return When(position=Position(position.epoch, position.sequence - 1))
+        return When(position=Position(max(position.epoch - 1, 0), 0))
+
+
+#: The end of the log, wherever that is.
+END: Final = When()
 
 
 def parse_when(text: str, name: str) -> When:

@@ -96,8 +96,7 @@ class Past:
             return kept
         eldest = await self._eldest(tenant, head)
         if not when.reaches(eldest.view.position, eldest.view.moment_ms):
-            begins = f"{moment_text(eldest.view.moment_ms)} (position {eldest.view.position.text()})"
-            raise BeforeHistory(f"history is kept from {begins} on")
+            raise before_history(eldest.view)
         return eldest
 
     async def _marks(self, tenant: Tenant, head: Position) -> Sequence[Mark]:
@@ -128,6 +127,14 @@ class Past:
             raise HistoryChanged(f"the log holds another event at {position.text()}")
         if stands is None and position > await self._store.head(tenant):
             raise HistoryChanged(f"the log ends before {position.text()}")
+
+    async def head(self, tenant: Tenant) -> Position:
+        return await self._store.head(tenant)
+
+    async def event(self, tenant: Tenant, position: Position) -> Event | None:
+        """The event at a place, if it is kept."""
+        payload = await self._store.entry(tenant, position)
+        return read_event(self._store, tenant, position, payload) if payload is not None else None
 
     # -- what is kept --------------------------------------------------------------------------------------------------
 
@@ -177,6 +184,11 @@ class Walk:
         self._payload = base.payload
 
     @property
+    def base(self) -> RegistryView:
+        """Where it begins."""
+        return self._base.view
+
+    @property
     def view(self) -> RegistryView:
         return self._view if self._view is not None else self._base.view
 
@@ -211,8 +223,14 @@ class Walk:
             await asyncio.sleep(0)
 
 
+def before_history(eldest: RegistryView) -> BeforeHistory:
+    """What is said of a time before the eldest state that is kept."""
+    begins = f"{moment_text(eldest.moment_ms)} (position {eldest.position.text()})"
+    return BeforeHistory(f"history is kept from {begins} on")
+
+
 def _may_reach(when: When, mark: Mark) -> bool:
     """Whether the snapshot can lie at or before the time. Its writer's clock is as good as any other's."""
-    if when.position is not None:
-        return mark.position <= when.position
-    return mark.at_ms <= when.moment_ms
+    if when.position is not None and mark.position > when.position:
+        return False
+    return when.moment_ms is None or mark.at_ms <= when.moment_ms

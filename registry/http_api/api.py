@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
+from registry.clock import Clock
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
+from registry.history.historian import Historian
 from registry.http_api import reply
 from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
@@ -15,7 +17,7 @@ from registry.http_api.memo import Memo
 from registry.http_api.networks import Networks
 from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
-from registry.http_api.reply import Compressor, Header
+from registry.http_api.reply import Compressor, Header, Reply
 from registry.projection.aside import Aside
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
@@ -30,6 +32,13 @@ from registry.usecases.watching import Watching
 #: answer of a batch `discovery.BATCH_KEPT_MAX_BYTES` at worst.
 MEANT_MAX: Final = 20_000
 MEANT_MAX_BYTES: Final = 16 * 1024 * 1024
+
+
+class PastAnswers(Protocol):
+    """Answers calls that are about the past (`past_here`)."""
+
+    async def answer(self, operation: Any, call: Any) -> Reply:
+        """Answer an `Operation` for a `Call`. Raises RegistryError."""
 
 
 _Request = tuple[bytes, str]  # query string or body, consumer id
@@ -63,6 +72,11 @@ class Api:
     answer_max_bytes: int = 16 * 1024 * 1024
     #: From where the operations below /admin may be asked for.
     admin_from: Networks = field(default_factory=Networks)
+    #: Who answers about the past; set where the parts are put together.
+    past: PastAnswers | None = None
+    historian: Historian | None = None
+    #: The wall clock, Unix ms.
+    now_ms: Callable[[], int] = Clock().wall_ms
     observer: Observer = field(default_factory=Observer)
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.

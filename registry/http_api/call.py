@@ -129,6 +129,12 @@ class Call:
         """The values of a query parameter that may be repeated, in order."""
         return [value for key, value in _pairs(self.query_string) if key == name]
 
+    @property
+    def asks_past(self) -> bool:
+        """Whether the client wants the answer of another time (`asOf`). Said quickly for those who do not."""
+        raw = self.query_string
+        return (b"asOf" in raw or b"%" in raw) and self.query(AS_OF) != ""
+
     def flag(self, name: str) -> bool:
         """A boolean parameter."""
         return parse_flag(self.query(name), name)
@@ -205,7 +211,9 @@ SINGLE: Final = frozenset(
     {b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"}
 )
 #: Parameters that may be repeated.
-_REPEATABLE: Final = frozenset({"property"})
+_REPEATABLE: Final = frozenset({"property", "kind"})
+#: The time for which an answer is wanted.
+AS_OF: Final = "asOf"
 
 
 def parse_query(raw: bytes) -> dict[str, str]:

@@ -17,7 +17,7 @@ from registry.domain.errors import Forbidden, InvalidParams, RegistryError
 from registry.http_api import reply, target
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
-from registry.http_api.operation import Operation
+from registry.http_api.operation import Kind, Operation
 from registry.http_api.operations import OPERATIONS, Routes
 from registry.http_api.reply import Header, Reply, too_large
 from registry.http_api.sockets import EXTENSION
@@ -124,6 +124,9 @@ class Door:
         wanted = call.wanted_position
         if wanted is not None:
             await api.discovery.await_position(call.tenant, wanted)
+        if operation.kind is Kind.PAST or (operation.as_of and call.asks_past):
+            assert api.past is not None
+            return await api.past.answer(operation, call)
         if not operation.appends:
             return await operation.handler(api, call)
         named = call.header(b"x-registry-durability").decode("latin-1")

@@ -10,12 +10,13 @@ import msgspec
 
 from registry import __version__
 from registry.domain.errors import ErrorBody
-from registry.http_api.operation import Operation
+from registry.http_api.operation import Kind, Operation
 
 _REF: Final = "#/components/schemas/{name}"
 _TENANT: Final = {"$ref": "#/components/parameters/domain"}
 _POSITION: Final = {"$ref": "#/components/parameters/position"}
 _DURABILITY: Final = {"$ref": "#/components/parameters/durability"}
+_AS_OF: Final = {"$ref": "#/components/parameters/asOf"}
 _CONSUMER: Final = {"$ref": "#/components/parameters/consumer"}
 
 
@@ -68,6 +69,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in operation.required, "schema": {"type": "string"}}
         for name in operation.query
     ]
+    if operation.as_of:
+        found.append(_AS_OF)
     if "project" not in names:
         return found
     return [*found, _TENANT, _POSITION, _CONSUMER, *([_DURABILITY] if operation.appends else [])]
@@ -89,6 +92,8 @@ def _responses(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict
     if "rev" in operation.query:
         found["304"] = {"description": "the client holds exactly this answer"}
     found["400"] = {"description": "refused; `errorCode` says why", **error}
+    if operation.as_of or operation.kind is Kind.PAST:
+        found["410"] = {"description": "nothing is kept of that time; the detail says since when", **error}
     found["403"] = {"description": "not allowed", **error}
     found["500"] = {"description": "a failure of the registry or of its store", **error}
     if operation.path.endswith("/readiness"):
@@ -101,6 +106,12 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _PARAMETERS: Final = {
+    "asOf": {
+        "name": "asOf",
+        "in": "query",
+        "description": "The time for which the answer is wanted: RFC 3339, Unix milliseconds, or a position.",
+        "schema": {"type": "string"},
+    },
     "durability": {
         "name": "X-Registry-Durability",
         "in": "header",

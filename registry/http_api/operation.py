@@ -33,6 +33,8 @@ class Kind(Enum):
     BEAT = "beat"
     #: It changes this replica only.
     LOCAL = "local"
+    #: It reads the past, which is answered beside the present.
+    PAST = "past"
     #: It is spoken by websocket. Without an upgrade its handler says so.
     SOCKET = "socket"
 
@@ -71,6 +73,12 @@ class Operation(Struct, frozen=True, kw_only=True):
     def appends(self) -> bool:
         """It appends events, so there is something to be made durable."""
         return self.kind is Kind.WRITE
+
+    @property
+    def as_of(self) -> bool:
+        """It reads what a tenant has registered, so it can be asked what it would have answered before (`asOf`)."""
+        of_registry = "{project}" in self.path and not self.is_admin
+        return self.kind is Kind.READ and of_registry and not self.path.endswith(("/version", "/health", "/readiness"))
 
     @property
     def is_admin(self) -> bool:

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from registry.domain import commands
 from registry.domain.model import Policy
+from registry.history import churn, difference, historian
 from registry.http_api import (
     admin,
     answers,
@@ -16,6 +17,7 @@ from registry.http_api import (
     govern,
     governance,
     health,
+    history,
     instances,
     metadata,
     metrics,
@@ -36,11 +38,14 @@ _INSTANCE: Final = f"{_SERVICE}/instances/{{instance_id}}"
 _GOVERN: Final = "/v4/{project}/govern"
 _ADMIN: Final = "/v4/{project}/admin"
 _POLICY: Final = "/v1/{project}/gov/{kind}"
+_HISTORY: Final = "/v1/{project}/history"
 
 _EXISTENCE: Final = ("type", "appId", "serviceName", "version", "env", "serviceId", "schemaId")
 _LIST: Final = ("tags", "rev", "noCache")
 _FIND: Final = ("appId", "serviceName", "version", "env", "tags", "rev", "noCache")
 _DETAILS: Final = ("options", "appId", "serviceName", "env", "property", "countOnly", "withShared")
+_CHOICE: Final = ("serviceId", "instanceId", "appId", "serviceName", "env", "version", "kind", "actor")
+_EVENTS: Final = ("order", "from", "to", "after", "before", "limit", *_CHOICE)
 #: Policies, or with `display` match groups with their policies.
 _POLICIES: Final = list[dict[str, Any]]
 
@@ -255,6 +260,23 @@ OPERATIONS: Final[Sequence[Operation]] = (
     _get("get-policy", f"{_POLICY}/{{id}}", governance.get, Policy, resource="governance"),
     _write("change-policy", "PUT", f"{_POLICY}/{{id}}", governance.change, commands.PolicyBody, resource="governance"),
     _write("delete-policy", "DELETE", f"{_POLICY}/{{id}}", governance.delete, resource="governance"),
+    _get("list-events", _HISTORY, history.list_events, historian.Page, query=_EVENTS, kind=Kind.PAST),
+    _get(
+        *("explain", f"{_HISTORY}/explain", history.explain, dict[str, Any]),
+        query=("serviceId", "instanceId", "appId", "serviceName", "env", "version", "at"),
+        kind=Kind.PAST,
+    ),
+    _get(
+        *("diff", f"{_HISTORY}/diff", history.diff, difference.Difference),
+        query=("from", "to", *_CHOICE),
+        required=("from",),
+        kind=Kind.PAST,
+    ),
+    _get(
+        *("churn", f"{_HISTORY}/churn", history.churn, churn.Timeline),
+        query=("from", "to", "step", "byService", *_CHOICE),
+        kind=Kind.PAST,
+    ),
     _get("dump", f"{_ADMIN}/dump", admin.get_dump, answers.DumpAnswer, query=("options",), resource="ops"),
     _get("list-clusters", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer, resource="ops"),
     _get("list-alarms", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer, resource="ops"),

@@ -92,6 +92,11 @@ def position(text: bytes) -> Header:
     return (b"X-Registry-Position", text)
 
 
+def as_of(moment: str) -> Header:
+    """The moment that an answer about the past is of."""
+    return (b"X-Registry-As-Of", moment.encode())
+
+
 def set_aside(answer: Reply, seconds: int) -> Reply:
     """The same answer, which says that the tenant is answered from memory since so many seconds."""
     return Reply(answer.status, [*answer.headers, (b"X-Registry-Set-Aside", b"%d" % seconds)], answer.body)

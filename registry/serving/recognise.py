@@ -14,7 +14,7 @@ from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.http_api import queries
-from registry.http_api.call import consumer_of, instance_id_of, service_id_of, tenant_of
+from registry.http_api.call import AS_OF, consumer_of, instance_id_of, parse_query, service_id_of, tenant_of
 from registry.http_api.memo import Memo
 from registry.http_api.target import URI_MAX_BYTES, is_malformed
 from registry.serving.heads import Head
@@ -125,7 +125,7 @@ def _beat(target: bytes, head: Head) -> Beat | None:
 def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | Registration | None:
     if method == b"GET" and (path := _FIND.fullmatch(target)):
         query: bytes = path[2]
-        if is_malformed(query) or b"#" in query:
+        if is_malformed(query) or b"#" in query or parse_query(query).get(AS_OF):
             return None
         asked = queries.find_query(query, consumer_of(head.consumer))
         return Find(tenant_of(head.domain, path[1].decode()), asked, head.gzip)

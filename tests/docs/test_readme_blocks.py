@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from tests.support.tools import tool
 EXECUTED: Final = {
     "scripts/serve": "test_scripts.py",
     "R=http://127.0.0.1:30100": "test_what_a_client_would_do",
+    "H=http://127.0.0.1:30100": "test_what_somebody_would_do_who_asks_about_the_past",
     "redis-cli ACL SETUSER": "tests/modes/test_secured.py",
 }
 #: What the lines of the client's block answer, in their order.
@@ -34,6 +35,13 @@ ANSWERED: Final = (
     r"",
     r'HTTP/1.1 200 OK.*X-Resource-Revision: [0-9a-f]{40}.*"rest://10\.0\.0\.1:8080".*',
     r'\{"services":\{"updated":\[.*"rest://10\.0\.0\.1:8080".*',
+)
+#: What those of the block about the past answer, after the first block.
+ANSWERED_OF_THE_PAST: Final = (
+    r'\{"serviceId":"cart-1","instanceId":"a","state":"present","sentence":"Instance a of shop/cart 1.*',
+    r'\{"events":\[\{.*"kind":"instance-registered".*"kind":"service-registered".*\],"next":"".*',
+    r'HTTP/1.1 200 OK.*X-Registry-As-Of: 2.*"rest://10\.0\.0\.1:8080".*',
+    r'\{"services":\{"added":\[\],.*\}',
 )
 
 
@@ -56,12 +64,25 @@ def one(tmp_path: Path) -> Iterator[Replica]:
 
 def test_what_a_client_would_do(one: Replica) -> None:
     """Line by line, each with what it is there for."""
+    answers(one, block("R="), "", ANSWERED)
+
+
+def test_what_somebody_would_do_who_asks_about_the_past(one: Replica) -> None:
+    answers(one, block("R="), "", ANSWERED)
+    given, _, lines = block("H=").partition("curl")
+    answers(one, "curl" + lines, given, ANSWERED_OF_THE_PAST)
+
+
+def answers(one: Replica, text: str, given: str, expected_answers: Sequence[str]) -> None:
+    """Each line answers as expected. What is given stands before each; without it, that is the first line."""
     tool("curl")
-    address, *lines = block("R=").splitlines()
-    address = address.replace(":30100", f":{one.port}")
-    assert len(lines) == len(ANSWERED)
-    for line, expected in zip(lines, ANSWERED, strict=True):
-        done = subprocess.run(["sh", "-euc", f"{address}\n{line}"], capture_output=True, text=True)
+    lines = text.splitlines()
+    if not given:
+        given = lines.pop(0)
+    given = given.replace(":30100", f":{one.port}")
+    assert len(lines) == len(expected_answers)
+    for line, expected in zip(lines, expected_answers, strict=True):
+        done = subprocess.run(["sh", "-euc", f"{given}\n{line}"], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), line
         assert re.fullmatch(expected, done.stdout.strip(), re.DOTALL), f"{line} answered {done.stdout}"
 

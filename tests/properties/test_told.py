@@ -167,7 +167,7 @@ def test_an_instance_is_explained_as_it_came_to_be_where_it_is(history: History)
         for ids in everyone:
             naive[ids].see(ids in before, ids in after, position, event, outcome)
             lives[ids].add(view, position, event, outcome)
-            found = explain(lives[ids], view, [], "1970-01-01T00:00:00.000Z", complete=True)
+            found = explain(lives[ids], view, [], "1970-01-01T00:00:00.000Z", True, None)
             assert found.state == naive[ids].state
             assert found.sentence.startswith(f"Instance {ids[1]} of ")
             assert found.sentence.endswith(".")

@@ -1,0 +1,204 @@
+"""Historian: answers questions about what happened, from the log and its snapshots.
+
+Long stretches of the log are read from the newest to the eldest, each from the snapshot at its beginning, until the
+answer is complete: most questions are about what was lately.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from msgspec import Struct
+
+from registry.domain.errors import InvalidParams
+from registry.domain.events import Event
+from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.version import VersionRule
+from registry.domain.view import GroupKey, RegistryView, Tenant
+from registry.history.choice import Choice, service_of
+from registry.history.churn import STEPS_MAX, Churn, Timeline
+from registry.history.difference import Difference, difference, hold
+from registry.history.explain import Explanation, Life, explain
+from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find
+from registry.history.moments import END, When
+from registry.history.past import Applied, Past, Walk, before_history
+from registry.history.told import Told, moment_text, tell
+
+#: Events of one page.
+PAGE_MAX: Final = 1000
+PAGE_DEFAULT: Final = 100
+
+
+class PageQuery(Struct, frozen=True):
+    """Which events, between which times (both included), and behind which place (left out) the page goes on."""
+
+    choice: Choice
+    newest_first: bool = True
+    since: When | None = None
+    until: When = END
+    after: Position | None = None
+    before: Position | None = None
+    limit: int = PAGE_DEFAULT
+
+
+class Page(Struct, frozen=True, rename="camel"):
+    """`next`: what to go on with, as `before` (newest first) or `after`; "" at the end. `position`: of the log's end.
+
+    `kept_since`: what was before this moment is not kept.
+    """
+
+    events: list[Told]
+    next: str
+    position: str
+    kept_since: str
+
+
+class Historian:
+    """Errors of all methods: those of `Past.at`."""
+
+    def __init__(self, past: Past) -> None:
+        self.past = past
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    async def page(self, tenant: Tenant, query: PageQuery) -> Page:
+        """One page of events."""
+        eldest = await self.past.eldest(tenant)
+        events, more = await (self._newest if query.newest_first else self._oldest)(tenant, query, eldest)
+        end = (await self.past.head(tenant)).text()
+        return Page(events, events[-1].position if more else "", end, moment_text(eldest.moment_ms))
+
+    async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> tuple[list[Told], bool]:
+        if query.after is not None and query.after < eldest.position:
+            raise before_history(eldest)
+        walk = await self._begin(tenant, query, eldest)
+        found: list[Told] = []
+        async for applied in walk.until(_upper(query)):
+            told = self._chosen(walk, applied, query)
+            if told is not None:
+                found.append(told)
+                if len(found) == query.limit:
+                    return found, True
+        return found, False
+
+    async def _begin(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> Walk:
+        """Where the first event that is asked for can be."""
+        start = When(position=query.after) if query.after is not None else None
+        if start is None and query.since is not None:
+            start = query.since.before()
+        if start is None or not start.reaches(eldest.position, eldest.moment_ms):
+            start = When(position=eldest.position)
+        return await self.past.walker(tenant, start)
+
+    async def _newest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> tuple[list[Told], bool]:
+        found: list[Told] = []
+        upper = _upper(query)
+        for stretch in await self.past.stretches(tenant):
+            if query.before is not None and stretch.start >= query.before:
+                continue
+            walk = await self.past.walker(tenant, When(position=stretch.start))
+            # One more than is wanted says that there are more.
+            newest: deque[Told] = deque(maxlen=query.limit - len(found) + 1)
+            async for applied in walk.until(upper.up_to(stretch.end)):
+                told = self._chosen(walk, applied, query)
+                if told is not None:
+                    newest.append(told)
+            found += reversed(newest)
+            if len(found) > query.limit:
+                return found[: query.limit], True
+            if query.after is not None and stretch.start <= query.after:
+                break
+            if query.since is not None and query.since.before().reaches(walk.base.position, walk.base.moment_ms):
+                break
+        return found, False
+
+    @staticmethod
+    def _chosen(walk: Walk, applied: Applied, query: PageQuery) -> Told | None:
+        position, event, outcome = applied
+        if query.after is not None and position <= query.after:
+            return None
+        if query.since is not None and query.since.before().reaches(position, walk.view.moment_ms):
+            return None
+        service = service_of(walk.view, event, outcome)
+        if not query.choice.takes(event, outcome, service):
+            return None
+        return tell(position, event, outcome, service)
+
+    # -- explaining ----------------------------------------------------------------------------------------------------
+
+    async def explain(self, tenant: Tenant, choice: Choice, until: When) -> Explanation:
+        """Where an instance is at that time, and why. Of what is out of reach nothing was ever seen."""
+        view = await self.past.at(tenant, until)
+        eldest = await self.past.eldest(tenant)
+        life = Life(choice.service_id, choice.instance_id)
+        later: list[Told] = []
+        for stretch in await self.past.stretches(tenant):
+            if stretch.start > view.position:
+                continue
+            walk = await self.past.walker(tenant, When(position=stretch.start))
+            later += (happened.told for happened in reversed(life.happened))
+            life.begin(walk.view)
+            async for position, event, outcome in walk.until(until.up_to(stretch.end)):
+                life.add(walk.view, position, event, outcome)
+            if life.is_told:
+                break
+        complete = eldest.position == ORIGIN
+        registration = await self._registration(view, choice)
+        found = explain(life, view, later, moment_text(eldest.moment_ms), complete, registration)
+        if found.service is not None and not choice.reach.everywhere:
+            name = found.service
+            if not choice.reach.covers(name.env, name.app_id, name.service_name):
+                return explain(Life(choice.service_id, choice.instance_id), RegistryView(tenant), (), "", True, None)
+        return found
+
+    async def _registration(self, view: RegistryView, choice: Choice) -> Event | None:
+        row = view.instance(choice.service_id, choice.instance_id)
+        return await self.past.event(view.tenant, parse_position(row.registered)) if row is not None else None
+
+    async def explain_find(self, tenant: Tenant, key: GroupKey, rule: VersionRule, at: When) -> FindExplanation:
+        """Why a find has what it has at that time."""
+        reached_ms = (await self.past.at(tenant, at)).moment_ms
+        moment_ms = reached_ms if at.moment_ms is None else at.moment_ms
+        eldest = await self.past.eldest(tenant)
+        start = When(max(moment_ms - LOOK_BACK_MS, 0))
+        if not start.reaches(eldest.position, eldest.moment_ms):
+            start = When(position=eldest.position)
+        walk, left = await self.past.walker(tenant, start), Left(key)
+        async for position, event, outcome in walk.until(at):
+            left.add(walk.view, position, event, outcome)
+        return explain_find(walk.view, key, rule, left)
+
+    # -- comparing and counting ----------------------------------------------------------------------------------------
+
+    async def diff(self, tenant: Tenant, before: When, after: When, choice: Choice) -> Difference:
+        """What is not the same at two times."""
+        one = hold(await self.past.at(tenant, before), choice)
+        return difference(one, hold(await self.past.at(tenant, after), choice))
+
+    async def churn(
+        self, tenant: Tenant, from_ms: int, to_ms: int, step_ms: int, by_service: bool, choice: Choice
+    ) -> Timeline:
+        """Events per step. Raises InvalidParams when these are too many steps, or none."""
+        if to_ms <= from_ms or step_ms <= 0:
+            raise InvalidParams("`from` must be before `to`, and `step` above 0")
+        if (to_ms - from_ms) / step_ms > STEPS_MAX:
+            raise InvalidParams(
+                f"there are at most {STEPS_MAX} steps between `from` and `to` - at query parameter `step`"
+            )
+        eldest = await self.past.eldest(tenant)
+        query = PageQuery(choice, since=When(from_ms))
+        walk = await self._begin(tenant, query, eldest)
+        churn = Churn(from_ms, to_ms, step_ms, by_service)
+        async for _, event, outcome in walk.until(When(to_ms)):
+            if choice.takes(event, outcome, service_of(walk.view, event, outcome)):
+                churn.add(walk.view.moment_ms, event, outcome)
+        return churn.timeline()
+
+
+def _upper(query: PageQuery) -> When:
+    return query.until if query.before is None else query.until.up_to(_place_before(query.before))
+
+
+def _place_before(position: Position) -> Position:
+    return When(position=position).before().position or ORIGIN

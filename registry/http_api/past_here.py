@@ -1,0 +1,122 @@
+"""PastHere: answers about the past in this process, by the handlers that answer about the present.
+
+They are given an `Api` whose views are those of the time that is asked about: so the past is told by this version's
+rules, with the same revs, and nothing is recorded by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from registry.clock import Clock
+from registry.domain.errors import BeforeHistory, StoreUnavailable
+from registry.domain.find import FindQuery
+from registry.domain.view import DEFAULT_TENANT, GroupKey, RegistryView, Tenant
+from registry.history.historian import Historian
+from registry.history.moments import When, parse_when
+from registry.history.past import Past
+from registry.history.told import moment_text
+from registry.http_api import reply
+from registry.http_api.api import Api
+from registry.http_api.call import AS_OF, Call
+from registry.http_api.history import check_not_ahead
+from registry.http_api.operation import Kind, Operation
+from registry.http_api.reply import Reply
+from registry.projection.projector import Projector
+from registry.store.port import HistoryChanged, Store
+from registry.usecases.discovery import Discovery
+
+#: Times a question is asked anew whose log was trimmed or mended while it was answered.
+TRIES_MAX: Final = 5
+
+
+class PastHere:
+    """
+    Args:
+        api: that of the present, for everything but views.
+        store: the logs and their snapshots.
+    """
+
+    def __init__(self, api: Api, store: Store, clock: Clock) -> None:
+        self.past = Past(store)
+        self._views = _StillProjector(store)
+        discovery = _StillDiscovery(self._views, api.discovery.shared)
+        self._api = replace(api, discovery=discovery, historian=Historian(self.past))
+        self._clock = clock
+        #: The views are set, looked at, and forgotten without another question in between.
+        self._showing = asyncio.Lock()
+
+    async def answer(self, operation: Operation, call: Call) -> Reply:
+        """Answer a call about the past.
+
+        Raises:
+            InvalidParams, BeforeHistory: there is no such time, or nothing is kept of it.
+            RegistryError: as the handler says.
+        """
+        for _ in range(TRIES_MAX):
+            try:
+                if operation.kind is Kind.PAST:
+                    return await operation.handler(self._api, call)
+                return await self._as_of(operation, call)
+            except HistoryChanged:
+                self.past.views.clear()
+        raise StoreUnavailable(f"the log of {call.tenant} changes faster than it can be read")
+
+    async def _as_of(self, operation: Operation, call: Call) -> Reply:
+        when = parse_when(call.query(AS_OF), AS_OF)
+        check_not_ahead(when, self._clock.wall_ms(), AS_OF)
+        view = await self.past.at(call.tenant, when)
+        views = {call.tenant: view, DEFAULT_TENANT: await self._shared(call.tenant, view, when)}
+        async with self._showing:
+            self._views.show(views)
+            try:
+                answer = await operation.handler(self._api, call)
+            finally:
+                self._views.show({})
+        shown = moment_text(view.moment_ms if when.moment_ms is None else when.moment_ms)
+        return Reply(answer.status, [*answer.headers, reply.as_of(shown)], answer.body)
+
+    async def _shared(self, tenant: Tenant, view: RegistryView, when: When) -> RegistryView:
+        """The default tenant, in which stands what everybody finds, at the same moment."""
+        if tenant == DEFAULT_TENANT:
+            return view
+        try:
+            return await self.past.at(
+                DEFAULT_TENANT, When(view.moment_ms if when.moment_ms is None else when.moment_ms)
+            )
+        except BeforeHistory:
+            return await self.past.eldest(DEFAULT_TENANT)
+
+
+class _StillProjector(Projector):
+    """Views that stand still, so there is nothing to wait for."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, "past", Clock(steady_ms=lambda: 0))
+        self._shown: Mapping[Tenant, RegistryView] = {}
+
+    def show(self, views: Mapping[Tenant, RegistryView]) -> None:
+        self._shown = views
+
+    @property
+    def tenants(self) -> list[Tenant]:
+        return list(self._shown)
+
+    def view(self, tenant: Tenant) -> RegistryView:
+        return self._shown.get(tenant) or RegistryView(tenant)
+
+    def knows(self, tenant: Tenant) -> bool:
+        return tenant in self._shown
+
+    async def catch_up(self, tenant: Tenant) -> None:
+        return
+
+
+class _StillDiscovery(Discovery):
+    """Nobody depends on what was found in the past."""
+
+    def unrecorded(self, tenant: Tenant, queries: Sequence[FindQuery]) -> list[GroupKey]:
+        return []
