@@ -253,6 +253,15 @@ class Settings:
             "max": 10**12,
         },
     )
+    watch_max_bytes: int = field(
+        default=128 * MIB,
+        metadata={
+            "unit": "bytes",
+            "help": "events that wait for watchers which do not read, all together; those that wait longest are let go",
+            "min": MIB,
+            "max": 10**12,
+        },
+    )
     answer_max_bytes: int = field(
         default=16 * 1024 * 1024,
         metadata={

@@ -183,6 +183,7 @@ def _server(
         idle_timeout_s=settings.keep_alive_s,
         send_timeout_s=settings.send_timeout_s,
         unsent_max_bytes=settings.unsent_max_bytes,
+        watch_max_bytes=settings.watch_max_bytes,
         handshake_timeout_s=settings.tls_handshake_timeout_s,
         connections_max=connections_max(settings),
         connections_per_address=settings.connections_per_address,

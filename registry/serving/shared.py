@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from registry.clock import Clock
 from registry.http_api.client_address import TrustedProxies
 from registry.http_api.figure import Figure
+from registry.serving.backlog import Backlog
 from registry.serving.crowd import Crowd
 from registry.serving.hot import HotWay
 from registry.settings import HEAD_MAX_BYTES, HEADERS_MAX
@@ -37,6 +38,8 @@ class Limits:
     send_timeout_s: float = 30.0
     #: Bytes that clients which do not read leave unsent, all together. Beyond, the one that waits longest is let go.
     unsent_max_bytes: int = 512 * 1024 * 1024
+    #: Bytes of events that wait for watchers which do not read, all together.
+    watch_max_bytes: int = 128 * 1024 * 1024
     #: Bytes of a request's line and headers, and headers.
     head_max_bytes: int = HEAD_MAX_BYTES
     headers_max: int = HEADERS_MAX
@@ -112,6 +115,7 @@ class Shared:
         self._said_at = (-1, -1)
         self.unsent: dict[Timed, int] = {}
         self._unsent_bytes = 0
+        self.backlog = Backlog(limits.watch_max_bytes)
         self._next_sweep_s = 0.0
         self.tick()
 
@@ -147,6 +151,9 @@ class Shared:
             Figure(
                 "websockets_of_address_refused_total", "There were too many of one.", sockets.refused["address"], True
             ),
+            Figure("watchers_slow", "Watchers for which events wait.", len(self.backlog)),
+            Figure("watch_waiting_bytes", "Of the events that wait for them.", self.backlog.size),
+            Figure("watchers_let_go_total", "Slow ones: too many bytes waited.", self.backlog.let_go, True),
             Figure("heads_refused_total", "Requests with too large or too many headers.", tallies.heads_refused, True),
             Figure("tls_handshakes_total", "Handshakes of TLS that succeeded.", tallies.handshakes, True),
             Figure("tls_handshakes_failed_total", "... and that did not.", tallies.handshakes_failed, True),

@@ -11,8 +11,10 @@ import asyncio
 import logging
 import math
 import secrets
+from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Callable, Sequence
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Final, cast
 
 from starlette.types import ASGIApp, Message, Scope
@@ -38,8 +40,11 @@ MESSAGE_MAX_BYTES: Final = 64
 MESSAGES_MAX: Final = 16
 #: Bytes of any one frame: a ping may have this much (RFC 6455 5.5).
 FRAME_MAX_BYTES: Final = 125
-#: Bytes that may wait for a slow client.
+#: Bytes that may wait for a slow client; the system takes up to twice the second number for it before any wait here.
 BUFFER_MAX_BYTES: Final = 4 * 1024 * 1024
+SYSTEM_BUFFER_BYTES: Final = 64 * 1024
+#: Bytes of waiting frames that are written together.
+WRITTEN_TOGETHER_BYTES: Final = 64 * 1024
 #: What a handshake consists of; other headers are no business of the websocket protocol.
 _HANDSHAKE: Final = (b"host", b"origin", b"connection")
 
@@ -73,6 +78,9 @@ class Socket(asyncio.Protocol):
         self._early: list[bytes] = []
         self._writable = asyncio.Event()
         self._writable.set()
+        #: Frames that wait until the client has read those before, and their bytes.
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._fragments: list[bytes] = []
         self._fragments_are_text = False
         self._ping_every_s = PING_EVERY_S
@@ -91,7 +99,10 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
         self._shared.connections.add(self)
-        self._transport.set_write_buffer_limits()
+        # What the system does not take at once waits here, where it is counted.
+        self._transport.set_write_buffer_limits(high=1, low=0)
+        socket: TransportSocket = self._transport.get_extra_info("socket")
+        socket.setsockopt(SOL_SOCKET, SO_SNDBUF, SYSTEM_BUFFER_BYTES)
         self._protocol.receive_data(_handshake(self._head))
         events = self._protocol.events_received()
         if len(events) != 1 or not isinstance(events[0], Request):
@@ -115,6 +126,7 @@ class Socket(asyncio.Protocol):
         self.deadline = math.inf
         self._disconnect(1005 if self.handshake_complete else 1006)
         self._closed = True
+        self._forget_waiting()
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
@@ -143,11 +155,39 @@ class Socket(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._shared.end_unsent(self)
         self._writable.set()
+        while self._waiting and self._writable.is_set() and not self._transport.is_closing():
+            some: list[bytes] = []
+            size = 0
+            while self._waiting and size < WRITTEN_TOGETHER_BYTES:
+                some.append(self._take_waiting())
+                size += len(some[-1])
+            self._transport.write(some[0] if len(some) == 1 else b"".join(some))
 
     def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+        if data:
+            self._write(data)
+
+    def _write(self, frame: bytes) -> None:
+        """Write a frame behind those that wait."""
+        if self._transport.is_closing():
+            return
+        if self._writable.is_set() and not self._waiting:
+            self._transport.write(frame)
+        else:
+            self._waiting.append(frame)
+            self._waiting_bytes += len(frame)
+            self._shared.backlog.put(self, frame)
+
+    def _take_waiting(self) -> bytes:
+        frame = self._waiting.popleft()
+        self._waiting_bytes -= len(frame)
+        self._shared.backlog.take(self, frame)
+        return frame
+
+    def _forget_waiting(self) -> None:
+        while self._waiting:
+            self._take_waiting()
 
     # -- frames --------------------------------------------------------------------------------------------------------
 
@@ -352,14 +392,15 @@ class Socket(asyncio.Protocol):
         """Write a frame without waiting. A client that reads too slowly is dropped: back again it will pull."""
         if self._closed or self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() + len(frame) > BUFFER_MAX_BYTES:
+        if self._transport.get_write_buffer_size() + self._waiting_bytes + len(frame) > BUFFER_MAX_BYTES:
             self.drop()
             return
-        self._transport.write(frame)
+        self._write(frame)
 
     def drop(self) -> None:
         """End the connection without a close frame."""
         self._closed = True
+        self._forget_waiting()
         self._transport.abort()
 
     def abort(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,13 @@ from starlette.types import Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from registry.http_api.sockets import EXTENSION
-from registry.serving.websocket import FRAME_MAX_BYTES, MESSAGE_MAX_BYTES
+from registry.http_api.sockets import EXTENSION, text_frame
+from registry.serving.certificates import Certificates
+from registry.serving.shared import Limits
+from registry.serving.websocket import FRAME_MAX_BYTES, MESSAGE_MAX_BYTES, Socket
 from tests.serving import apps
 from tests.serving.conftest import LIMIT_S, Running, read_all, running
+from tests.support.redis_modes import make_certificates
 from tests.support.waiting import until_sync
 
 
@@ -170,4 +175,91 @@ def test_frame_for_many_is_written_as_it_is_and_slow_clients_are_dropped() -> No
             until_sync(lambda: len(sockets) == 2 and sockets[1].handshake_complete, "the handshake")
             frame = b"\x82\x7f" + (1_000_000).to_bytes(8, "big") + b"x" * 1_000_000
             until_sync(lambda: server.call(lambda: sockets[1].deliver(frame)) or sockets[1].is_over, "it to be dropped")
-            assert len(read_all(slow)) > 1_000_000
+            assert len(read_all(slow)) > 100_000
+
+
+async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that only accepts; the test delivers."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def unread(server: Running, context: ssl.SSLContext | None = None) -> socket.socket:
+    """A watcher that does not read."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    if context is not None:
+        connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
+    connection.sendall(
+        b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    return connection
+
+
+def sockets_of(server: Running) -> list[Socket]:
+    return [one for one in server.shared.connections if isinstance(one, Socket)]
+
+
+def deliver(server: Running, *frames: bytes) -> None:
+    """Hand the frames to every socket, in one turn of the loop."""
+
+    def each() -> None:
+        for frame in frames:
+            for one in sockets_of(server):
+                one.deliver(frame)
+
+    server.call(each)
+
+
+def frame_of(number: int) -> bytes:
+    return text_frame(b"%06d " % number + b"x" * 993)
+
+
+def test_all_that_do_not_read_have_one_limit_and_others_miss_nothing() -> None:
+    """Each alone is far from its own limit. The slowest is let go, and whoever reads is none of them."""
+    most = 2_000_000
+    with running(quiet, Limits(watch_max_bytes=most)) as server, dial(server, "/") as reader:
+        (watcher,) = sockets_of(server)
+        slow = []
+        for number in range(1, 5):
+            slow.append(unread(server))
+            until_sync(lambda n=number: len(sockets_of(server)) == n + 1, "it to be served")  # type: ignore[misc]
+        until_sync(lambda: all(one.handshake_complete for one in sockets_of(server)), "the handshakes")
+        for number in range(3000):
+            frame = frame_of(number)
+            deliver(server, frame)
+            assert reader.recv(LIMIT_S) == frame[4:].decode()
+            assert server.shared.backlog.size <= most
+        assert server.call(lambda: server.shared.backlog.let_go) > 0
+        assert server.call(lambda: watcher in server.shared.connections)
+        for connection in slow:
+            connection.close()
+        until_sync(lambda: server.call(lambda: server.shared.backlog.size) == 0, "what waited to be forgotten")
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_what_waited_comes_in_order_when_the_client_reads_again(secure: bool, tmp_path: Path) -> None:
+    """A pause of the client is no reason for it to miss an event, nor to see one before another."""
+    number, certificates, context = 2000, None, None
+    if secure:
+        files = make_certificates(tmp_path, rsa=True)
+        certificates = Certificates(str(files.server), str(files.server_key))
+        context = ssl.create_default_context(cafile=str(files.ca))
+    with running(quiet, certificates=certificates) as server, unread(server, context) as slow:
+        until_sync(lambda: len(sockets_of(server)) == 1 and sockets_of(server)[0].handshake_complete, "the handshake")
+        (watcher,) = sockets_of(server)
+        deliver(server, *map(frame_of, range(number)))
+        assert server.call(lambda: server.shared.backlog.size) > 0
+        expected = b"".join(map(frame_of, range(number)))
+        slow.settimeout(LIMIT_S)
+        received = b""
+        while not received.endswith(expected[-1000:]):
+            received += slow.recv(1 << 20)
+        assert received.partition(b"\r\n\r\n")[2] == expected
+        until_sync(lambda: server.call(lambda: (server.shared.backlog.size, len(server.shared.backlog))) == (0, 0), "0")
+        server.call(lambda: watcher.deliver(frame_of(0)))
+        assert slow.recv(1 << 16) == frame_of(0), "and goes on as before"
