@@ -7,7 +7,8 @@ Layers, each importing only those before it:
 `projection` (the projector) < `usecases` (one function per operation) < `upkeep` (the loops beside them) < `history`
 (what happened, and what was at any moment) < `http_api` (the operation table, the door, the handlers) < `serving`
 (connections, and the short way for hot requests) < `running` (processes) < `cli`.
-Beside them stands `client`, the client of this API: it knows the domain, and of the layers only `cli` knows it.
+Beside them stand `client`, the client of this API, which knows the domain, and `remote`, the command's remote verbs,
+which knows the client; of the layers only `cli` knows them.
 
 Reading order: domain/events, domain/fold, domain/find, store/port, projection/projector, usecases/instances,
 upkeep/expiry, http_api/operations, http_api/door, serving/connection, serving/lane, running/replica.

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from registry.cli import main
+    from registry.command import main
 
     sys.exit(main())
 except KeyboardInterrupt:  # while the modules are read

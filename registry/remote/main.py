@@ -1,0 +1,81 @@
+"""`registry` as a click command. Each verb is loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from registry import __version__
+from registry.client.errors import ClientError
+from registry.remote.failing import Exit, Failure, failure_of
+
+#: Where each verb is, and what it is for; the help shows them in this order.
+VERBS: Final[dict[str, tuple[str, str]]] = {
+    "serve": ("", "run the registry"),
+    "repair": ("", "say what is damaged in the store, and mend it"),
+}
+
+
+class Verbs(click.Group):
+    """A group that loads a verb when it is used: help and completion need only the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module, about = VERBS[name]
+        if not module:
+            # `registry.command` runs these itself; here they are for the help and for completion.
+            return click.Command(name, help=about, add_help_option=False)
+        command: click.Command = getattr(importlib.import_module(f"registry.remote.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, about) for name, (_, about) in VERBS.items()])
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, message="%(version)s")
+def registry() -> None:
+    """A service registry that speaks the ServiceComb v4 API: run one, and ask one.
+
+    `registry VERB --help` says more of each verb.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one of the verbs; its exit code. What went wrong is one sentence on standard error."""
+    try:
+        result = registry.main(list(arguments), prog_name="registry", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        print(exc.format_message(), file=sys.stderr)
+        return Exit.USAGE
+    except click.UsageError as exc:
+        path = exc.ctx.command_path if exc.ctx else "registry"
+        return _failed(f"{exc.format_message().rstrip('.')}; {path} --help lists what may be given", Exit.USAGE)
+    except click.ClickException as exc:
+        return _failed(exc.format_message(), exc.exit_code)
+    except (ClientError, Failure) as exc:
+        failure = failure_of(exc) if isinstance(exc, ClientError) else exc
+        return _failed(str(failure), failure.code)
+    except ValueError as exc:
+        return _failed(str(exc), Exit.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # `| head` has read enough.
+        sys.stderr.close()
+        return Exit.DONE
+    return result if isinstance(result, int) else Exit.DONE
+
+
+def _failed(message: str, code: int) -> int:
+    print(f"registry: {message}", file=sys.stderr)
+    return code
