@@ -202,6 +202,8 @@ class Connection(asyncio.Protocol):
             self._shared.tallies.heads_refused += bad.response is refusals.TOO_LARGE
             self._refuse(bad.response)
             return
+        if self._half_closed and not self._half_close():
+            self._end()
         if self._upgrade is not None and self._active is None:
             self._continue()
         self.balance()
@@ -209,12 +211,15 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has sent its last byte. It is still answered what it has asked."""
         self._half_closed = True
+        return self._half_close() and not self.wire.is_secure
+
+    def _half_close(self) -> bool:
+        """Tell those that are answered, or will be, that nothing more comes. Returns whether anything is still owed."""
         for exchange in (self._active, *self._waiting):
             if exchange is not None:
                 exchange.half_close()
         active = self._active is not None and not self._active.disconnected
-        owing = active or self._owed is not None or bool(self._waiting or self._held or self._upgrade or self._refusal)
-        return owing and not self.wire.is_secure
+        return active or self._owed is not None or bool(self._waiting or self._held or self._upgrade or self._refusal)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
@@ -274,8 +279,6 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._active = exchange
-        if self._half_closed:
-            exchange.half_close()
         self.run(exchange.run(self._app))
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -295,7 +298,9 @@ class Connection(asyncio.Protocol):
             self._continue()
 
     def exchange_complete(self, exchange: Exchange) -> None:
-        """The active exchange's response has been written."""
+        """The active exchange's response has been written, or nobody is left to read one."""
+        if self._ended:
+            return
         if not exchange.keep_alive:
             self._end(linger=not exchange.read)
         elif exchange.read:

@@ -102,6 +102,7 @@ class Exchange:
         self.complete = True
         self.keep_alive = False
         if self.disconnected:
+            self._connection.exchange_complete(self)
             return
         if self.started:
             # Half a response is on its way: only the end of the connection can say so.

@@ -42,3 +42,19 @@ def default_api(connection: Connection) -> Api:
 def service_id(api: Api) -> str:
     """A microservice to register instances of: shop/cart 0.0.1."""
     return api.service()
+
+
+@pytest.fixture(scope="session")
+def plain_registry(redis_url: str) -> Iterator[Replica]:
+    """A registry that answers everything by the full way."""
+    options = ("--redis-url", redis_url, "--redis-prefix", f"plain-{uuid.uuid4().hex[:8]}:")
+    with replica(*options, "--fast-lane", "off") as process:
+        yield process
+
+
+@pytest.fixture(params=["fast", "plain"])
+def client(request: pytest.FixtureRequest, registry: Replica) -> Iterator[Api]:
+    """A client of a tenant of its own, over its own connection; of a registry with the hot way, and of one without."""
+    lane: Replica = registry if request.param == "fast" else request.getfixturevalue("plain_registry")
+    with lane.connect() as connection:
+        yield Api(connection, f"tenant-{uuid.uuid4().hex[:12]}")

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import socket
-import uuid
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
 from tests.support.api import Api, assert_refused, ids, ok
 from tests.support.http import Connection
-from tests.support.replica import Replica, replica
 
 BASE: Final = "/v4/default/registry"
 #: What the JDK's HttpClient sends.
@@ -36,22 +33,6 @@ FRAMINGS: Final = {
         % (body[:3], len(body) - 3, body[3:])
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def plain_registry(redis_url: str) -> Iterator[Replica]:
-    """A registry without the fast lane."""
-    options = ("--redis-url", redis_url, "--redis-prefix", f"plain-{uuid.uuid4().hex[:8]}:")
-    with replica(*options, "--fast-lane", "off") as process:
-        yield process
-
-
-@pytest.fixture(params=["fast", "plain"])
-def client(request: pytest.FixtureRequest, registry: Replica) -> Iterator[Api]:
-    """A client of a tenant of its own, over a connection of its own, on either lane."""
-    lane: Replica = registry if request.param == "fast" else request.getfixturevalue("plain_registry")
-    with lane.connect() as connection:
-        yield Api(connection, f"tenant-{uuid.uuid4().hex[:12]}")
 
 
 def head(client: Api, line: str, offer: bytes = b"") -> bytes:
