@@ -210,7 +210,7 @@ def test_host_given_twice_alike_is_one(client: Api, cart: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", f"{BASE}/microservices/cart", "/v4/default//registry/x", f"/v4/default/registry/..%2fx"]
+    "path", ["/nowhere", f"{BASE}/microservices/cart", "/v4/default//registry/x", "/v4/default/registry/..%2fx"]
 )
 def test_refused_handshake_is_no_error_in_the_log(client: Api, registry: Replica, path: str) -> None:
     """Whoever can reach the port could fill the log otherwise; and every line says what it is about."""
