@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from registry import __version__
+from registry.accounts_setup import build_access
 from registry.clock import Clock
 from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
 from registry.domain.retention import Retention
 from registry.figures import figures
+from registry.http_api.access import Access
 from registry.http_api.api import Api
 from registry.http_api.door import Door
 from registry.http_api.networks import Networks
+from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
 from registry.http_api.past_here import PastHere
 from registry.http_api.sockets import text_frame
 from registry.projection.projector import Projector
@@ -31,6 +34,7 @@ from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
 from registry.upkeep.snapshotting import Snapshotting
 from registry.usecases.alarms import (
+    ACCOUNTS_LATE,
     HEARTBEATS_WAITING,
     MASS_LAPSE,
     REPLICAS_DIFFER,
@@ -88,7 +92,14 @@ class Replica:
             "agreement": self.agreement.run(),
             "formats": self.formats.run(),
             "damage": self.projector.aside.run(),
+            **self._loops_of_access(),
         }
+
+    def _loops_of_access(self) -> dict[str, Coroutine[Any, Any, None]]:
+        access = self.api.access
+        if access is None:
+            return {}
+        return {"accounts": access.everywhere.run(), "sessions": access.sessions.run()}
 
     def stale_s(self) -> int:
         """For how many seconds the store has been away; 0 when it is not."""
@@ -187,6 +198,11 @@ def _conditions(
     return found
 
 
+def _late_replicas(access: Access | None) -> dict[str, str]:
+    late = access.everywhere.late() if access is not None else []
+    return {ACCOUNTS_LATE: f"changes of accounts do not count yet at {', '.join(late)}"} if late else {}
+
+
 def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock | None = None) -> Replica:
     """Wire one replica. Nothing runs yet."""
     clock = clock or Clock()
@@ -226,7 +242,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         Alarms(
             lambda: projector.reading.silent_s,
             clock.steady_ms,
-            lambda: _conditions(projector, protection, snapshotting, heartbeats),
+            lambda: _conditions(projector, protection, snapshotting, heartbeats) | _late_replicas(api.access),
         ),
         Durable(
             store,
@@ -235,7 +251,10 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
             projector.knows,
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
-        lambda: figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),
+        lambda: (
+            *figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),
+            *(api.access.figures() if api.access is not None else ()),
+        ),
         lambda: replica.not_ready(),
         lambda: replica.unhealthy(),
         projector.aside,
@@ -243,7 +262,11 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         settings.answer_max_bytes,
         Networks(settings.admin_from),
     )
-    door = Door(api)
+    api.access = build_access(settings, store, projector, writes, discovery, clock, new_id, advertise)
+    if api.access is not None:
+        access = api.access
+        api.caches.append(lambda: access.admission.principals.size)
+    door = Door(api, OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS))
     replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, door)
     api.now_ms = clock.wall_ms
     api.past = PastHere(api, store, clock)

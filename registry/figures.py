@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from registry.domain.view import ACCOUNTS
 from registry.http_api.figure import Figure
 from registry.logconfig import lines_dropped
 from registry.projection.projector import Projector
@@ -27,10 +28,11 @@ def figures(
     discovery: Discovery,
 ) -> Sequence[Figure]:
     """All of them, as of now. Names are without the prefix `registry_`."""
-    log, views = projector.stats(), [projector.view(tenant) for tenant in projector.tenants]
+    log, tenants = projector.stats(), [tenant for tenant in projector.tenants if tenant != ACCOUNTS]
+    views = [projector.view(tenant) for tenant in tenants]
     protection = expiry.protection
     return (
-        Figure("tenants", "Tenants that this replica follows.", log.tenants),
+        Figure("tenants", "Tenants that this replica follows.", len(tenants)),
         Figure("tenants_set_aside", "Tenants whose data in the store are damaged.", len(projector.aside.tenants)),
         Figure("services", "Service versions in its views.", sum(len(view.services) for view in views)),
         Figure("instances", "Instances in its views.", sum(view.instance_count for view in views)),

@@ -61,6 +61,18 @@ def networks(given: str) -> str:
     return ""
 
 
+def some_of(*names: str) -> Callable[[str], str]:
+    """Some of these names, separated by commas or blanks."""
+
+    def form(given: str) -> str:
+        for one in given.replace(",", " ").split():
+            if one not in names:
+                return f"has {one!r}, it must be some of {', '.join(names)}"
+        return ""
+
+    return form
+
+
 def redis_url(given: str) -> str:
     """Where Redis is. The complaint does not repeat it: there may be a password in it."""
     try:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from registry import forms
+from registry.access.decide import AccessQuotas
+from registry.domain.accounts import ANY, RESOURCES
 from registry.domain.quotas import KIB, MIB, Quotas
 
 PREFIX: Final = "REGISTRY_"
@@ -17,6 +19,7 @@ HEADERS_MAX: Final = 200
 SWITCH: Final = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 #: The usual ones.
 QUOTAS: Final = Quotas()
+ACCESS_QUOTAS: Final = AccessQuotas()
 
 
 class BadSetting(Exception):
@@ -367,6 +370,48 @@ class Settings:
             "form": forms.networks,
         },
     )
+    rbac: str = field(
+        default="off",
+        metadata={
+            "unit": "name",
+            "help": "whether clients need a token: off, on, or observe (refusals are only logged and counted)",
+            "form": forms.one_of("off", "on", "observe"),
+        },
+    )
+    rbac_scope: str = field(
+        default="*",
+        metadata={
+            "unit": "names",
+            "help": "resources for which a token is needed, accounts and roles always; *: all",
+            "form": forms.some_of(ANY, *RESOURCES),
+        },
+    )
+    rbac_private_key_file: str = field(
+        default="",
+        metadata={
+            "unit": "files",
+            "help": "PEM of the RSA keys of tokens, the one that signs first; blank: made and kept in the store",
+        },
+    )
+    init_root_password: str = field(
+        default="",
+        repr=False,
+        metadata={
+            "unit": "text",
+            "help": "password of the account root, which the first start makes",
+            "variable": "SC_INIT_ROOT_PASSWORD",
+        },
+    )
+    init_root_password_file: str = field(
+        default="",
+        metadata={
+            "unit": "file",
+            "help": "... from a file instead",
+            "variable": "SC_INIT_ROOT_PASSWORD_FILE",
+        },
+    )
+    quota_account: int = _quota(ACCESS_QUOTAS.accounts, "QUOTA_ACCOUNT", "accounts", "accounts of the deployment")
+    quota_role: int = _quota(ACCESS_QUOTAS.roles, "QUOTA_ROLE", "roles", "roles, without the built-in ones")
     fast_lane: bool = field(
         default=True,
         metadata={"unit": "on or off", "help": "answer hot requests from their bytes, without the HTTP parser"},

@@ -1,1 +1,1 @@
-"""Who may do what: accounts, roles, rights, tokens, passwords, lock-out. Values in, values out."""
+"""Who may do what: rights, tokens, passwords, lock-out. Values in, values out."""

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from registry.access import commands
 from registry.access.commands import AccountBody, ChangeAccount, MachineTokenBody, RoleBody
+from registry.access.passwords import complaint
 from registry.domain.access_errors import (
     AccountConflict,
     AccountNoQuota,
@@ -56,7 +57,7 @@ def create_root(view: AccessView, password: Secret, id: str, stamp: Stamp) -> Ac
 
 
 def check_new_account(view: AccessView, body: AccountBody, quotas: AccessQuotas) -> str:
-    """The name of the account that is to be created; everything that is wrong with it, but for its password, is raised.
+    """The name of the account that is to be created; whatever is wrong with it is raised.
 
     Raises:
         AccountNoQuota, InvalidParams, AccountHasInvalidRole, AccountConflict
@@ -68,6 +69,9 @@ def check_new_account(view: AccessView, body: AccountBody, quotas: AccessQuotas)
     if len(roles) > commands.ROLES_MAX:
         raise InvalidParams(f"a list of at most {commands.ROLES_MAX} element(s) - at `$.roles`")
     commands.to_status(body.status)
+    wrong = complaint(body.password or "", name)
+    if wrong:
+        raise InvalidParams(f"{wrong} - at `$.password`")
     check_roles(view, roles)
     if name in view.accounts:
         raise AccountConflict(f"account {name} exists")

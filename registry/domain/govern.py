@@ -17,7 +17,7 @@ from registry.domain.model import Microservice, Schema, decode_instance, encode_
 from registry.domain.schemas import list_schemas
 from registry.domain.service_reads import is_shared
 from registry.domain.version import ALL_VERSIONS, select
-from registry.domain.view import InstanceRow, RegistryView, ServiceRow
+from registry.domain.view import Covers, InstanceRow, RegistryView, ServiceRow
 
 STATISTICS: Final = "statistics"
 #: What `all` stands for.
@@ -110,16 +110,17 @@ class DetailsQuery(Struct, frozen=True):
     count_only: bool = False
 
 
-def details(view: RegistryView, query: DetailsQuery, hidden: frozenset[str]) -> Details:
+def details(view: RegistryView, query: DetailsQuery, hidden: frozenset[str], covers: Covers | None = None) -> Details:
     """Every microservice version that passes the filters; with `statistics` alone nothing but these.
 
     Args:
         hidden: names in application `default` that are left out.
+        covers: which microservices are shown; None: all.
     """
-    whole = statistics(view, hidden) if STATISTICS in query.parts else None
+    whole = statistics(view, hidden, covers) if STATISTICS in query.parts else None
     if query.parts == {STATISTICS}:
         return Details(statistics=whole)
-    rows = (row for row in _visible(view, hidden) if _passes(row.service, query))
+    rows = (row for row in _visible(view, hidden, covers) if _passes(row.service, query))
     return Details([_overview(view, row, query) for row in rows], whole)
 
 
@@ -192,11 +193,11 @@ def _bodies(view: RegistryView, services: Iterable[Microservice]) -> list[Raw]:
 # -- numbers and names -------------------------------------------------------------------------------------------------
 
 
-def statistics(view: RegistryView, hidden: frozenset[str]) -> Statistics:
+def statistics(view: RegistryView, hidden: frozenset[str], covers: Covers | None = None) -> Statistics:
     """How much there is. As in the reference `countByDomain` counts this tenant's instances, not other projects'."""
     names, online, apps = set(), set(), set()
     instances = 0
-    for row in _visible(view, hidden):
+    for row in _visible(view, hidden, covers):
         names.add(row.group.key)
         apps.add(row.service.app_id)
         instances += len(row.instances)
@@ -207,27 +208,29 @@ def statistics(view: RegistryView, hidden: frozenset[str]) -> Statistics:
     )
 
 
-def apps(view: RegistryView, environment: str, hidden: frozenset[str]) -> list[str]:
+def apps(view: RegistryView, environment: str, hidden: frozenset[str], covers: Covers | None = None) -> list[str]:
     """The applications of exactly this environment; "" is the environment of those that name none."""
-    rows = _visible(view, hidden)
+    rows = _visible(view, hidden, covers)
     return list(dict.fromkeys(row.service.app_id for row in rows if row.service.environment == environment))
 
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
 
-def relations(view: RegistryView, hidden: frozenset[str]) -> Graph:
+def relations(view: RegistryView, hidden: frozenset[str], covers: Covers | None = None) -> Graph:
     """Who has found whom: a node for each microservice version, a line from each consumer to each of its providers."""
     nodes: list[Node] = []
     lines: list[Line] = []
-    for row in _visible(view, hidden):
+    for row in _visible(view, hidden, covers):
         service = row.service
         node = Node(service.service_id, service.service_name, service.app_id, service.version)
         nodes.append(node)
         providers = providers_of(view, service.service_id, no_self=True)
-        lines += [Line(node, Node(p.service_id, p.service_name)) for p in providers if not is_shared(p, hidden)]
+        seen = (p for p in providers if covers is None or covers(p.environment, p.app_id, p.service_name))
+        lines += [Line(node, Node(p.service_id, p.service_name)) for p in seen if not is_shared(p, hidden)]
     return Graph(nodes or None, lines or None)
 
 
-def _visible(view: RegistryView, hidden: frozenset[str]) -> Iterator[ServiceRow]:
-    return (row for row in view.services.values() if not is_shared(row.service, hidden))
+def _visible(view: RegistryView, hidden: frozenset[str], covers: Covers | None) -> Iterator[ServiceRow]:
+    rows = (row for row in view.services.values() if not is_shared(row.service, hidden))
+    return rows if covers is None else (row for row in rows if covers(*row.group.key))

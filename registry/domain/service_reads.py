@@ -10,7 +10,7 @@ from registry.domain.errors import (
 )
 from registry.domain.model import Microservice
 from registry.domain.version import VersionRule, select
-from registry.domain.view import RegistryView, ServiceRow
+from registry.domain.view import Covers, RegistryView, ServiceRow
 
 
 def exists(view: RegistryView, environment: str, app_id: str, service_name: str, rule: VersionRule) -> str:
@@ -43,7 +43,8 @@ def is_shared(service: Microservice, shared: frozenset[str]) -> bool:
     return service.app_id == "default" and (service.service_name in shared or service.alias in shared)
 
 
-def list_services(view: RegistryView, hidden: frozenset[str]) -> bytes:
+def list_services(view: RegistryView, hidden: frozenset[str], covers: Covers | None = None) -> bytes:
     """All microservices as `{"services":[…]}`, `{}` when none; those of app `default` named in `hidden` left out."""
-    bodies = [row.body for row in view.services.values() if not is_shared(row.service, hidden)]
+    rows = (row for row in view.services.values() if covers is None or covers(*row.group.key))
+    bodies = [row.body for row in rows if not is_shared(row.service, hidden)]
     return b'{"services":[' + b",".join(bodies) + b"]}" if bodies else b"{}"

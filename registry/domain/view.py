@@ -6,6 +6,7 @@ revs) is kept beside them and dropped by the fold when a member changes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 from weakref import ref
@@ -19,6 +20,8 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.version import Version
 
 GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
+#: Whether a microservice (environment, application, name) is within reach of whoever asks.
+Covers = Callable[[str, str, str], bool]
 VersionKey = tuple[str, str, str, str]  # the same and a version
 
 

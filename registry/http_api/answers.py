@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from registry.domain.accounts import Permission, Role
 from registry.domain.errors import ErrorBody
 from registry.domain.govern import Node, Statistics
 from registry.domain.model import Instance, Microservice, Schema
+from registry.usecases.lockouts import Lock
 
 
 class VersionSet(Struct, rename="camel"):
@@ -24,6 +26,62 @@ class VersionSet(Struct, rename="camel"):
 
 class VersionAnswer(VersionSet, rename="camel"):
     api_version: Literal["3.0.0", "4.0.0"]
+
+
+class TokenAnswer(Struct):
+    token: str
+
+
+class PermsAnswer(Struct):
+    perms: list[Permission]
+
+
+class AccountAnswer(Struct, rename="camel"):
+    id: str
+    name: str
+    roles: list[str]
+    status: str
+    create_time: str
+    update_time: str
+
+
+class AccountsAnswer(Struct):
+    total: int
+    data: list[AccountAnswer]
+
+
+class CreatedAccount(Struct, rename="camel", omit_defaults=True):
+    name: str
+    error_code: str = ""
+    error_message: str = ""
+    detail: str = ""
+
+
+class CreatedAccountsAnswer(Struct):
+    accounts: list[CreatedAccount]
+
+
+class LocksAnswer(Struct):
+    total: int
+    data: list[Lock]
+
+
+class RolesAnswer(Struct):
+    total: int
+    data: list[Role]
+
+
+class MachineTokenAnswer(Struct, rename="camel"):
+    name: str
+    roles: list[str]
+    expires_at: int
+    created_by: str
+    create_time: str
+
+
+class MachineTokensAnswer(Struct):
+    total: int
+    data: list[MachineTokenAnswer]
 
 
 class ServiceIdAnswer(Struct, rename="camel"):

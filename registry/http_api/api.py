@@ -11,13 +11,14 @@ from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.history.historian import Historian
 from registry.http_api import reply
+from registry.http_api.access import Access
 from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
-from registry.http_api.memo import Memo
 from registry.http_api.networks import Networks
 from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header, Reply
+from registry.memo import Memo
 from registry.projection.aside import Aside
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
@@ -77,6 +78,8 @@ class Api:
     historian: Historian | None = None
     #: The wall clock, Unix ms.
     now_ms: Callable[[], int] = Clock().wall_ms
+    #: Where there are accounts.
+    access: Access | None = None
     observer: Observer = field(default_factory=Observer)
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.

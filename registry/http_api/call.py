@@ -11,10 +11,12 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import Receive, Scope
 
 from registry.domain import rules
+from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
-from registry.domain.view import Tenant
+from registry.domain.view import Covers, Tenant
 from registry.http_api import bodies
+from registry.usecases.principals import Grant
 
 T = TypeVar("T")
 
@@ -42,7 +44,10 @@ class Call:
         body_max: bytes of the largest body.
     """
 
-    __slots__ = ("_body_max", "_headers", "_query", "_receive", "actor", "path", "query_string", "tenant")
+    __slots__ = (
+        *("_body_max", "_headers", "_query", "_receive"),
+        *("actor", "address", "covers", "grant", "path", "query_string", "tenant"),
+    )
 
     def __init__(
         self,
@@ -58,7 +63,13 @@ class Call:
         self.path = path
         self.query_string = query_string
         self._headers = headers
+        self.address = actor
+        #: Who asks, for the record: the address, and where there are accounts, whose token it is in front of it.
         self.actor = actor
+        #: Where there are accounts, what the token of whoever asks grants.
+        self.grant: Grant | None = None
+        #: Whether a microservice (environment, application, name) is within reach; None: all are.
+        self.covers: Covers | None = None
         self._receive = receive
         self._query: dict[str, str] | None = None
         self.tenant = tenant or self._read_tenant()
@@ -74,6 +85,11 @@ class Call:
         client = scope.get("client")
         actor = str(client[0]) if client else ""
         return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max)
+
+    def require(self, environment: str, app_id: str, service_name: str) -> None:
+        """Raise NoPermission when the microservice is not within reach."""
+        if self.covers is not None and not self.covers(environment, app_id, service_name):
+            raise NoPermission(f"not for {app_id}/{service_name}{' in ' if environment else ''}{environment}")
 
     # -- headers -------------------------------------------------------------------------------------------------------
 
@@ -208,7 +224,10 @@ class ClientGone(Exception):
 
 #: Headers of which a second value would leave open whose request it is.
 SINGLE: Final = frozenset(
-    {b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"}
+    {
+        *(b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"),
+        *(b"authorization", b"x-auth-token"),
+    }
 )
 #: Parameters that may be repeated.
 _REPEATABLE: Final = frozenset({"property", "kind"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from registry.domain.access_errors import NoPermission
 from registry.domain.batch_find import BatchResult, encode_batch
 from registry.domain.errors import InvalidParams
 from registry.domain.find import FindQuery
@@ -35,12 +36,19 @@ def find_query(api: Api, call: Call) -> FindQuery:
 async def find(api: Api, call: Call) -> Reply:
     """`GET instances`."""
     query = find_query(api, call)
+    _require(api, call, query)
     answer = api.discovery.find_now(call.tenant, query)
     if answer is None:
         answer = await api.discovery.find(call.tenant, query)
-    if query.consumer_id and await _record(api, call, (query,)):
+    if query.consumer_id and await _record(api, call, _covered(api, call, (query,))):
         answer = await api.discovery.find(call.tenant, query)
+    _require(api, call, query)  # an alias may mean another microservice since
     return answer_reply(api, call, answer, query.rev)
+
+
+def _require(api: Api, call: Call, query: FindQuery) -> None:
+    if call.covers is not None and not api.discovery.is_covered(call.tenant, query, call.covers):
+        raise NoPermission(f"not for {query.app_id}/{query.service_name}")
 
 
 async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> bool:
@@ -71,14 +79,21 @@ async def batch_find(api: Api, call: Call) -> Reply:
     if call.query("type") != "query":
         raise InvalidParams("only `query` is supported - at query parameter `type`")
     asked = batch_asked(api, body, call.consumer_id)
-    answer = batch_here(api, call.tenant, asked)
+    answer = batch_here(api, call.tenant, asked) if call.covers is None else None
     if answer is None or answer.contradicts:
-        results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
-        if asked.consumer_id and await _record(api, call, asked.services):
-            results = await api.discovery.batch(call.tenant, asked.services, asked.instances)
+        results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
+        if asked.consumer_id and await _record(api, call, _covered(api, call, asked.services)):
+            results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
         answer = BatchBody(_batch_body(api, asked, results), False)
     whole = reply.json(answer.body, api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
+
+
+def _covered(api: Api, call: Call, queries: Sequence[FindQuery]) -> Sequence[FindQuery]:
+    covers = call.covers
+    if covers is None:
+        return queries
+    return [query for query in queries if api.discovery.is_covered(call.tenant, query, covers)]
 
 
 def batch_asked(api: Api, body: bytes, consumer_id: str) -> BatchQueries:

@@ -1,19 +1,23 @@
 """The door: every request passes here, whatever way it came, and every rule that holds for all operations stands here.
 
-In this order: refuse what no operation may see; find the operation; read who asks (`Call`); wait for the position
-that the client wants included; check the durability that it asks for; call the handler, which reads the body within
-its limit; confirm the durability; put errors into the API's shape; and observe what came of it.
+In this order: refuse what no operation may see; find the operation; read who asks (`Call`), and whether it may
+(`Admission`); wait for the position that the client wants included; check the durability that it asks for; call the
+handler, which reads the body within its limit; confirm the durability; put errors into the API's shape; and observe
+what came of it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
+from registry.domain.access_errors import TooManyLogins
 from registry.domain.errors import Forbidden, InvalidParams, RegistryError
+from registry.domain.view import ACCOUNTS
 from registry.http_api import reply, target
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
@@ -71,9 +75,16 @@ class Door:
             return
         try:
             call = Call.of_scope(scope, found[1], receive, self._api.body_max_bytes)
-            await operation.socket(self._api, call, socket, receive, send)
+            await self._admit(operation, call)
+            access = self._api.access
+            with (
+                access.sessions.open(operation.name, operation.access, call, socket)
+                if access is not None
+                else nullcontext()
+            ):
+                await operation.socket(self._api, call, socket, receive, send)
         except RegistryError as error:
-            await _refuse_socket(send, reply.error(error))
+            await _refuse_socket(send, reply.error(error, *_more(error)))
 
     def _find(self, scope: Scope) -> Reply | tuple[dict[str, Operation], dict[str, str]]:
         """The operations at the path, with the path's parameters, or what is said instead."""
@@ -121,8 +132,9 @@ class Door:
         api = self._api
         if operation.is_admin and not api.admin_from.include(call.actor):
             raise Forbidden(f"/admin may not be used from {call.actor or 'here'} (REGISTRY_ADMIN_FROM)")
+        await self._admit(operation, call)
         wanted = call.wanted_position
-        if wanted is not None:
+        if wanted is not None and not operation.of_accounts:
             await api.discovery.await_position(call.tenant, wanted)
         if operation.kind is Kind.PAST or (operation.as_of and call.asks_past):
             assert api.past is not None
@@ -136,12 +148,25 @@ class Door:
         await api.durable.confirm(call.tenant, durability)
         return answer
 
+    async def _admit(self, operation: Operation, call: Call) -> None:
+        if operation.of_accounts:
+            call.tenant = ACCOUNTS
+        if self._api.access is not None:
+            await self._api.access.admission.admit(operation.name, operation.access, call)
+
     def _refused(self, call: Call, error: RegistryError) -> Reply:
         self._api.alarms.observe(error)
-        headers: tuple[Header, ...] = ()
-        if error.code // 1000 < 500:
-            headers = (self._api.position(call.tenant),)
+        headers: tuple[Header, ...] = _more(error)
+        if error.code // 1000 < 500 and error.code // 1000 != 401:
+            headers = (*headers, self._api.position(call.tenant))
         return reply.error(error, *headers)
+
+
+def _more(error: RegistryError) -> tuple[Header, ...]:
+    """What HTTP wants said beside some refusals."""
+    if error.code // 1000 == 401:
+        return ((b"WWW-Authenticate", b"Bearer"),)
+    return ((b"Retry-After", b"2"),) if isinstance(error, TooManyLogins) else ()
 
 
 _NOT_FOUND = reply.text(404, "404 page not found\n")

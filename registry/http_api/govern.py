@@ -19,7 +19,9 @@ async def list_details(api: Api, call: Call) -> Reply:
     """`GET govern/microservices`."""
     query = _details_query(call)
     hidden = _hidden(api, call)
-    return _answer(api, call, await api.discovery.read(call.tenant, lambda view: govern.details(view, query, hidden)))
+    return _answer(
+        api, call, await api.discovery.read(call.tenant, lambda view: govern.details(view, query, hidden, call.covers))
+    )
 
 
 def _details_query(call: Call) -> DetailsQuery:
@@ -45,7 +47,7 @@ async def get_detail(api: Api, call: Call) -> Reply:
 async def get_statistics(api: Api, call: Call) -> Reply:
     """`GET govern/statistics`."""
     hidden = _hidden(api, call)
-    found = await api.discovery.read(call.tenant, lambda view: govern.statistics(view, hidden))
+    found = await api.discovery.read(call.tenant, lambda view: govern.statistics(view, hidden, call.covers))
     return _answer(api, call, {STATISTICS: found})
 
 
@@ -53,14 +55,16 @@ async def list_apps(api: Api, call: Call) -> Reply:
     """`GET govern/apps`."""
     environment = rules.ENVIRONMENT.check_optional(call.query("env"), "env", "query parameter `env`")
     hidden = _hidden(api, call)
-    apps = await api.discovery.read(call.tenant, lambda view: govern.apps(view, environment, hidden))
+    apps = await api.discovery.read(call.tenant, lambda view: govern.apps(view, environment, hidden, call.covers))
     return _answer(api, call, {"appIds": apps} if apps else {})
 
 
 async def relations(api: Api, call: Call) -> Reply:
     """`GET govern/relations`."""
     hidden = _hidden(api, call)
-    return _answer(api, call, await api.discovery.read(call.tenant, lambda view: govern.relations(view, hidden)))
+    return _answer(
+        api, call, await api.discovery.read(call.tenant, lambda view: govern.relations(view, hidden, call.covers))
+    )
 
 
 def _hidden(api: Api, call: Call) -> frozenset[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from registry.domain.commands import HeartbeatSet, RegisterInstance, SetProperties, SetStatuses, to_properties
-from registry.domain.errors import InvalidParams
+from registry.domain.errors import InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
 from registry.domain.view import Tenant
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
+from registry.http_api.microservices import require_service
 from registry.http_api.reply import Reply
 from registry.store.port import LeaseName
 
@@ -48,12 +49,25 @@ async def heartbeat_set(api: Api, call: Call) -> Reply:
     if len(command.instances) > HEARTBEAT_SET_MAX:
         raise InvalidParams(f"instances has more than {HEARTBEAT_SET_MAX} elements - at `$.instances`")
     names = [LeaseName(element.service_id or "", element.instance_id or "") for element in command.instances]
-    reasons = await api.heartbeats.beat_many(call.tenant, names)
+    denied = {name: reason for name in names if (reason := await _denied(api, call, name))} if call.covers else {}
+    reasons = await api.heartbeats.beat_many(call.tenant, [name for name in names if name not in denied])
+    reasons = {name: denied.get(name) or reasons[name] for name in dict.fromkeys(names)}
     elements = [
         {"serviceId": name.service_id, "instanceId": name.instance_id, **({"errMessage": reason} if reason else {})}
         for name, reason in reasons.items()
     ]
     return reply.json(msgspec.json.encode({"instances": elements}), api.position(call.tenant))
+
+
+async def _denied(api: Api, call: Call, name: LeaseName) -> str:
+    """Why the instance may not be renewed by whoever asks; "" when it may."""
+    try:
+        await require_service(api, call, name.service_id)
+    except ServiceNotExists:
+        return f"{InstanceNotExists.message}({name.service_id}/{name.instance_id})"
+    except RegistryError as error:
+        return f"{error.message}({error.detail})"
+    return ""
 
 
 async def set_status(api: Api, call: Call) -> Reply:
@@ -69,7 +83,7 @@ async def set_statuses(api: Api, call: Call) -> Reply:
     if not command.status:
         raise InvalidParams("status is missing - at `$.status`")
     pairs = to_properties(command.matches.properties if command.matches else None)
-    await api.instances.set_statuses(call.tenant, pairs, command.status, call.actor)
+    await api.instances.set_statuses(call.tenant, pairs, command.status, call.actor, call.covers)
     return reply.empty(api.position(call.tenant))
 
 

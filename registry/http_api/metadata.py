@@ -118,6 +118,9 @@ async def _related(
     """`sameDomain` holds by construction: dependencies never leave their tenant."""
     service_id, no_self = call.service_id, call.flag("noSelf")
     services = await api.discovery.read(call.tenant, lambda view: question(view, service_id, no_self))
+    covers = call.covers
+    if covers is not None:
+        services = [one for one in services if covers(one.environment, one.app_id, one.service_name)]
     return reply.json(msgspec.json.encode({member: services} if services else {}), api.position(call.tenant))
 
 
@@ -135,5 +138,9 @@ async def _change_dependencies(api: Api, call: Call, replace: bool) -> Reply:
     command = await call.decode(ChangeDependencies)
     if not command.dependencies:
         raise InvalidParams("dependencies must hold at least one element - at `$.dependencies`")
+    for dependency in command.dependencies:
+        consumer = dependency.consumer
+        if consumer is not None:
+            call.require(consumer.environment or "", consumer.app_id or "", consumer.service_name or "")
     await api.metadata.change_dependencies(call.tenant, command.dependencies, replace, call.actor)
     return reply.empty(DEPRECATED, api.position(call.tenant))

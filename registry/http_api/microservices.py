@@ -18,7 +18,11 @@ from registry.http_api.reply import Reply
 async def register(api: Api, call: Call) -> Reply:
     """`POST microservices`."""
     command = await call.decode(RegisterService)
+    service = command.service
+    if service is not None:
+        call.require(service.environment or "", service.app_id or "", service.service_name or "")
     service_id = await api.microservices.register(call.tenant, command.service, call.actor)
+    await require_service(api, call, service_id)  # by its alias it may be another one
     failures = await _add_parts(api, call, service_id, command)
     if failures:
         raise InvalidParams(f"service {service_id} is registered, but: {'; '.join(failures)}")
@@ -50,11 +54,23 @@ async def delete_many(api: Api, call: Call) -> Reply:
     for service_id in dict.fromkeys(command.service_ids):
         element = {"serviceId": service_id}
         try:
+            await require_service(api, call, service_id)
             await api.microservices.unregister(call.tenant, service_id, bool(command.force), call.actor)
         except RegistryError as error:
             element["errMessage"] = f"{error.message}({error.detail})"
         services.append(element)
     return reply.json(msgspec.json.encode({"services": services}), api.position(call.tenant))
+
+
+async def require_service(api: Api, call: Call, service_id: str) -> None:
+    """Refuse to go on with a microservice, named by its id, that is not within reach.
+
+    Raises:
+        NoPermission
+        ServiceNotExists: there is none, so that nobody can tell.
+    """
+    if call.covers is not None:
+        call.require(*await api.discovery.key(call.tenant, service_id))
 
 
 async def get(api: Api, call: Call) -> Reply:
@@ -64,7 +80,7 @@ async def get(api: Api, call: Call) -> Reply:
 
 async def list_all(api: Api, call: Call) -> Reply:
     """`GET microservices`."""
-    body = await api.discovery.services(call.tenant, call.flag("withShared"))
+    body = await api.discovery.services(call.tenant, call.flag("withShared"), call.covers)
     whole = reply.json(body, api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
@@ -78,14 +94,23 @@ async def exists(api: Api, call: Call) -> Reply:
         raise InvalidParams(f"{kind[:32]!r} is neither microservice nor schema - at query parameter `type`")
     app_id, name, environment = call.query("appId"), call.query("serviceName"), call.query("env")
     check_provider(app_id, name, environment)
+    _require_named(api, call, environment, app_id, name)
     rule = parse_rule(call.query("version"))
-    return _service_id(api, call, await api.discovery.exists(call.tenant, environment, app_id, name, rule))
+    service_id = await api.discovery.exists(call.tenant, environment, app_id, name, rule)
+    _require_named(api, call, environment, app_id, name)  # at last: an alias may mean another one since
+    return _service_id(api, call, service_id)
+
+
+def _require_named(api: Api, call: Call, environment: str, app_id: str, name: str) -> None:
+    for key in api.discovery.named(call.tenant, environment, app_id, name):
+        call.require(*key)
 
 
 async def _schema_exists(api: Api, call: Call) -> Reply:
     service_id = rules.SERVICE_ID.check(call.query("serviceId"), "serviceId", "query parameter `serviceId`")
     schema_id = rules.SCHEMA_ID.check(call.query("schemaId"), "schemaId", "query parameter `schemaId`")
     schema = await api.discovery.schema(call.tenant, service_id, schema_id)
+    await require_service(api, call, service_id)
     body = msgspec.json.encode({"serviceId": service_id, "schemaId": schema_id})
     return reply.json(body, reply.schema_summary(schema.summary), api.position(call.tenant))
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from registry import __version__
+from registry.access.rule import Need
 from registry.domain.errors import ErrorBody
 from registry.http_api.operation import Kind, Operation
 
@@ -20,8 +21,8 @@ _AS_OF: Final = {"$ref": "#/components/parameters/asOf"}
 _CONSUMER: Final = {"$ref": "#/components/parameters/consumer"}
 
 
-def openapi(operations: Sequence[Operation]) -> bytes:
-    """The document as JSON."""
+def openapi(operations: Sequence[Operation], guarded: bool = False) -> bytes:
+    """The document as JSON. `guarded`: where there are accounts."""
     types = [
         type_ for operation in operations for type_ in (operation.request, operation.response) if type_ is not None
     ]
@@ -29,7 +30,7 @@ def openapi(operations: Sequence[Operation]) -> bytes:
     by_type = dict(zip([*types, ErrorBody], schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type, guarded)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -40,19 +41,31 @@ def openapi(operations: Sequence[Operation]) -> bytes:
             },
             "servers": [{"url": "/", "description": "the replica that sent this document"}],
             "paths": paths,
-            "components": {"schemas": components, "parameters": _PARAMETERS},
+            "components": {
+                "schemas": components,
+                "parameters": _PARAMETERS,
+                **({"securitySchemes": _SECURITY} if guarded else {}),
+            },
         }
     )
 
 
-def _operation(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+def _operation(operation: Operation, schemas: dict[Any, dict[str, Any]], guarded: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "tags": [operation.resource or "registry"],
+        "tags": [operation.access.resource or "registry"],
         "parameters": _parameters(operation),
         "responses": _responses(operation, schemas),
     }
+    if guarded and operation.access.need is not Need.NOTHING:
+        found["security"] = [{name: []} for name in _SECURITY]
+        found["responses"]["401"] = {"description": "no token that is valid", "content": _json(schemas[ErrorBody])}
+    if operation.of_accounts:
+        found["responses"] |= {
+            status: {"description": description, "content": _json(schemas[ErrorBody])}
+            for status, description in _OF_ACCOUNTS.items()
+        }
     if operation.deprecated:
         found["deprecated"] = True
     if operation.request is not None:
@@ -105,6 +118,15 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
+_SECURITY: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
+}
+_OF_ACCOUNTS: Final = {
+    "401": "no token that is valid, or a wrong password",
+    "409": "the name is taken",
+    "429": "too much is asked at a time",
+}
 _PARAMETERS: Final = {
     "asOf": {
         "name": "asOf",

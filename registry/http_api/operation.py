@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 from starlette.types import Receive, Send
 
+from registry.access.rule import Rule
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
@@ -48,10 +49,10 @@ class Operation(Struct, frozen=True, kw_only=True):
     path: str
     handler: Handler
     kind: Kind = Kind.READ
-    #: What access to it is access to; "" when it is open to all.
-    resource: str = "service"
-    #: What is done to the resource: get, create, update, delete.
-    verb: str
+    #: What it needs of whoever asks, where there are accounts.
+    access: Rule
+    #: It is about the log of the accounts, and not about a tenant.
+    of_accounts: bool = False
     #: Shape of the answer; None: success has no content.
     response: Any = None
     #: Shape of the request's body; None: none is read.

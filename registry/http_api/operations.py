@@ -7,10 +7,14 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from registry.access import commands as access_commands
+from registry.access.rule import ANYBODY, ONLY_ADMIN, OPEN, Target, right
 from registry.domain import commands
+from registry.domain.accounts import Role
 from registry.domain.model import Policy
 from registry.history import churn, difference, historian
 from registry.http_api import (
+    accounts,
     admin,
     answers,
     discovery,
@@ -30,6 +34,10 @@ from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.operation import Kind, Operation
 from registry.http_api.reply import Reply
+
+#: A limited right reaches some microservices: the one in the path, or some of those that are named elsewhere.
+ONE: Final = Target.SERVICE
+EACH: Final = Target.ELEMENTS
 
 _R: Final = "/v4/{project}/registry"
 _V3: Final = "/registry/v3"
@@ -52,16 +60,15 @@ _POLICIES: Final = list[dict[str, Any]]
 
 async def get_openapi(api: Api, call: Call) -> Reply:
     """`GET /openapi.json`: this API in OpenAPI 3.1."""
-    return reply.json(OPENAPI)
+    return reply.json(OPENAPI if api.access is None else OPENAPI_WITH_ACCOUNTS)
 
 
 def _get(name: str, path: str, handler: Any, response: Any = None, **more: Any) -> Operation:
-    return Operation(name=name, method="GET", path=path, handler=handler, response=response, verb="get", **more)
+    return Operation(name=name, method="GET", path=path, handler=handler, response=response, **more)
 
 
 def _write(name: str, method: str, path: str, handler: Any, request: Any = None, **more: Any) -> Operation:
-    verb = {"POST": "create", "PUT": "update", "DELETE": "delete"}[method]
-    row: dict[str, Any] = {"kind": Kind.WRITE, "verb": verb, "request": request, **more}
+    row: dict[str, Any] = {"kind": Kind.WRITE, "request": request, **more}
     return Operation(name=name, method=method, path=path, handler=handler, **row)
 
 
@@ -76,6 +83,7 @@ FIND: Final = _v3(
         query=_FIND,
         required=("appId", "serviceName"),
         hot=True,
+        access=right("service", "get", EACH),
     )
 )
 BATCH_FIND: Final = Operation(
@@ -83,7 +91,7 @@ BATCH_FIND: Final = Operation(
     method="POST",
     path=f"{_R}/instances/action",
     handler=discovery.batch_find,
-    verb="get",
+    access=right("service", "get", EACH),
     response=answers.BatchAnswer,
     request=commands.BatchFind,
     query=("type",),
@@ -95,22 +103,32 @@ REGISTER_INSTANCE: Final = _v3(
         *("register-instance", "POST", f"{_SERVICE}/instances", instances.register, commands.RegisterInstance),
         response=answers.InstanceIdAnswer,
         hot=True,
+        access=right("service", "create", ONE),
     )
 )
 HEARTBEAT: Final = _v3(
-    _write("heartbeat", "PUT", f"{_INSTANCE}/heartbeat", instances.heartbeat, kind=Kind.BEAT, hot=True)
+    _write(
+        "heartbeat",
+        "PUT",
+        f"{_INSTANCE}/heartbeat",
+        instances.heartbeat,
+        kind=Kind.BEAT,
+        hot=True,
+        access=right("service", "update", ONE),
+    )
 )
 
 OPERATIONS: Final[Sequence[Operation]] = (
-    _get("get-version", f"{_R}/version", health.version, answers.VersionAnswer, resource=""),
-    _get("get-version-short", "/version", health.version, answers.VersionAnswer, resource=""),
-    _get("get-health", f"{_R}/health", health.health, answers.InstancesAnswer, resource=""),
-    _get("get-health-short", "/health", health.health, answers.InstancesAnswer, resource=""),
-    _get("get-readiness", f"{_R}/health/readiness", health.readiness, resource=""),
+    _get("get-version", f"{_R}/version", health.version, answers.VersionAnswer, access=OPEN),
+    _get("get-version-short", "/version", health.version, answers.VersionAnswer, access=OPEN),
+    _get("get-health", f"{_R}/health", health.health, answers.InstancesAnswer, access=OPEN),
+    _get("get-health-short", "/health", health.health, answers.InstancesAnswer, access=OPEN),
+    _get("get-readiness", f"{_R}/health/readiness", health.readiness, access=OPEN),
     _v3(
         _write(
             *("register-service", "POST", f"{_R}/microservices", microservices.register, commands.RegisterService),
             response=answers.ServiceIdAnswer,
+            access=right("service", "create", EACH),
         )
     ),
     _v3(
@@ -120,20 +138,32 @@ OPERATIONS: Final[Sequence[Operation]] = (
             microservices.list_all,
             answers.ServicesAnswer,
             query=("withShared",),
+            access=right("service", "get", EACH),
         )
     ),
     _v3(
         _write(
             *("delete-services", "DELETE", f"{_R}/microservices", microservices.delete_many, commands.DeleteServices),
             response=answers.DeletedServicesAnswer,
+            access=right("service", "delete", EACH),
         )
     ),
-    _v3(_get("get-service", _SERVICE, microservices.get, answers.ServiceAnswer)),
-    _v3(_write("unregister-service", "DELETE", _SERVICE, microservices.unregister, query=("force",))),
+    _v3(_get("get-service", _SERVICE, microservices.get, answers.ServiceAnswer, access=right("service", "get", ONE))),
+    _v3(
+        _write(
+            "unregister-service",
+            "DELETE",
+            _SERVICE,
+            microservices.unregister,
+            query=("force",),
+            access=right("service", "delete", ONE),
+        )
+    ),
     _v3(
         _write(
             *("set-service-properties", "PUT", f"{_SERVICE}/properties", microservices.set_properties),
             commands.SetProperties,
+            access=right("service", "update", ONE),
         )
     ),
     _v3(
@@ -141,57 +171,101 @@ OPERATIONS: Final[Sequence[Operation]] = (
             *("check-existence", f"{_R}/existence", microservices.exists, answers.ExistenceAnswer),
             query=_EXISTENCE,
             required=("type",),
+            access=right("service", "get", EACH),
         )
     ),
-    _v3(_write("replace-tags", "POST", f"{_SERVICE}/tags", metadata.replace_tags, commands.SetTags)),
-    _v3(_get("get-tags", f"{_SERVICE}/tags", metadata.get_tags, answers.TagsAnswer)),
     _v3(
-        _write(*("set-tag", "PUT", f"{_SERVICE}/tags/{{key}}", metadata.set_tag), query=("value",), required=("value",))
+        _write(
+            "replace-tags",
+            "POST",
+            f"{_SERVICE}/tags",
+            metadata.replace_tags,
+            commands.SetTags,
+            access=right("service", "create", ONE),
+        )
     ),
-    _v3(_write("delete-tags", "DELETE", f"{_SERVICE}/tags/{{key}}", metadata.delete_tags)),
+    _v3(
+        _get("get-tags", f"{_SERVICE}/tags", metadata.get_tags, answers.TagsAnswer, access=right("service", "get", ONE))
+    ),
+    _v3(
+        _write(
+            *("set-tag", "PUT", f"{_SERVICE}/tags/{{key}}", metadata.set_tag),
+            query=("value",),
+            required=("value",),
+            access=right("service", "update", ONE),
+        )
+    ),
+    _v3(
+        _write(
+            "delete-tags",
+            "DELETE",
+            f"{_SERVICE}/tags/{{key}}",
+            metadata.delete_tags,
+            access=right("service", "delete", ONE),
+        )
+    ),
     _v3(
         _write(
             *("replace-schemas", "POST", f"{_SERVICE}/schemas", metadata.replace_schemas, commands.ReplaceSchemas),
-            resource="service/schema",
+            access=right("service/schema", "create", ONE),
         )
     ),
     _v3(
         _get(
             *("list-schemas", f"{_SERVICE}/schemas", metadata.list_schemas, answers.SchemasAnswer),
             query=("withSchema",),
-            resource="service/schema",
+            access=right("service/schema", "get", ONE),
         )
     ),
     _v3(
         _write(
             *("put-schema", "PUT", f"{_SERVICE}/schemas/{{schema_id}}", metadata.put_schema, commands.PutSchema),
-            resource="service/schema",
+            access=right("service/schema", "update", ONE),
         )
     ),
     _v3(
         _get(
             *("get-schema", f"{_SERVICE}/schemas/{{schema_id}}", metadata.get_schema, answers.SchemaAnswer),
-            resource="service/schema",
+            access=right("service/schema", "get", ONE),
         )
     ),
     _v3(
         _write(
             *("delete-schema", "DELETE", f"{_SERVICE}/schemas/{{schema_id}}", metadata.delete_schema),
-            resource="service/schema",
+            access=right("service/schema", "delete", ONE),
         )
     ),
     REGISTER_INSTANCE,
     _v3(
-        _get("list-instances", f"{_SERVICE}/instances", discovery.list_instances, answers.InstancesAnswer, query=_LIST)
+        _get(
+            "list-instances",
+            f"{_SERVICE}/instances",
+            discovery.list_instances,
+            answers.InstancesAnswer,
+            query=_LIST,
+            access=right("service", "get", ONE),
+        )
     ),
-    _v3(_get("get-instance", _INSTANCE, discovery.get_instance, answers.InstanceAnswer, query=_LIST)),
-    _v3(_write("unregister-instance", "DELETE", _INSTANCE, instances.unregister)),
+    _v3(
+        _get(
+            "get-instance",
+            _INSTANCE,
+            discovery.get_instance,
+            answers.InstanceAnswer,
+            query=_LIST,
+            access=right("service", "get", ONE),
+        )
+    ),
+    _v3(
+        _write("unregister-instance", "DELETE", _INSTANCE, instances.unregister, access=right("service", "delete", ONE))
+    ),
     FIND,
     BATCH_FIND,
     _v3(
         _write(
             *("set-instance-properties", "PUT", f"{_INSTANCE}/properties", instances.set_properties),
             commands.SetProperties,
+            access=right("service", "update", ONE),
         )
     ),
     _v3(
@@ -199,6 +273,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
             *("set-instance-status", "PUT", f"{_INSTANCE}/status", instances.set_status),
             query=("value",),
             required=("value",),
+            access=right("service", "update", ONE),
         )
     ),
     HEARTBEAT,
@@ -207,6 +282,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
             *("heartbeat-socket", f"{_INSTANCE}/heartbeat", watch.upgrade_required),
             kind=Kind.SOCKET,
             socket=watch.heartbeat,
+            access=right("service", "update", ONE),
         )
     ),
     _v3(
@@ -214,78 +290,227 @@ OPERATIONS: Final[Sequence[Operation]] = (
             *("heartbeat-set", "PUT", f"{_R}/heartbeats", instances.heartbeat_set, commands.HeartbeatSet),
             kind=Kind.BEAT,
             response=answers.HeartbeatSetAnswer,
+            access=right("service", "update", EACH),
         )
     ),
-    _write("set-statuses", "PUT", f"{_R}/instances/status", instances.set_statuses, commands.SetStatuses),
-    _v3(_get(*("watch", f"{_SERVICE}/watcher", watch.upgrade_required), kind=Kind.SOCKET, socket=watch.watch)),
+    _write(
+        "set-statuses",
+        "PUT",
+        f"{_R}/instances/status",
+        instances.set_statuses,
+        commands.SetStatuses,
+        access=right("service", "update", EACH),
+    ),
+    _v3(
+        _get(
+            *("watch", f"{_SERVICE}/watcher", watch.upgrade_required),
+            kind=Kind.SOCKET,
+            socket=watch.watch,
+            access=right("service", "get", ONE),
+        )
+    ),
     _v3(
         _get(
             *("list-providers", f"{_SERVICE}/providers", metadata.providers, answers.ProvidersAnswer),
             query=("sameDomain", "noSelf"),
+            access=right("service", "get", ONE),
         )
     ),
     _v3(
         _get(
             *("list-consumers", f"{_SERVICE}/consumers", metadata.consumers, answers.ConsumersAnswer),
             query=("sameDomain", "noSelf"),
+            access=right("service", "get", ONE),
         )
     ),
     _write(
         *("add-dependencies", "POST", f"{_R}/dependencies", metadata.add_dependencies, commands.ChangeDependencies),
         deprecated=True,
+        access=right("service", "create", EACH),
     ),
     _write(
         *("replace-dependencies", "PUT", f"{_R}/dependencies", metadata.replace_dependencies),
         commands.ChangeDependencies,
         deprecated=True,
+        access=right("service", "update", EACH),
     ),
-    _get("list-details", f"{_GOVERN}/microservices", govern.list_details, answers.DetailsAnswer, query=_DETAILS),
-    _get("get-detail", f"{_GOVERN}/microservices/{{service_id}}", govern.get_detail, answers.DetailAnswer),
+    _get(
+        "list-details",
+        f"{_GOVERN}/microservices",
+        govern.list_details,
+        answers.DetailsAnswer,
+        query=_DETAILS,
+        access=right("service", "get", EACH),
+    ),
+    _get(
+        "get-detail",
+        f"{_GOVERN}/microservices/{{service_id}}",
+        govern.get_detail,
+        answers.DetailAnswer,
+        access=right("service", "get", ONE),
+    ),
     _get(
         *("get-statistics", f"{_GOVERN}/statistics", govern.get_statistics, answers.StatisticsAnswer),
         query=("withShared",),
+        access=right("service", "get", EACH),
     ),
-    _get("list-apps", f"{_GOVERN}/apps", govern.list_apps, answers.AppsAnswer, query=("env", "withShared")),
-    _get(*("get-relations", f"{_GOVERN}/relations", govern.relations, answers.RelationsAnswer), query=("withShared",)),
+    _get(
+        "list-apps",
+        f"{_GOVERN}/apps",
+        govern.list_apps,
+        answers.AppsAnswer,
+        query=("env", "withShared"),
+        access=right("service", "get", EACH),
+    ),
+    _get(
+        *("get-relations", f"{_GOVERN}/relations", govern.relations, answers.RelationsAnswer),
+        query=("withShared",),
+        access=right("service", "get", EACH),
+    ),
     _write(
         *("create-policy", "POST", _POLICY, governance.create, commands.PolicyBody),
         response=answers.PolicyIdAnswer,
-        resource="governance",
+        access=right("governance", "create"),
     ),
     _get(
         *("list-policies", _POLICY, governance.list_all, _POLICIES),
         query=("app", "environment"),
-        resource="governance",
+        access=right("governance", "get"),
     ),
-    _get("get-policy", f"{_POLICY}/{{id}}", governance.get, Policy, resource="governance"),
-    _write("change-policy", "PUT", f"{_POLICY}/{{id}}", governance.change, commands.PolicyBody, resource="governance"),
-    _write("delete-policy", "DELETE", f"{_POLICY}/{{id}}", governance.delete, resource="governance"),
-    _get("list-events", _HISTORY, history.list_events, historian.Page, query=_EVENTS, kind=Kind.PAST),
+    _get("get-policy", f"{_POLICY}/{{id}}", governance.get, Policy, access=right("governance", "get")),
+    _write(
+        "change-policy",
+        "PUT",
+        f"{_POLICY}/{{id}}",
+        governance.change,
+        commands.PolicyBody,
+        access=right("governance", "update"),
+    ),
+    _write("delete-policy", "DELETE", f"{_POLICY}/{{id}}", governance.delete, access=right("governance", "delete")),
+    _get(
+        "list-events",
+        _HISTORY,
+        history.list_events,
+        historian.Page,
+        query=_EVENTS,
+        kind=Kind.PAST,
+        access=right("service", "get"),
+    ),
     _get(
         *("explain", f"{_HISTORY}/explain", history.explain, dict[str, Any]),
         query=("serviceId", "instanceId", "appId", "serviceName", "env", "version", "at"),
         kind=Kind.PAST,
+        access=right("service", "get"),
     ),
     _get(
         *("diff", f"{_HISTORY}/diff", history.diff, difference.Difference),
         query=("from", "to", *_CHOICE),
         required=("from",),
         kind=Kind.PAST,
+        access=right("service", "get"),
     ),
     _get(
         *("churn", f"{_HISTORY}/churn", history.churn, churn.Timeline),
         query=("from", "to", "step", "byService", *_CHOICE),
         kind=Kind.PAST,
+        access=right("service", "get"),
     ),
-    _get("dump", f"{_ADMIN}/dump", admin.get_dump, answers.DumpAnswer, query=("options",), resource="ops"),
-    _get("list-clusters", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer, resource="ops"),
-    _get("list-alarms", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer, resource="ops"),
-    _write("clear-alarms", "DELETE", f"{_ADMIN}/alarms", admin.clear_alarms, kind=Kind.LOCAL, resource="ops"),
-    _get("get-metrics", "/metrics", metrics.get_metrics, text=True, resource="ops"),
-    _get("get-openapi", "/openapi.json", get_openapi, dict[str, Any], resource=""),
+    _get("dump", f"{_ADMIN}/dump", admin.get_dump, answers.DumpAnswer, query=("options",), access=right("ops", "get")),
+    _get(
+        "list-clusters", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer, access=right("ops", "get")
+    ),
+    _get("list-alarms", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer, access=right("ops", "get")),
+    _write(
+        "clear-alarms", "DELETE", f"{_ADMIN}/alarms", admin.clear_alarms, kind=Kind.LOCAL, access=right("ops", "delete")
+    ),
+    _get("get-metrics", "/metrics", metrics.get_metrics, text=True, access=right("ops", "get")),
+    _get("get-openapi", "/openapi.json", get_openapi, dict[str, Any], access=OPEN),
+)
+
+_ACCOUNT: Final = "/v4/accounts/{name}"
+_ROLE: Final = "/v4/roles/{name}"
+_MACHINE_TOKENS: Final = "/v4/machine-tokens"
+
+
+def _of_accounts(operation: Operation) -> Operation:
+    return structs.replace(operation, of_accounts=True)
+
+
+#: Those that are there only where there are accounts.
+ACCOUNT_OPERATIONS: Final[Sequence[Operation]] = tuple(
+    map(
+        _of_accounts,
+        (
+            _write(
+                *("log-in", "POST", "/v4/token", accounts.log_in, access_commands.LogIn),
+                response=answers.TokenAnswer,
+                kind=Kind.LOCAL,
+                access=OPEN,
+            ),
+            _get("own-permissions", "/v4/self-perms", accounts.own_permissions, answers.PermsAnswer, access=ANYBODY),
+            _get(
+                *("list-accounts", "/v4/accounts", accounts.list_accounts, answers.AccountsAnswer),
+                access=right("account", "get"),
+            ),
+            _write(
+                *("create-account", "POST", "/v4/accounts", accounts.create_account, access_commands.AccountBody),
+                access=right("account", "create"),
+            ),
+            _write(
+                *("create-accounts", "POST", "/v4/accounts/batch-create", accounts.create_accounts),
+                access_commands.CreateAccounts,
+                response=answers.CreatedAccountsAnswer,
+                access=right("account", "create"),
+            ),
+            _get(
+                *("get-account", _ACCOUNT, accounts.get_account, answers.AccountAnswer),
+                access=right("account", "get"),
+            ),
+            _write(
+                *("change-account", "PUT", _ACCOUNT, accounts.change_account, access_commands.ChangeAccount),
+                access=right("account", "update"),
+            ),
+            _write("delete-account", "DELETE", _ACCOUNT, accounts.delete_account, access=right("account", "delete")),
+            _write(
+                *("change-password", "POST", f"{_ACCOUNT}/password", accounts.change_password),
+                access_commands.ChangePassword,
+                access=ANYBODY,
+            ),
+            _get(
+                *("list-account-locks", "/v4/account-locks", accounts.list_locks, answers.LocksAnswer),
+                access=right("account", "get"),
+            ),
+            _get("list-roles", "/v4/roles", accounts.list_roles, answers.RolesAnswer, access=right("role", "get")),
+            _write(
+                *("create-role", "POST", "/v4/roles", accounts.create_role, access_commands.RoleBody),
+                access=right("role", "create"),
+            ),
+            _get("get-role", _ROLE, accounts.get_role, Role, access=right("role", "get")),
+            _write(
+                *("change-role", "PUT", _ROLE, accounts.change_role, access_commands.ChangeRole),
+                access=right("role", "update"),
+            ),
+            _write("delete-role", "DELETE", _ROLE, accounts.delete_role, access=right("role", "delete")),
+            _get(
+                *("list-machine-tokens", _MACHINE_TOKENS, accounts.list_machine_tokens, answers.MachineTokensAnswer),
+                access=ONLY_ADMIN,
+            ),
+            _write(
+                *("give-machine-token", "POST", _MACHINE_TOKENS, accounts.give_machine_token),
+                access_commands.MachineTokenBody,
+                response=answers.TokenAnswer,
+                access=ONLY_ADMIN,
+            ),
+            _write(
+                *("revoke-machine-token", "DELETE", f"{_MACHINE_TOKENS}/{{name}}", accounts.revoke_machine_token),
+                access=ONLY_ADMIN,
+            ),
+        ),
+    )
 )
 
 OPENAPI: Final = openapi.openapi(OPERATIONS)
+OPENAPI_WITH_ACCOUNTS: Final = openapi.openapi((*OPERATIONS, *ACCOUNT_OPERATIONS), guarded=True)
 
 
 #: What says how a replica is. It is answered also where nothing else is.
@@ -306,18 +531,7 @@ class Routes:
 
     def find(self, segments: Sequence[str]) -> tuple[dict[str, Operation], dict[str, str]] | None:
         """The operations at a path, by method, and the values of its parameters; None: there is nothing."""
-        node: _Node | None = self._root
-        values: dict[str, str] = {}
-        for segment in segments:
-            assert node is not None
-            literal = node.literals.get(segment)
-            if literal is None and segment:
-                values[node.parameter] = segment
-                literal = node.rest
-            node = literal
-            if node is None:
-                return None
-        return (node.operations, values) if node is not None and node.operations else None
+        return self._root.find(segments)
 
 
 class _Node:
@@ -342,3 +556,16 @@ class _Node:
         self.parameter = segment[1:-1]
         self.rest = self.rest or _Node()
         self.rest.place(rest, operation)
+
+    def find(self, segments: Sequence[str]) -> tuple[dict[str, Operation], dict[str, str]] | None:
+        """As `Routes.find`. A project may be called as something that stands beside the projects."""
+        if not segments:
+            return (self.operations, {}) if self.operations else None
+        segment, rest = segments[0], segments[1:]
+        literal = self.literals.get(segment)
+        found = literal.find(rest) if literal is not None else None
+        if found is None and self.rest is not None and segment:
+            found = self.rest.find(rest)
+            if found is not None:
+                found[1][self.parameter] = segment
+        return found

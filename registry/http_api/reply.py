@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from registry import __version__
 from registry.domain.errors import InvalidParams, RegistryError
-from registry.http_api.memo import Memo
+from registry.memo import Memo
 
 Header = tuple[bytes, bytes]
 

@@ -14,8 +14,11 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
+from registry.accounts_setup import read_keys, root_password
 from registry.bootstrap import Replica, build_replica, redis_store
-from registry.domain.errors import StoreUnavailable
+from registry.domain.errors import InvalidParams, StoreUnavailable
+from registry.domain.position import ORIGIN
+from registry.domain.view import ACCOUNTS
 from registry.http_api.client_address import TrustedProxies
 from registry.http_api.door import Door
 from registry.http_api.operations import PROBES
@@ -26,7 +29,7 @@ from registry.serving.certificates import BadCertificates, Certificates
 from registry.serving.lane import Lane
 from registry.serving.server import Entrance, Server, plain, probes, secure
 from registry.serving.shared import Limits, Shared
-from registry.settings import Settings
+from registry.settings import Settings, variable
 from registry.store.diagnosis import diagnose
 from registry.store.port import Damaged
 from registry.store.redis_check import StoreRefused
@@ -38,6 +41,10 @@ logger = logging.getLogger(__name__)
 GC_THRESHOLDS: Final = (2_000, 5, 1_000)
 #: Files that are open beside clients: connections to Redis take more than half of them.
 OTHER_FILES: Final = 128
+NO_ACCOUNTS: Final = CannotStart(
+    "there are no accounts yet: set SC_INIT_ROOT_PASSWORD, or SC_INIT_ROOT_PASSWORD_FILE, to the password that the "
+    "account root is to have"
+)
 #: Seconds after which a loop that has not ended is cancelled again.
 CANCEL_AGAIN_S: Final = 0.5
 
@@ -92,7 +99,7 @@ async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], 
         if await _unless(stop, _part("start", _open(settings, replica))):
             server = _server(settings, replica, bound, certificates, started)
             besides = {"certificates": certificates.follow()} if certificates is not None else {}
-            await _run_parts(replica, server, besides, stop, settings.redis_url)
+            await _run_parts(settings, replica, server, besides, stop)
     finally:
         await store.close()
 
@@ -155,6 +162,10 @@ async def check_store(settings: Settings) -> None:
     try:
         with starting(settings.redis_url):
             await store.open()
+            if settings.rbac != "off":
+                read_keys(settings)
+                if not root_password(settings) and await store.head(ACCOUNTS) == ORIGIN:
+                    raise NO_ACCOUNTS
     finally:
         await store.close()
 
@@ -210,7 +221,11 @@ def _server(
 
 
 async def _run_parts(
-    replica: Replica, server: Server, besides: dict[str, Coroutine[Any, Any, None]], stop: asyncio.Event, url: str
+    settings: Settings,
+    replica: Replica,
+    server: Server,
+    besides: dict[str, Coroutine[Any, Any, None]],
+    stop: asyncio.Event,
 ) -> None:
     # Before the first write: another replica that starts at the same time may write in between, and reading brings it.
     projector = _part("projector", replica.projector.reading.run())
@@ -220,7 +235,12 @@ async def _run_parts(
         pass  # the registry's own tenant is set aside: the others are served, and it registers as soon as it can
     except StoreUnavailable as exc:
         await _cancel(projector)
-        raise CannotStart(diagnose(exc, url)) from exc
+        raise CannotStart(diagnose(exc, settings.redis_url)) from exc
+    try:
+        await _begin_accounts(settings, replica)
+    except CannotStart:
+        await _cancel(projector)
+        raise
     parts = [
         _part("server", server.serve()),
         projector,
@@ -235,6 +255,23 @@ async def _run_parts(
     stopping.cancel()
     for task in done - {stopping}:
         task.result()
+
+
+async def _begin_accounts(settings: Settings, replica: Replica) -> None:
+    """Make the account root at the first start with accounts. Raises CannotStart."""
+    access = replica.api.access
+    if access is None:
+        return
+    try:
+        begun = await access.accounts.begin(root_password(settings), not settings.rbac_private_key_file)
+    except Damaged:
+        return  # nobody gets in until it is repaired
+    except InvalidParams as exc:
+        raise CannotStart(f"{variable('init_root_password')}: {exc.detail}") from exc
+    except StoreUnavailable as exc:
+        raise CannotStart(diagnose(exc, settings.redis_url)) from exc
+    if not begun:
+        raise NO_ACCOUNTS
 
 
 def _part(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from registry.http_api.call import takes_gzip
-from registry.http_api.memo import Memo
+from registry.memo import Memo
 
 #: Blocks remembered, and their bytes. Consumers name themselves in a header, so there is one for each at least.
 BLOCKS_MAX: Final = 20_000

@@ -14,7 +14,7 @@ from typing import Final
 from registry.domain.errors import RegistryError
 from registry.http_api.api import Api
 from registry.http_api.door import Door
-from registry.http_api.memo import Memo
+from registry.memo import Memo
 from registry.serving import responses
 from registry.serving.batch_finds import BatchFinds
 from registry.serving.beats import Beats

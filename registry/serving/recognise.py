@@ -15,8 +15,8 @@ from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
 from registry.http_api import queries
 from registry.http_api.call import AS_OF, consumer_of, instance_id_of, parse_query, service_id_of, tenant_of
-from registry.http_api.memo import Memo
 from registry.http_api.target import URI_MAX_BYTES, is_malformed
+from registry.memo import Memo
 from registry.serving.heads import Head
 
 #: Requests whose meaning is remembered, and the bytes of them with the responses kept for them.

@@ -6,8 +6,8 @@ from typing import Final
 
 from registry.domain.view import Answer
 from registry.http_api import reply
-from registry.http_api.memo import Memo
 from registry.http_api.reply import Reply
+from registry.memo import Memo
 from registry.serving.exchange import STATUS_LINES
 
 #: Prepared heads, and their bytes.

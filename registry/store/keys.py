@@ -60,6 +60,12 @@ class Keys:
     def states(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:states"
 
+    def note(self, tenant: Tenant, name: str) -> str:
+        return f"{self.tag(tenant)}:note:{encode_name(name)}"
+
+    def notes(self, tenant: Tenant) -> str:
+        return f"{self.tag(tenant)}:notes"
+
     def lease_prefix(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:lease:"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registry.domain.position import ORIGIN, Position
+from registry.store.memory_notes import NoteData
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.port import Condition, KeyName, Lease, LeaseName
 from registry.store.soundness import TYPES
@@ -21,6 +22,7 @@ class TenantData:
     #: When, and in which run of the server.
     pulse: tuple[int, int] | None = None
     rearmed: int = 0
+    notes: NoteData = field(default_factory=dict)
     snapshots: SnapshotData = field(default_factory=SnapshotData)
     #: Damage done by a test: keys of another type, a head that is no position (in its place), and the last id that an
     #: entry was given that stands there no longer.

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import DEFAULT_TENANT, Tenant
 from registry.store.memory_data import TenantData
+from registry.store.memory_notes import MemoryNotes
 from registry.store.memory_snapshots import MemorySnapshots
 from registry.store.memory_upkeep import MemoryUpkeep
 from registry.store.port import (
@@ -79,6 +80,7 @@ class MemoryStore:
         self._server = server
         self._read_max = read_max
         self._lapse_memory_ms = lapse_memory_ms
+        self.notes = MemoryNotes(lambda tenant: server.of(tenant).notes, server.clock_ms)
         self._snapshots = MemorySnapshots(
             lambda tenant: server.of(tenant).snapshots, server.trim, server.clock_ms, self._need
         )

@@ -138,6 +138,9 @@ class Store(Protocol):
         """
 
     @property
+    def notes(self) -> Notes: ...
+
+    @property
     def upkeep(self) -> Upkeep: ...
 
     def key(self, tenant: Tenant | None, name: KeyName) -> str:
@@ -295,6 +298,22 @@ class Snapshots(Protocol):
 
     async def exchange(self, tenant: Tenant, replica: str, state: bytes, keep_ms: int) -> dict[str, bytes]:
         """Leave what this replica has to say of itself; take what the others have left within `keep_ms`."""
+
+
+class Notes(Protocol):
+    """Small texts that expire, beside a log: nothing is lost with them. Errors as for `Store`."""
+
+    async def read(self, tenant: Tenant, name: str) -> bytes:
+        """The note of that name, b"" when there is none."""
+
+    async def write(self, tenant: Tenant, name: str, seen: bytes, note: bytes, lasts_ms: int, most: int) -> bool:
+        """Put a note (b"": none) in the place of `seen`; False, and nothing is done, when another stands there.
+
+        Where there are `most` already, a tenth of them goes, those first that would end soonest.
+        """
+
+    async def all(self, tenant: Tenant) -> dict[str, bytes]:
+        """Every note by its name."""
 
 
 class Upkeep(Protocol):

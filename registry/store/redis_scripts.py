@@ -10,7 +10,7 @@ from typing import Final
 SCRIPTS: Final = (
     *("beat", "commit", "expire", "pulse", "rearm", "remaining", "resume", "revive", "tenant"),
     *("drop", "exchange", "fetch", "hold", "mark", "marks", "stow", "trim"),
-    *("condition", "cut", "forget", "list"),
+    *("condition", "cut", "forget", "list", "note", "notes"),
 )
 #: Scripts that append, and which of their keys is the stream.
 APPENDING: Final = {"commit": 1, "cut": 1, "expire": 1, "list": 2, "resume": 1, "tenant": 2}

@@ -33,6 +33,7 @@ from registry.store.port import (
 from registry.store.redis_check import check, wait_loaded
 from registry.store.redis_diagnosis import Diagnosis, meaning
 from registry.store.redis_limits import RedisLimits
+from registry.store.redis_notes import RedisNotes
 from registry.store.redis_reads import RedisReads
 from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
@@ -58,6 +59,7 @@ class RedisStore:
         self._mode = parse_address(url).mode
         self._connections = _connections(url, self._limits)
         self._scripts = read_scripts(self._connections.wake_channel)
+        self.notes = RedisNotes(self._run, self._keys)
         self.upkeep = RedisUpkeep(self._run, self._servers, self._keys)
         self._diagnosis = Diagnosis(self._keys, self.upkeep.condition, self._type_of)
         self._reads = RedisReads(self._connections, self._keys, self._diagnosis, self._limits)

@@ -29,6 +29,8 @@ HEARTBEATS_WAITING: Final = "HeartbeatsWaiting"
 STORE_REFUSES_WRITES: Final = "StoreRefusesWrites"
 #: What the store holds of a tenant, or its list of tenants, is damaged.
 TENANT_DAMAGED: Final = "TenantDamaged"
+#: A replica that lives has not applied a change of accounts.
+ACCOUNTS_LATE: Final = "AccountsLate"
 #: Characters kept of a detail.
 DETAIL_MAX: Final = 500
 

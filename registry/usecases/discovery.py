@@ -15,6 +15,7 @@ from msgspec import structs
 
 from registry.domain import find as domain_find
 from registry.domain import service_reads
+from registry.domain.access_errors import NoPermission
 from registry.domain.batch_find import BatchResult, batch_find
 from registry.domain.decide import service_or_refuse
 from registry.domain.errors import InvalidParams, PositionNotReached, RegistryError, StoreUnavailable
@@ -26,7 +27,7 @@ from registry.domain.position import Position
 from registry.domain.quotas import Quotas
 from registry.domain.schemas import list_schemas, schema_or_refuse
 from registry.domain.version import VersionRule
-from registry.domain.view import DEFAULT_TENANT, Answer, GroupKey, InstanceRow, RegistryView, Tenant
+from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, Answer, Covers, GroupKey, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.usecases.grouping import Group, Waiter
 
@@ -125,17 +126,21 @@ class Discovery:
 
     # -- many at once --------------------------------------------------------------------------------------------------
 
-    def batch_now(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult] | None:
+    def batch_now(
+        self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery], covers: Covers | None = None
+    ) -> list[BatchResult] | None:
         """As `batch`, or None when the answer would contradict the client."""
-        results = self.batch_here(tenant, *lists)
+        results = self.batch_here(tenant, *lists, covers=covers)
         for queries, result in zip(lists, results, strict=True):
             if result.failed or any(queries[index].rev for index, _ in result.updated):
                 return None
         return results
 
-    async def batch(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult]:
-        """Answer lists of queries, all at one position."""
-        results = self.batch_now(tenant, *lists)
+    async def batch(
+        self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery], covers: Covers | None = None
+    ) -> list[BatchResult]:
+        """Answer lists of queries, all at one position. What is not covered is failed."""
+        results = self.batch_now(tenant, *lists, covers=covers)
         if results is not None:
             return results
         try:
@@ -143,22 +148,50 @@ class Discovery:
             if tenant != DEFAULT_TENANT and any(self._is_shared(query) for queries in lists for query in queries):
                 await self._catch_up_soon(DEFAULT_TENANT)
         except StoreUnavailable:
-            results = self.batch_here(tenant, *lists)
+            results = self.batch_here(tenant, *lists, covers=covers)
             if any(result.failed for result in results):
                 raise
             return results
-        return self.batch_here(tenant, *lists)
+        return self.batch_here(tenant, *lists, covers=covers)
 
-    def batch_here(self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery]) -> list[BatchResult]:
+    def batch_here(
+        self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery], covers: Covers | None = None
+    ) -> list[BatchResult]:
         """The answers to lists of queries as the view has them now."""
         view = self._projector.view(tenant)
 
         def answer(query: FindQuery | InstanceQuery) -> Answer:
+            if covers is not None and not self.is_covered(tenant, query, covers):
+                raise NoPermission
             if isinstance(query, FindQuery):
                 return domain_find.find(*self._target(tenant, query))
             return get_instance(view, query)
 
         return [batch_find(queries, answer) for queries in lists]
+
+    # -- what may be seen ----------------------------------------------------------------------------------------------
+
+    def is_covered(self, tenant: Tenant, query: FindQuery | InstanceQuery, covers: Covers) -> bool:
+        """Whether all that the query means is covered, as the view has it now. What is shared is for everyone."""
+        view = self._projector.view(tenant)
+        if isinstance(query, InstanceQuery):
+            row = view.services.get(query.service_id)
+            return row is None or covers(*row.group.key)
+        if self._is_shared(query):
+            return True
+        consumer = view.services.get(query.consumer_id)
+        environment = consumer.service.environment if consumer is not None else query.environment
+        return all(covers(*key) for key in self.named(tenant, environment, query.app_id, query.service_name))
+
+    async def key(self, tenant: Tenant, service_id: str) -> GroupKey:
+        """Environment, application and name of a microservice."""
+        return await self.read(tenant, lambda view: service_or_refuse(view, service_id).group.key)
+
+    def named(self, tenant: Tenant, environment: str, app_id: str, name: str) -> list[GroupKey]:
+        """The microservices that a name, or alias, means; itself, where it means none."""
+        view, key = self._projector.view(tenant), (environment, app_id, name)
+        ids = () if key in view.groups else view.aliases.get(key, ())
+        return [view.services[id].group.key for id in ids] or [key]
 
     # -- by service id -------------------------------------------------------------------------------------------------
 
@@ -186,11 +219,11 @@ class Discovery:
         """The microservice as JSON."""
         return await self.read(tenant, lambda view: service_reads.service(view, service_id))
 
-    async def services(self, tenant: Tenant, with_shared: bool) -> bytes:
+    async def services(self, tenant: Tenant, with_shared: bool, covers: Covers | None = None) -> bytes:
         """All microservices as JSON; the shared ones stand in the default tenant and are hidden unless asked for."""
         if not self._projector.knows(tenant):
             await self.catch_up(tenant)
-        return service_reads.list_services(self._projector.view(tenant), self.hidden(tenant, with_shared))
+        return service_reads.list_services(self._projector.view(tenant), self.hidden(tenant, with_shared), covers)
 
     def hidden(self, tenant: Tenant, with_shared: bool) -> frozenset[str]:
         """The names that lists of this tenant's microservices leave out."""
@@ -221,7 +254,7 @@ class Discovery:
 
     def views(self) -> list[RegistryView]:
         """The views of all tenants."""
-        return [self._projector.view(tenant) for tenant in self._projector.tenants]
+        return [self._projector.view(tenant) for tenant in self._projector.tenants if tenant != ACCOUNTS]
 
     async def own_instances(self) -> Answer:
         """The replicas, as instances of `SERVICECENTER`."""

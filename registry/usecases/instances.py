@@ -13,7 +13,7 @@ from registry.domain.decide import Known
 from registry.domain.errors import Forbidden, InstanceNotExists, StoreUnavailable
 from registry.domain.events import InstanceRegistered
 from registry.domain.model import decode_instance
-from registry.domain.view import Tenant
+from registry.domain.view import Covers, Tenant
 from registry.store.port import Lease, LeaseName
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.writes import Writes
@@ -96,14 +96,16 @@ class Instances:
         if not isinstance(event, Known):
             await self._writes.commit(tenant, event)
 
-    async def set_statuses(self, tenant: Tenant, properties: dict[str, str], status: str, actor: str) -> int:
+    async def set_statuses(
+        self, tenant: Tenant, properties: dict[str, str], status: str, actor: str, covers: Covers | None = None
+    ) -> int:
         """Set the status of every instance whose properties hold all of these pairs. Returns how many there are.
 
-        The replicas of the registry are not among them, whatever their properties.
+        The replicas of the registry are not among them, whatever their properties, nor what is not covered.
         """
         names = [
             LeaseName(row.service_id, row.instance_id)
-            for row in self._writes.rows(tenant)
+            for row in self._writes.rows(tenant, covers)
             if properties.items() <= decode_instance(row.body).properties.items()
         ]
         for start in range(0, len(names), STATUSES_AT_ONCE):

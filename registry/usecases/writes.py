@@ -18,7 +18,7 @@ from registry.domain.events import Event, encode_event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
-from registry.domain.view import DEFAULT_TENANT, InstanceRow, RegistryView, Tenant
+from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, Covers, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
 from registry.usecases.formats import Formats
@@ -72,10 +72,11 @@ class Writes:
         """Who and when, for one new event."""
         return Stamp(self._clock.wall_ms(), self._projector.replica, next(self._numbers), actor)
 
-    def rows(self, tenant: Tenant) -> list[InstanceRow]:
-        """All instances of the tenant, as this replica holds them now."""
-        view = self._projector.view(tenant)
-        return [row for service in view.services.values() for row in service.instances.values()]
+    def rows(self, tenant: Tenant, covers: Covers | None = None) -> list[InstanceRow]:
+        """All instances of the tenant that are covered, as this replica holds them now."""
+        services = self._projector.view(tenant).services.values()
+        covered = [service for service in services if covers is None or covers(*service.group.key)]
+        return [row for service in covered for row in service.instances.values()]
 
     async def decide(self, tenant: Tenant, decision: Callable[[RegistryView], D]) -> D:
         """Decide on the current view; before it contradicts the client or does nothing, catch up and decide again.
@@ -181,7 +182,8 @@ class Writes:
         await self._projector.catch_up(tenant)
         if self._projector.knows(tenant):
             return  # it has a log, of which this replica had not been told
-        most = self.quotas.tenants if tenant != DEFAULT_TENANT else 0
+        own = tenant in (DEFAULT_TENANT, ACCOUNTS)
+        most = 0 if own else self.quotas.tenants + self._projector.knows(ACCOUNTS)
         self._projector.aside.check_list()
         if not await self._store.add_tenant(tenant, most):
             self.quotas.refuse_tenant()

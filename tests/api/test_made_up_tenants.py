@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from registry.http_api.memo import Memo
 from registry.http_api.operations import OPERATIONS
+from registry.memo import Memo
 from registry.serving.shared import Shared
 from registry.settings import Settings
 from registry.store.memory_store import MemoryServer

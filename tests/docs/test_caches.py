@@ -10,6 +10,7 @@ from registry.domain import find
 from registry.http_api import api, call, reply
 from registry.serving import heads, lane, recognise, responses
 from registry.store import redis_store
+from registry.usecases import principals
 
 PAGE = (Path(registry.__file__).parent / "docs" / "caches.md").read_text()
 #: Of each row that names a number of bytes: entries and bytes, as the code has them; None: not counted in bytes.
@@ -21,6 +22,7 @@ BOUNDS = {
     "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.reply.Compressor": (reply.GZIP_KEPT_MAX, reply.GZIP_KEPT_MAX_BYTES),
+    "usecases.principals.Principals": (principals.REMEMBERED_MAX, principals.REMEMBERED_MAX_BYTES),
     "http_api.call.tenant_of": (call.TENANTS_REMEMBERED, None),
     "store.redis_store.RedisStore": (redis_store.TENANT_KEYS_MAX, None),
     "domain.view.ServiceGroup": (find.ANSWERS_PER_GROUP_MAX, None),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import registry.store.port  # noqa: F401  (defines the errors of the store)
 from registry.domain.errors import RegistryError
-from registry.http_api.operations import OPERATIONS
+from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
 from registry.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,10 @@ def test_every_setting_has_a_row_with_its_default_unit_and_meaning() -> None:
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
     documented = set(re.findall(r"`(GET|POST|PUT|DELETE) ([^`]+)`", README.split("## API\n", 1)[1].split("\n### ")[0]))
-    expected = {(route.method, route.path.replace("/v4/{project}/registry", "{R}")) for route in OPERATIONS}
+    expected = {
+        (route.method, route.path.replace("/v4/{project}/registry", "{R}"))
+        for route in (*OPERATIONS, *ACCOUNT_OPERATIONS)
+    }
     assert documented == expected
 
 
@@ -51,7 +54,7 @@ def test_every_decision_that_the_readme_points_to_exists() -> None:
     paths += [
         f"registry/{path}"
         for path in re.findall(
-            r"`((?:domain|store|projection|usecases|upkeep|http_api|serving|running)/[^`]+)`", README
+            r"`((?:domain|access|store|projection|usecases|upkeep|http_api|serving|running)/[^`]+)`", README
         )
     ]
     assert len(paths) > 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import ipaddress
 import re
 from collections.abc import Sequence
 
@@ -12,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry.access import lockout
-from registry.access.client_address import client_address, parse_networks
 from registry.access.durations import parse_duration
 from registry.access.lockout import Failures, failed, is_locked
 from registry.access.passwords import complaint, generate
@@ -157,44 +155,6 @@ def test_the_third_failure_locks_and_a_quarter_of_an_hour_unlocks() -> None:
     assert not is_locked(first, 0)
     assert is_locked(third, 2 + lockout.LOCKED_MS - 1)
     assert not is_locked(third, 2 + lockout.LOCKED_MS)
-
-
-# -- addresses ---------------------------------------------------------------------------------------------------------
-
-TRUSTED = parse_networks("10.0.0.0/8, 192.168.1.1")
-addresses = st.sampled_from(["10.0.0.1", "10.9.9.9", "192.168.1.1", "192.168.1.2", "8.8.8.8", "::1", "junk", ""])
-
-
-@given(addresses, st.lists(addresses, max_size=4), addresses)
-def test_only_what_trusted_proxies_wrote_counts(peer: str, forwarded: list[str], real_ip: str) -> None:
-    told = client_address(peer, ", ".join(forwarded), real_ip, TRUSTED)
-    if not _trusted(peer):
-        assert told == peer
-        return
-    behind = [*forwarded]
-    while behind and _trusted(behind[-1]):
-        behind.pop()
-    fallback = real_ip if real_ip not in ("junk", "") else peer
-    assert told == (behind[-1] if behind and behind[-1] not in ("junk", "") else fallback)
-
-
-def _trusted(text: str) -> bool:
-    return text == "192.168.1.1" or text.startswith("10.")
-
-
-def test_nobody_is_trusted_by_default() -> None:
-    assert client_address("10.0.0.1", "8.8.8.8", "8.8.4.4", parse_networks("")) == "10.0.0.1"
-    assert client_address("", "8.8.8.8", "", TRUSTED) == ""
-
-
-def test_an_ipv4_peer_of_an_ipv6_socket_is_trusted_as_ipv4() -> None:
-    assert client_address("::ffff:10.0.0.1", "8.8.8.8", "", TRUSTED) == "8.8.8.8"
-
-
-@given(st.text(max_size=60))
-def test_any_header_is_an_address_or_is_passed_over(text: str) -> None:
-    told = client_address("10.0.0.1", text, text, TRUSTED)
-    assert ipaddress.ip_address(told)
 
 
 # -- durations and passwords -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.http_api.memo import Memo
+from registry.memo import Memo
 
 ENTRIES_MAX = 8
 BYTES_MAX = 40

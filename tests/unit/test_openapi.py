@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from registry.http_api.operations import OPERATIONS
+from registry.http_api.operations import ACCOUNT_OPERATIONS, OPENAPI, OPERATIONS
 from tests.support.conformance import DOCUMENT, check
 
 JSON = [("Content-Type", "application/json; charset=UTF-8")]
@@ -14,7 +16,15 @@ FIND = "/v4/default/registry/instances?appId=a&serviceName=b"
 def test_every_route_is_in_the_document_and_nothing_else() -> None:
     """Clients are generated from it."""
     documented = {(method.upper(), path) for path, operations in DOCUMENT["paths"].items() for method in operations}
-    assert documented == {(route.method, route.path) for route in OPERATIONS}
+    assert documented == {(route.method, route.path) for route in (*OPERATIONS, *ACCOUNT_OPERATIONS)}
+
+
+def test_without_accounts_the_document_does_not_speak_of_them() -> None:
+    paths = json.loads(OPENAPI)["paths"]
+    assert {(method.upper(), path) for path, found in paths.items() for method in found} == {
+        (route.method, route.path) for route in OPERATIONS
+    }
+    assert "401" not in {status for path in paths.values() for found in path.values() for status in found["responses"]}
 
 
 def test_every_operation_says_what_it_is_and_has_an_id_of_its_own() -> None:

@@ -6,12 +6,16 @@ import re
 
 import pytest
 
+from registry.access.rule import Need, Target
+from registry.domain.accounts import RESOURCES, VERBS
 from registry.domain.errors import InvalidParams
 from registry.http_api.operation import Kind, Operation
-from registry.http_api.operations import OPERATIONS, Routes
+from registry.http_api.operations import ACCOUNT_OPERATIONS, Routes
+from registry.http_api.operations import OPERATIONS as USUAL_OPERATIONS
 from registry.http_api.target import refusal, segments
 
-ROUTES = Routes()
+OPERATIONS = (*USUAL_OPERATIONS, *ACCOUNT_OPERATIONS)
+ROUTES = Routes(OPERATIONS)
 
 
 def path_of(operation: Operation, v3: bool = False) -> str:
@@ -34,13 +38,42 @@ def test_names_are_unique_and_every_row_says_what_it_needs() -> None:
     assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
     for operation in OPERATIONS:
         assert operation.summary, operation.name
-        assert operation.verb in ("get", "create", "update", "delete"), operation.name
+        assert (operation.access.verb in VERBS) == (operation.access.need is Need.RIGHT), operation.name
+        assert (operation.access.resource in RESOURCES) == (operation.access.need is Need.RIGHT), operation.name
+        if operation.access.target is Target.SERVICE:
+            assert "{service_id}" in operation.path, operation.name
         assert set(operation.required) <= set(operation.query), operation.name
         assert (operation.socket is not None) == (operation.kind is Kind.SOCKET), operation.name
         if operation.kind in (Kind.READ, Kind.PAST):
-            assert operation.method == "GET" or operation.verb == "get", operation.name
+            assert operation.method == "GET" or operation.access.verb == "get", operation.name
         else:
             assert operation.method != "GET" or operation.kind is Kind.SOCKET, operation.name
+
+
+def test_a_route_without_an_access_rule_cannot_be_made() -> None:
+    """It would be open to everybody, and nobody would notice."""
+    some = OPERATIONS[0]
+    with pytest.raises(TypeError, match="access"):
+        Operation(name="new", method="GET", path="/new", handler=some.handler)  # type: ignore[call-arg]  # the test
+
+
+#: They are open on purpose: probes, what they say of the registry itself, and the way to a token.
+OPEN_TO_ALL = {
+    *("get-version", "get-version-short", "get-health", "get-health-short", "get-readiness", "get-openapi", "log-in"),
+}
+
+
+def test_only_probes_and_the_log_in_are_open_to_all() -> None:
+    assert {operation.name for operation in OPERATIONS if operation.access.need is Need.NOTHING} == OPEN_TO_ALL
+
+
+@pytest.mark.parametrize("project", ["accounts", "token", "roles", "self-perms"])
+def test_a_project_may_be_called_as_an_account_route(project: str) -> None:
+    """The routes of the accounts stand where projects do."""
+    found = ROUTES.find(["v4", project, "registry", "microservices"])
+    assert found is not None
+    assert found[1] == {"project": project}
+    assert "POST" in found[0]
 
 
 def test_what_stands_nowhere_is_not_found() -> None:

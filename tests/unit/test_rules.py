@@ -11,7 +11,7 @@ from msgspec import inspect
 from registry.domain import commands, rules
 from registry.domain.errors import InvalidParams
 from registry.http_api.bodies import decode
-from registry.http_api.operations import OPERATIONS
+from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
 
 
 def constraints(info: inspect.Type, path: str = "$", words: str = "") -> Iterator[tuple[str, str]]:
@@ -38,7 +38,7 @@ def constraints(info: inspect.Type, path: str = "$", words: str = "") -> Iterato
 
 def test_every_limit_has_a_sentence() -> None:
     """A new field with a pattern and no words would answer that pattern."""
-    bodies = {route.request for route in OPERATIONS if route.request is not None}
+    bodies = {route.request for route in (*OPERATIONS, *ACCOUNT_OPERATIONS) if route.request is not None}
     found = {(body.__name__, *limit) for body in bodies for limit in constraints(inspect.type_info(body))}
     assert len(found) > 50
     assert [limit for limit in found if not limit[2]] == []
