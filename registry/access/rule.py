@@ -34,8 +34,8 @@ class Target(Enum):
     ELEMENTS = "elements"
 
 
-class Rule(Struct, frozen=True):
-    """`resource` and `verb` name the right, where one is needed."""
+class Rule(Struct, frozen=True, eq=False):
+    """`resource` and `verb` name the right, where one is needed. Each is the key of what follows from it: itself."""
 
     need: Need
     resource: str = ""

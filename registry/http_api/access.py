@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from registry.access.rule import Rule
 from registry.http_api.admission import Admission
 from registry.http_api.client_address import TrustedProxies
 from registry.http_api.figure import Figure
@@ -13,6 +14,7 @@ from registry.usecases.accounts import Accounts
 from registry.usecases.everywhere import Everywhere
 from registry.usecases.lockouts import Lockouts
 from registry.usecases.logins import Logins
+from registry.usecases.principals import Principals
 
 
 @dataclass(slots=True)
@@ -24,6 +26,11 @@ class Access:
     everywhere: Everywhere
     sessions: Sessions
     proxies: TrustedProxies
+
+    def guards(self, rule: Rule) -> Principals | None:
+        """Who may ask for operations with this rule; None: everybody may."""
+        principals = self.admission.principals
+        return principals if rule.applies(principals.scope) else None
 
     def figures(self) -> Sequence[Figure]:
         """All that is to be said of it in numbers. Names of accounts are not among it."""

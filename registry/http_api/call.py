@@ -81,7 +81,7 @@ class Call:
         for name, value in scope["headers"]:
             if name in headers and name in SINGLE:
                 raise InvalidParams(f"header {name.decode('latin-1')} is given twice")
-            headers[name] = value
+            headers[name] = b"%b, %b" % (headers[name], value) if name in headers and name in JOINED else value
         client = scope.get("client")
         actor = str(client[0]) if client else ""
         return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max)
@@ -224,11 +224,10 @@ class ClientGone(Exception):
 
 #: Headers of which a second value would leave open whose request it is.
 SINGLE: Final = frozenset(
-    {
-        *(b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"),
-        *(b"authorization", b"x-auth-token"),
-    }
+    {b"x-domain-name", b"x-tenant-name", b"x-consumerid", b"x-consumer_id", b"x-registry-position"}
 )
+#: Headers of which several count as one, with commas between them (RFC 9110 5.3): what is read of it is none then.
+JOINED: Final = frozenset({b"authorization", b"x-auth-token", b"x-forwarded-for"})
 #: Parameters that may be repeated.
 _REPEATABLE: Final = frozenset({"property", "kind"})
 #: The time for which an answer is wanted.

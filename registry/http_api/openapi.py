@@ -60,7 +60,10 @@ def _operation(operation: Operation, schemas: dict[Any, dict[str, Any]], guarded
     }
     if guarded and operation.access.need is not Need.NOTHING:
         found["security"] = [{name: []} for name in _SECURITY]
-        found["responses"]["401"] = {"description": "no token that is valid", "content": _json(schemas[ErrorBody])}
+        found["responses"] |= {
+            status: {"description": description, "content": _json(schemas[ErrorBody])}
+            for status, description in _GUARDED.items()
+        }
     if operation.of_accounts:
         found["responses"] |= {
             status: {"description": description, "content": _json(schemas[ErrorBody])}
@@ -122,6 +125,7 @@ _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "header": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
 }
+_GUARDED: Final = {"401": "no token that is valid", "403": "not allowed"}
 _OF_ACCOUNTS: Final = {
     "401": "no token that is valid, or a wrong password",
     "409": "the name is taken",

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from registry.http_api.call import takes_gzip
 from registry.memo import Memo
+from registry.usecases.principals import credentials_of
 
 #: Blocks remembered, and their bytes. Consumers name themselves in a header, so there is one for each at least.
 BLOCKS_MAX: Final = 20_000
@@ -24,7 +25,10 @@ BODY_MAX_BYTES: Final = 256 * 1024
 
 #: Headers that the hot answers take into account.
 READ: Final = frozenset(
-    (b"host", b"x-domain-name", b"x-consumerid", b"x-consumer_id", b"accept-encoding", b"content-length", b"connection")
+    (
+        *(b"host", b"x-domain-name", b"x-consumerid", b"x-consumer_id"),
+        *(b"accept-encoding", b"content-length", b"connection", b"authorization", b"x-auth-token"),
+    )
 )
 #: Headers that mean nothing to the registry and are the same in all requests of a client.
 CONSTANT: Final = frozenset(
@@ -65,8 +69,10 @@ class Head(Struct, frozen=True, gc=False):
     consumer: bytes = b""
     gzip: bool = False
     length: int = 0
-    #: All of this but the length, as a key.
+    #: All of this but the length and who asks, as a key.
     key: bytes = b""
+    #: What shows who asks.
+    credentials: bytes = b""
     #: Nothing in it differs with each request.
     constant: bool = True
 
@@ -132,7 +138,9 @@ def _meaning(read: dict[bytes, bytes], constant: bool) -> Head | None:
     consumer = read.get(b"x-consumerid") or read.get(b"x-consumer_id", b"")
     gzip = takes_gzip(read.get(b"accept-encoding", b""))
     domain = read.get(b"x-domain-name", b"")
-    return Head(domain, consumer, gzip, int(length), b"%b\n%b\n%d" % (domain, consumer, gzip), constant)
+    key = b"%b\n%b\n%d" % (domain, consumer, gzip)
+    credentials = credentials_of(read.get(b"authorization", b""), read.get(b"x-auth-token", b""))
+    return Head(domain, consumer, gzip, int(length), key, credentials, constant)
 
 
 def _size(text: bytes, head: Head) -> int:

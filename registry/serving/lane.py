@@ -11,7 +11,10 @@ import re
 from time import perf_counter
 from typing import Final
 
+from msgspec import Struct
+
 from registry.domain.errors import RegistryError
+from registry.http_api import operations
 from registry.http_api.api import Api
 from registry.http_api.door import Door
 from registry.memo import Memo
@@ -21,8 +24,9 @@ from registry.serving.beats import Beats
 from registry.serving.finds import Finds
 from registry.serving.heads import Heads
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
-from registry.serving.recognise import BatchFind, Beat, Find, Recogniser, Registration
+from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration
 from registry.serving.request import Request, call_of
+from registry.usecases.principals import Grant
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,22 @@ REQUESTS_MAX_BYTES: Final = 8 * 1024 * 1024
 _LINE: Final = re.compile(rb"(GET|PUT|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
 
 
+#: What each kind of hot request needs of whoever asks.
+_RULES: Final = {
+    Find: operations.FIND.access,
+    BatchFind: operations.BATCH_FIND.access,
+    Beat: operations.HEARTBEAT.access,
+    Registration: operations.REGISTER_INSTANCE.access,
+}
+
+
+class Known(Struct, frozen=True, gc=False):
+    """A request that was answered, and the grant that let it."""
+
+    find: Find
+    grant: Grant | None
+
+
 class Lane:
     """The hot way of one replica."""
 
@@ -40,9 +60,11 @@ class Lane:
         self._api = api
         self._door = door
         #: Whole requests that were finds with an answer that is kept.
-        self.requests: Memo[bytes, Find] = Memo(REQUESTS_MAX, REQUESTS_MAX_BYTES, _size)
+        self.requests: Memo[bytes, Known] = Memo(REQUESTS_MAX, REQUESTS_MAX_BYTES, _size)
         #: Tenants that are set aside; nearly always there are none.
         self._aside = api.aside.tenants
+        #: Who may ask, where that is a question.
+        self._principals = api.access.guards(operations.FIND.access) if api.access is not None else None
         self.heads = Heads()
         self.recogniser = Recogniser()
         api.caches += [lambda: self.requests.size, lambda: self.heads.size, lambda: self.recogniser.size]
@@ -56,7 +78,7 @@ class Lane:
         """See `hot.HotWay`."""
         if at == 0:
             known = self.requests.get(data)
-            if known is not None and self.finds.say_again(known, connection):
+            if known is not None and self._counts(known.grant) and self.finds.say_again(known.find, connection):
                 return len(data)
         began = perf_counter()
         line = _LINE.match(data, at)
@@ -76,14 +98,27 @@ class Lane:
         end = block_end + 4 + head.length
         if end > len(data):
             return INCOMPLETE
-        self._answer(Request(hot, target, head, data[block_end + 4 : end], began), connection)
-        if isinstance(hot, Find) and hot.kept is not None and end - at == len(data) and head.constant:
-            self.requests.put(data, hot)
+        grant = self._principals.known(head.credentials) if self._principals is not None else None
+        self._answer(Request(hot, target, head, data[block_end + 4 : end], began), grant, connection)
+        repeats = end - at == len(data) and head.constant
+        if repeats and isinstance(hot, Find) and hot.kept is not None and self._may(hot, grant):
+            self.requests.put(data, Known(hot, grant))
         return end
 
-    def _answer(self, request: Request, connection: HotConnection) -> None:
+    def _counts(self, grant: Grant | None) -> bool:
+        """Whether a grant with which a request was answered still counts."""
+        return self._principals is None or (grant is not None and self._principals.counts(grant))
+
+    def _may(self, hot: Hot, grant: Grant | None) -> bool:
+        """Whether the request may be answered here: whoever asks has the right to it, for all microservices.
+
+        What else may be, and why it may not be, the door says.
+        """
+        return self._principals is None or (grant is not None and grant.reach(_RULES[type(hot)]).everywhere)
+
+    def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> None:
         try:
-            done = self._answered(request, connection)
+            done = self._may(request.hot, grant) and self._answered(request, connection)
         except RegistryError:
             done = False
         except Exception:
@@ -121,5 +156,5 @@ class Lane:
         owed.settle(responses.render(answer, owed.connection.lines))
 
 
-def _size(request: bytes, find: Find) -> int:
+def _size(request: bytes, known: Known) -> int:
     return len(request)

@@ -44,7 +44,11 @@ def call_of(request: Request, client_address: str, body_max: int) -> tuple[Opera
         case Beat():
             operation = operations.HEARTBEAT
             path = {"service_id": hot.service_id, "instance_id": hot.instance_id}
-    headers = {b"x-consumerid": head.consumer, b"accept-encoding": b"gzip" if head.gzip else b""}
+    headers = {
+        b"x-consumerid": head.consumer,
+        b"accept-encoding": b"gzip" if head.gzip else b"",
+        b"authorization": head.credentials,
+    }
 
     async def receive() -> Message:
         return {"type": "http.request", "body": request.body, "more_body": False}

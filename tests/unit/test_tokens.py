@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -37,22 +39,19 @@ def public_pem() -> bytes:
     return OURS.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def hmac_signed(secret: bytes) -> str:
+def hmac_signed_by(secret: bytes, payload: dict[str, Any], kid: str) -> str:
     """HS256 with what everybody may know; the library itself would not make it."""
-    import hashlib
-    import hmac
 
     def part(value: Any) -> bytes:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
 
-    told = (
-        part({"alg": "HS256", "typ": "JWT", "kid": OURS.kid})
-        + b"."
-        + part({"account": "ann", "era": "r-1", "exp": 2000})
-    )
-    return (
-        told + b"." + base64.urlsafe_b64encode(hmac.new(secret, told, hashlib.sha256).digest()).rstrip(b"=")
-    ).decode()
+    told = part({"alg": "HS256", "typ": "JWT", "kid": kid}) + b"." + part(payload)
+    signature = base64.urlsafe_b64encode(hmac.new(secret, told, hashlib.sha256).digest()).rstrip(b"=")
+    return (told + b"." + signature).decode()
+
+
+def hmac_signed(secret: bytes) -> str:
+    return hmac_signed_by(secret, {"account": "ann", "era": "r-1", "exp": 2000}, OURS.kid)
 
 
 def test_what_was_signed_is_read() -> None:
