@@ -124,10 +124,3 @@ class MachineTokenConflict(RegistryError):
 
     code = 409200
     message = "Machine token name is duplicated"
-
-
-class TooManyLogins(RegistryError):
-    """More passwords wait to be checked than are let wait."""
-
-    code = 429001
-    message = "Too many requests"

@@ -15,8 +15,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
-from registry.domain.access_errors import TooManyLogins
-from registry.domain.errors import Forbidden, InvalidParams, RegistryError
+from registry.domain.errors import Forbidden, InvalidParams, RegistryError, TooManyRequests
 from registry.domain.view import ACCOUNTS
 from registry.http_api import reply, target
 from registry.http_api.api import Api
@@ -166,7 +165,7 @@ def _more(error: RegistryError) -> tuple[Header, ...]:
     """What HTTP wants said beside some refusals."""
     if error.code // 1000 == 401:
         return ((b"WWW-Authenticate", b"Bearer"),)
-    return ((b"Retry-After", b"2"),) if isinstance(error, TooManyLogins) else ()
+    return (reply.RETRY_AFTER,) if isinstance(error, TooManyRequests) else ()
 
 
 _NOT_FOUND = reply.text(404, "404 page not found\n")

@@ -13,12 +13,11 @@ from registry.access.tokens import Claims
 from registry.clock import Clock
 from registry.domain.access_errors import (
     AccountBlocked,
-    TooManyLogins,
     UserOrPasswordWrong,
     UserOrPasswordWrongHalfOpen,
 )
 from registry.domain.accounts import ACTIVE, ANY, Account
-from registry.domain.errors import InvalidParams
+from registry.domain.errors import InvalidParams, TooManyRequests
 from registry.usecases.lockouts import Lockouts
 from registry.usecases.passwords import Passwords
 from registry.usecases.principals import Principals
@@ -49,7 +48,7 @@ class Logins:
 
         Raises:
             UserOrPasswordWrong: or its form where services are open to all.
-            AccountBlocked, TooManyLogins
+            AccountBlocked, TooManyRequests
         """
         if not await self.is_right(name, password, address):
             half_open = ANY not in self._principals.scope and "service" not in self._principals.scope
@@ -67,7 +66,7 @@ class Logins:
 
         Raises:
             AccountBlocked: there were too many wrong ones from this address; this one was not looked at.
-            TooManyLogins
+            TooManyRequests
         """
         if not _may_be_a_name(name):
             return await self._passwords.is_right(password, None)
@@ -91,7 +90,7 @@ class Logins:
     async def _turn(self, key: str) -> AsyncIterator[None]:
         lock, count = self._turns.get(key, (asyncio.Lock(), 0))
         if count >= TOGETHER_MAX:
-            raise TooManyLogins(f"{count} log-ins of this account are being checked")
+            raise TooManyRequests(f"{count} log-ins of this account are being checked")
         self._turns[key] = (lock, count + 1)
         try:
             async with lock:

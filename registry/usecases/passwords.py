@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from registry.access.passwords import Hasher
-from registry.domain.access_errors import TooManyLogins
 from registry.domain.accounts import Secret
+from registry.domain.errors import TooManyRequests
 
 T = TypeVar("T")
 
@@ -32,9 +32,9 @@ class Passwords:
         return await self._work(lambda: self._hasher.is_right(password, hash or self._hasher.nobodys))
 
     async def _work(self, work: Callable[[], T]) -> T:
-        """Raises TooManyLogins."""
+        """Raises TooManyRequests."""
         if self._waiting >= WAITING_MAX:
-            raise TooManyLogins(f"{self._waiting} passwords are being checked")
+            raise TooManyRequests(f"{self._waiting} passwords are being checked")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
