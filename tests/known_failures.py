@@ -9,9 +9,6 @@ from typing import Final
 
 #: Beginning of a test's id, and the reason.
 KNOWN: Final = {
-    "tests/replicas/test_damage.py": "damaged tenants: the branch was merged before it was finished",
-    "tests/replicas/test_damaged_list.py": "damaged tenants: the branch was merged before it was finished",
-    "tests/properties/test_damage.py": "damaged tenants: the branch was merged before it was finished",
     "tests/replicas/test_snapshots.py::test_snapshots_that_nobody_can_read": "such a tenant is set aside now",
     "tests/modes/test_secured.py::test_the_line_allows_what_is_used_and_nothing_else": "rights of repair are new",
     "tests/replicas/test_redis_away.py": "not run since the connection to Redis is our own",

@@ -59,6 +59,11 @@ class PutBack(NamedTuple):
     #: Events of the log that decided a part of what a lost one decides as a whole.
     again: list[Event]
 
+    def of(self, lost: Iterable[Remembered]) -> list[Remembered]:
+        """Those of the lost events that are to be appended, as they were."""
+        names = {event_id(event) for event in self.lost}
+        return [remembered for remembered in lost if event_id(remembered.event) in names]
+
 
 def put_back(lost: Iterable[Remembered], since: Sequence[Remembered], log: RegistryView) -> PutBack:
     """The lost events that are to be appended again.

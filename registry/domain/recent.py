@@ -117,14 +117,18 @@ class Recent:
         begins = self._events[0].position if self._events else own.position.next()
         return _missing(tail, self._events, own, begins)
 
-    def gap(self, lost: Sequence[Remembered]) -> bool:
+    def gap(self, lost: Sequence[Remembered], wanted: Sequence[Remembered]) -> bool:
         """Whether the log holds what came after something that it has lost: then it is no tail that is missing.
 
         Expiries say nothing of it: they are never put back.
+
+        Args:
+            wanted: those of the lost events that the log is to hold again.
         """
-        missing = {position for position, event in lost if not isinstance(event, InstanceExpired)}
-        return bool(missing) and any(
-            position > min(missing) and position not in missing
+        begins = min((position for position, event in wanted if not isinstance(event, InstanceExpired)), default=None)
+        missing = {position for position, _ in lost}
+        return begins is not None and any(
+            position > begins and position not in missing
             for position, event in self._events
             if not isinstance(event, (InstanceExpired, HistoryResumed))
         )

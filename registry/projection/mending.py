@@ -6,8 +6,9 @@ as if nothing had happened. A replica notices, because its own position is not p
 - appends what it remembers and the log lacks once more, as the first events of a new epoch, exactly once over all
   replicas: an event is known by who wrote it and its number, and the epoch begins only if the log has not moved since
   it was read; or,
-- where the log is empty or has lost more than is remembered, seeds it: it writes its whole view as a snapshot, and
-  begins a new epoch with it. The replica that is furthest ahead does so.
+- where the log is empty, or has lost more than is remembered, or what is no tail, seeds it: it writes its whole view,
+  and on it what the log says beyond it, as a snapshot, and begins a new epoch with it. The replica that is furthest
+  ahead does so.
 
 Leases are given their full length again before the epoch begins, since the store has lost renewals too.
 """
@@ -63,8 +64,14 @@ class Mending:
         self.seeded = 0
         self._again = 0
 
-    async def restore(self, own: RegistryView, recent: Recent, before_ms: int | None = None) -> Restored | None:
+    async def restore(
+        self, own: RegistryView, recent: Recent, before_ms: int | None = None, hasty: bool = False
+    ) -> Restored | None:
         """What the log holds now, after it got back what this replica knows of. None: the own view is the log's state.
+
+        Args:
+            hasty: the log moves all the time, so that there is no time for a snapshot. Lost events are appended though
+                some stand in the log that came after them, and were applied without them.
 
         Raises:
             HistoryChanged: the log moved meanwhile; try again.
@@ -75,18 +82,24 @@ class Mending:
         lost = recent.lost(log, tail)
         if not lost and log.includes(own.position):
             return restored
-        since = recent.since(own, tail)
-        if log.position == ORIGIN or (recent.gap(lost) and not since):
+        since, all_known = recent.since(own, tail), not restored.tail.is_cut
+        if log.position == ORIGIN or (recent.gap(lost, lost) and not since):
             # Here is all that the log holds, and more; where that is no tail, none can be appended in its place.
             await self._await_turn(own, log.position)
             for epoch, sequence in _histories(log).items():
                 include(own.lineage, Position(epoch, sequence))
             await self._seed(own, log.position, own.position.text())
             return None
+        events = put_back(lost, since, log)
+        if recent.gap(lost, events.of(lost)) and all_known and not hasty:
+            return await self._merge(restored, own, since)
         if recent.reach(log, tail):
-            await self._append_again(restored, own, put_back(lost, since, log))
+            await self._append_again(restored, own, events)
             return restored
-        return await self._merge(restored, own, since)
+        if all_known and (not since or since[0].position.sequence == 1):
+            return await self._merge(restored, own, since)
+        _give_up(own, log)
+        return restored
 
     async def _replay(self, tenant: Tenant, before_ms: int | None) -> Restored:
         if before_ms is not None:
@@ -150,17 +163,10 @@ class Mending:
             raise HistoryChanged("another replica is seeding the log, or writing a snapshot")
 
     async def _merge(self, restored: Restored, own: RegistryView, since: Sequence[Remembered]) -> Restored | None:
-        """The log lost more than is remembered, or began anew: the own view and what the log says beyond it."""
+        """The log lost more than is remembered, or what is no tail, or began anew: the own view, and on it what the log
+        says beyond it.
+        """
         log = restored.view
-        if restored.tail.is_cut or (since and since[0].position.sequence != 1):
-            logger.error(
-                "the log of %s is another one, with a history up to %s: what was here, up to %s, is given up",
-                own.tenant,
-                log.position.text(),
-                own.position.text(),
-                extra={"action": "history_given_up", "tenant": str(own.tenant)},
-            )
-            return restored
         await self._await_turn(own, log.position)
         if not since:
             await self._seed(own, log.position, own.position.text())
@@ -242,6 +248,16 @@ class Mending:
         rows = [row for service in view.services.values() for row in service.instances.values()]
         if not await rearm(self._store, {view.tenant: rows}):
             raise HistoryChanged("the store was silent while leases were re-armed")
+
+
+def _give_up(own: RegistryView, log: RegistryView) -> None:
+    logger.error(
+        "the log of %s is another one, with a history up to %s: what was here, up to %s, is given up",
+        own.tenant,
+        log.position.text(),
+        own.position.text(),
+        extra={"action": "history_given_up", "tenant": str(own.tenant)},
+    )
 
 
 def _histories(view: RegistryView) -> dict[int, int]:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Times a log is replayed that moves while what it lost is put back.
 REBUILDS_MAX: Final = 20
+#: Of those, the ones in which there is time for a snapshot.
+PATIENT_MAX: Final = 5
 
 
 class Views(Protocol):
@@ -67,12 +69,12 @@ class Rebuilding:
         await asyncio.shield(task)
 
     async def _rebuild(self, tenant: Tenant, before_ms: int | None) -> None:
-        for _ in range(REBUILDS_MAX):
+        for attempt in range(REBUILDS_MAX):
             with contextlib.suppress(HistoryChanged):
                 await announce(self._store, tenant)  # what lost the log may have lost its announcement
                 try:
                     view, recent = self._views.view(tenant), self._views.recent(tenant)
-                    restored = await self._mending.restore(view, recent, before_ms)
+                    restored = await self._mending.restore(view, recent, before_ms, attempt >= PATIENT_MAX)
                 except Damaged as damage:
                     if before_ms is None:  # else the log is read only to see whether this view is right
                         self._views.aside.put(damage)

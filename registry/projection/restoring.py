@@ -65,7 +65,7 @@ def read_event(store: Store, tenant: Tenant, position: Position, payload: bytes)
         event: Event = decode_event(payload)
         return event
     except Exception as exc:  # these bytes may be anything
-        reason, remedy = f"it cannot be read: {exc}", REPAIR
+        reason, remedy = f"it cannot be read: its {len(payload)} bytes are no event", REPAIR
         if tag := unknown_type(payload):
             reason = f"it is of the type {tag[:64]!r}, which this version does not know, so a newer one wrote it"
             remedy = f"run that version, or: {REPAIR}"

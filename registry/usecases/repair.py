@@ -162,8 +162,7 @@ class _Rest:
         self.unreadable = 0
         #: What can be read, and where it stands.
         self.events: list[tuple[Position, Event]] = []
-        #: Epochs that began there, and the end of each that is kept.
-        self.histories: dict[int, int] = {}
+        self._whole = {after.epoch: after.sequence}
 
     async def read(self, store: Store, tenant: Tenant) -> None:
         before = self.after
@@ -191,9 +190,19 @@ class _Rest:
             self.faults.append(
                 f"{key}: before {position.text()} {missing} events are missing, and no snapshot has them."
             )
+        if position.sequence == self._whole.get(position.epoch, 0) + 1:
+            self._whole[position.epoch] = position.sequence
         if not isinstance(event, HistoryResumed):
             self.events.append((position, event))
-            self.histories[position.epoch] = position.sequence
+
+    def lose(self, position: Position) -> None:
+        """The event there is not kept, though it can be read."""
+        whole = self._whole.get(position.epoch, 0)
+        self._whole[position.epoch] = min(whole, position.sequence - 1)
+
+    def whole(self) -> dict[int, int]:
+        """Of each epoch, the sequence up to which nothing of it is lost."""
+        return {epoch: sequence for epoch, sequence in self._whole.items() if sequence}
 
 
 def _told(damage: Damaged) -> str:
@@ -213,7 +222,7 @@ async def _plan_cut(
     else:
         services, instances = len(kept.services), kept.instance_count
         say(f"It can be read up to {end.text()} without a gap: {services} services with {instances} instances.")
-    usable, void = _usable(store, kept, rest.events)
+    usable, void = _usable(store, kept, rest)
     if rest.events:
         say(f"Of the events behind that, {len(usable)} would be kept; {void} of them change nothing any more.")
     lost = rest.unreadable + len(rest.events) - len(usable)
@@ -223,23 +232,22 @@ async def _plan_cut(
     at_ms, events = clock.wall_ms(), list[Event]()
     if end != ORIGIN or usable:
         resumed = HistoryResumed(
-            at_ms=at_ms, replica=REPAIRER, number=0, actor=REPAIRER, after=end.text(), mended=rest.histories
+            at_ms=at_ms, replica=REPAIRER, number=0, actor=REPAIRER, after=end.text(), mended=rest.whole()
         )
         events = [resumed, *(event for _, event in usable)]
     finding.cut = Cut(seen, end, _next_epoch(at_ms, end, seen, usable), events, await _beyond(store, tenant, end))
 
 
-def _usable(
-    store: Store, view: RegistryView, events: Sequence[tuple[Position, Event]]
-) -> tuple[list[tuple[Position, Event]], int]:
+def _usable(store: Store, view: RegistryView, rest: _Rest) -> tuple[list[tuple[Position, Event]], int]:
     """The events that can be applied, and how many of them change nothing. The view takes them."""
     usable: list[tuple[Position, Event]] = []
     void = 0
     epoch = view.position.epoch + 1
-    for number, (position, event) in enumerate(events, 1):
+    for number, (position, event) in enumerate(rest.events, 1):
         try:
             outcome = apply_or_tell(store, view, Position(epoch, number), event)
         except Inapplicable:
+            rest.lose(position)
             continue
         usable.append((position, event))
         void += outcome.error is not None

@@ -94,7 +94,7 @@ def no_mending() -> None:
     """What the log has lost stays lost."""
 
     async def restore_only(
-        self: mending.Mending, own: RegistryView, recent: Recent, before_ms: int | None = None
+        self: mending.Mending, own: RegistryView, recent: Recent, before_ms: int | None = None, hasty: bool = False
     ) -> Restored | None:
         return await restore(self._store, own.tenant, self._replica, before_ms)
 

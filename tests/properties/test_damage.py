@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from hypothesis import given
@@ -63,7 +64,7 @@ def harm(server: MemoryServer, place: int, spoilt: bytes | None) -> None:
     data.events[place : place + 1] = [] if spoilt is None else [(Position(7, place + 1), spoilt)]
 
 
-def content(view: RegistryView) -> object:
+def content(view: RegistryView) -> tuple[dict[str, Any], Any, Any]:
     """What clients see: everything but where it was written."""
     return (
         {
@@ -83,12 +84,13 @@ async def look(*lanes: MemoryReplica) -> None:
         await lane.projector.aside.look()
 
 
-@given(harms(), plain_logs)
+@given(harms(), plain_logs, st.booleans())
 def test_one_damaged_entry_costs_nobody_else_anything(
-    harmed: tuple[Sequence[Event], int, bytes | None, int], others: Sequence[Event]
+    harmed: tuple[Sequence[Event], int, bytes | None, int], others: Sequence[Event], busy: bool
 ) -> None:
     """Neither who follows nor who starts afterwards ends; the other tenant is served; and after a repair the harmed one
-    is too, by all replicas alike, with everything that one of them held.
+    is too, by all replicas alike, with everything that one of them held - also when it is `busy`: written to before
+    that one has looked.
     """
     events, place, spoilt, snapshot_after = harmed
 
@@ -114,6 +116,12 @@ def test_one_damaged_entry_costs_nobody_else_anything(
         for finding in findings:
             await mend(after.store, finding)
         assert [finding async for finding in examine(after.store, after.clock)] == []
+        expected = whole
+        if busy and findings:
+            await look(after)
+            added = await after.services.register(HARMED, MicroserviceBody(service_name="added"), "test")
+            services, *_ = content(after.projector.view(HARMED))
+            expected = ({**whole[0], added: services[added]}, *whole[1:])
         for _ in range(3):
             await look(before, after)
         new = MemoryReplica(server, "new")
@@ -123,7 +131,7 @@ def test_one_damaged_entry_costs_nobody_else_anything(
         same = [digests(lane.projector.view(HARMED)) for lane in (before, after, new)]
         if findings:
             assert same[0] == same[1] == same[2]
-            assert content(new.projector.view(HARMED)) == whole
+            assert content(new.projector.view(HARMED)) == expected
         await after.services.register(HARMED, MicroserviceBody(service_name="again"), "test")
 
     run(live)

@@ -7,6 +7,7 @@ replica is started, which knows no more than what can still be read; then `regis
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -68,13 +69,18 @@ class Harmed:
         self.redis.rpush(self.key(name), "not yours")
 
 
-#: By the tenant's domain: what is done to it, the key that is to be named, and a word of the reason.
+#: By the tenant's domain: what is done to it, the key that is to be named, and a pattern of the reason.
 HARMS: Final[dict[str, tuple[Callable[[Harmed], object], str, str]]] = {
     "foreign-entry": (lambda one: one.redis.xadd(one.key("events"), {"foo": "bar"}), "events", "cannot be read"),
     "garbage": (lambda one: one.add(1, {"e": b"garbage"}), "events", "cannot be read"),
     "unknown-type": (lambda one: one.add(1, {"e": PAINTED}), "events", "'service-painted'"),
     "beyond-the-head": (lambda one: one.add(1, {"e": EVENT}), "events", "beyond the log's head"),
-    "after-a-gap": (lambda one: one.add(2, {"e": EVENT}), "events", "no snapshot that can be read reaches it"),
+    "after-a-gap": (
+        lambda one: one.add(2, {"e": EVENT}),
+        "events",
+        # It is all of this; who looks first says which.
+        "no snapshot that can be read reaches it|beyond the log's head|events are missing",
+    ),
     "head-garbage": (lambda one: one.redis.set(one.key("head"), "garbage"), "head", "no position"),
     "head-too-far": (lambda one: one.move_head(1), "head", "the log ends at"),
     "head-too-low": (lambda one: one.move_head(-1), "events", "beyond the log's head"),
@@ -168,13 +174,13 @@ def assert_set_aside(one: Replica, domain: str, key: str, reason: str) -> None:
     refused = api.put("/microservices/cart/instances/i2/status?value=DOWN")
     assert_refused(refused, 500011)
     assert refused.header(ASIDE) != ""
-    for said in (domain, name, reason, "registry repair"):
-        assert said in refused.json()["detail"]
+    for said in (re.escape(domain), re.escape(name), reason, "registry repair"):
+        assert re.search(said, refused.json()["detail"])
     assert_refused(api.register("cart", instanceId="new"), 500011)
     answer = ok(api.put("/heartbeats", {"instances": [{"serviceId": "cart", "instanceId": "i1"}]})).json()
     assert answer == {"instances": [{"serviceId": "cart", "instanceId": "i1"}]}
     assert_refused(api.find("nobody"), 500011)
-    assert [r for r in one.said("tenant_set_aside") if name in r["message"] and reason in r["message"]]
+    assert [r for r in one.said("tenant_set_aside") if name in r["message"] and re.search(reason, r["message"])]
 
 
 def assert_served(api: Api, name: str) -> None:
@@ -244,7 +250,7 @@ def test_a_dry_run_says_everything_and_changes_nothing(scene: Scene, late: Repli
     for domain, (_, key, reason) in HARMS.items():
         about = said.stdout.partition(f"{domain}/default\n")[2].partition("/default\n")[0]
         assert KEYS.key(Tenant(domain, "default"), key) in about  # type: ignore[arg-type]
-        assert reason in about or domain == "after-a-gap"
+        assert re.search(reason, about)
     assert "sound/default" not in said.stdout
     assert "Nothing was changed" in said.stdout
     assert {key: scene.redis.dump(key) for key in before} == before

@@ -62,9 +62,10 @@ def test_known_tenants_go_on_and_new_ones_are_refused_until_it_is_mended(kind: s
                 assert key in alarm["fields"]["detail"]
             assert repair(server.url).returncode == 1
             assert repair(server.url, "--apply").returncode == 0
-            for lane in (one, late):
+            for number, lane in enumerate((one, late)):
+                api = lane.api(f"new-{number}")
                 until_sync(
-                    lambda lane=lane: lane.api("new").post("/microservices", NEW).status == 200,  # type: ignore[misc]
+                    lambda api=api: api.post("/microservices", NEW).status == 200,  # type: ignore[misc]
                     "new tenants to be accepted",
                     NOTICED_WITHIN_S,
                 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import Any
 
 import pytest
 
+from registry.clock import Clock
 from registry.domain import recent
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import (
@@ -36,8 +38,9 @@ from registry.domain.view import DEFAULT_TENANT, RegistryView
 from registry.projection import mending, rebuilding, restoring
 from registry.projection.saving import save
 from registry.store import leases
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import LeaseName, Write
+from registry.usecases.repair import examine, mend
 from tests.support.builders import instance, instance_body, instance_registered, microservice, service_registered, stamp
 from tests.support.memory_replica import (
     VIRTUAL,
@@ -724,6 +727,47 @@ async def test_as_much_lost_as_is_remembered_is_put_back(server: MemoryServer, f
     await cut(server, 10 - few_remembered)
     assert ids(await agree(server, a)) == NINE
     assert (a.projector.mending.put_back, a.projector.mending.seeded) == (4, 0)
+
+
+# -- what is no tail ---------------------------------------------------------------------------------------------------
+
+
+async def lose_in_the_middle(server: MemoryServer, index: int) -> None:
+    """An entry is lost, and the log is repaired."""
+    store, clock = MemoryStore(server), Clock(virtual_ms, virtual_ms)
+    data = server.of(T)
+    data.last = data.head
+    del data.events[index]
+    (finding,) = [finding async for finding in examine(store, clock)]
+    await mend(store, finding)
+
+
+async def test_what_was_lost_in_the_middle_comes_back_where_it_stood(server: MemoryServer) -> None:
+    """What was done to it later, and stands in the log without effect, has its effect again; what came since stays."""
+    await append(server, *written(status("i3", "DOWN"), by="v"))
+    (a,) = await replicas(server, "a")
+    await lose_in_the_middle(server, 3)
+    await append(server, *written(comes("new"), by="x", at_ms=LATER))
+    view = await agree(server, a)
+    assert ids(view) == sorted([*NINE, "new"])
+    assert b'"status":"DOWN"' in view.services["cart"].instances["i3"].body
+
+
+async def test_what_was_lost_in_the_middle_comes_back_though_the_log_never_stands_still(server: MemoryServer) -> None:
+    """Then there is no time for a snapshot, and it is appended behind what came later."""
+    (a,) = await replicas(server, "a")
+    await lose_in_the_middle(server, 3)
+    others = count()
+
+    async def write(name: str) -> None:
+        if name == "exchange":
+            await append(server, *written(comes(f"n{next(others):02}"), by=f"x{next(others)}", at_ms=LATER))
+
+    a.store.after = write
+    await a.look()
+    a.store.come_back()
+    assert next(others) > 0
+    assert ids(await agree(server, a))[: len(NINE)] == NINE
 
 
 async def test_a_log_that_cannot_be_merged_wins_and_a_line_says_so(
