@@ -18,6 +18,7 @@ from registry.figures import figures
 from registry.http_api.access import Access
 from registry.http_api.api import Api
 from registry.http_api.door import Door
+from registry.http_api.load import Load
 from registry.http_api.networks import Networks
 from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
 from registry.http_api.past_here import PastHere
@@ -266,6 +267,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     if api.access is not None:
         access = api.access
         api.caches.append(lambda: access.admission.principals.size)
+    api.load = Load(settings.requests_max)
     door = Door(api, OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS))
     replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, door)
     api.now_ms = clock.wall_ms

@@ -349,6 +349,24 @@ class Settings:
         default=0,
         metadata={"unit": "websockets", "help": "of one client address; 0: any number", "min": 0, "max": 10**7},
     )
+    requests_max: int = field(
+        default=20_000,
+        metadata={
+            "unit": "requests",
+            "help": "that are being answered at a time; heartbeats are never refused",
+            "min": 1,
+            "max": 10**7,
+        },
+    )
+    bodies_max_bytes: int = field(
+        default=512 * MIB,
+        metadata={
+            "unit": "bytes",
+            "help": "requests that are not answered yet, all together; the one that arrives longest is refused",
+            "min": 4 * MIB,
+            "max": 10**12,
+        },
+    )
     head_max_bytes: int = field(
         default=HEAD_MAX_BYTES,
         # The fast lane takes smaller ones without counting.

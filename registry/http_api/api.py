@@ -14,6 +14,7 @@ from registry.http_api import reply
 from registry.http_api.access import Access
 from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
+from registry.http_api.load import Load
 from registry.http_api.networks import Networks
 from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
@@ -80,6 +81,7 @@ class Api:
     now_ms: Callable[[], int] = Clock().wall_ms
     #: Where there are accounts.
     access: Access | None = None
+    load: Load = field(default_factory=Load)
     observer: Observer = field(default_factory=Observer)
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.

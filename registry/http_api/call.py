@@ -16,6 +16,7 @@ from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
 from registry.domain.view import Covers, Tenant
 from registry.http_api import bodies
+from registry.http_api.load import Share
 from registry.usecases.principals import Grant
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class Call:
 
     __slots__ = (
         *("_body_max", "_headers", "_query", "_receive"),
-        *("actor", "address", "covers", "grant", "path", "query_string", "tenant"),
+        *("actor", "address", "covers", "grant", "path", "query_string", "share", "tenant"),
     )
 
     def __init__(
@@ -70,6 +71,8 @@ class Call:
         self.grant: Grant | None = None
         #: Whether a microservice (environment, application, name) is within reach; None: all are.
         self.covers: Covers | None = None
+        #: Of the requests under way, once it is one.
+        self.share: Share | None = None
         self._receive = receive
         self._query: dict[str, str] | None = None
         self.tenant = tenant or self._read_tenant()
@@ -163,6 +166,14 @@ class Call:
 
     async def body(self) -> bytes:
         """The whole body."""
+        if self.share is None:
+            return await self._body()
+        self.share.give_back()
+        body = await self._body()
+        self.share.take()
+        return body
+
+    async def _body(self) -> bytes:
         chunks: list[bytes] = []
         size = 0
         more = True

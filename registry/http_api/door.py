@@ -20,8 +20,9 @@ from registry.domain.view import ACCOUNTS
 from registry.http_api import reply, target
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone
+from registry.http_api.load import Share
 from registry.http_api.operation import Kind, Operation
-from registry.http_api.operations import OPERATIONS, Routes
+from registry.http_api.operations import NEVER_REFUSED, OPERATIONS, Routes
 from registry.http_api.reply import Header, Reply, too_large
 from registry.http_api.sockets import EXTENSION
 
@@ -106,7 +107,9 @@ class Door:
             ClientGone: nobody is left to be answered.
         """
         began = perf_counter()
+        call.share = Share(self._api.load, operation.name in NEVER_REFUSED)
         try:
+            call.share.take()
             answer = await self._answer(operation, call)
         except RegistryError as error:
             answer = self._refused(call, error)
@@ -116,6 +119,8 @@ class Door:
         except Exception:
             logger.exception("%s failed", operation.name, extra={"action": "request_failed"})
             answer = self._refused(call, RegistryError("the registry failed; its log says why"))
+        finally:
+            call.share.give_back()
         self._api.observer.observe(operation.name, answer.status, perf_counter() - began)
         if call.tenant in self._api.aside.tenants:
             return reply.set_aside(answer, self._api.aside.seconds(call.tenant))

@@ -14,6 +14,10 @@ from registry.http_api.reply import Reply
 async def get_metrics(api: Api, call: Call) -> Reply:
     """`GET /metrics`: this replica's figures."""
     more = [figure for figures in api.more_figures for figure in figures()]
+    more += [
+        Figure("requests_under_way", "Requests that are being answered, bodies not awaited.", api.load.count),
+        Figure("requests_refused_total", "There were too many under way.", api.load.refused, True),
+    ]
     figures = [*api.figures(), *more, Figure("cache_bytes", "Bytes in the caches of the HTTP side.", api.cache_bytes)]
     return reply.text(200, render(figures) + "\n".join([*api.observer.lines(), ""]))
 

@@ -112,6 +112,7 @@ def _responses(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict
         found["410"] = {"description": "nothing is kept of that time; the detail says since when", **error}
     found["403"] = {"description": "not allowed", **error}
     found["500"] = {"description": "a failure of the registry or of its store", **error}
+    found["503"] = {"description": "too much is asked at a time; `Retry-After` says when to come again", **error}
     if operation.path.endswith("/readiness"):
         found["503"] = {"description": "not ready; the reason", "content": {"text/plain": {}}}
     return found

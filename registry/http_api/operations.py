@@ -519,6 +519,14 @@ PROBES: Final = tuple(
 )
 
 
+#: Names of what is answered however many requests are under way: heartbeats (D17), and who asks how the replica is.
+NEVER_REFUSED: Final = frozenset(
+    operation.name
+    for operation in OPERATIONS
+    if operation.kind is Kind.BEAT or operation in PROBES or operation.handler is metrics.get_metrics
+)
+
+
 class Routes:
     """From a path to the operations that stand there, by method."""
 

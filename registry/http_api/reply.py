@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from registry import __version__
-from registry.domain.errors import InvalidParams, RegistryError
+from registry.domain.errors import InvalidParams, Overloaded, RegistryError, TooManyRequests
 from registry.memo import Memo
 
 Header = tuple[bytes, bytes]
@@ -69,6 +69,8 @@ def text(status: int, line: str, *headers: Header) -> Reply:
 
 def error(error: RegistryError, *headers: Header) -> Reply:
     """The error in the API's shape. HTTP status = code // 1000."""
+    if isinstance(error, (TooManyRequests, Overloaded)):
+        headers = (RETRY_AFTER, *headers)
     return json(error.body(), *headers, status=error.code // 1000)
 
 

@@ -200,6 +200,7 @@ def _server(
         connections_per_address=settings.connections_per_address,
         websockets_max=settings.websockets_max,
         websockets_per_address=settings.websockets_per_address,
+        bodies_max_bytes=settings.bodies_max_bytes,
         head_max_bytes=settings.head_max_bytes,
         headers_max=settings.headers_max,
     )

@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         # They hold this connection: without them it goes at once, and not when the garbage collector looks.
         self._active = self._arriving = self._owed = self._reader = None
         self._waiting.clear()
-        self._release()
+        self._release()  # and with it what is counted
 
     @property
     def lines(self) -> bytes:
@@ -224,11 +224,34 @@ class Connection(asyncio.Protocol):
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
         self._held_bytes += len(data)
+        self._count_bytes()
         self.balance()
 
     def _release(self) -> None:
         self._held.clear()
         self._held_bytes = 0
+        self._count_bytes()
+
+    def _count_bytes(self) -> None:
+        """Tell how much has come from the client that is not answered yet."""
+        exchanges = {self._active, self._arriving, *self._waiting} - {None}
+        arrived = sum(exchange.arrived_bytes for exchange in exchanges if exchange is not None)
+        self._shared.hold(self, self._held_bytes + arrived)
+
+    @property
+    def is_arriving(self) -> bool:
+        return not self._ended and bool(self._arriving or self._held)
+
+    def let_go(self) -> None:
+        """See `Holder`."""
+        if self._arriving is not None:
+            beats = self._arriving.is_heartbeat
+        else:
+            beats = b"/heartbeat" in self._held[0].partition(b"\r\n")[0]
+        if beats:
+            self.abort()  # it is not told that it was too much (D17)
+        else:
+            self._refuse(refusals.BODIES)
 
     def balance(self) -> None:
         """Read from the client, or let it wait: it has sent more than is being answered, or does not read itself."""
@@ -252,7 +275,7 @@ class Connection(asyncio.Protocol):
         self.deadline = self._shared.now_s + self._shared.limits.head_timeout_s
 
     def head_read(self, head: Head) -> None:
-        if self._excess and not is_heartbeat(head):
+        if self._excess and not head.is_heartbeat:
             raise BadRequest(refusals.CONNECTIONS[self._excess])
         exchange = Exchange(self, head)
         self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
@@ -265,6 +288,7 @@ class Connection(asyncio.Protocol):
     def body_read(self, chunk: bytes) -> None:
         if self._arriving is not None:
             self._arriving.body_read(chunk)
+            self._count_bytes()
 
     def request_read(self) -> None:
         exchange, self._arriving = self._arriving, None
@@ -301,6 +325,7 @@ class Connection(asyncio.Protocol):
         """The active exchange's response has been written, or nobody is left to read one."""
         if self._ended:
             return
+        self._count_bytes()
         if not exchange.keep_alive:
             self._end(linger=not exchange.read)
         elif exchange.read:
@@ -336,8 +361,10 @@ class Connection(asyncio.Protocol):
     def _refuse(self, response: bytes) -> None:
         """Answer what is no request, in its turn. Nothing after it is read."""
         self._refusal = response
-        self._release()
         arriving, self._arriving = self._arriving, None
+        if arriving is not None:
+            arriving.arrived_bytes = 0
+        self._release()
         if arriving is not None:
             # It is the body of a request under way that is wrong.
             arriving.disconnect()
@@ -372,7 +399,7 @@ class Connection(asyncio.Protocol):
 
     def _enter_sockets(self, head: Head) -> tuple[bytes, Callable[[], None]]:
         """What is said instead of a websocket, b"" when it is given, and what is to be called when it is over."""
-        if is_heartbeat(head):
+        if head.is_heartbeat:
             return b"", self.leave
         if self._excess:
             return refusals.CONNECTIONS[self._excess], self.leave
@@ -434,11 +461,6 @@ class Connection(asyncio.Protocol):
         lingers = linger and not self._half_closed and self.wire.can_half_close
         self.deadline = self._shared.now_s + (LINGER_S if lingers else self._shared.limits.send_timeout_s)
         self.wire.end(lingers)
-
-
-def is_heartbeat(head: Head) -> bool:
-    """Whether it may renew leases. Such a request is never refused for what it costs (D17)."""
-    return head.path.endswith((b"/heartbeat", b"/heartbeats"))
 
 
 def _last(response: Sequence[bytes]) -> Sequence[bytes]:

@@ -40,8 +40,11 @@ class Exchange:
     def __init__(self, connection: Connection, head: Head) -> None:
         self._connection = connection
         self._head = head
+        self.is_heartbeat = head.is_heartbeat
         self._chunks: deque[bytes] = deque()
         self.waiting_bytes = 0
+        #: Bytes of the body that have come, the application's included, until the request is answered.
+        self.arrived_bytes = 0
         #: The whole body has come.
         self.read = False
         self.keep_alive = head.keep_alive
@@ -100,6 +103,7 @@ class Exchange:
 
     def _give_up(self) -> None:
         self.complete = True
+        self.arrived_bytes = 0
         self.keep_alive = False
         if self.disconnected:
             self._connection.exchange_complete(self)
@@ -118,6 +122,7 @@ class Exchange:
         if not self.complete:
             self._chunks.append(chunk)
             self.waiting_bytes += len(chunk)
+            self.arrived_bytes += len(chunk)
             self._changed.set()
 
     def request_read(self) -> None:
@@ -213,7 +218,7 @@ class Exchange:
         if not more:
             self.complete = True
             self._chunks.clear()
-            self.waiting_bytes = 0
+            self.waiting_bytes = self.arrived_bytes = 0
             self._changed.set()
         self._connection.write(parts)
         if self.complete:

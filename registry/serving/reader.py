@@ -35,6 +35,11 @@ class Head(Struct, gc=False):
     #: It asks to go on as a websocket, which needs a GET without a body.
     websocket: bool
 
+    @property
+    def is_heartbeat(self) -> bool:
+        """Whether it may renew leases. Such a request is never refused for what it costs (D17)."""
+        return self.path.endswith((b"/heartbeat", b"/heartbeats"))
+
     def has_body(self) -> bool:
         return any(
             name.lower() == b"transfer-encoding" or (name.lower() == b"content-length" and value != b"0")

@@ -27,6 +27,10 @@ NOT_HTTP: Final = _refusal(b"400 Bad Request", _JSON, InvalidParams("the request
 TOO_LARGE: Final = _refusal(b"431 Request Header Fields Too Large", _TEXT, b"431 Request Header Fields Too Large")
 TOO_SLOW: Final = _refusal(b"408 Request Timeout", _TEXT, b"408 Request Timeout")
 SPEAKS_TLS: Final = _refusal(b"400 Bad Request", _JSON, InvalidParams("this port speaks TLS: use https://").body())
+#: To the request that has been arriving longest when all that have come are too large together.
+BODIES: Final = _overload(
+    b"503 Service Unavailable", Overloaded("requests under way are too large together (REGISTRY_BODIES_MAX_BYTES)")
+)
 #: To a connection, and to a websocket, that is one too many, by the limit that it exceeds.
 CONNECTIONS: Final = {
     "all": _overload(

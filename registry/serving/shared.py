@@ -40,6 +40,8 @@ class Limits:
     unsent_max_bytes: int = 512 * 1024 * 1024
     #: Bytes of events that wait for watchers which do not read, all together.
     watch_max_bytes: int = 128 * 1024 * 1024
+    #: Bytes of requests that are not answered yet, all together. Beyond, the one that arrives longest is refused.
+    bodies_max_bytes: int = 512 * 1024 * 1024
     #: Bytes of a request's line and headers, and headers.
     head_max_bytes: int = HEAD_MAX_BYTES
     headers_max: int = HEADERS_MAX
@@ -57,6 +59,7 @@ class Tallies:
     """What has happened so often since the start."""
 
     heads_refused: int = 0
+    bodies_refused: int = 0
     handshakes: int = 0
     handshakes_failed: int = 0
 
@@ -79,6 +82,17 @@ class Timed(Protocol):
 
     def shutdown(self) -> None:
         """Finish the request under way, then end."""
+
+
+class Holder(Timed, Protocol):
+    """A connection, as the limit on what has come sees it."""
+
+    @property
+    def is_arriving(self) -> bool:
+        """A request has come in part."""
+
+    def let_go(self) -> None:
+        """Refuse that request."""
 
 
 class Shared:
@@ -116,6 +130,8 @@ class Shared:
         self.unsent: dict[Timed, int] = {}
         self._unsent_bytes = 0
         self.backlog = Backlog(limits.watch_max_bytes)
+        self._held: dict[Holder, int] = {}
+        self._held_bytes = 0
         self._next_sweep_s = 0.0
         self.tick()
 
@@ -155,9 +171,28 @@ class Shared:
             Figure("watch_waiting_bytes", "Of the events that wait for them.", self.backlog.size),
             Figure("watchers_let_go_total", "Slow ones: too many bytes waited.", self.backlog.let_go, True),
             Figure("heads_refused_total", "Requests with too large or too many headers.", tallies.heads_refused, True),
+            Figure("request_bytes", "Bytes of requests that are not answered yet.", self._held_bytes),
+            Figure("bodies_refused_total", "All that had come were too large together.", tallies.bodies_refused, True),
             Figure("tls_handshakes_total", "Handshakes of TLS that succeeded.", tallies.handshakes, True),
             Figure("tls_handshakes_failed_total", "... and that did not.", tallies.handshakes_failed, True),
         ]
+
+    # -- clients that send much ----------------------------------------------------------------------------------------
+
+    def hold(self, connection: Holder, size: int) -> None:
+        """The connection has so many bytes of requests that are not answered yet."""
+        self._held_bytes += size - self._held.get(connection, 0)
+        if size:
+            self._held[connection] = size
+        else:
+            self._held.pop(connection, None)
+        while self._held_bytes > self.limits.bodies_max_bytes:
+            eldest = next((one for one in self._held if one.is_arriving), None)
+            if eldest is None:
+                return
+            self._held_bytes -= self._held.pop(eldest)
+            self.tallies.bodies_refused += 1
+            eldest.let_go()
 
     # -- clients that do not read --------------------------------------------------------------------------------------
 

@@ -147,6 +147,7 @@ app = Starlette(
             Route(f"/{endpoint.__name__}", endpoint, methods=METHODS)
             for endpoint in (echo, chunks, stream, endless, waits, file, early, afterwards, broken, broken_stream, big)
         ),
+        Route("/chunks/heartbeats", chunks, methods=METHODS),
         Route("/nothing", nothing),
         Route("/elsewhere", elsewhere),
         WebSocketRoute("/socket", socket),

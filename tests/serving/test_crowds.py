@@ -184,6 +184,46 @@ def test_websockets_through_a_proxy_are_counted_for_each_client() -> None:
         assert refused.value.response.status_code == 429
 
 
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+def slow(path: bytes, length: int) -> bytes:
+    """A request of which nearly all comes at once, and the last byte does not."""
+    return b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (path, length) + b"x" * (length - 1)
+
+
+def test_request_that_arrives_longest_gives_way_when_all_are_too_large() -> None:
+    """Whoever sends by and by holds memory; a newcomer that sends at once is served."""
+    with running(apps.app, Limits(bodies_max_bytes=4_000_000)) as server, contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(server.connect()) for _ in range(4)]
+        for connection in waiting:
+            connection.sendall(slow(b"/chunks", 900_000))
+        until_sync(lambda: server.call(lambda: held(server)) >= 4 * 899_999, "them to arrive")
+        whole = (
+            b"POST /chunks HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000
+        )
+        assert server.exchange(whole).endswith(b"900000")
+        assert shape(read_all(waiting[0])) == (503, "503001", True)
+        for connection in waiting[1:]:
+            connection.sendall(b"x")
+            assert connection.recv(10_000).startswith(b"HTTP/1.1 200 ")
+        assert server.call(lambda: held(server)) == 0
+        assert server.shared.tallies.bodies_refused == 1
+
+
+def test_heartbeat_that_arrives_longest_is_not_told_that_it_is_too_much() -> None:
+    with running(apps.app, Limits(bodies_max_bytes=1_000_000)) as server, server.connect() as beating:
+        beating.sendall(slow(b"/chunks/heartbeats", 900_000))
+        until_sync(lambda: server.call(lambda: held(server)) >= 899_999, "it to arrive")
+        with server.connect() as other:
+            other.sendall(slow(b"/chunks", 300_000))
+            assert read_all(beating) == b""
+
+
+def held(server: Running) -> float:
+    return {figure.name: figure.value for figure in server.shared.figures()}["request_bytes"]
+
+
 # -- headers -----------------------------------------------------------------------------------------------------------
 
 
