@@ -49,7 +49,7 @@ THIRD_PARTIES = {
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
     "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
-    "client": {"msgspec", "httpcore", "websockets"},
+    "client": {"msgspec", "httpcore", "httpx", "websockets"},
     "remote": {"msgspec", "click", "rich"},
 }
 ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
