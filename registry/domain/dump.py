@@ -1,6 +1,6 @@
 """dump: everything in the registry, under the keys at which the reference keeps it in etcd.
 
-`scctl` prints microservices and instances from it (api-rules.md 3.15, clients.md L). Nothing here is stored so.
+`scctl` prints microservices and instances from it (api-rules.md 3.15, clients.md 1.L). Nothing here is stored so.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def names(api: Api, query: str) -> list[str]:
 
 
 def test_a_console_sees_services_instances_and_dependencies(api: Api) -> None:
-    """The question that a console repeats every ten seconds (clients.md M)."""
+    """The question that a console repeats every ten seconds (clients.md 1.M)."""
     cart, order = api.service("cart"), api.service("order")
     instance_id = api.instance(cart, endpoints=["rest://10.0.0.1:80"], properties={"zone": "z"})
     ok(api.find("cart", consumer=order))
@@ -115,7 +115,7 @@ def test_the_registrys_own_service_is_shown_on_request(default_api: Api) -> None
 
 
 def test_detail_of_one_service(api: Api, service_id: str) -> None:
-    """What the detail page of the console shows; `options` there changes nothing (clients.md N)."""
+    """What the detail page of the console shows; `options` there changes nothing (clients.md 1.N)."""
     instance_id = api.instance(service_id, properties={"zone": "z"})
     ok(api.put(f"/microservices/{service_id}/schemas/hello", {"schema": "swagger", "summary": "abc"}))
     response = ok(govern(api, f"microservices/{service_id}?options=instances"))

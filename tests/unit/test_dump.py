@@ -1,4 +1,4 @@
-"""domain.dump: everything, under the reference's keys (api-rules.md 3.15, clients.md L)."""
+"""domain.dump: everything, under the reference's keys (api-rules.md 3.15, clients.md 1.L)."""
 
 from __future__ import annotations
 

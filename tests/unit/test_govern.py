@@ -108,7 +108,7 @@ def test_list_leaves_the_view_as_it_is() -> None:
 
 
 def test_list_names_schemas_with_their_content() -> None:
-    """The newer console shows them from here (clients.md N)."""
+    """The newer console shows them from here (clients.md 1.N)."""
     assert listed(with_everything(), "schemas")[0]["schemaInfos"] == [
         {"schemaId": "sc", "summary": "abc", "schema": "text"}
     ]
