@@ -30,8 +30,7 @@ from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.watching import Watching
 
-#: Requests whose meaning is remembered, and their bytes; what they mean may take some ten times as much, and the kept
-#: answer of a batch `discovery.BATCH_KEPT_MAX_BYTES` at worst.
+#: Requests whose meaning is remembered, and their bytes; what they mean may take some ten times as much.
 MEANT_MAX: Final = 20_000
 MEANT_MAX_BYTES: Final = 16 * 1024 * 1024
 

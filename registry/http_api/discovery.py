@@ -1,27 +1,20 @@
-"""Endpoints that consumers poll: find, batch find, and instances by service id.
-
-The functions ending in `_here` answer from the view as it is, without waiting; both ways call them.
-"""
+"""Endpoints that consumers poll: find, batch find, and instances by service id."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from registry.domain.access_errors import NoPermission
 from registry.domain.batch_find import BatchResult, encode_batch
 from registry.domain.errors import InvalidParams
 from registry.domain.find import FindQuery
 from registry.domain.instance_reads import InstanceQuery
-from registry.domain.view import Answer, Standing, Tenant
+from registry.domain.view import Answer
 from registry.http_api import queries, reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
-from registry.http_api.queries import BatchBody, BatchQueries
+from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Reply
-
-#: Answers to batches up to this size are kept until something changes.
-BATCH_KEPT_MAX_BYTES: Final = 4096
 
 
 def find_query(api: Api, call: Call) -> FindQuery:
@@ -78,14 +71,11 @@ async def batch_find(api: Api, call: Call) -> Reply:
     body = await call.body()
     if call.query("type") != "query":
         raise InvalidParams("only `query` is supported - at query parameter `type`")
-    asked = batch_asked(api, body, call.consumer_id)
-    answer = batch_here(api, call.tenant, asked) if call.covers is None else None
-    if answer is None or answer.contradicts:
+    asked = _batch_asked(api, body, call.consumer_id)
+    results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
+    if asked.consumer_id and await _record(api, call, _covered(api, call, asked.services)):
         results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
-        if asked.consumer_id and await _record(api, call, _covered(api, call, asked.services)):
-            results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
-        answer = BatchBody(_batch_body(api, asked, results), False)
-    whole = reply.json(answer.body, api.position(call.tenant))
+    whole = reply.json(_batch_body(api, asked, results), api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
@@ -96,7 +86,7 @@ def _covered(api: Api, call: Call, queries: Sequence[FindQuery]) -> Sequence[Fin
     return [query for query in queries if api.discovery.is_covered(call.tenant, query, covers)]
 
 
-def batch_asked(api: Api, body: bytes, consumer_id: str) -> BatchQueries:
+def _batch_asked(api: Api, body: bytes, consumer_id: str) -> BatchQueries:
     """What a batch find asks. Raises InvalidParams."""
     key = (body, consumer_id)
     asked = api.batches.get(key)
@@ -104,35 +94,6 @@ def batch_asked(api: Api, body: bytes, consumer_id: str) -> BatchQueries:
         asked = queries.batch_queries(*key)
         api.batches.put(key, asked)
     return asked
-
-
-def batch_here(api: Api, tenant: Tenant, asked: BatchQueries) -> BatchBody | None:
-    """The answer as the view has it now, or None: something is unknown, or to be recorded first."""
-    discovery = api.discovery
-    outline = discovery.outline(tenant)
-    if asked.answer is not None and asked.outline == outline and _all_stand(asked.standings):
-        return asked.answer
-    results = discovery.batch_here(tenant, asked.services, asked.instances)
-    if any(result.failed for result in results):
-        return None
-    if asked.consumer_id and discovery.unrecorded(tenant, asked.services):
-        return None
-    services, instances = results
-    contradicts = any(asked.services[index].rev for index, _ in services.updated) or any(
-        asked.instances[index].rev for index, _ in instances.updated
-    )
-    answer = BatchBody(_batch_body(api, asked, results), contradicts)
-    standings = [standing for result in results for standing in result.standings if standing is not None]
-    if len(answer.body) <= BATCH_KEPT_MAX_BYTES and len(standings) == len(asked.services) + len(asked.instances):
-        asked.outline, asked.standings, asked.answer = outline, tuple(standings), answer
-    return answer
-
-
-def _all_stand(standings: Sequence[Standing]) -> bool:
-    for standing in standings:  # noqa: SIM110  # this is asked with every poll, and `all` takes three times as long
-        if not standing.yes:
-            return False
-    return True
 
 
 def _batch_body(api: Api, asked: BatchQueries, results: list[BatchResult]) -> bytes:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from registry.domain import rules
-from registry.domain.commands import BatchFind, FindInstanceBody, FindServiceBody
+from registry.domain.commands import BatchFind, FindInstanceBody, FindKeyBody, FindServiceBody
 from registry.domain.errors import InvalidParams
 from registry.domain.find import ANY_SERVICE, FindQuery
 from registry.domain.instance_reads import InstanceQuery
 from registry.domain.version import parse_rule
-from registry.domain.view import Standing
 from registry.http_api import bodies
 from registry.http_api.call import parse_flag, parse_query, parse_tags
 
@@ -46,26 +45,12 @@ def check_provider(app_id: str, name: str, environment: str) -> None:
     rules.ENVIRONMENT.check_optional(environment, "env", "query parameter `env`")
 
 
-class BatchBody(Struct, frozen=True, gc=False):
-    """The answer to a batch. `contradicts`: it tells the client that something it holds has changed."""
-
-    body: bytes
-    contradicts: bool
-
-
-class BatchQueries(Struct, eq=False, gc=False):
-    """The two lists of a batch find, each to be answered on its own.
-
-    Clients repeat a batch until something changes, so its last answer is kept. `answer` holds for as long as the views
-    have the `outline` that it was made with (`Discovery.outline`), and every answer in it stands.
-    """
+class BatchQueries(Struct, frozen=True, gc=False):
+    """The two lists of a batch find, each to be answered on its own."""
 
     services: tuple[FindQuery, ...]
     instances: tuple[InstanceQuery, ...]
     consumer_id: str = ""
-    outline: tuple[object, ...] = ()
-    standings: tuple[Standing, ...] = ()
-    answer: BatchBody | None = None
 
 
 def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:
@@ -84,17 +69,24 @@ def batch_queries(body: bytes, consumer_id: str) -> BatchQueries:
 
 
 def _service_query(item: FindServiceBody, index: int, consumer_id: str) -> FindQuery:
-    where = f"$.services[{index}].service"
-    key = item.service
+    try:
+        query = service_query(item.service, consumer_id)
+    except InvalidParams as exc:
+        raise InvalidParams(exc.detail.replace("`$", f"`$.services[{index}].service", 1)) from exc
+    return structs.replace(query, rev=item.rev or "")
+
+
+def service_query(key: FindKeyBody | None, consumer_id: str) -> FindQuery:
+    """The query for a provider that is named in a body, without a rev. `$` in a complaint is the provider."""
     if key is None or not key.service_name:
-        raise InvalidParams(f"serviceName is missing - at `{where}`")
+        raise InvalidParams("serviceName is missing - at `$`")
     if not key.app_id and key.service_name != ANY_SERVICE:
-        raise InvalidParams(f"appId is missing - at `{where}.appId`")
+        raise InvalidParams("appId is missing - at `$.appId`")
     try:
         rule = parse_rule(key.version or "")
     except InvalidParams as exc:
-        raise InvalidParams(f"{exc.detail} - at `{where}.version`") from exc
-    return FindQuery(key.app_id or "", key.service_name, rule, key.environment or "", (), consumer_id, item.rev or "")
+        raise InvalidParams(f"{exc.detail} - at `$.version`") from exc
+    return FindQuery(key.app_id or "", key.service_name, rule, key.environment or "", (), consumer_id)
 
 
 def _instance_query(item: FindInstanceBody, index: int, consumer_id: str) -> InstanceQuery:

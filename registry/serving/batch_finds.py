@@ -6,10 +6,9 @@ from time import perf_counter
 
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
-from registry.http_api.discovery import batch_asked, batch_here
-from registry.http_api.queries import BatchBody, BatchQueries
 from registry.serving import responses
 from registry.serving.hot import HotConnection, Owed
+from registry.serving.polls import Polls, Told
 from registry.serving.recognise import BatchFind
 from registry.serving.request import AskDoor, Request
 from registry.serving.responses import Parts
@@ -19,18 +18,19 @@ class BatchFinds:
     def __init__(self, api: Api, ask_door: AskDoor) -> None:
         self._api = api
         self._ask_door = ask_door
+        self._polls = Polls(api.discovery, api.answer_max_bytes)
         self._tally = api.observer.tally(operations.BATCH_FIND.name)
+        api.caches.append(lambda: self._polls.size)
 
     def answer(self, batch: BatchFind, request: Request, connection: HotConnection) -> bool:
         """Answer now or owe it; False: the door has to."""
         discovery, tenant = self._api.discovery, batch.tenant
-        asked = batch_asked(self._api, request.body, batch.consumer_id)
-        answer = batch_here(self._api, tenant, asked)
+        answer = self._polls.answer(tenant, request.body, batch.consumer_id)
         if answer is None:
             return False
         if answer.contradicts:
             place = discovery.place(tenant)
-            changed = _ChangedBatch(connection, self, request, batch, asked, answer, place)
+            changed = _ChangedBatch(connection, self, request, batch, answer, place)
             if not discovery.when_current(tenant, changed):
                 return False
             connection.owe(changed)
@@ -39,7 +39,7 @@ class BatchFinds:
         self._tally.add(200, perf_counter() - request.began)
         return True
 
-    def _response(self, batch: BatchFind, answer: BatchBody, lines: bytes) -> Parts:
+    def _response(self, batch: BatchFind, answer: Told, lines: bytes) -> Parts:
         position = self._api.discovery.position_text(batch.tenant)
         if batch.gzip and len(answer.body) >= reply.GZIP_MIN_BYTES:
             whole = reply.json(answer.body, reply.position(position))
@@ -50,7 +50,7 @@ class BatchFinds:
         """As `Finds.settle`. What was computed before stands if nothing has happened since."""
         batch, answer = owed.batch, owed.answer
         if self._api.discovery.place(batch.tenant) != owed.place:
-            again = batch_here(self._api, batch.tenant, owed.asked)
+            again = self._polls.answer(batch.tenant, owed.request.body, batch.consumer_id)
             if again is None:
                 self._ask_door(owed, owed.request)
                 return
@@ -62,7 +62,7 @@ class BatchFinds:
 class _ChangedBatch(Owed):
     """A batch find that holds a change. It waits for the log's tail."""
 
-    __slots__ = ("answer", "asked", "batch", "batch_finds", "place", "request")
+    __slots__ = ("answer", "batch", "batch_finds", "place", "request")
 
     def __init__(
         self,
@@ -70,15 +70,13 @@ class _ChangedBatch(Owed):
         batch_finds: BatchFinds,
         request: Request,
         batch: BatchFind,
-        asked: BatchQueries,
-        answer: BatchBody,
+        answer: Told,
         place: object,
     ) -> None:
         super().__init__(connection)
         self.batch_finds = batch_finds
         self.request = request
         self.batch = batch
-        self.asked = asked
         self.answer = answer
         #: Where the logs stood when it was computed.
         self.place = place

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec import structs
 
@@ -40,7 +40,19 @@ AWAY_AFTER_S: Final = 3.0
 #: Requests that wait for the log's tail at once.
 WAITING_MAX: Final = 50_000
 
+NOTHING_FOUND: Final[Mapping[GroupKey, None]] = {}
+
 A = TypeVar("A")
+
+
+class Asker(NamedTuple):
+    """A consumer, or somebody who does not say which. All of one `kind` find the same, in the same views."""
+
+    kind: tuple[object, ...]
+    consumer_id: str
+    environment: str
+    #: What it has found before; None: nothing is recorded of it.
+    found: Mapping[GroupKey, None] | None
 
 
 class Discovery:
@@ -69,7 +81,7 @@ class Discovery:
 
     def owner(self, tenant: Tenant, query: FindQuery) -> Tenant:
         """In whose view the answer is found."""
-        return DEFAULT_TENANT if self._is_shared(query) else tenant
+        return DEFAULT_TENANT if self.is_shared(query) else tenant
 
     def find_now(self, tenant: Tenant, query: FindQuery) -> Answer | None:
         try:
@@ -88,7 +100,7 @@ class Discovery:
 
     def _target(self, tenant: Tenant, query: FindQuery) -> tuple[RegistryView, FindQuery]:
         """Shared microservices stand in the default tenant, in the registry's environment, for everyone to see."""
-        if self._is_shared(query):
+        if self.is_shared(query):
             shared = structs.replace(query, environment=OWN_ENVIRONMENT, consumer_id="")
             return self._projector.view(DEFAULT_TENANT), shared
         return self._projector.view(tenant), query
@@ -104,14 +116,29 @@ class Discovery:
         consumer_id = queries[0].consumer_id
         if consumer_id not in view.services or is_own(view, consumer_id):
             return []
-        keys = [key for query in queries if not self._is_shared(query) for key in domain_find.unrecorded(view, query)]
+        keys = [key for query in queries if not self.is_shared(query) for key in domain_find.unrecorded(view, query)]
         if not keys:
             return []
         found = self._quotas.recordable(view, consumer_id, keys)
         self.left_out += len(set(keys)) - len(found)
         return found
 
-    def _is_shared(self, query: FindQuery | InstanceQuery) -> bool:
+    def asker(self, tenant: Tenant, consumer_id: str) -> Asker | None:
+        """Who asks, as far as that decides what is found. None: nobody that is known, or the registry itself."""
+        if not (self._projector.knows(tenant) and self._projector.knows(DEFAULT_TENANT)):
+            return None
+        view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
+        if not consumer_id:
+            return Asker((view.token, shared.token), "", "", None)
+        row = view.services.get(consumer_id)
+        if row is None or is_own(view, consumer_id):
+            return None
+        environment, app_id = row.service.environment, row.service.app_id
+        kind = (view.token, shared.token, environment, app_id)
+        return Asker(kind, consumer_id, environment, view.providers.get(consumer_id, NOTHING_FOUND))
+
+    def is_shared(self, query: FindQuery | InstanceQuery) -> bool:
+        """Whether everybody finds it in the default tenant."""
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
 
     def outline(self, tenant: Tenant) -> tuple[object, ...]:
@@ -145,7 +172,7 @@ class Discovery:
             return results
         try:
             await self._catch_up_soon(tenant)
-            if tenant != DEFAULT_TENANT and any(self._is_shared(query) for queries in lists for query in queries):
+            if tenant != DEFAULT_TENANT and any(self.is_shared(query) for queries in lists for query in queries):
                 await self._catch_up_soon(DEFAULT_TENANT)
         except StoreUnavailable:
             results = self.batch_here(tenant, *lists, covers=covers)
@@ -177,7 +204,7 @@ class Discovery:
         if isinstance(query, InstanceQuery):
             row = view.services.get(query.service_id)
             return row is None or covers(*row.group.key)
-        if self._is_shared(query):
+        if self.is_shared(query):
             return True
         consumer = view.services.get(query.consumer_id)
         environment = consumer.service.environment if consumer is not None else query.environment

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.api import ok
 from tests.support.http import Connection
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.replica import Replica, replica
@@ -49,7 +50,9 @@ def lanes(redis_url: str) -> Iterator[tuple[Replica, Replica]]:
         for number in range(12):
             api.register("cart", instanceId=f"i{number}", endpoints=[f"rest://10.0.0.{number}:80"])
         # Recorded now, so that no later find writes.
-        api.find(consumer="buyer")
+        for name in ("cart", "empty"):
+            ok(api.find(name, consumer="buyer"))
+        ok(api.batch([{"service": {"serviceName": "*"}}], consumer="buyer"))
         position = api.find().position
         with plain.connect() as connection:
             until_sync(lambda: plain.api(TENANT).find().position == position, "both at one position")

@@ -8,7 +8,7 @@ from pathlib import Path
 import registry
 from registry.domain import find
 from registry.http_api import api, call, reply
-from registry.serving import heads, lane, recognise, responses
+from registry.serving import heads, lane, polls, recognise, responses
 from registry.store import redis_store
 from registry.usecases import principals
 
@@ -21,6 +21,7 @@ BOUNDS = {
     "serving.responses.FindResponses": (responses.HEADS_MAX, responses.HEADS_MAX_BYTES),
     "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
+    "serving.polls.Polls": (polls.PROVIDERS_MAX, polls.PROVIDERS_MAX_BYTES),
     "http_api.reply.Compressor": (reply.GZIP_KEPT_MAX, reply.GZIP_KEPT_MAX_BYTES),
     "usecases.principals.Principals": (principals.REMEMBERED_MAX, principals.REMEMBERED_MAX_BYTES),
     "http_api.call.tenant_of": (call.TENANTS_REMEMBERED, None),
