@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import known_failures
 from tests.support.redis_modes import redis_cluster
 from tests.support.redis_server import redis_program, redis_server
 
@@ -55,11 +54,3 @@ def cluster_url() -> Iterator[str]:
 def key_prefix() -> str:
     """A key prefix that no other test has."""
     return f"{uuid.uuid4().hex[:12]}:"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect the failures that are known (tests/known_failures.py)."""
-    for item in items:
-        why = known_failures.reason(item.nodeid)
-        if why:
-            item.add_marker(pytest.mark.xfail(reason=why, strict=False))

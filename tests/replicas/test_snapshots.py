@@ -267,22 +267,21 @@ def test_consumers_go_on_at_a_replica_that_started_from_a_snapshot(pair: Pair, s
     assert fresh.instance("cart", endpoints=["rest://h3:1"]) == pair.api.instance("cart", endpoints=["rest://h3:1"])
 
 
-def test_snapshots_that_nobody_can_read_and_a_trimmed_log_refuse_the_start(server: RedisServer, pair: Pair) -> None:
-    """One sentence that says what is missing, and a failure's exit code: no replica serves a part of the truth."""
+def test_snapshots_that_nobody_can_read_and_a_trimmed_log_set_the_tenant_aside(server: RedisServer, pair: Pair) -> None:
+    """What is missing is said; it is not written to, and what can be read says that it is a part of the truth."""
     unknown = pair.written.copy("unknown:")
     for mark in unknown.marks():
         unknown.put_mark(msgspec.structs.replace(mark, format=99))
-    process = Replica("--redis-url", server.url, "--redis-prefix", "unknown:").launch()
-    try:
-        assert process.wait() != 0
-        assert "Traceback" not in process.output()
-        (said,) = [line for line in process.output().splitlines() if line.startswith("registry: ")]
-        assert "no snapshot that can be read reaches it" in said
-        warnings = {record["message"] for record in process.said("snapshot_unreadable")}
+    with replica("--redis-url", server.url, "--redis-prefix", "unknown:") as one:
+        refused = one.api("team").register("cart", instanceId="new")
+        assert_refused(refused, 500011)
+        assert "no snapshot that can be read reaches it" in refused.json()["detail"]
+        assert refused.header("X-Registry-Set-Aside") != ""
+        assert one.api("other").service("cart")
+        assert "Traceback" not in one.output()
+        warnings = {record["message"] for record in one.said("snapshot_unreadable")}
         assert len(warnings) == 2
         assert all("has format 99, this version reads format" in warning for warning in warnings)
-    finally:
-        process.clean_up()
 
 
 def test_log_is_kept_for_a_reader_that_is_behind(slow: Pair) -> None:
