@@ -25,7 +25,7 @@ class BatchFinds:
     def answer(self, batch: BatchFind, request: Request, connection: HotConnection) -> bool:
         """Answer now or owe it; False: the door has to."""
         discovery, tenant = self._api.discovery, batch.tenant
-        answer = self._polls.answer(tenant, request.body, batch.consumer_id)
+        answer = self._polls.answer(tenant, request.body, request.head.consumer_id)
         if answer is None:
             return False
         if answer.contradicts:
@@ -50,7 +50,7 @@ class BatchFinds:
         """As `Finds.settle`. What was computed before stands if nothing has happened since."""
         batch, answer = owed.batch, owed.answer
         if self._api.discovery.place(batch.tenant) != owed.place:
-            again = self._polls.answer(batch.tenant, owed.request.body, batch.consumer_id)
+            again = self._polls.answer(batch.tenant, owed.request.body, owed.request.head.consumer_id)
             if again is None:
                 self._ask_door(owed, owed.request)
                 return

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from msgspec import structs
+
 from registry.domain.errors import RegistryError
-from registry.domain.view import DEFAULT_TENANT, Answer
+from registry.domain.find import FindQuery
+from registry.domain.view import DEFAULT_TENANT, Answer, Tenant
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.serving import responses
 from registry.serving.hot import HotConnection, Owed
-from registry.serving.recognise import KEPT_MAX_BYTES, Find, Kept
+from registry.serving.recognise import SAID_MAX_BYTES, Find, Said
 from registry.serving.request import AskDoor, Request
 from registry.serving.responses import FindResponses, Parts
+from registry.usecases.discovery import Asker
 
 
 class Finds:
@@ -23,27 +27,41 @@ class Finds:
         self._tally = api.observer.tally(operations.FIND.name)
         api.caches.append(lambda: self._responses.size)
 
-    def say_again(self, find: Find, connection: HotConnection) -> bool:
-        """Send the response that is kept, if it is still the one that would be made."""
-        kept = find.kept
-        if kept is None or kept.lines is not connection.lines:
+    def say_again(self, said: Said, tenant: Tenant, connection: HotConnection) -> bool:
+        """Send the response to the same request once more, if nothing has happened since."""
+        if said.lines is not connection.lines:
             return False
         discovery = self._api.discovery
-        changes = discovery.changes
-        if kept.changes != changes:
-            if kept.position is not discovery.position_text(find.tenant):
+        if said.changes != discovery.changes:
+            if said.position is not discovery.position_text(tenant):
                 return False
-            if kept.shared_position is not discovery.position_text(DEFAULT_TENANT):
+            if said.shared_position is not discovery.position_text(DEFAULT_TENANT):
                 return False
-            kept.changes = changes  # of other tenants
-        connection.write(kept.response)
-        self._tally.add_instant(kept.status)
+            said.changes = discovery.changes  # of other tenants
+        connection.write(said.response)
+        self._tally.add_instant(said.status)
         return True
 
-    def answer(self, find: Find, request: Request, connection: HotConnection) -> bool:
-        """Answer now or owe it; False: the door has to."""
-        discovery, tenant, query = self._api.discovery, find.tenant, find.query
-        find.kept = None
+    def answer(self, find: Find, request: Request, connection: HotConnection) -> Said | bool:
+        """Answer now or owe it; False: the door has to. What may be said again to the same request is returned."""
+        discovery, tenant = self._api.discovery, find.tenant
+        asker = discovery.asker(tenant, request.head.consumer_id)
+        if asker is None:
+            return False
+        said = find.said.get(asker.kind)
+        if said is None or said.answer.standing is None or not said.answer.standing.yes:
+            return self._find(find, asker, request, connection)
+        if asker.found is not None and said.provider is not None and said.provider not in asker.found:
+            return self._find(find, asker, request, connection)
+        if said.lines is not connection.lines or said.position is not discovery.position_text(tenant):
+            self._say(find, asker, said.answer, connection.lines)
+            said = find.said[asker.kind]
+        connection.write(said.response)
+        self._tally.add(said.status, perf_counter() - request.began)
+        return said
+
+    def _find(self, find: Find, asker: Asker, request: Request, connection: HotConnection) -> Said | bool:
+        discovery, tenant, query = self._api.discovery, find.tenant, _on_behalf(find, asker.consumer_id)
         answer = discovery.find_here(tenant, query)
         if len(answer.body) > self._api.answer_max_bytes:
             return False
@@ -57,16 +75,37 @@ class Finds:
                 return False
             connection.owe(changed)
             return True
-        lines = connection.lines
-        status, response = self._response(find, answer, lines)
+        said = self._say(find, asker, answer, connection.lines)
+        connection.write(said.response)
+        self._tally.add(said.status, perf_counter() - request.began)
         # What was not recorded for a quota is counted with each find.
-        if sum(map(len, response)) <= KEPT_MAX_BYTES and discovery.left_out == left_out:
-            response = (b"".join(response),)
-            position, shared = discovery.position_text(tenant), discovery.position_text(DEFAULT_TENANT)
-            find.kept = Kept(discovery.changes, position, shared, lines, status, response)
-        connection.write(response)
-        self._tally.add(status, perf_counter() - request.began)
-        return True
+        return said if len(said.response) == 1 and discovery.left_out == left_out else True
+
+    def _say(self, find: Find, asker: Asker, answer: Answer, lines: bytes) -> Said:
+        """The response, kept where it is small and it shows when it is no longer true."""
+        discovery, query = self._api.discovery, find.query
+        status, response = self._response(find, answer, lines)
+        size = sum(map(len, response))
+        is_small = size <= SAID_MAX_BYTES
+        provider = None if discovery.is_shared(query) else (asker.environment, query.app_id, query.service_name)
+        said = Said(
+            answer,
+            provider,
+            status,
+            (b"".join(response),) if is_small else response,
+            lines,
+            discovery.position_text(find.tenant),
+            discovery.position_text(DEFAULT_TENANT),
+            discovery.changes,
+        )
+        if is_small and answer.standing is not None:
+            before = find.said.pop(asker.kind, None)
+            find.said_bytes += size - (len(before.response[0]) if before is not None else 0)
+            if find.said_bytes > SAID_MAX_BYTES:
+                find.said.clear()
+                find.said_bytes = size
+            find.said[asker.kind] = said
+        return said
 
     def _response(self, find: Find, answer: Answer, lines: bytes) -> tuple[int, Parts]:
         position = self._api.discovery.position_text(find.tenant)
@@ -81,13 +120,18 @@ class Finds:
         """The log has been asked, or does not answer: then the view says what it holds."""
         find = owed.find
         try:
-            answer = self._api.discovery.find_here(find.tenant, find.query)
+            query = _on_behalf(find, owed.request.head.consumer_id)
+            answer = self._api.discovery.find_here(find.tenant, query)
         except RegistryError:
             self._ask_door(owed, owed.request)
             return
         status, response = self._response(find, answer, owed.connection.lines)
         owed.settle(response)
         self._tally.add(status, perf_counter() - owed.request.began)
+
+
+def _on_behalf(find: Find, consumer_id: str) -> FindQuery:
+    return structs.replace(find.query, consumer_id=consumer_id) if consumer_id else find.query
 
 
 class _ChangedFind(Owed):

@@ -12,7 +12,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from registry.http_api.call import takes_gzip
+from registry.domain.errors import RegistryError
+from registry.http_api.call import consumer_of, takes_gzip
 from registry.memo import Memo
 from registry.usecases.principals import credentials_of
 
@@ -66,10 +67,12 @@ class Head(Struct, frozen=True, gc=False):
     """What the headers of a hot request say. `length`: bytes of its body."""
 
     domain: bytes = b""
+    #: The consumer's id as it came, and as it is.
     consumer: bytes = b""
+    consumer_id: str = ""
     gzip: bool = False
     length: int = 0
-    #: All of this but the length and who asks, as a key.
+    #: What the meaning of a request's line depends on, as a key.
     key: bytes = b""
     #: What shows who asks.
     credentials: bytes = b""
@@ -136,11 +139,15 @@ def _meaning(read: dict[bytes, bytes], constant: bool) -> Head | None:
     if read.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
     consumer = read.get(b"x-consumerid") or read.get(b"x-consumer_id", b"")
+    try:
+        consumer_id = consumer_of(consumer)
+    except RegistryError:
+        return None  # it is refused in the same words as everywhere
     gzip = takes_gzip(read.get(b"accept-encoding", b""))
     domain = read.get(b"x-domain-name", b"")
-    key = b"%b\n%b\n%d" % (domain, consumer, gzip)
+    key = b"%b\n%d" % (domain, gzip)
     credentials = credentials_of(read.get(b"authorization", b""), read.get(b"x-auth-token", b""))
-    return Head(domain, consumer, gzip, int(length), key, credentials, constant)
+    return Head(domain, consumer, consumer_id, gzip, int(length), key, credentials, constant)
 
 
 def _size(text: bytes, head: Head) -> int:

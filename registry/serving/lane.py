@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from registry.domain.errors import RegistryError
+from registry.domain.view import Tenant
 from registry.http_api import operations
 from registry.http_api.api import Api
 from registry.http_api.door import Door
@@ -24,15 +25,15 @@ from registry.serving.beats import Beats
 from registry.serving.finds import Finds
 from registry.serving.heads import Heads
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
-from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration
+from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration, Said
 from registry.serving.request import Request, call_of
 from registry.usecases.principals import Grant
 
 logger = logging.getLogger(__name__)
 
-#: Whole requests that are known by their bytes, and the bytes of them.
+#: Whole requests that are known by their bytes, and the bytes of them and of their responses.
 REQUESTS_MAX: Final = 20_000
-REQUESTS_MAX_BYTES: Final = 8 * 1024 * 1024
+REQUESTS_MAX_BYTES: Final = 16 * 1024 * 1024
 #: A request's line, of printable ASCII.
 _LINE: Final = re.compile(rb"(GET|PUT|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
 
@@ -47,9 +48,10 @@ _RULES: Final = {
 
 
 class Known(Struct, frozen=True, gc=False):
-    """A request that was answered, and the grant that let it."""
+    """A request that was answered, what was said to it, and the grant that let it."""
 
-    find: Find
+    tenant: Tenant
+    said: Said
     grant: Grant | None
 
 
@@ -78,7 +80,11 @@ class Lane:
         """See `hot.HotWay`."""
         if at == 0:
             known = self.requests.get(data)
-            if known is not None and self._counts(known.grant) and self.finds.say_again(known.find, connection):
+            if (
+                known is not None
+                and self._counts(known.grant)
+                and self.finds.say_again(known.said, known.tenant, connection)
+            ):
                 return len(data)
         began = perf_counter()
         line = _LINE.match(data, at)
@@ -99,10 +105,9 @@ class Lane:
         if end > len(data):
             return INCOMPLETE
         grant = self._principals.known(head.credentials) if self._principals is not None else None
-        self._answer(Request(hot, target, head, data[block_end + 4 : end], began), grant, connection)
-        repeats = end - at == len(data) and head.constant
-        if repeats and isinstance(hot, Find) and hot.kept is not None and self._may(hot, grant):
-            self.requests.put(data, Known(hot, grant))
+        said = self._answer(Request(hot, target, head, data[block_end + 4 : end], began), grant, connection)
+        if said is not None and end - at == len(data) and head.constant:
+            self.requests.put(data, Known(hot.tenant, said, grant))
         return end
 
     def _counts(self, grant: Grant | None) -> bool:
@@ -116,27 +121,30 @@ class Lane:
         """
         return self._principals is None or (grant is not None and grant.reach(_RULES[type(hot)]).everywhere)
 
-    def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> None:
+    def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Said | None:
+        """Answer, or have the door do it; what may be said again to the same request is returned."""
+        done: Said | bool = False
         try:
-            done = self._may(request.hot, grant) and self._answered(request, connection)
+            if self._may(request.hot, grant):
+                done = self._answered(request, connection)
         except RegistryError:
-            done = False
+            pass  # the door says it
         except Exception:
             logger.exception("a hot request failed", extra={"action": "request_failed"})
-            done = False
-        if not done:
+        if done is False:
             owed = Owed(connection)
             connection.owe(owed)
             self._ask_door(owed, request)
+        return done if isinstance(done, Said) else None
 
-    def _answered(self, request: Request, connection: HotConnection) -> bool:
+    def _answered(self, request: Request, connection: HotConnection) -> Said | bool:
         """Answer now or owe it; False: the door has to."""
         hot = request.hot
         if self._aside and hot.tenant in self._aside:
             return False  # its answers say more
         match hot:
             case Find():
-                return self.finds.say_again(hot, connection) or self.finds.answer(hot, request, connection)
+                return self.finds.answer(hot, request, connection)
             case Beat():
                 return self._beats.answer(hot, request, connection)
             case BatchFind():
@@ -157,4 +165,4 @@ class Lane:
 
 
 def _size(request: bytes, known: Known) -> int:
-    return len(request)
+    return len(request) + sum(map(len, known.said.response))

@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.view import Tenant
+from registry.domain.view import Answer, GroupKey, Tenant
 from registry.http_api import queries
-from registry.http_api.call import AS_OF, consumer_of, instance_id_of, parse_query, service_id_of, tenant_of
+from registry.http_api.call import AS_OF, instance_id_of, parse_query, service_id_of, tenant_of
 from registry.http_api.target import URI_MAX_BYTES, is_malformed
 from registry.memo import Memo
 from registry.serving.heads import Head
@@ -22,8 +22,8 @@ from registry.serving.heads import Head
 #: Requests whose meaning is remembered, and the bytes of them with the responses kept for them.
 MEANT_MAX: Final = 20_000
 MEANT_MAX_BYTES: Final = 64 * 1024 * 1024
-#: Bytes of a find's whole response that are kept with its meaning.
-KEPT_MAX_BYTES: Final = 4096
+#: Bytes of responses that are kept with the meaning of a find.
+SAID_MAX_BYTES: Final = 4096
 
 #: A segment of a path with nothing in it that would have to be decoded or cleaned.
 _SEGMENT: Final = rb"((?!\.)[!$&-.0-9:;=@-Z_a-z~]+)"
@@ -33,16 +33,23 @@ _REGISTER: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances" % (
 _BEAT: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances/%b/heartbeat" % (_SEGMENT, _SEGMENT, _SEGMENT))
 
 
-class Kept(Struct, gc=False):
-    """A response, and what it was true for: positions are compared by identity, for each change makes these anew."""
+class Said(Struct, gc=False):
+    """A response to one kind of consumer, and what it was true for.
 
-    #: `Discovery.changes` at which it was seen to be true.
-    changes: int
-    position: bytes
-    shared_position: bytes
-    lines: bytes
+    It says what would be said as long as the answer's `standing` is yes. Its bytes name a position: positions are
+    compared by identity, for each change makes these anew.
+    """
+
+    answer: Answer
+    #: As dependencies name the provider; None: it is not recorded who finds it.
+    provider: GroupKey | None
     status: int
     response: tuple[bytes, ...]
+    lines: bytes
+    position: bytes
+    shared_position: bytes
+    #: `Discovery.changes` at which it was seen to be true.
+    changes: int
 
 
 class Beat(Struct, frozen=True, gc=False):
@@ -54,19 +61,22 @@ class Beat(Struct, frozen=True, gc=False):
 
 
 class Find(Struct, gc=False):
-    """Find the instances of a microservice. Its last response is kept until something happens."""
+    """Find the instances of a microservice; on whose behalf, says the head.
+
+    What was said to each kind of consumer (`Asker.kind`) is kept, up to `SAID_MAX_BYTES` in all.
+    """
 
     tenant: Tenant
     query: FindQuery
     gzip: bool
-    kept: Kept | None = None
+    said: dict[tuple[object, ...], Said]
+    said_bytes: int = 0
 
 
 class BatchFind(Struct, frozen=True, gc=False):
     """Find many; what, says the body."""
 
     tenant: Tenant
-    consumer_id: str
     gzip: bool
 
 
@@ -127,16 +137,15 @@ def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | R
         query: bytes = path[2]
         if is_malformed(query) or b"#" in query or parse_query(query).get(AS_OF):
             return None
-        asked = queries.find_query(query, consumer_of(head.consumer))
-        return Find(tenant_of(head.domain, path[1].decode()), asked, head.gzip)
+        return Find(tenant_of(head.domain, path[1].decode()), queries.find_query(query, ""), head.gzip, {})
     if method != b"POST":
         return None
     if path := _REGISTER.fullmatch(target):
         return Registration(tenant_of(head.domain, path[1].decode()), service_id_of(path[2].decode()))
     if path := _BATCH.fullmatch(target):
-        return BatchFind(tenant_of(head.domain, path[1].decode()), consumer_of(head.consumer), head.gzip)
+        return BatchFind(tenant_of(head.domain, path[1].decode()), head.gzip)
     return None
 
 
 def _size(asked: _Asked, hot: Hot) -> int:
-    return len(asked[1]) + len(asked[2]) + (KEPT_MAX_BYTES if isinstance(hot, Find) else 0)
+    return len(asked[1]) + len(asked[2]) + (SAID_MAX_BYTES if isinstance(hot, Find) else 0)

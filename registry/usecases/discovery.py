@@ -141,11 +141,6 @@ class Discovery:
         """Whether everybody finds it in the default tenant."""
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
 
-    def outline(self, tenant: Tenant) -> tuple[object, ...]:
-        """With the same outline a batch has the same answer, as long as the answers that it was made from stand."""
-        view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
-        return view.token, view.outline, shared.token, shared.outline
-
     def place(self, tenant: Tenant) -> tuple[object, ...]:
         """Where the logs stand from which this tenant is answered. At the same place every answer is the same."""
         view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
