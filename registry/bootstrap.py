@@ -36,6 +36,7 @@ from registry.upkeep.self_registration import SelfRegistration
 from registry.upkeep.snapshotting import Snapshotting
 from registry.usecases.alarms import (
     ACCOUNTS_LATE,
+    DURABILITY_LOST,
     HEARTBEATS_WAITING,
     MASS_LAPSE,
     REPLICAS_DIFFER,
@@ -92,6 +93,7 @@ class Replica:
             "snapshotting": self.snapshotting.run(),
             "agreement": self.agreement.run(),
             "formats": self.formats.run(),
+            "durability": self.api.durable.run(),
             "damage": self.projector.aside.run(),
             **self._loops_of_access(),
         }
@@ -118,6 +120,8 @@ class Replica:
             return f"the store has not answered for {stats.silent_s:.0f} seconds"
         if self.needs_writes and self.projector.refusing.lasts:
             return "the store takes no writes"
+        if self.needs_writes and self.api.durable.lost.since_ms is not None:
+            return "no write can have the durability of REGISTRY_DURABILITY"
         return ""
 
     def unhealthy(self) -> str:
@@ -125,7 +129,9 @@ class Replica:
         silent_s = self.projector.reading.silent_s
         if silent_s > SILENT_MAX_S:
             return f"the store has not answered for {silent_s:.0f} seconds"
-        return "the store takes no writes" if self.projector.refusing.lasts else ""
+        if self.projector.refusing.lasts:
+            return "the store takes no writes"
+        return self.api.durable.lost.newest if self.api.durable.lost.since_ms is not None else ""
 
 
 #: Bytes of an id, and of the randomness taken at once.
@@ -204,6 +210,10 @@ def _late_replicas(access: Access | None) -> dict[str, str]:
     return {ACCOUNTS_LATE: f"changes of accounts do not count yet at {', '.join(late)}"} if late else {}
 
 
+def _lost_durability(durable: Durable) -> dict[str, str]:
+    return {DURABILITY_LOST: durable.lost.newest} if durable.lost.since_ms is not None else {}
+
+
 def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock | None = None) -> Replica:
     """Wire one replica. Nothing runs yet."""
     clock = clock or Clock()
@@ -243,7 +253,11 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         Alarms(
             lambda: projector.reading.silent_s,
             clock.steady_ms,
-            lambda: _conditions(projector, protection, snapshotting, heartbeats) | _late_replicas(api.access),
+            lambda: (
+                _conditions(projector, protection, snapshotting, heartbeats)
+                | _late_replicas(api.access)
+                | _lost_durability(api.durable)
+            ),
         ),
         Durable(
             store,

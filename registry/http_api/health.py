@@ -34,7 +34,7 @@ def version_set() -> dict[str, str]:
 async def health(api: Api, call: Call) -> Reply:
     """`GET health`: the replicas, as instances of `SERVICECENTER`, whatever tenant is asked.
 
-    400002 while the store does not answer or takes no writes.
+    400002 while the store does not answer, takes no writes, or cannot have the deployment's durability.
     """
     alarm = api.alarms.refused()
     reason = alarm.fields["detail"] if alarm is not None else api.unhealthy()

@@ -256,7 +256,11 @@ class Store(Protocol):
         """
 
     async def cannot(self, tenant: Tenant, durability: Durability) -> str:
-        """Why the store, as it runs now, cannot promise that durability; "" when it can."""
+        """Why the store, as it is set up now, cannot promise that durability; "" when it can.
+
+        Raises:
+            NotDurable: it could, and fails to.
+        """
 
     async def confirm(self, tenant: Tenant, durability: Durability, timeout_ms: int, at: Position) -> bytes | None:
         """Wait until everything that was written before this call has that durability.

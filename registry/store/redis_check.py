@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from registry.store import redis_durability
 from registry.store.loading import ASK_EVERY_S, Loading
-from registry.store.port import Durability
+from registry.store.port import Durability, NotDurable
 from registry.store.redis_durability import Ask
 
 REDIS_OLDEST: Final = (6, 2)
@@ -51,6 +51,9 @@ async def check(redis: Redis, ask: Ask, in_cluster: bool, durability: Durability
             f"Redis may evict the registry's data: its maxmemory-policy is {policy}, it must be noeviction"
         )
     if durability == "disk":
-        reason = await redis_durability.cannot(redis, ask, "disk")
+        try:
+            reason = await redis_durability.cannot(redis, ask, "disk")
+        except NotDurable as failure:
+            reason = failure.detail
         if reason:
             raise StoreRefused(f"REGISTRY_DURABILITY is disk, which cannot be had: {reason}")

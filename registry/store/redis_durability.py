@@ -20,23 +20,30 @@ Ask = Callable[[Awaitable[Any]], Awaitable[Any]]
 
 
 async def cannot(redis: Redis, ask: Ask, durability: Durability) -> str:
-    """Why this server cannot promise that durability; "" when it can."""
+    """See `store.port.Store.cannot`."""
     if durability == "disk":
-        found = await ask(redis.info("persistence"))
-        if not int(found.get("aof_enabled", 0)):
-            return "Redis keeps no append-only file (appendonly is no)"
-        if str(found.get("aof_last_write_status", "ok")) != "ok":
-            return "Redis cannot write its append-only file"
-        if await _says_what_is_synced(redis, ask):
-            return ""
-        try:
-            policy = (await ask(redis.config_get("appendfsync"))).get("appendfsync", "")
-        except StoreUnavailable as error:
-            return f"Redis does not tell its appendfsync: {error.detail}"
-        if policy not in ("always", b"always"):
-            return "this Redis can only confirm it with appendfsync always, or from version 7.2 on"
+        return await _cannot_sync(redis, ask)
     if durability == "replica" and not int((await ask(redis.info("replication"))).get("connected_slaves", 0)):
         return "Redis has no replica"
+    return ""
+
+
+async def _cannot_sync(redis: Redis, ask: Ask) -> str:
+    found = await ask(redis.info("persistence"))
+    if not int(found.get("aof_enabled", 0)):
+        return "Redis keeps no append-only file (appendonly is no)"
+    if str(found.get("aof_last_write_status", "ok")) != "ok":
+        raise NotDurable("Redis cannot write its append-only file; make room on its disk, or look at its log")
+    says_what_is_synced = await _says_what_is_synced(redis, ask)
+    try:
+        policy = str((await ask(redis.config_get("appendfsync"))).get("appendfsync", ""))
+    except StoreUnavailable as error:
+        # One that has to prove each write need not tell.
+        return "" if says_what_is_synced else f"Redis does not tell its appendfsync: {error.detail}"
+    if policy == "no":
+        return "Redis leaves it to the system when its append-only file is on disk (appendfsync is no)"
+    if policy != "always" and not says_what_is_synced:
+        return "this Redis can only confirm it with appendfsync always, or from version 7.2 on"
     return ""
 
 
@@ -75,7 +82,10 @@ async def confirm(redis: Redis, ask: Ask, place: Place, durability: Durability, 
         raise NotDurable(f"written, but Redis has not confirmed within {timeout_ms} ms that it is on disk")
     if durability == "disk" and not synced:
         # With appendfsync always a reply is sent after the fsync; that it is so is asked once more, behind the write.
-        reason = await cannot(redis, ask, durability)
+        try:
+            reason = await cannot(redis, ask, durability)
+        except NotDurable as failure:
+            reason = failure.detail
         if reason:
             raise NotDurable(f"written, but not known to be on disk: {reason}")
     return bytes(held[0][1].get(b"e", b"")) if held else None

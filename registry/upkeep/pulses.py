@@ -141,6 +141,7 @@ class Pulses:
 
     async def _resume(self, part: Tenant, pulse: Pulse, lost: bool) -> bool:
         """Give leases their full length again: all of them after an outage, the short ones after any silence."""
+        await self._store.rearm(part, [])  # refused at once where nothing is written: there may be a million rows
         await self._projector.reading.catch_up_all(self._parts[part])
         outage = lost or abs(pulse.silence_ms) > self._outage_after_ms
         longest_ms = math.inf if outage else SHORT_LEASE_SILENCES * abs(pulse.silence_ms)

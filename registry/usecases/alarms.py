@@ -27,6 +27,8 @@ REPLICAS_DIFFER: Final = "ReplicasDiffer"
 HEARTBEATS_WAITING: Final = "HeartbeatsWaiting"
 #: The store answers and is read, but takes no writes.
 STORE_REFUSES_WRITES: Final = "StoreRefusesWrites"
+#: The store cannot give writes the durability that the deployment has chosen.
+DURABILITY_LOST: Final = "DurabilityLost"
 #: What the store holds of a tenant, or its list of tenants, is damaged.
 TENANT_DAMAGED: Final = "TenantDamaged"
 #: A replica that lives has not applied a change of accounts.
@@ -65,12 +67,13 @@ class Alarms:
     def observe(self, error: RegistryError) -> None:
         """Take note of an error that a client is answered with; its own mistakes are no alarm, nor what has one.
 
-        Neither is a durability that is not confirmed: it was the client that asked for so much.
+        Neither is a durability that is not confirmed, nor a position that is not reached: it was the client that asked
+        for so much.
         """
-        if error.code // 1000 < 500 or isinstance(error, NotDurable | Withheld):
+        if error.code // 1000 < 500 or isinstance(error, NotDurable | Withheld | PositionNotReached):
             return
         self._raise(INTERNAL_ERROR, error.detail or error.message)
-        if isinstance(error, StoreUnavailable) and not isinstance(error, PositionNotReached):
+        if isinstance(error, StoreUnavailable):
             self._raise(BACKEND_REFUSED, error.detail or error.message)
             self._refused_ms = self._steady_ms()
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final, get_args
 
 from registry.clock import Clock
-from registry.domain.errors import InvalidParams
+from registry.domain.errors import InvalidParams, StoreUnavailable
 from registry.domain.events import Event, encode_event
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.episode import Actions, Episode
 from registry.store.port import Durability, NotDurable, Store
 from registry.usecases.grouping import Group
+
+logger = logging.getLogger(__name__)
 
 #: How long (ms) the store may take to confirm.
 CONFIRM_TIMEOUT_MS: Final = 2000
 #: What a store can promise is asked anew after so long, ms.
 ASKED_AGAIN_MS: Final = 1000
+#: Seconds between looks whether the deployment's durability can be had.
+LOOK_EVERY_S: Final = 2.0
 BATCH_MAX: Final = 10_000
 WAITING_MAX: Final = 50_000
 NAMES: Final = get_args(Durability)
@@ -35,13 +43,23 @@ class Durable:
     """
 
     def __init__(
-        self, store: Store, clock: Clock, newest: Newest, exists: Callable[[Tenant], bool], default: Durability
+        self,
+        store: Store,
+        clock: Clock,
+        newest: Newest,
+        exists: Callable[[Tenant], bool],
+        default: Durability,
     ) -> None:
         self._store = store
         self._exists = exists
         self._newest = newest
         self._clock = clock
         self._default = default
+        #: That the deployment's durability cannot be had, and the tenants of which that is known.
+        self.lost = Episode(
+            logger, Actions("durability_lost", "durability_back"), level=logging.ERROR, steady_ms=clock.steady_ms
+        )
+        self._lost_by: set[Tenant] = set()
         self._checked: dict[tuple[Tenant, Durability], int] = {}
         self._groups: dict[tuple[Tenant, Durability], Group[None, None]] = {}
 
@@ -70,15 +88,45 @@ class Durable:
             return
         reason = await self._store.cannot(tenant, durability)
         if reason and asked_for:
-            possible = [name for name in NAMES if not await self._store.cannot(tenant, name)]
+            possible = [name for name in NAMES if await self._can(tenant, name)]
             raise InvalidParams(
                 f"header X-Registry-Durability is {durability}, which cannot be had: {reason}; "
                 f"it may be {' or '.join(possible)}"
             )
+        if durability == self._default:
+            self._note(tenant, reason)
         if reason:
             raise NotDurable(f"durability {durability} cannot be had: {reason}")
         if self._exists(tenant):
             self._checked[tenant, durability] = now
+
+    async def _can(self, tenant: Tenant, durability: Durability) -> bool:
+        try:
+            return not await self._store.cannot(tenant, durability)
+        except NotDurable:
+            return False
+
+    def _note(self, tenant: Tenant, reason: str) -> None:
+        """Whether the deployment's durability can be had for the tenant ("")."""
+        if not reason:
+            self._lost_by.discard(tenant)
+            if not self._lost_by:
+                self.lost.ends("writes can have the durability %s again", self._default)
+        elif tenant == DEFAULT_TENANT or self._exists(tenant):
+            self._lost_by.add(tenant)
+            self.lost.occurs(
+                "REGISTRY_DURABILITY is %s, which cannot be had, and writes are refused: %s; mend that, or lower it",
+                self._default,
+                reason,
+            )
+
+    async def run(self) -> None:
+        """Look all the time whether the deployment's durability can be had, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            for tenant in {DEFAULT_TENANT, *self._lost_by}:
+                with contextlib.suppress(StoreUnavailable):
+                    await self.check(tenant, self._default, asked_for=False)
 
     async def confirm(self, tenant: Tenant, durability: Durability) -> None:
         """Wait until everything written so far has it. One question serves all who wait.

@@ -18,7 +18,7 @@ from registry.store.port import NotDurable
 from registry.usecases.durable import CONFIRM_TIMEOUT_MS, Durable
 from tests.support.api import Api, ids, ok
 from tests.support.builders import microservice, service_registered
-from tests.support.far_redis import Line
+from tests.support.far_redis import Line, far_redis
 from tests.support.http import Response
 from tests.support.memory_replica import VIRTUAL
 from tests.support.redis_server import RedisServer, redis_server
@@ -89,7 +89,11 @@ def test_the_deployments_durability_is_what_a_write_gets(deployment: Deployment)
 
 @pytest.mark.parametrize(
     ("setting", "value", "why"),
-    [("appendonly", "no", "append-only file"), ("appendfsync", "everysec", "appendfsync always")],
+    [
+        ("appendonly", "no", "append-only file"),
+        ("appendfsync", "everysec", "appendfsync always"),
+        ("appendfsync", "no", "appendfsync is no"),
+    ],
 )
 def test_what_redis_does_not_do_is_refused_before_anything_is_written(
     deployment: Deployment, setting: str, value: str, why: str
@@ -98,8 +102,9 @@ def test_what_redis_does_not_do_is_refused_before_anything_is_written(
     before = {"appendonly": "yes", "appendfsync": "always"}[setting]
     with Redis.from_url(deployment.server.url) as client:
         version = tuple(map(int, str(info(client, "server")["redis_version"]).split(".")[:2]))
-    if setting == "appendfsync" and version >= (7, 2):
+    if value == "everysec" and version >= (7, 2):
         pytest.skip("this Redis says what is synced")
+    api, said = deployment.api(), len(deployment.registry.said("durability_lost"))
     configure(deployment.server, **{setting: value})
     try:
         until_sync(
@@ -109,9 +114,44 @@ def test_what_redis_does_not_do_is_refused_before_anything_is_written(
         assert why in refused(register(deployment.api(), "x2"))
         assert "x2" not in ids(deployment.api().find("cart"))
         assert register(deployment.api(), "m1", "memory").status == 200, "this one asks for less"
+        assert why in alarms(api)["DurabilityLost"]
+        assert "InternalError" not in alarms(api)
+        health = api.get("/health").json()
+        assert health["errorCode"] == "400002"
+        assert why in health["detail"]
+        assert api.get("/health/readiness").status == 200
+        # One that follows on another within ten seconds is said after them.
+        until_sync(lambda: len(deployment.registry.said("durability_lost")) == said + 1, "the line in the log", 15)
+        assert why in deployment.registry.said("durability_lost")[-1]["message"]
     finally:
         configure(deployment.server, **{setting: before})
-    until_sync(lambda: register(deployment.api(), "d3").status == 200, "it to be had again")
+    until_sync(lambda: api.get("/health").status == 200, "it to be had again, without a write")
+    assert register(deployment.api(), "d3").status == 200
+    assert "DurabilityLost" not in alarms(api)
+    assert len(deployment.registry.said("durability_back")) == said + 1
+
+
+def alarms(api: Api) -> dict[str, str]:
+    """The details of the alarms that are active."""
+    found = api.connection.request("GET", "/v4/default/admin/alarms").json().get("alarms", [])
+    return {alarm["id"]: alarm["fields"]["detail"] for alarm in found if alarm["status"] == "ACTIVATED"}
+
+
+def test_a_disk_that_is_full_is_not_the_clients_mistake() -> None:
+    """What Redis is set up for and fails to do is a failure of ours; what it is not set up for is refused with 400."""
+    with (
+        redis_server(None, True) as server,
+        far_redis(str(server.socket), change=(b"aof_last_write_status:ok", b"aof_last_write_status:er")) as url,
+        replica("--redis-url", url) as registry,
+    ):
+        api = registry.api("team")
+        api.service("cart", serviceId="cart")
+        assert "make room on its disk" in refused(register(api, "a", "disk"))
+        answer = register(api, "a", "replica")
+        assert (answer.status, answer.json()["errorCode"]) == (400, "400001")
+        assert answer.json()["detail"].endswith("it may be memory")
+        assert register(api, "a", "memory").status == 200
+        assert alarms(api) == {}
 
 
 def test_a_name_that_is_none_is_the_clients_mistake(deployment: Deployment) -> None:

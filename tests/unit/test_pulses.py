@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event
+from registry.domain.view import DEFAULT_TENANT, InstanceRow, Tenant
 from registry.store.memory_store import MemoryServer
+from registry.upkeep.pulses import Pulses
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, restamped, virtual_ms
 
@@ -44,3 +47,33 @@ async def test_a_jump_of_the_stores_clock_is_told_as_what_it_is(
     await one.pulses.pulse()
     (line,) = [record.getMessage() for record in caplog.records if "start anew" in record.getMessage()]
     assert re.fullmatch(said, line)
+
+
+async def test_a_refused_rearming_is_refused_before_the_instances_are_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store that takes no writes refuses it twice a second, and a million rows take a second of the event loop."""
+    server = MemoryServer(virtual_ms)
+    one = MemoryReplica(server, "a")
+    await append(server, *restamped([service_registered(microservice("cart"))], "w", virtual_ms()))
+    await one.follow()
+    await one.pulses.pulse()
+    looked: list[Tenant] = []
+
+    def rows(_: Pulses, tenant: Tenant, longest_ms: float) -> list[InstanceRow]:
+        looked.append(tenant)
+        return []
+
+    async def refuse(name: str) -> None:
+        if name == "rearm":
+            raise StoreUnavailable("Redis refused: its memory is full")
+
+    monkeypatch.setattr(Pulses, "_rows", rows)
+    one.store.before = refuse
+    await asyncio.sleep(20)
+    await one.pulses.pulse()
+    assert "rearm" in one.store.calls
+    assert looked == []
+    one.store.come_back()
+    await one.pulses.pulse()
+    assert looked == [DEFAULT_TENANT]
