@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
     # -- the transport -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.wire = Wire(transport, self, self._shared)
+        self.wire = Wire(transport, self._shared)
         if not self.enter(transport):
             return
         self._shared.connections.add(self)
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         for exchange in (self._active, self._arriving):
             if exchange is not None:
                 exchange.disconnect()
-        self.wire.drain()
+        self.wire.drain(self)
         if self._reader is not None:
             self._reader.close()
         # They hold this connection: without them it goes at once, and not when the garbage collector looks.
@@ -421,11 +421,11 @@ class Connection(asyncio.Protocol):
         self.wire.write(parts)
 
     def pause_writing(self) -> None:
-        self.deadline = self.wire.fill()
+        self.deadline = self.wire.fill(self)
         self.balance()
 
     def resume_writing(self) -> None:
-        self.wire.drain()
+        self.wire.drain(self)
         if self._ended:
             return
         self.deadline = NEVER

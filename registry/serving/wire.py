@@ -13,17 +13,13 @@ JOINED_MAX_BYTES: Final = 64 * 1024
 
 
 class Wire:
-    """
-    Args:
-        owner: the connection that is let go if its client does not read.
-    """
+    """A connection has one, and is not held by it: it must go with its last reference, not when the collector looks."""
 
-    def __init__(self, transport: asyncio.BaseTransport, owner: Timed, shared: Shared) -> None:
+    def __init__(self, transport: asyncio.BaseTransport, shared: Shared) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
         if not self.is_secure:
             # What the client's socket has no room for counts as unsent. The gate says the same of TLS.
             self._transport.set_write_buffer_limits(high=0)
-        self._owner = owner
         self._shared = shared
         self._reading = True
         #: The client does not take what it is sent.
@@ -59,18 +55,22 @@ class Wire:
         else:
             self._transport.writelines(parts)
 
-    def fill(self) -> float:
-        """The client stops to take what it is sent. Returns when its time for that runs out (`Shared.now_s`)."""
+    def fill(self, owner: Timed) -> float:
+        """The client stops to take what it is sent. Returns when its time for that runs out (`Shared.now_s`).
+
+        Args:
+            owner: the connection that is let go if its client does not read.
+        """
         self.is_full = True
         size = self._transport.get_write_buffer_size()
         deadline = self._shared.now_s + self._shared.limits.send_timeout_s + size / SEND_BYTES_PER_S
-        self._shared.begin_unsent(self._owner, size)
+        self._shared.begin_unsent(owner, size)
         return deadline
 
-    def drain(self) -> None:
+    def drain(self, owner: Timed) -> None:
         """The client has taken all that it was sent, or has gone."""
         self.is_full = False
-        self._shared.end_unsent(self._owner)
+        self._shared.end_unsent(owner)
         taken, self._taken = self._taken, None
         if taken is not None:
             taken.set()
