@@ -77,6 +77,8 @@ class Replica:
     api: Api
     #: The application, and the way to it for hot requests.
     door: Door
+    #: Answers about the past in this process; a replica that serves asks another one.
+    past: PastHere
     #: Whether requests should come only while the store takes writes.
     needs_writes: bool = False
     stopping: bool = False
@@ -283,8 +285,22 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         api.caches.append(lambda: access.admission.principals.size)
     api.load = Load(settings.requests_max)
     door = Door(api, OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS))
-    replica = Replica(name, store, projector, expiry, pulses, registration, snapshotting, agreement, formats, api, door)
+    past = PastHere(api, store)
+    replica = Replica(
+        name,
+        store,
+        projector,
+        expiry,
+        pulses,
+        registration,
+        snapshotting,
+        agreement,
+        formats,
+        api,
+        door,
+        past,
+    )
     api.now_ms = clock.wall_ms
-    api.past = PastHere(api, store, clock)
+    api.past = replica.past
     replica.needs_writes = settings.ready_needs_writes
     return replica

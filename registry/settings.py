@@ -148,6 +148,13 @@ class Settings:
     waiting_max_bytes: int = _setting(
         64 * MIB, "bytes", "writes of all tenants on their way to Redis; more are refused with 500011", MIB, 10**12
     )
+    past_max_bytes: int = _setting(
+        2**31,
+        "bytes",
+        "memory of the process that reads the past, of which there is one per machine while it is asked",
+        2**28,
+        2**40,
+    )
     keep_alive_s: int = _setting(90, "seconds", "how long an idle client connection is kept", 1, 3600)
     head_timeout_s: float = _setting(
         20.0, "seconds", "from a request's first byte to the end of its headers", 0.1, 3600

@@ -29,7 +29,7 @@ class Views:
 
     def __init__(self, most: int = VIEWS_MAX, most_bytes: int = VIEWS_BYTES_MAX) -> None:
         self._most = most
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._kept: OrderedDict[tuple[Tenant, Position], Kept] = OrderedDict()
         self.size = 0
 
@@ -41,11 +41,11 @@ class Views:
         key = kept.view.tenant, kept.view.position
         self.drop(*key)
         weight = weigh(kept.view)
-        if weight > self._most_bytes:
+        if weight > self.most_bytes:
             return
         self._kept[key] = kept
         self.size += weight
-        while len(self._kept) > self._most or self.size > self._most_bytes:
+        while len(self._kept) > self._most or self.size > self.most_bytes:
             self.drop(*next(iter(self._kept)))
 
     def drop(self, tenant: Tenant, position: Position) -> None:

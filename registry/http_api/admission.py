@@ -58,13 +58,13 @@ class Admission:
         call.actor = f"{grant.name}@{call.address}"
         reach = grant.reach(rule)
         if reach.nowhere:
-            raise _refusal(rule)
+            raise refusal(rule)
         if reach.everywhere:
             return
-        if rule.target is Target.SERVICE:
+        if rule.target is Target.SERVICE and not call.asks_past:  # of the past it is compared where that is read
             await self._check_path(rule, call, reach)
         if not observing:
-            call.covers = reach.covers
+            call.reach, call.covers = reach, reach.covers
             return
 
         def covers(environment: str, app_id: str, service_name: str) -> bool:
@@ -76,18 +76,8 @@ class Admission:
 
     async def _check_path(self, rule: Rule, call: Call, reach: Reach) -> None:
         """Compare labels with the microservice in the path. One that is not there is told as the handler would."""
-        service_id = call.service_id
-
-        def covered(view: RegistryView) -> bool:
-            row = view.services.get(service_id)
-            if row is None:
-                missing = InstanceNotExists if "instance_id" in call.path else ServiceNotExists
-                raise missing(f"service {service_id}")
-            service = row.service
-            return reach.covers(service.environment, service.app_id, service.service_name)
-
-        if not await self._discovery.read(call.tenant, covered):
-            raise _refusal(rule)
+        if not await self._discovery.read(call.tenant, lambda view: path_is_covered(view, call, reach)):
+            raise refusal(rule)
 
     def _would_refuse(self, name: str, call: Call, error: RegistryError) -> None:
         self.would_refuse += 1
@@ -108,7 +98,18 @@ class Admission:
         ]
 
 
-def _refusal(rule: Rule) -> NoPermission:
+def path_is_covered(view: RegistryView, call: Call, reach: Reach) -> bool:
+    """Whether the microservice in the path is within reach. Raises what is told where it is not there."""
+    service_id = call.service_id
+    row = view.services.get(service_id)
+    if row is None:
+        missing = InstanceNotExists if "instance_id" in call.path else ServiceNotExists
+        raise missing(f"service {service_id}")
+    service = row.service
+    return reach.covers(service.environment, service.app_id, service.service_name)
+
+
+def refusal(rule: Rule) -> NoPermission:
     if rule.need is Need.ADMIN:
         return NoPermission("only the role admin may do this")
     return NoPermission(f"it needs the right to {rule.verb} {rule.resource}")

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope
 
+from registry.access.reach import EVERYWHERE, Reach
 from registry.domain import rules
 from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InvalidParams
@@ -47,7 +48,7 @@ class Call:
 
     __slots__ = (
         *("_body_max", "_headers", "_query", "_receive"),
-        *("actor", "address", "covers", "grant", "path", "query_string", "share", "tenant"),
+        *("actor", "address", "covers", "grant", "path", "query_string", "reach", "share", "tenant"),
     )
 
     def __init__(
@@ -71,6 +72,8 @@ class Call:
         self.grant: Grant | None = None
         #: Whether a microservice (environment, application, name) is within reach; None: all are.
         self.covers: Covers | None = None
+        #: The same as a value.
+        self.reach: Reach = EVERYWHERE
         #: Of the requests under way, once it is one.
         self.share: Share | None = None
         self._receive = receive
@@ -95,6 +98,11 @@ class Call:
             raise NoPermission(f"not for {app_id}/{service_name}{' in ' if environment else ''}{environment}")
 
     # -- headers -------------------------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """All that is known of them, names in lower case."""
+        return self._headers
 
     def header(self, name: bytes) -> bytes:
         """The value of a header (name in lower case), b"" when absent."""

@@ -142,7 +142,9 @@ class Door:
             await api.discovery.await_position(call.tenant, wanted)
         if operation.kind is Kind.PAST or (operation.as_of and call.asks_past):
             assert api.past is not None
-            return await api.past.answer(operation, call)
+            answer = await api.past.answer(operation, call)
+            told = any(name == reply.POSITION for name, _ in answer.headers)
+            return answer if told else Reply(answer.status, [*answer.headers, api.position(call.tenant)], answer.body)
         if not operation.appends:
             return await operation.handler(api, call)
         named = call.header(b"x-registry-durability").decode("latin-1")

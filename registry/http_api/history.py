@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from registry.access.reach import EVERYWHERE, Reach
 from registry.domain import rules
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position
@@ -51,10 +50,11 @@ async def explain(api: Api, call: Call) -> Reply:
     if call.query("instanceId") or call.query("serviceId"):
         service_id = rules.SERVICE_ID.check(call.query("serviceId"), "serviceId", "query parameter `serviceId`")
         instance_id = rules.INSTANCE_ID.check(call.query("instanceId"), "instanceId", "query parameter `instanceId`")
-        choice = Choice(service_id, instance_id, reach=reach_of(call))
+        choice = Choice(service_id, instance_id, reach=call.reach)
         return _answer(api, call, await historian(api).explain(call.tenant, choice, at))
     app_id, name, env = call.query("appId"), call.query("serviceName"), call.query("env")
     check_provider(app_id, name, env)
+    call.require(env, app_id, name)
     rule = parse_rule(call.query("version"))
     found = await historian(api).explain_find(call.tenant, (env, app_id, name), rule, at)
     return _answer(api, call, found)
@@ -107,13 +107,8 @@ def choice_of(call: Call) -> Choice:
         call.query("version"),
         kinds,
         call.query("actor"),
-        reach_of(call),
+        call.reach,
     )
-
-
-def reach_of(call: Call) -> Reach:
-    """What the one who asks may see."""
-    return EVERYWHERE
 
 
 def _when(call: Call, name: str) -> When | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from registry.access.rule import Target
 from registry.clock import Clock
 from registry.domain.errors import BeforeHistory, StoreUnavailable
 from registry.domain.find import FindQuery
@@ -20,6 +21,7 @@ from registry.history.moments import When, parse_when
 from registry.history.past import Past
 from registry.history.told import moment_text
 from registry.http_api import reply
+from registry.http_api.admission import path_is_covered, refusal
 from registry.http_api.api import Api
 from registry.http_api.call import AS_OF, Call
 from registry.http_api.history import check_not_ahead
@@ -40,12 +42,11 @@ class PastHere:
         store: the logs and their snapshots.
     """
 
-    def __init__(self, api: Api, store: Store, clock: Clock) -> None:
+    def __init__(self, api: Api, store: Store) -> None:
         self.past = Past(store)
         self._views = _StillProjector(store)
         discovery = _StillDiscovery(self._views, api.discovery.shared)
         self._api = replace(api, discovery=discovery, historian=Historian(self.past))
-        self._clock = clock
         #: The views are set, looked at, and forgotten without another question in between.
         self._showing = asyncio.Lock()
 
@@ -67,8 +68,11 @@ class PastHere:
 
     async def _as_of(self, operation: Operation, call: Call) -> Reply:
         when = parse_when(call.query(AS_OF), AS_OF)
-        check_not_ahead(when, self._clock.wall_ms(), AS_OF)
+        check_not_ahead(when, self._api.now_ms(), AS_OF)
         view = await self.past.at(call.tenant, when)
+        if operation.access.target is Target.SERVICE and not call.reach.everywhere:
+            if not path_is_covered(view, call, call.reach):
+                raise refusal(operation.access)
         views = {call.tenant: view, DEFAULT_TENANT: await self._shared(call.tenant, view, when)}
         async with self._showing:
             self._views.show(views)

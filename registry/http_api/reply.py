@@ -34,6 +34,8 @@ PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE, UPDATE"),
     (b"Access-Control-Allow-Headers", b"Origin, Accept, Content-Type, X-Domain-Name, X-ConsumerId"),
 )
+#: Where in the tenant's log the answer was made.
+POSITION: Final = b"X-Registry-Position"
 _JSON: Final[Header] = (b"Content-Type", b"application/json; charset=UTF-8")
 _TEXT: Final[Header] = (b"Content-Type", b"text/plain; charset=UTF-8")
 _COMMON: Final[list[Header]] = [SERVER, NOSNIFF, *VARY]
@@ -91,7 +93,7 @@ def schema_summary(summary: str) -> Header:
 
 
 def position(text: bytes) -> Header:
-    return (b"X-Registry-Position", text)
+    return (POSITION, text)
 
 
 def as_of(moment: str) -> Header:

@@ -23,6 +23,7 @@ from registry.http_api.client_address import TrustedProxies
 from registry.http_api.door import Door
 from registry.http_api.operations import PROBES
 from registry.running.listening import Sockets, host_port
+from registry.running.past_line import PastLine
 from registry.running.private_redis import CannotStart
 from registry.running.signals import stop_signals
 from registry.serving.certificates import BadCertificates, Certificates
@@ -94,6 +95,7 @@ async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], 
     stop = _stop_signal()
     store = redis_store(settings)
     replica = build_replica(settings, store, advertised(settings, bound))
+    replica.api.past = line = PastLine(settings)
     certificates = check_certificates(settings)
     try:
         if await _unless(stop, _part("start", _open(settings, replica))):
@@ -101,6 +103,7 @@ async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], 
             besides = {"certificates": certificates.follow()} if certificates is not None else {}
             await _run_parts(settings, replica, server, besides, stop)
     finally:
+        line.close()
         await store.close()
 
 

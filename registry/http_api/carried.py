@@ -1,0 +1,44 @@
+"""Carried: a call as a value, so that another process can answer it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from starlette.types import Message
+
+from registry.access.reach import Reach
+from registry.domain.view import Tenant
+from registry.http_api.call import Call
+
+
+class Carried(Struct, frozen=True):
+    """`operation`: its name. Whether it may be called has been decided."""
+
+    operation: str
+    path: dict[str, str]
+    query: bytes
+    headers: dict[bytes, bytes]
+    tenant: tuple[str, str]
+    actor: str
+    reach: Reach
+    body: bytes
+
+
+async def carry(operation: str, call: Call, has_body: bool) -> Carried:
+    """Raises what reading the body raises."""
+    body = await call.body() if has_body else b""
+    path, headers = dict(call.path), dict(call.headers)
+    return Carried(operation, path, call.query_string, headers, call.tenant, call.actor, call.reach, body)
+
+
+def call_of(carried: Carried) -> Call:
+    """The same call."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": carried.body, "more_body": False}
+
+    tenant, body_max = Tenant(*carried.tenant), max(len(carried.body), 1)
+    call = Call(carried.path, carried.query, carried.headers, carried.actor, receive, tenant, body_max)
+    call.reach = carried.reach
+    if not call.reach.everywhere:
+        call.covers = call.reach.covers
+    return call
