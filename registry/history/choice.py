@@ -55,7 +55,13 @@ class Choice(Struct, frozen=True, omit_defaults=True):
         An event about one instance is also about the one that it was merged into; a microservice takes its instances
         with it. A history that was put together again may concern whatever is asked about.
         """
-        if (self.kinds and kind_of(event) not in self.kinds) or self.actor not in ("", event.actor):
+        if self.kinds and kind_of(event) not in self.kinds:
+            return False
+        if self.actor and self.actor not in (
+            event.actor,
+            event.actor.partition("@")[0],
+            event.actor.rpartition("@")[2],
+        ):
             return False
         if isinstance(event, HistoryResumed):
             return True

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from registry.access.reach import EVERYWHERE, Reach
 from registry.domain.events import Event
 from registry.domain.model import decode_instance
 from registry.domain.outcome import DELETE, Outcome
@@ -70,8 +71,9 @@ class GoneOf:
 class Left:
     """Who left a microservice name, as the log goes by."""
 
-    def __init__(self, key: GroupKey) -> None:
+    def __init__(self, key: GroupKey, reach: Reach = EVERYWHERE) -> None:
         self._key = key
+        self._reach = reach
         self.versions: dict[str, GoneOf] = {}
 
     def add(self, view: RegistryView, position: Position, event: Event, outcome: Outcome) -> None:
@@ -85,6 +87,8 @@ class Left:
             service.alias,
         ):
             return
+        if not self._reach.covers(environment, app_id, service.service_name):
+            return  # the name is an alias of what is not to be seen
         gone = self.versions.setdefault(service.version, GoneOf(service.service_id))
         happened = Happened(tell(position, event, outcome, service), event, outcome, service, held=False)
         for change in outcome.changes:
@@ -93,10 +97,13 @@ class Left:
                 gone.add(Gone(change.row.instance_id, position.text(), sentence))
 
 
-def explain_find(view: RegistryView, key: GroupKey, rule: VersionRule, left: Left) -> FindExplanation:
-    """What a find of this name and rule has in this view."""
+def explain_find(
+    view: RegistryView, key: GroupKey, rule: VersionRule, left: Left, reach: Reach = EVERYWHERE
+) -> FindExplanation:
+    """What a find of this name and rule has in this view, of what is within reach."""
     group = view.groups.get(key)
     rows = list(group.services.values()) if group else [view.services[id] for id in view.aliases.get(key, {})]
+    rows = [row for row in rows if reach.covers(*row.group.key)]
     chosen = {row.service_id for row in select(rule, rows, ServiceRow.named_version)}
     versions = [_version(row, row.service_id in chosen, left) for row in rows]
     there = {row.service.version for row in rows}

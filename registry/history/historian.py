@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from registry.access.reach import Reach
 from registry.domain.errors import InvalidParams
 from registry.domain.events import Event
 from registry.domain.position import ORIGIN, Position, parse_position
@@ -156,7 +157,9 @@ class Historian:
         row = view.instance(choice.service_id, choice.instance_id)
         return await self.past.event(view.tenant, parse_position(row.registered)) if row is not None else None
 
-    async def explain_find(self, tenant: Tenant, key: GroupKey, rule: VersionRule, at: When) -> FindExplanation:
+    async def explain_find(
+        self, tenant: Tenant, key: GroupKey, rule: VersionRule, at: When, reach: Reach
+    ) -> FindExplanation:
         """Why a find has what it has at that time."""
         reached_ms = (await self.past.at(tenant, at)).moment_ms
         moment_ms = reached_ms if at.moment_ms is None else at.moment_ms
@@ -164,10 +167,10 @@ class Historian:
         start = When(max(moment_ms - LOOK_BACK_MS, 0))
         if not start.reaches(eldest.position, eldest.moment_ms):
             start = When(position=eldest.position)
-        walk, left = await self.past.walker(tenant, start), Left(key)
+        walk, left = await self.past.walker(tenant, start), Left(key, reach)
         async for position, event, outcome in walk.until(at):
             left.add(walk.view, position, event, outcome)
-        return explain_find(walk.view, key, rule, left)
+        return explain_find(walk.view, key, rule, left, reach)
 
     # -- comparing and counting ----------------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ def tell(position: Position, event: Event, outcome: Outcome, service: Microservi
         at=moment_text(event.at_ms),
         kind=kind_of(event),
         effect="refused" if error is not None else "merged" if merged_into else "applied",
-        actor=_actor(event),
+        actor=actor_of(event),
         replica=event.replica,
         error_code=str(error.code) if error is not None else "",
         detail=error.detail if error is not None else "",
@@ -178,8 +178,10 @@ def evidence(event: Event) -> dict[str, Any]:
     return {}
 
 
-def _actor(event: Event) -> Actor:
-    return Actor(address=event.actor)
+def actor_of(event: Event) -> Actor:
+    """Who asked. Where there are accounts, the account stands in front of the address (`account@address`)."""
+    account, _, address = event.actor.rpartition("@")
+    return Actor(address, account)
 
 
 def _merged_into(outcome: Outcome, id: str) -> str:

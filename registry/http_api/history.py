@@ -56,7 +56,7 @@ async def explain(api: Api, call: Call) -> Reply:
     check_provider(app_id, name, env)
     call.require(env, app_id, name)
     rule = parse_rule(call.query("version"))
-    found = await historian(api).explain_find(call.tenant, (env, app_id, name), rule, at)
+    found = await historian(api).explain_find(call.tenant, (env, app_id, name), rule, at, call.reach)
     return _answer(api, call, found)
 
 

@@ -70,9 +70,9 @@ class PastHere:
         when = parse_when(call.query(AS_OF), AS_OF)
         check_not_ahead(when, self._api.now_ms(), AS_OF)
         view = await self.past.at(call.tenant, when)
-        if operation.access.target is Target.SERVICE and not call.reach.everywhere:
-            if not path_is_covered(view, call, call.reach):
-                raise refusal(operation.access)
+        limited = operation.access.target is Target.SERVICE and not call.reach.everywhere
+        if limited and not path_is_covered(view, call, call.reach):
+            raise refusal(operation.access)
         views = {call.tenant: view, DEFAULT_TENANT: await self._shared(call.tenant, view, when)}
         async with self._showing:
             self._views.show(views)
