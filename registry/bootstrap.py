@@ -55,9 +55,9 @@ from registry.usecases.removals import Removals
 from registry.usecases.watching import Watching
 from registry.usecases.writes import Writes
 
-#: A replica that has not heard from the store for so long (seconds) should not be sent requests.
+#: A replica that has not heard from the store for this long (seconds) should not be sent requests.
 SILENT_MAX_S: Final = 5.0
-#: ... and after so long its answers say that they may be old. The log is asked at least once a second.
+#: ... and after this time its answers say that they may be old. The log is asked at least once a second.
 STALE_AFTER_S: Final = 2.5
 
 

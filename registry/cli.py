@@ -61,7 +61,7 @@ def _allow_many_connections() -> None:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= hard < FILES_LEAST:
-        raise CannotStart(f"no more than {hard} files may be open, {FILES_LEAST} are needed; raise it (ulimit -n)")
+        raise CannotStart(f"at most {hard} files may be open, {FILES_LEAST} are needed; raise it (ulimit -n)")
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,4 +1,4 @@
-"""Clock: where time comes from. Given to whatever needs it, so that tests and simulation can drive it."""
+"""Clock: where time comes from. Given to everything that needs it, so that tests and simulation can drive it."""
 
 from __future__ import annotations
 

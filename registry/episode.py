@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from registry.clock import Clock
 
-#: After a line about it, an episode that begins is not said before so many ms have passed.
+#: After a line about it, an episode that begins is not said before this time (ms) has passed.
 QUIET_MS: Final = 10_000
-#: What may be the first sign of a larger fact is said when it has lasted so long (ms) and that one has not begun.
+#: What may be the first sign of a larger fact is said when it has lasted this long (ms) and that one has not begun.
 PATIENCE_MS: Final = 3_000
 
 

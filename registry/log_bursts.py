@@ -1,7 +1,7 @@
 """Bursts: of lines of one kind that come many at once the first are said, and of the others how many there were.
 
-Whatever makes them - a client that tries the same thing again and again, ten thousand instances that go at once - the
-log stays readable and small. At level debug each line is said.
+No matter what makes them - a client that tries the same thing again and again, ten thousand instances that go at once -
+the log stays readable and small. At level debug each line is said.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final, TextIO
 
-#: Lines of one kind that are said within so many seconds.
+#: Lines of one kind are counted within this number of seconds.
 SAID_MAX: Final = 20
 WITHIN_S: Final = 5.0
 #: Tenants that are named with the number, those with the most lines.
@@ -51,7 +51,7 @@ class Bursts(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._take(record)
-        except Exception:  # no line is worth the work of whoever says it
+        except Exception:  # no line is worth the work of the code that says it
             self.handleError(record)
 
     def _take(self, record: logging.LogRecord) -> None:

@@ -26,7 +26,7 @@ class LogQueue(io.TextIOBase):
 
     Args:
         descriptor: where the lines go.
-        loss: what is said of so many dropped lines; one line without its end.
+        loss: what is said of a number of dropped lines; one line without its end.
     """
 
     encoding = "utf-8"
@@ -110,7 +110,7 @@ def _write(descriptor: int, line: bytes) -> bool:
     while rest:
         try:
             rest = rest[os.write(descriptor, rest) :]
-        except BlockingIOError:  # whoever shares the descriptor does not want to wait
+        except BlockingIOError:  # others who share the descriptor do not want to wait
             select.select((), (descriptor,), ())
         except OSError:
             return False

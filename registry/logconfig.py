@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO, cast
 from registry.log_bursts import Bursts
 from registry.log_queue import LogQueue
 
-#: At a stop, what is still to be written may take so long (seconds).
+#: Seconds that writing what is left may take at a stop.
 FLUSH_WITHIN_S: Final = 2.0
 
 _PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: str, replica: str) -> None:
-    """Send every record of the process to standard error, and whatever else is written there, by a queue.
+    """Send every record of the process to standard error, and what else is written there, by a queue.
 
     So a traceback, a warning of Python's and a `print` wait for nobody either.
     """

@@ -57,7 +57,7 @@ def create_root(view: AccessView, password: Secret, id: str, stamp: Stamp) -> Ac
 
 
 def check_new_account(view: AccessView, body: AccountBody, quotas: AccessQuotas) -> str:
-    """The name of the account that is to be created; whatever is wrong with it is raised.
+    """The name of the account that is to be created; everything that is wrong with it is raised.
 
     Raises:
         AccountNoQuota, InvalidParams, AccountHasInvalidRole, AccountConflict

@@ -13,7 +13,7 @@ from msgspec import Struct
 WINDOW_MS: Final = 15 * 60_000
 FAILURES_MAX: Final = 2
 LOCKED_MS: Final = 15 * 60_000
-#: What failed without a lock is listed for so long.
+#: How long what failed without a lock is listed.
 LISTED_MS: Final = 20 * 60_000
 
 

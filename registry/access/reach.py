@@ -67,7 +67,7 @@ def _holds(limit: Mapping[str, str], values: Mapping[str, str], service_name: st
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Whether the name is the pattern, in which each `*` stands for any text. In one pass, whatever the pattern."""
+    """Whether the name is the pattern, in which each `*` stands for any text. In one pass for every pattern."""
     first, *others = pattern.split("*")
     if not others:
         return name == pattern

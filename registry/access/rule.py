@@ -1,4 +1,4 @@
-"""Rule: what an operation needs of whoever asks for it. Each row of the operation table has one."""
+"""Rule: what rights an operation needs. Each row of the operation table has one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Rule(Struct, frozen=True, eq=False):
         return self.need is not Need.RIGHT or ANY in scope or self.resource in ALWAYS or self.resource in scope
 
 
-#: Resources that are guarded whatever the scope.
+#: Resources that are guarded in every scope.
 ALWAYS: Final = frozenset({"account", "role"})
 
 OPEN: Final = Rule(Need.NOTHING)

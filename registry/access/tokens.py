@@ -25,7 +25,7 @@ from msgspec import Struct
 from registry.domain.access_errors import TokenExpired, Unauthorized
 from registry.domain.accounts import Secret, SigningKey
 
-#: The only one that is made, and the only one that is believed, whatever a token's header says.
+#: The only one that is made, and the only one that is believed, no matter what a token's header says.
 ALGORITHM: Final = "RS512"
 KEY_BITS_LEAST: Final = 2048
 #: Characters of a token; ours have fewer than 2,000.

@@ -10,7 +10,7 @@ from msgspec import Struct
 from registry.client.errors import Refused
 from registry.domain.errors import ErrorBody, Unhealthy
 
-#: A text of somebody else, a proxy perhaps, is quoted so far.
+#: Characters quoted of a text from somebody else, a proxy perhaps.
 _QUOTED_MAX: Final = 120
 _decode_error: Final = msgspec.json.Decoder(ErrorBody).decode
 

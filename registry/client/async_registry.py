@@ -288,7 +288,7 @@ class AsyncRegistry:
 
 
 async def _forever(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """A bug in a loop of ours is told, and costs a while, not the service around it."""
+    """A bug in one of the client's loops is told, and costs a while, not the service around it."""
     while True:
         try:
             await run()

@@ -12,7 +12,7 @@ _DOUBLINGS_MAX: Final = 32
 
 
 def delay_s(failures: int, draw: float, first_s: float = FIRST_S, cap_s: float = CAP_S) -> float:
-    """Seconds to wait after so many failures in a row: doubled each time, and spread, so that clients come apart.
+    """Seconds to wait after a number of failures in a row: doubled each time, and spread, so that clients come apart.
 
     Args:
         failures: at least 1.

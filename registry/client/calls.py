@@ -205,7 +205,7 @@ class Calls:
             return Response(response.status, b"".join(chunks), response.headers)
 
     def _waited_for_nothing(self, behind: bool) -> None:
-        """A position of a registry that is no more would be waited for at every other one, for ever: it is given up."""
+        """A position of a registry that is gone would be waited for at every other one, for ever: it is given up."""
         self._waits = self._waits + 1 if behind else 0
         if self._waits >= WAITS_MAX:
             self._position = ORIGIN

@@ -8,7 +8,7 @@ from typing import Final
 from registry.client.addresses import NOWHERE, Zone, zone_of
 from registry.domain.model import Instance
 
-#: Seconds. An instance that failed is left out so long, if there is another.
+#: Seconds for which an instance that failed is left out, if there is another.
 SKIPPED_S: Final = 10.0
 
 

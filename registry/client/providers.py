@@ -46,7 +46,7 @@ class Provider:
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """All of them, whatever their status."""
+        """All of them, in every status."""
         return self.listing.instances
 
     def pick(self, by: By = "less busy", accepts: Callable[[Instance], bool] = lambda _: True) -> Instance:
@@ -274,6 +274,6 @@ class Poller:
                 await self._nudged.wait()
         except TimeoutError:
             pass
-        # Whoever subscribes to several in a row is answered by one request.
+        # Subscriptions to several in a row are answered by one request.
         await asyncio.sleep(0)
         self._nudged.clear()

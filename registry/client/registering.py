@@ -73,7 +73,7 @@ def offer_of(
 
 
 class Registered:
-    """One instance of this process. It is registered, and stays so until `unregister`, whatever the registry does."""
+    """One instance of this process. It is registered and stays so until `unregister`, even if the registry forgets it."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Registered:
         return replace(check, interval=max(check.interval, INTERVAL_MIN_S)).ttl_ms() / 1000
 
     async def start(self, wait_s: float) -> None:
-        """Begin, and wait until the instance is registered, for so many seconds at most; it goes on afterwards.
+        """Begin, and wait until the instance is registered, for this number of seconds at most; it goes on afterwards.
 
         Raises:
             Refused: the registry refuses it, and would do so again.
@@ -207,7 +207,7 @@ class Registered:
             except Unreachable as exc:
                 done, problem = Failed(), exc
             except Exception as exc:
-                # A bug of ours must not cost the instance.
+                # A bug of the client's must not cost the instance.
                 logger.exception("%s: an unexpected failure", self._name())
                 done, problem = Failed(), Unreachable(repr(exc))
             self._told(self._state.after(done, steady(), random.random()), problem)

@@ -3,7 +3,8 @@
     SERVICE -> SCHEMAS -> INSTANCE -> BEAT -> BEAT -> ...
 
 A registry that has forgotten the instance (400017) sends it back to INSTANCE, one that has forgotten the service
-(400012) to SERVICE. The instance keeps its id throughout. Whatever else goes wrong is tried again, later each time.
+(400012) to SERVICE. The instance keeps its id throughout. Everything else that goes wrong is tried again, later each
+time.
 """
 
 from __future__ import annotations

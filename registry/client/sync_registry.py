@@ -208,7 +208,7 @@ class ProviderHandle:
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """All of them, whatever their status."""
+        """All of them, in every status."""
         return self.inner.instances
 
     def pick(self, by: By = "less busy", accepts: Callable[[Instance], bool] = lambda _: True) -> Instance:

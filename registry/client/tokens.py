@@ -11,7 +11,7 @@ from msgspec import Struct
 
 #: Seconds. Of a token that does not say when it ends; the shortest that a registry gives lives for 15 minutes.
 LIFE_DEFAULT_S: Final = 600.0
-#: A token is renewed when so much of its life has passed.
+#: A token is renewed when this share of its life has passed.
 RENEWED_SHARE: Final = 0.8
 
 
@@ -22,7 +22,7 @@ class _Claims(Struct, frozen=True):
 def renew_at(token: str, now: float) -> float:
     """When to ask for the next token; seconds since 1970, as `now`. Its claims are read, not verified.
 
-    Never later than the end of the token, whatever it says.
+    Never later than the end of the token.
     """
     return now + max(0.0, _life_s(token, now)) * RENEWED_SHARE
 

@@ -33,8 +33,8 @@ GATHER_S: Final = 0.02
 GATHERED_MAX: Final = 1000
 #: Seconds. The reference tells of a change before its finds show it (clients.md 0.9).
 AGAIN_S: Final = 2.0
-#: Seconds without a byte until the system asks whether the other side is still there. A ping of ours would not do: the
-#: reference answers it with another payload, and then stops its own pings (api-rules.md 3.9).
+#: Seconds without a byte until the system asks whether the other side is still there. The client's own ping would not
+#: do: the reference answers it with another payload, and then stops its own pings (api-rules.md 3.9).
 IDLE_S: Final = 30
 
 

@@ -94,7 +94,7 @@ def _all_of(*types: str) -> list[Permission]:
     return [Permission([Resource(type) for type in types], [ANY])]
 
 
-#: The roles that are always there, and that nobody changes. `admin` may do everything, whatever its list says.
+#: The roles that are always there, and that nobody changes. `admin` may do everything, no matter what its list says.
 BUILT_IN: Final = {
     ADMIN: Role(ADMIN, ADMIN, _all_of(*RESOURCES)),
     DEVELOPER: Role(DEVELOPER, DEVELOPER, _all_of("config", "service", "service/schema", "governance", "ops")),

@@ -68,7 +68,7 @@ def providers_of(view: RegistryView, service_id: str, no_self: bool) -> list[Mic
 
 
 def consumers_of(view: RegistryView, service_id: str, no_self: bool) -> list[Microservice]:
-    """The services that have found this one, in whatever version."""
+    """The services that have found this one, in any version."""
     row = service_or_refuse(view, service_id)
     return [view.services[id].service for id in watching(view, row.group.key) if not (no_self and id == service_id)]
 

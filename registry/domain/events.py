@@ -183,7 +183,7 @@ decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 def unknown_type(payload: bytes) -> str:
-    """The type that an event names and this version does not know; "" for whatever else there is."""
+    """The type that an event names and this version does not know; "" for everything else."""
     try:
         fields = msgspec.msgpack.decode(payload)
     except Exception:  # these bytes may be anything

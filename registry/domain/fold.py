@@ -52,7 +52,7 @@ from registry.domain.view import RegistryView
 
 #: Earlier epochs remembered. Each stands for a store that lost something; older ones cannot come back.
 LINEAGE_MAX: Final = 64
-#: They change no more than the rows of instances, and the answers that list them.
+#: They change only the rows of instances, and the answers that list them.
 OF_INSTANCES: Final = (
     InstanceRegistered,
     InstanceUnregistered,

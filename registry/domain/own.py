@@ -16,7 +16,7 @@ ACTOR: Final = "registry"
 
 
 def is_own(view: RegistryView, service_id: str) -> bool:
-    """Whether this is the registry's own service, in whatever version: replicas of two versions may run at once."""
+    """Whether this is the registry's own service, in any version: replicas of two versions may run at once."""
     group = view.groups.get(OWN_GROUP)
     return group is not None and service_id in group.services and view.tenant == DEFAULT_TENANT
 
@@ -32,7 +32,7 @@ def is_own_place(tenant: Tenant, service: Microservice) -> bool:
 
 
 def refuse_clients(view: RegistryView, service_id: str, actor: str = "") -> None:
-    """Refuse to write about the registry's own service for whoever is no replica."""
+    """Refuse a write about the registry's own service by anyone who is not a replica."""
     if actor != ACTOR and is_own(view, service_id):
         raise forbidden()
 

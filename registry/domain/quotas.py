@@ -70,7 +70,7 @@ class Quotas:
         self._check_tenant(view, wanted - used)
 
     def check_schema(self, view: RegistryView, row: ServiceRow, schema_id: str, growth: int) -> None:
-        """One schema of which the content grows by so many bytes."""
+        """One schema, of which the content grows by `growth` bytes."""
         if schema_id not in row.service.schemas:
             used = len(row.service.schemas)
             _refuse_beyond(f"schema of service {row.service_id}", used, used + 1, self.schemas, "QUOTA_SCHEMA")

@@ -43,7 +43,7 @@ class _Mention(NamedTuple):
 
 
 class Recent:
-    """The newest events of one log, in order, up to so many and so many bytes. The newest one is always kept.
+    """The newest events of one log, in order, up to a number of them and of bytes. The newest one is always kept.
 
     Bytes are those in which events are written, and `EVENT_OVERHEAD_BYTES` for each.
     """
@@ -69,7 +69,7 @@ class Recent:
         return self._before is not None
 
     def add(self, position: Position, event: Event, size: int = 0) -> None:
-        """The next event of the log, which is written in so many bytes."""
+        """The next event of the log, and the number of bytes in which it is written."""
         self.log_bytes = size + (self.log_bytes if position.sequence > 1 else 0)
         self._events.append(Remembered(position, event))
         self._sizes.append(size + EVENT_OVERHEAD_BYTES)
@@ -176,7 +176,7 @@ def _mention(remembered: Remembered) -> _Mention:
 
 
 class Recents:
-    """What one replica remembers of all logs, up to so many bytes together: it forgets what is eldest anywhere.
+    """What one replica remembers of all logs, up to a number of bytes together: it forgets the oldest anywhere.
 
     What a store loses is what was newest in all of its logs, so that a log with many events takes nothing from the
     others that would be lost together with its own. The newest event of each log stays in any case.
@@ -196,7 +196,7 @@ class Recents:
         return self._of.get(tenant) or Recent()
 
     def add(self, tenant: Tenant, position: Position, event: Event, size: int) -> None:
-        """The next event of the tenant's log, which is written in so many bytes."""
+        """The next event of the tenant's log, and the number of bytes in which it is written."""
         recent = self._of.get(tenant)
         if recent is None:
             recent, self._keys[tenant] = self._of.setdefault(tenant, Recent()), deque()

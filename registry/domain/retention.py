@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 from registry.domain.marks import Mark
 from registry.domain.position import Position
 
-#: An event's entry costs a start about as much as so many instances of a snapshot.
+#: Instances of a snapshot that cost a start about as much as one event's entry.
 INSTANCES_PER_EVENT: Final = 4
-#: Snapshots that reach back as far as history is kept are spaced so that there are about so many.
+#: Snapshots that reach back as far as history is kept are spaced so that there are about this many.
 HISTORY_STEPS: Final = 4
-#: A snapshot is due after one part in so many of the bytes that a log may have.
+#: A snapshot is due after this fraction (one in …) of the bytes that a log may have.
 BYTES_STEPS: Final = 4
 #: So many of the newest snapshots stay however long the log is behind them: one that cannot be read is passed over.
 LEAST: Final = 2
@@ -41,8 +41,8 @@ class Log(NamedTuple):
 class Retention:
     """What is kept, by count, by bytes and by age.
 
-    `every_events`: a snapshot is due after so many, or more where there are many instances. `snapshots`: so many of the
-    newest stay. `history_ms`: beyond them, enough stay for the log to reach back so far (0: no further than they do).
+    `every_events`: a snapshot is due after this number, or more where instances are many. `snapshots`: how many of
+    the newest stay. `history_ms`: beyond them, enough stay for the log to reach back this far (0: no further).
     `log_bytes`: what the log of one tenant may have; a part of it makes a snapshot due, and what does not fit goes.
     """
 
@@ -52,10 +52,10 @@ class Retention:
     log_bytes: int = 256 * 1024 * 1024
 
     def is_due(self, log: Log, newest: Mark | None, every_events: int, instances: int, held_bytes: int) -> bool:
-        """Whether so much has come since the newest snapshot that another one should be written.
+        """Whether enough has come since the newest snapshot that another one should be written.
 
         Args:
-            instances, held_bytes: what the snapshot would hold; it is to cost no more than what it saves.
+            instances, held_bytes: what the snapshot would hold; it must not cost more than it saves.
         """
         events = log.events_since(newest)
         return events > 0 and (

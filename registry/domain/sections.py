@@ -16,7 +16,7 @@ from registry.domain.accounts import AccessView, Account, MachineToken, Role, Si
 from registry.domain.model import Microservice, Policy, Schema
 from registry.domain.view import GroupKey, InstanceRow, RegistryView, ServiceRow
 
-#: Instances in one section; a chunk is closed when its sections hold so many. It takes about a millisecond to make.
+#: Instances in one section; a chunk is closed when its sections hold as many. It takes about a millisecond to make.
 SECTION_ROWS_MAX: Final = 500
 #: Bytes of a part's digest: enough to notice a difference, short enough to be exchanged all the time.
 DIGEST_BYTES: Final = 8

@@ -20,7 +20,7 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.version import Version
 
 GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
-#: Whether a microservice (environment, application, name) is within reach of whoever asks.
+#: Whether a microservice (environment, application, name) is within the caller's reach.
 Covers = Callable[[str, str, str], bool]
 VersionKey = tuple[str, str, str, str]  # the same and a version
 
@@ -44,7 +44,7 @@ OWN_GROUP: Final[GroupKey] = ("production", "default", "SERVICECENTER")
 
 
 class Standing(Struct, gc=False):
-    """Whether what was prepared for a service group is still true. Whoever holds this holds nothing else."""
+    """Whether what was prepared for a service group is still true. To hold this is to hold nothing else."""
 
     yes: bool = True
 
@@ -153,7 +153,7 @@ class RegistryView:
     #: `position` as text, ready for a header.
     position_text: bytes = ORIGIN.text().encode()
     #: The moment (Unix ms) that the log has reached: the latest that any of its events tells, for an event happened no
-    #: earlier than those before it, whatever its writer's clock said (decisions/0014).
+    #: earlier than those before it, no matter what its writer's clock said (decisions/0014).
     moment_ms: int = 0
     services: dict[str, ServiceRow] = field(default_factory=dict)
     groups: dict[GroupKey, ServiceGroup] = field(default_factory=dict)

@@ -25,7 +25,7 @@ class Kept(NamedTuple):
 
 
 class Views:
-    """What was used least lately goes first, and whatever is too large by itself is not kept."""
+    """What was used least lately goes first, and what is too large by itself is not kept."""
 
     def __init__(self, most: int = VIEWS_MAX, most_bytes: int = VIEWS_BYTES_MAX) -> None:
         self._most = most

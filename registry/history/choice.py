@@ -53,7 +53,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
         """Whether it is about this event. `service`: the microservice that the event is about, if there is or was one.
 
         An event about one instance is also about the one that it was merged into; a microservice takes its instances
-        with it. A history that was put together again may concern whatever is asked about.
+        with it. A history that was put together again may concern anything that is asked about.
         """
         if self.kinds and kind_of(event) not in self.kinds:
             return False

@@ -18,7 +18,7 @@ _FORMS: Final = "RFC 3339 (2026-11-29T14:03:07.250Z), Unix milliseconds, or a po
 
 
 class When(Struct, frozen=True):
-    """A time: up to a moment (Unix ms), and up to a place in the log. None: however late, or wherever."""
+    """A time: up to a moment (Unix ms), and up to a place in the log. None: no limit."""
 
     moment_ms: int | None = None
     position: Position | None = None

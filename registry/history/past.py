@@ -20,7 +20,7 @@ from registry.history.told import moment_text
 from registry.projection.restoring import apply_or_tell, follows, load_mark, pass_over, read_event
 from registry.store.port import HistoryChanged, Store
 
-#: A log that is trimmed or mended while it is read is read anew so many times.
+#: How often a log is read again that is trimmed or mended while it is read.
 TRIES_MAX: Final = 5
 
 
@@ -53,7 +53,7 @@ class Past:
 
         Raises:
             InvalidParams: the position is ahead of the log.
-            BeforeHistory: nothing that is kept reaches back so far; the detail names the eldest moment that does.
+            BeforeHistory: nothing that is kept reaches back that far; the detail names the oldest moment that does.
             StoreUnavailable, Damaged
         """
         for _ in range(TRIES_MAX):

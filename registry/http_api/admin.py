@@ -1,4 +1,4 @@
-"""Endpoints for whoever looks after the registry: dump, clusters, alarms (api-rules.md 3.15)."""
+"""Endpoints for those who look after the registry: dump, clusters, alarms (api-rules.md 3.15)."""
 
 from __future__ import annotations
 

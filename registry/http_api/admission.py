@@ -1,4 +1,4 @@
-"""Admission: whether whoever asks for an operation may have it, and of which microservices.
+"""Admission: whether the caller may have an operation, and of which microservices.
 
 The access table is the `access` of the operations. Labels are compared here with the microservice in the path; with
 those in a query, a body or an answer the handlers compare them (`Call.covers`).

@@ -87,7 +87,7 @@ def _has_usual_members(tree: Any, names: _Names) -> bool:
 
 
 def _decode_carefully(body: bytes, type_: type[T], value: T) -> T:
-    """The value that the body has for whoever looks at each of its members. `value`: what the decoder made of it."""
+    """The value of the body if each of its members is looked at. `value`: what the decoder made of it."""
     tree = _members_of(body.decode())
     hashable: Any = type_
     odd = _check(tree, "$", _names(hashable), 0)

@@ -68,7 +68,7 @@ class Call:
         self.address = actor
         #: Who asks, for the record: the address, and where there are accounts, whose token it is in front of it.
         self.actor = actor
-        #: Where there are accounts, what the token of whoever asks grants.
+        #: Where there are accounts, what the caller's token grants.
         self.grant: Grant | None = None
         #: Whether a microservice (environment, application, name) is within reach; None: all are.
         self.covers: Covers | None = None

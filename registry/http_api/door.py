@@ -1,4 +1,4 @@
-"""The door: every request passes here, whatever way it came, and every rule that holds for all operations stands here.
+"""The door: every request passes here, by either way, and every rule that holds for all operations stands here.
 
 In this order: refuse what no operation may see; find the operation; read who asks (`Call`), and whether it may
 (`Admission`); wait for the position that the client wants included; check the durability that it asks for; call the
@@ -101,7 +101,7 @@ class Door:
     # -- every way -----------------------------------------------------------------------------------------------------
 
     async def answer(self, operation: Operation, call: Call) -> Reply:
-        """Answer one call. Whatever happens comes back in the API's shape, and our failures as ours.
+        """Answer one call. Everything that happens comes back in the API's shape, and our failures as ours.
 
         Raises:
             ClientGone: nobody is left to be answered.

@@ -32,7 +32,7 @@ def version_set() -> dict[str, str]:
 
 
 async def health(api: Api, call: Call) -> Reply:
-    """`GET health`: the replicas, as instances of `SERVICECENTER`, whatever tenant is asked.
+    """`GET health`: the replicas, as instances of `SERVICECENTER`, the same for every tenant.
 
     400002 while the store does not answer, takes no writes, or cannot have the deployment's durability.
     """

@@ -60,7 +60,7 @@ async def heartbeat_set(api: Api, call: Call) -> Reply:
 
 
 async def _denied(api: Api, call: Call, name: LeaseName) -> str:
-    """Why the instance may not be renewed by whoever asks; "" when it may."""
+    """Why the instance may not be renewed by the caller; "" when it may."""
     try:
         await require_service(api, call, name.service_id)
     except ServiceNotExists:

@@ -49,7 +49,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     path: str
     handler: Handler
     kind: Kind = Kind.READ
-    #: What it needs of whoever asks, where there are accounts.
+    #: The rights that it needs, where there are accounts.
     access: Rule
     #: It is about the log of the accounts, and not about a tenant.
     of_accounts: bool = False

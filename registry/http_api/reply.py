@@ -102,7 +102,7 @@ def as_of(moment: str) -> Header:
 
 
 def set_aside(answer: Reply, seconds: int) -> Reply:
-    """The same answer, which says that the tenant is answered from memory since so many seconds."""
+    """The same answer, which says for how many seconds the tenant has been answered from memory."""
     return Reply(answer.status, [*answer.headers, (b"X-Registry-Set-Aside", b"%d" % seconds)], answer.body)
 
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN_S: Final = 2.0
 #: Tenants inspected each time, so that the number of tenants does not matter.
 PATROL_MAX: Final = 16
-#: A replay that found the log damaged is tried again when something has changed in the store, or after so many ms.
+#: A replay that found the log damaged is tried again when something has changed in the store, or after this time (ms).
 REPLAY_AGAIN_MS: Final = 60_000
 
 

@@ -43,12 +43,12 @@ logger = logging.getLogger(__name__)
 
 #: For how long the replicas say how far they are before the one that is furthest ahead seeds an empty log.
 CLAIMS_WAIT_S: Final = 1.0
-#: A replica that is further ahead has so many of these waits to do it.
+#: How many of these waits a replica that is further ahead has to do it.
 CLAIMS_WAITS_MAX: Final = 10
 CLAIM_KEPT_MS: Final = 5000
 #: Claims stand among what replicas say of their views (`agreement`), each under the replica's name behind this.
 CLAIMS: Final = "claim "
-#: The right to seed, ms. It is renewed while the snapshot is written; should its holder die, others wait so long.
+#: The right to seed, ms. It is renewed while the snapshot is written; if its holder dies, others wait this long.
 SEEDING_MS: Final = 6_000
 
 

@@ -45,7 +45,7 @@ class Restored:
     last: bytes = b""
 
     def apply(self, store: Store, position: Position, event: Event, size: int, replica: str) -> None:
-        """The next event, which is written in so many bytes. Raises Inapplicable."""
+        """The next event, and the number of bytes in which it is written. Raises Inapplicable."""
         outcome = apply_or_tell(store, self.view, position, event)
         self.tail.add(position, event, size)
         if event.replica == replica:

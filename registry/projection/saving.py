@@ -1,4 +1,4 @@
-"""Saving: a view written to the store as a snapshot, without holding up whoever reads the view meanwhile."""
+"""Saving: a view written to the store as a snapshot, without holding up those who read the view meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry.domain.snapshot import FORMAT
 from registry.domain.view import Tenant
 from registry.store.port import Store
 
-#: Chunks of at least so many bytes are packed beside the event loop.
+#: Chunks of at least this many bytes are packed beside the event loop.
 PACK_BESIDE_BYTES: Final = 64 * 1024
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 #: Seconds of silence until a server that starts is given up. While it says that it loads its data it is not silent.
 SILENCE_MAX_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
-#: A redis-server whose registry was killed may still be writing: so many seconds it has for ending.
+#: Seconds that a server whose registry was killed, and which may still be writing, has to end.
 LOCK_WAIT_S: Final = 5.0
 #: Seconds between looks whether it lives.
 LOOK_EVERY_S: Final = 0.2

@@ -37,8 +37,8 @@ from registry.store.redis_check import StoreRefused
 
 logger = logging.getLogger(__name__)
 
-#: New containers until the youngest generation is looked at; then so many times until the next one. A look at 10,000
-#: containers that stay takes some ten milliseconds, in which nobody is answered.
+#: New containers until the youngest generation is looked at, and how many such looks come before one at the next. A
+#: look at 10,000 containers that stay takes some ten milliseconds, in which nobody is answered.
 GC_THRESHOLDS: Final = (2_000, 5, 1_000)
 #: Files that are open beside clients: connections to Redis take more than half of them.
 OTHER_FILES: Final = 128

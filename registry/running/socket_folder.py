@@ -25,7 +25,7 @@ PREFIX: Final = "registry-"
 #: What `tempfile` appends to the prefix.
 RANDOM: Final = "????????"
 SOCKET: Final = "redis.sock"
-#: The file that makes a folder one of ours; it is locked for as long as anybody uses the folder.
+#: The file by which a folder is known to be the registry's; it is locked for as long as anybody uses the folder.
 IN_USE: Final = "in-use"
 #: The folder that the data folder gets where there is none for temporary files.
 BESIDE_DATA: Final = "registry.socket"
@@ -72,7 +72,7 @@ def make_socket_folder(data_dir: Path) -> SocketFolder:
 
 
 def remove_abandoned(root: Path) -> None:
-    """Remove the folders of this user whose registry and Redis live no more."""
+    """Remove the folders of this user whose registry and Redis have ended."""
     for folder in _ours(root):
         lock = None
         with contextlib.suppress(OSError):

@@ -105,7 +105,7 @@ class Workers:
         return 0
 
     def _has_lived(self) -> bool:
-        """Whether a worker runs that has proved itself: the settings are good then, whatever stops another one."""
+        """Whether a worker runs that has proved itself: the settings are good then, whatever stops another."""
         now = time.monotonic()
         return any(
             process is not None and process.poll() is None and now - started_s > STABLE_AFTER_S

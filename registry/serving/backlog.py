@@ -65,7 +65,7 @@ class Backlog:
         watcher.drop()
 
     def take(self, watcher: Slow, frame: bytes) -> None:
-        """The frame waits for this watcher no more."""
+        """The frame no longer waits for this watcher."""
         self.size -= PLACE_BYTES
         self._queues[frame] -= 1
         if not self._queues[frame]:

@@ -1,6 +1,6 @@
 """Certificates: the pair that the registry shows to its clients, read again when its files change.
 
-Whoever renews it only writes the files. A pair that cannot be used is refused with one line in the log, and the old
+To renew it, only the files are written. A pair that cannot be used is refused with one line in the log, and the old
 one is shown on. Connections that are open keep what they were opened with.
 """
 

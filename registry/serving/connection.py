@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
             self.deadline = self._shared.now_s + EXTRA_WAIT_S
 
     def enter(self, transport: asyncio.BaseTransport) -> bool:
-        """Be counted; False: there are so many that it is not even told so."""
+        """Be counted; False: there are too many to tell it even that."""
         if self._place is None:
             peer = transport.get_extra_info("peername")
             self.client_address = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
         return self._place is not None
 
     def leave(self) -> None:
-        """Be counted no more."""
+        """No longer be counted."""
         place, self._place = self._place, None
         if place is not None:
             self._crowd.leave(place)

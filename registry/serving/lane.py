@@ -38,7 +38,7 @@ REQUESTS_MAX_BYTES: Final = 16 * 1024 * 1024
 _LINE: Final = re.compile(rb"(GET|PUT|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
 
 
-#: What each kind of hot request needs of whoever asks.
+#: The rights that each kind of hot request needs.
 _RULES: Final = {
     Find: operations.FIND.access,
     BatchFind: operations.BATCH_FIND.access,
@@ -115,7 +115,7 @@ class Lane:
         return self._principals is None or (grant is not None and self._principals.counts(grant))
 
     def _may(self, hot: Hot, grant: Grant | None) -> bool:
-        """Whether the request may be answered here: whoever asks has the right to it, for all microservices.
+        """Whether the request may be answered here: the caller has the right to it, for all microservices.
 
         What else may be, and why it may not be, the door says.
         """

@@ -180,7 +180,7 @@ class Shared:
     # -- clients that send much ----------------------------------------------------------------------------------------
 
     def hold(self, connection: Holder, size: int) -> None:
-        """The connection has so many bytes of requests that are not answered yet."""
+        """The connection has `size` bytes of requests that are not answered yet."""
         self._held_bytes += size - self._held.get(connection, 0)
         if size:
             self._held[connection] = size
@@ -197,7 +197,7 @@ class Shared:
     # -- clients that do not read --------------------------------------------------------------------------------------
 
     def begin_unsent(self, connection: Timed, size: int) -> None:
-        """The connection has so many bytes that its client does not take."""
+        """The connection has `size` bytes that its client does not take."""
         self.end_unsent(connection)
         self.unsent[connection] = size
         self._unsent_bytes += size

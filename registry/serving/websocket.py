@@ -301,7 +301,7 @@ class Socket(asyncio.Protocol):
             self._arrived.clear()
             await self._arrived.wait()
         if len(self._messages) == 1 and self._disconnected:
-            return self._messages[0]  # and again, to whoever asks again
+            return self._messages[0]  # and again, each time it is asked for
         return self._messages.popleft()
 
     async def send(self, message: Message) -> None:

@@ -37,7 +37,7 @@ from registry.store.connections import (
 
 #: How often a command follows a redirection before it counts as unanswered.
 REDIRECTIONS_MAX: Final = 8
-#: While something is wrong the servers are asked for their slots at most every so many seconds.
+#: While something is wrong the servers are asked for their slots, at most once in this number of seconds.
 LOOK_EVERY_S: Final = 0.1
 #: Keys that one server is asked about in one go.
 ASKED_AT_ONCE: Final = 250

@@ -28,7 +28,7 @@ from registry.store.connections import (
     pool_options,
 )
 
-#: Every so many seconds a share of the streams is looked at unasked; after so many shares all of them have been.
+#: Seconds until the next share of the streams is looked at unasked, and the number of shares.
 SWEEP_EVERY_S: Final = 0.5
 SWEEP_SHARES: Final = 4
 #: Wake-ups taken before what they speak of is read.

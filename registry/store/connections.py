@@ -68,7 +68,7 @@ class Connections(Protocol):
         """Ask a question about a key, where that is."""
 
     async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        """The values of many keys, wherever they are."""
+        """The values of many keys, on any server."""
 
     async def servers(self) -> Sequence[Redis]:
         """Every server that holds data of its own."""
@@ -80,7 +80,7 @@ class Connections(Protocol):
         """Entries after the given ids; waits up to `block_ms` for the first.
 
         Args:
-            follow: on the way that is the follower's own. Whoever waits takes it too.
+            follow: on the way that is the follower's own. Those that wait take it too.
         """
 
     def expirations(self) -> AsyncIterator[bytes]:
@@ -260,7 +260,7 @@ class _MasterPool(SentinelConnectionPool, BlockingConnectionPool):
 
 
 class _MasterConnection(SentinelManagedConnection):
-    """A connection that wants a master, whatever a sentinel that is behind says."""
+    """A connection that wants a master, even if a sentinel that is behind names another server."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(redis_connect_func=self._greet, **options)  # type: ignore[no-untyped-call]

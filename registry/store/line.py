@@ -1,6 +1,6 @@
 """Line: one connection to a Redis server, over which many commands are under way at once.
 
-A command is written at once, whatever the others wait for: a server answers in the order in which it was asked. It
+A command is written at once, even while others wait: a server answers in the order in which it was asked. It
 speaks RESP2.
 """
 

@@ -331,7 +331,7 @@ class MemoryStore:
     async def pulse(self, tenant: Tenant, outage_after_ms: int, resume: bool) -> Pulse:
         data = self._server.of(self.part(tenant))
         if data.wrong.pop("pulse", None) is not None:
-            data.pulse = None  # whatever stands in its place is overwritten
+            data.pulse = None  # what stands in its place is overwritten
         now = self._server.clock_ms()
         began = now if data.head == ORIGIN else data.head.epoch
         last, run = data.pulse or (began, self._server.run if abs(now - began) <= outage_after_ms else 0)

@@ -129,7 +129,7 @@ class Store(Protocol):
 
     @property
     def followed_max(self) -> int:
-        """Logs that one `read` follows at little cost. More of them take a read for each group of so many or more."""
+        """Logs that one `read` follows at little cost. More of them take a read for each group of this size or more."""
 
     def part(self, tenant: Tenant) -> Tenant:
         """The tenant that stands for the part of the store in which this one's data is.
@@ -147,7 +147,7 @@ class Store(Protocol):
         """What a key is called in the store, for people."""
 
     def on_damage(self, listener: Callable[[Damaged], None]) -> None:
-        """Call `listener` with every `Damaged` before it is raised here, whoever asked."""
+        """Call `listener` with every `Damaged` before it is raised here, for every caller."""
 
     async def open(self) -> None:
         """Connect and check that the store can be relied on (version, eviction policy)."""
@@ -266,7 +266,7 @@ class Store(Protocol):
         """Wait until everything that was written before this call has that durability.
 
         Returns the event at `at` on the server that has confirmed it: if it is another one than was written there, or
-        none, then it was written to another server, which is no more.
+        none, then it was written to another server, which is gone.
 
         Raises:
             NotDurable: not within the time.
@@ -298,7 +298,7 @@ class Snapshots(Protocol):
         """Drop events before a position, never the one at it. Returns how many; perhaps not all that might go."""
 
     async def hold(self, tenant: Tenant, replica: str, ttl_ms: int) -> bool:
-        """Be the one replica that writes snapshots and trims, for so long; False while another is."""
+        """Be the one replica that writes snapshots and trims, for this time; False while another is."""
 
     async def exchange(self, tenant: Tenant, replica: str, state: bytes, keep_ms: int) -> dict[str, bytes]:
         """Leave what this replica has to say of itself; take what the others have left within `keep_ms`."""
@@ -327,7 +327,7 @@ class Upkeep(Protocol):
         """What stands under the tenant's keys now."""
 
     async def found(self) -> list[Tenant]:
-        """Every tenant of which there is a log or a head, whatever the list of tenants says."""
+        """Every tenant of which there is a log or a head, even if the list of tenants does not name it."""
 
     async def forget(self, tenant: Tenant, name: KeyName) -> None:
         """Delete one key."""

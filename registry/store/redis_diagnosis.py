@@ -15,7 +15,7 @@ from registry.store.keys import Keys
 from registry.store.port import Condition, Damaged, HistoryChanged, KeyName, OutageSuspected
 from registry.store.soundness import LIST_TYPES, TYPES, complaint, mistyped, read_position
 
-#: Answers of a server that does not do its work now, for whatever was asked.
+#: Answers of a server that does not do its work now, to any command.
 AWAY: Final = (ClusterDownError, TryAgainError, ReadOnlyError)
 #: What refusals say that come of a key in which something else stands than the registry has put there.
 WRONG_TYPE: Final = "WRONGTYPE"

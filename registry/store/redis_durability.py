@@ -13,7 +13,7 @@ from registry.store.port import Durability, NotDurable
 
 #: From this version on a server says what it has fsynced.
 WAITAOF_SINCE: Final = (7, 2)
-#: The marker that a confirmation writes is forgotten after so many ms.
+#: After how many ms the marker that a confirmation writes is forgotten.
 MARKER_KEPT_MS: Final = 60_000
 
 Ask = Callable[[Awaitable[Any]], Awaitable[Any]]

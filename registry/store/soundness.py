@@ -35,7 +35,7 @@ def complaint(condition: Condition) -> tuple[KeyName, str, str] | None:
 
 
 def log_complaint(condition: Condition) -> tuple[KeyName, str, str] | None:
-    """The same of log and head alone, which change together: whatever is written, the head names the newest entry."""
+    """The same of log and head alone, which change together: after every write the head names the newest entry."""
     head, newest, last = condition.head, condition.newest, condition.last
     if not head:
         return ("head", "", f"it is missing, and the log ends at {newest}") if newest else None

@@ -39,20 +39,20 @@ logger = logging.getLogger(__name__)
 ROUND_EVERY_S: Final = 4.0
 #: Seconds of silence after which a round is given up: no tenant can be compared.
 AWAY_S: Final = 2.0
-#: Instances digested before other tasks get a turn of so many seconds: about a fiftieth of a core.
+#: Instances digested before other tasks get a turn, and the seconds of that turn: about a fiftieth of a core.
 STEP_ROWS: Final = 500
 STEP_PAUSE_S: Final = 0.03
 #: A tenant is compared in this number of rounds after its last news: who speaks first hears the others next time.
 ROUNDS_AFTER_NEWS: Final = 3
 #: Quiet tenants compared in one round, at most. They stay for `ROUNDS_AFTER_NEWS` rounds, too.
 QUIET_MAX: Final = 32
-#: What another replica said counts for so long, ms; or for so many rounds, where a round takes long.
+#: How long what another replica said counts: ms, or rounds where a round takes long.
 STATE_KEPT_MS: Final = 30_000
 STATE_KEPT_ROUNDS: Final = 3
-#: A replay starts from a snapshot older than this (ms), and than so many rounds: the difference was not there yet.
+#: A replay starts from a snapshot older than this (ms) and this number of rounds: the difference was not there yet.
 HEAL_FROM_MS: Final = 60_000
 HEAL_FROM_ROUNDS: Final = 3
-#: After a replay that did not help, the next one is so much later, ms: replicas of different versions may differ.
+#: How long the next replay waits after one that did not help, ms: replicas of different versions may differ.
 HEAL_AGAIN_MS: Final = 600_000
 
 

@@ -43,9 +43,9 @@ ASK_PER_TICK_MAX: Final = 20_000
 SWEEP_MAX_MS: Final = 300
 #: Leases judged together once one of them has lapsed.
 JUDGED_MAX: Final = 1_000_000
-#: Whoever could not be judged is asked about again after so many ms.
+#: After how many ms an instance that could not be judged is asked about again.
 LOOK_AGAIN_MS: Final = 500
-#: Whoever is held by the protection is asked about again after so many ms.
+#: After how many ms an instance that the protection holds is asked about again.
 HELD_MS: Final = 1000
 
 
@@ -191,7 +191,7 @@ class Expiry:
             self._held.ends("who has lapsed is expired again")
 
     async def _judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> None:
-        """Propose those of the given and of the due instances that have lapsed, and whoever lapsed in the same moment.
+        """Propose those of the given and of the due instances that have lapsed, and others of the same moment.
 
         However many they are, they are believed or not as a whole: told of them one by one, the protection would
         give away the first ones. Everybody who was looked at is added to the list.
@@ -214,7 +214,7 @@ class Expiry:
             await self._propose(tenant, lapsed[start : start + ASK_MAX])
 
     async def _ask_due(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> list[_Due]:
-        """Ask about whoever is due, step by step, and at least one of them however late it is."""
+        """Ask about those that are due, step by step, and about at least one of them even when it is late."""
         lapsed: list[_Due] = []
         room = ASK_PER_TICK_MAX
         while room > 0:
@@ -228,7 +228,7 @@ class Expiry:
         return lapsed
 
     async def _ask_ahead(self, tenant: Tenant, taken: list[_Due]) -> list[_Due]:
-        """Ask about whoever else will be due in a moment."""
+        """Ask about the others that will be due in a moment."""
         lapsed: list[_Due] = []
         known = {due.name for due in taken}
         soon = islice(self._schedules[tenant].ahead(self._clock.steady_ms()), JUDGED_MAX)
@@ -297,7 +297,7 @@ class Expiry:
             self._schedules[tenant].add(now, now + after_ms, due.name)
 
     def _put_back(self, tenant: Tenant, taken: Iterable[_Due]) -> None:
-        """Nothing came of it: look again at whoever is not scheduled already, as those are that were found alive."""
+        """Nothing came of it: look again at those that are not scheduled already: those found alive are."""
         schedule = self._schedules[tenant]
         self._look_again(tenant, [due for due in taken if not schedule.holds(due.name)])
 

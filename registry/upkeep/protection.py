@@ -19,9 +19,9 @@ from registry.store.port import LeaseName
 
 logger = logging.getLogger(__name__)
 
-#: Lapses within so many ms count together.
+#: Lapses within this time (ms) count together.
 WINDOW_MS: Final = 30_000
-#: Removals within so many ms are kept as one number.
+#: Removals within this time (ms) are kept as one number.
 COUNTED_TOGETHER_MS: Final = 1000
 
 
@@ -38,7 +38,7 @@ class MassLapse:
 
 
 class Pause(NamedTuple):
-    """Why expiry pauses: so many of a tenant's instances lapsed within the window. `held`: those that are kept."""
+    """Why expiry pauses: `lapsed` of a tenant's instances lapsed within the window. `held`: those that are kept."""
 
     lapsed: int
     of: int
@@ -90,7 +90,7 @@ class Protection:
             self._release(tenant, state, now, "another replica has removed the last of them")
 
     def left(self, tenant: Tenant, name: LeaseName) -> None:
-        """An instance is there no more, and not for a lapse: nobody waits for it to beat."""
+        """An instance has gone, and not by a lapse: nobody waits for it to beat."""
         self.alive(tenant, (name,))
 
     def keep(self, tenant: Tenant, present: Callable[[LeaseName], bool]) -> None:

@@ -1,9 +1,9 @@
-"""Pulses: that replicas can write is written down all the time, so that a silence of ours is known for what it is.
+"""Pulses: that replicas can write is written down all the time, so that a silence of the registry is known to be one.
 
 A part of the store is silent as a whole, so it has one pulse, however many tenants it holds: on one server that is all
 of them, in a cluster each is a part of its own.
 
-After a silence of ours (no replica could write) nobody is judged before the leases that it may have cost have been
+After such a silence (no replica could write) nobody is judged before the leases that it may have cost have been
 given their full length again: clients could not beat, so their silence says nothing.
 """
 
@@ -32,7 +32,7 @@ PULSE_ROUNDS_LATE: Final = 3
 #: Parts pulsed at once.
 PULSES_AT_ONCE: Final = 16
 #: After a silence of all replicas leases start anew before anybody is judged - all of them when it was longer than the
-#: setting `outage_after_ms`, else those that are no longer than so many times the silence.
+#: setting `outage_after_ms`, else those that are no longer than this multiple of the silence.
 SHORT_LEASE_SILENCES: Final = 4
 
 
@@ -128,8 +128,8 @@ class Pulses:
     async def _pulse(self, part: Tenant) -> None:
         began = self._clock.steady_ms()
         pulse = await self._store.pulse(part, SILENCE_MAX_MS, resume=False)
-        # A store that was started anew under a living replica may have lost renewals, whoever noticed first; one that
-        # was started together with us after a short stop has not.
+        # A store that was started anew under a living replica may have lost renewals, no matter which replica noticed
+        # first; one that was started together with us after a short stop has not.
         lost = self._runs.get(part, pulse.run) != pulse.run
         if lost:
             await self._projector.proving.prove(self._parts[part])

@@ -17,9 +17,9 @@ from registry.domain.view import Tenant
 SLOT_MS: Final = 100
 #: Nothing is scheduled further ahead than this (ms), so a lease that the store lost without a word is missed after that
 #: time at the latest. Longer ones are looked at in between, spread over the second half of it: those that were looked
-#: at together, after a start, shall not be so for ever.
+#: at together, after a start, must not be so for ever.
 HORIZON_MS: Final = 600_000
-#: Leases that end at the same moment may be expected so much later (ms), because this replica heard of them late.
+#: How much later (ms) leases that end at the same moment may be expected, because this replica heard of them late.
 SAME_MOMENT_MS: Final = 300
 
 
@@ -98,7 +98,7 @@ class Schedule:
         return found
 
     def ahead(self, now_ms: int) -> Iterator[Entry]:
-        """Whoever will be due within `SAME_MOMENT_MS`. They stay where they are; the schedule may change meanwhile."""
+        """Those that will be due within `SAME_MOMENT_MS`. They stay where they are; the schedule may change."""
         last = (now_ms + SAME_MOMENT_MS) // SLOT_MS
         # A schedule that was made anew while the store was asked has reached nothing yet: not from slot 0 on.
         for slot in range(self.reached or min(self.slots, default=last), last + 1):

@@ -1,7 +1,7 @@
 """Snapshotting: now and then one replica writes each tenant's view to the store and drops the log that it stands for.
 
 So a start costs the newest snapshot and the events after it, however long the log has been. One replica at a time does
-it. A tenant is due when so many events have come that reading them would cost as much as reading a snapshot.
+it. A tenant is due when reading the events that have come since would cost as much as reading a snapshot.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 #: Seconds between looks whether a snapshot is due, and between two of them when a log grows fast.
 LOOK_EVERY_S: Final = 5.0
 LOOK_LEAST_S: Final = 0.25
-#: The right to write, ms: longer than it takes. Given back by whoever is done.
+#: The right to write, ms: longer than it takes. A replica that is done gives it back.
 HOLD_MS: Final = 120_000
 GIVEN_BACK_MS: Final = 1
-#: At a stop, so many events are enough for a last snapshot.
+#: Events that are enough for a last snapshot at a stop.
 EVENTS_AT_STOP: Final = 1000
-#: A snapshot that is not part of the log may be one with which a log is being seeded; after so long (ms) it is not.
+#: A snapshot that is not part of the log may be one with which a log is being seeded; after this time (ms) it is not.
 STRAY_KEPT_MS: Final = 3_600_000
-#: A stop waits so long (seconds) for last snapshots.
+#: Seconds that a stop waits for last snapshots.
 LEAVE_WITHIN_S: Final = 10.0
 
 
@@ -144,7 +144,7 @@ class Snapshotting:
         return self._retention.is_due(log, self._newest.get(tenant), events, view.instance_count, view.held_bytes)
 
     async def write(self, tenant: Tenant, events: int) -> Mark | None:
-        """Write a snapshot if so many events have come since the newest and this replica is the one to do it.
+        """Write a snapshot if enough events have come since the newest and this replica is the one to do it.
 
         Then drop what is not needed any more. Raises StoreUnavailable.
         """

@@ -1,4 +1,4 @@
-"""Alarms: what went wrong lately on this replica, for whoever looks after it (api-rules.md 3.15).
+"""Alarms: what went wrong lately on this replica, for those who look after it (api-rules.md 3.15).
 
 In memory, one alarm of each kind: its latest occurrence. Each replica has its own.
 """
@@ -68,7 +68,7 @@ class Alarms:
         """Take note of an error that a client is answered with; its own mistakes are no alarm, nor what has one.
 
         Neither is a durability that is not confirmed, nor a position that is not reached: it was the client that asked
-        for so much.
+        for it.
         """
         if error.code // 1000 < 500 or isinstance(error, NotDurable | Withheld | PositionNotReached):
             return

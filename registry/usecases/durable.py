@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: How long (ms) the store may take to confirm.
 CONFIRM_TIMEOUT_MS: Final = 2000
-#: What a store can promise is asked anew after so long, ms.
+#: Milliseconds after which the store is asked again what it can promise.
 ASKED_AGAIN_MS: Final = 1000
 #: Seconds between looks whether the deployment's durability can be had.
 LOOK_EVERY_S: Final = 2.0

@@ -1,8 +1,8 @@
 """Everywhere: a change of accounts is answered when every replica that lives has applied it.
 
 Each replica tells the others up to where it has applied the log of the accounts: when it has applied something, and
-every second. So whoever changes something knows when it counts everywhere, and who does not keep up; and a replica that
-hears that others are further than itself knows that what it holds may be out of date.
+every second. So the one who changes something knows when it counts everywhere, and who does not keep up; and a replica
+that hears that others are further than itself knows that what it holds may be out of date.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 #: Seconds from one announcement to the next.
 ANNOUNCE_EVERY_S: Final = 1.0
-#: A replica that has announced nothing new for so long, ms, lives no more.
+#: A replica that has announced nothing new for this long (ms) is taken for dead.
 ALIVE_MS: Final = 5_000
 #: Announcements stand among what replicas say of their views (`agreement`), each under this, the replica's name and
 #: address. They are kept as long as those are.
 APPLIED: Final = "applied "
 KEPT_MS: Final = 30_000
-#: A change waits so long (seconds) for all replicas, and asks them again after so many.
+#: How long a change waits for all replicas, and after how long it asks them again, seconds.
 WAIT_MAX_S: Final = 2.0
 ASK_FIRST_S: Final = 0.005
 ASK_MOST_S: Final = 0.1

@@ -19,9 +19,9 @@ from registry.store.port import Store
 
 #: Seconds from one announcement to the next.
 ANNOUNCE_EVERY_S: Final = 2.0
-#: A replica that has announced nothing new for so long, ms, lives no more.
+#: A replica that has announced nothing new for this long (ms) is taken for dead.
 ALIVE_MS: Final = 10_000
-#: What was heard counts for so long, ms; whoever hears nothing writes what every version reads.
+#: How long what was heard counts, ms. A replica that hears nothing writes what every version reads.
 HEARD_MS: Final = 10_000
 #: Announcements stand among what replicas say of their views of the default tenant (`agreement`, which forgets what is
 #: too old), each under the replica's name behind this; a count tells a new one from the one before.
@@ -80,7 +80,9 @@ class Formats:
                 )
 
     def _living(self, now: int) -> dict[str, int]:
-        """What the other replicas read. One that is silent since it announced has ended, whatever is left of it."""
+        """What the other replicas read. One that has been silent since it announced has ended, even if something is
+        left of it.
+        """
         announced = {name.removeprefix(READS): said for name, said in self._heard.items() if name.startswith(READS)}
         silent = {name: FIRST for name in self._heard if not name.startswith(READS) and name not in announced}
         return silent | {name: _format(heard) for name, (heard, at_ms) in announced.items() if now - at_ms <= ALIVE_MS}

@@ -22,7 +22,7 @@ R_in = TypeVar("R_in", contravariant=True)
 
 
 class Waiter(Protocol[R_in]):
-    """Who is told of an item's result: a future, or whatever else can be told so."""
+    """Told of an item's result: a future, or something else with these methods."""
 
     def done(self) -> bool:
         """Nobody wants to be told any more."""
@@ -40,7 +40,7 @@ class Budget:
         self.used = 0
 
     def take(self, size: int) -> None:
-        """Raises StoreUnavailable when there is no room for so much more."""
+        """Raises StoreUnavailable when there is no room for this many more bytes."""
         if self.used + size > self.most:
             raise StoreUnavailable(f"{self.used} bytes are waiting for the store already")
         self.used += size

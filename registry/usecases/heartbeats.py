@@ -2,7 +2,7 @@
 
 A heartbeat changes no view and no rev. It is refused only when the log no longer holds the instance. While the store
 does not answer, or the tenant is set aside, heartbeats of instances that the view holds are accepted, remembered, and
-delivered when it is back: a client must not be driven into registering again by an outage of ours.
+delivered when it is back: a client must not be driven into registering again by an outage of the registry.
 """
 
 from __future__ import annotations

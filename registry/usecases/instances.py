@@ -101,7 +101,7 @@ class Instances:
     ) -> int:
         """Set the status of every instance whose properties hold all of these pairs. Returns how many there are.
 
-        The replicas of the registry are not among them, whatever their properties, nor what is not covered.
+        The replicas of the registry are not among them, no matter their properties, nor what is not covered.
         """
         names = [
             LeaseName(row.service_id, row.instance_id)

@@ -44,7 +44,7 @@ class Logins:
         self.stats = LoginStats()
 
     async def log_in(self, name: str, password: str, address: str, lasts_s: float = TOKEN_DEFAULT_S) -> str:
-        """A token for the account, valid for so many seconds.
+        """A token for the account, valid for this number of seconds.
 
         Raises:
             UserOrPasswordWrong: or its form where services are open to all.

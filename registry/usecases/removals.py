@@ -1,4 +1,4 @@
-"""Removals: whatever is removed through this replica leaves a line in its log - what, by whom, and where it stands.
+"""Removals: everything that is removed through this replica leaves a line in its log - what, by whom, and where.
 
 One rule for all ways in, because it looks at the events: a lease that lapsed, one deregistration, a batch, the oldest
 paths. Each removal is told of by the replica that wrote it, and by no other.

@@ -1,8 +1,8 @@
 """Watching: consumers are told of every change to what they have found, in the order of the log.
 
-An event is handed over after the view holds the change, so whoever pulls upon it sees it (D13). Events reach the
-watchers of every replica, because each replica follows the same log. Handing over never waits: a watcher that cannot
-take an event is dropped by its `deliver`.
+An event is handed over after the view holds the change, so a client that pulls because of it sees it (D13). Events
+reach the watchers of every replica, because each replica follows the same log. Handing over never waits: a watcher that
+cannot take an event is dropped by its `deliver`.
 """
 
 from __future__ import annotations

@@ -1,2 +1,2 @@
--- Delete a key, whatever it holds.      KEYS: the key
+-- Delete a key of any type.             KEYS: the key
 return redis.call('UNLINK', KEYS[1])

@@ -1,4 +1,4 @@
--- Give each instance a lease of its full length from now, whether it has one or not (after an outage of ours).
+-- Give each instance a lease of its full length from now, whether it has one or not (after an outage of the registry).
 -- KEYS: lease prefix, rearming    ARGV: MessagePack list [name, ttl in ms, ...], longest time since the batch before in ms (0: this is the first)
 -- Returns 1; 0 when the batch before is too long ago: clients could not beat meanwhile, and all of it begins anew.
 local now = redis.call('TIME')
