@@ -73,7 +73,7 @@ def offer_of(
 
 
 class Registered:
-    """One instance of this process. It is registered and stays so until `unregister`, even if the registry forgets it."""
+    """One instance of this process. It is registered and stays so until `unregister`, also if the registry forgets."""
 
     def __init__(
         self,
