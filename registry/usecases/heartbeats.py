@@ -16,7 +16,7 @@ from typing import Final
 
 from registry.domain.decide import instance_or_refuse
 from registry.domain.errors import RegistryError, StoreUnavailable
-from registry.domain.own import refuse_clients
+from registry.domain.own import is_own, refuse_clients
 from registry.domain.view import InstanceRow, Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
@@ -90,12 +90,24 @@ class Heartbeats:
 
     async def beat_many(self, tenant: Tenant, names: Sequence[LeaseName]) -> dict[LeaseName, str]:
         """Renew each distinct instance; the value is the reason why not, "" when renewed."""
-        distinct = list(dict.fromkeys(names))
-        results = await asyncio.gather(
-            *(self.beat(tenant, *name) for name in distinct),
-            return_exceptions=True,
-        )
-        return {name: _reason(result) for name, result in zip(distinct, results, strict=True)}
+        reasons = dict.fromkeys(names, "")
+        view = self._projector.view(tenant)
+        held: list[LeaseName] = []
+        leases: list[Lease] = []
+        for name in reasons:
+            row = view.instance(*name)
+            if row is not None and not is_own(view, name.service_id):
+                held.append(name)
+                leases.append(_lease(row))
+        # They are a batch already, and wait for no other.
+        renewed: list[bool] = []
+        for start in range(0, len(leases), BATCH_MAX):
+            renewed += await self._flush(tenant, leases[start : start + BATCH_MAX])
+        done = {name for name, is_renewed in zip(held, renewed, strict=True) if is_renewed}
+        # What has lapsed or is not held is looked at one by one.
+        others = [name for name in reasons if name not in done]
+        results = await asyncio.gather(*(self.beat(tenant, *name) for name in others), return_exceptions=True)
+        return reasons | {name: _reason(result) for name, result in zip(others, results, strict=True)}
 
     async def _revive(self, tenant: Tenant, name: LeaseName) -> None:
         """Restore a lapsed lease, if no event that this replica has not seen removed the instance."""
