@@ -2,7 +2,8 @@
 
 The kernel counts in ticks (10 ms on most machines), rounded down per process. One run of a few seconds is hundreds of
 ticks, so the rounding is below a percent on a busy process; `Usage.error_us` says how large it can be, and the report
-marks what is too coarse. Kernel work done in interrupts may be charged to whoever runs at that moment, wrk included.
+marks what is too coarse. Kernel work done in interrupts may be charged to the process that runs at that moment, wrk
+included.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _TWO: Final = Path("/sys/fs/cgroup")
 
 @contextlib.contextmanager
 def held(pids: Sequence[int], cores: float) -> Iterator[bool]:
-    """Hold each of these processes to so many cores while the block lasts; False where that is not allowed."""
+    """Hold each of these processes to a number of cores while the block lasts; False where that is not allowed."""
     with contextlib.ExitStack() as stack:
         try:
             for pid in pids:

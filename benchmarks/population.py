@@ -11,7 +11,7 @@ from benchmarks.workload import PREFIX
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """So many instances, `per_service` of them (the last service may have fewer) in each service."""
+    """`instances` of them, `per_service` in each service (the last one may have fewer)."""
 
     instances: int
     per_service: int
@@ -44,6 +44,6 @@ class Population:
         return workload.register_instance(service, body)
 
     def some(self, count: int) -> list[tuple[str, str]]:
-        """So many members (or all), evenly spread over the whole."""
+        """A number of members (or all), evenly spread over the whole."""
         count = min(count, self.instances)
         return [self.member(number * self.instances // count) for number in range(count)]

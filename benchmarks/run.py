@@ -54,7 +54,7 @@ def _ask(scene: Scene, stage: Stage, report: Report) -> None:
     except BenchmarkError as exc:
         outcome.problem = str(exc)
         outcome.errors |= exc.errors
-    except Exception as exc:  # A mistake of ours in one scene must not cost the results of hours.
+    except Exception as exc:  # A bug in one scene must not cost the results of hours.
         outcome.problem = f"the tool failed: {exc!r}"
         stage.say(traceback.format_exc())
     report.outcomes.append(outcome)

@@ -26,7 +26,7 @@ def succeed(address: Address, request: Request) -> Reply:
 
 
 def populate(address: Address, service: str, instances: int) -> list[str]:
-    """Make a service with so many instances; returns their ids."""
+    """Make a service with a number of instances; returns their ids."""
     succeed(address, workload.create_service(service))
     bodies = (workload.instance_body(service, number, f"{service}-{number:04d}") for number in range(instances))
     requests = (workload.register_instance(service, body) for body in bodies)

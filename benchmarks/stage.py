@@ -77,7 +77,7 @@ class Stage:
 
     @contextlib.contextmanager
     def replica_of(self, target: Target) -> Iterator[Target]:
-        """Another replica of a registry of ours: one process, on the same Redis."""
+        """Another replica of a registry that the benchmark started: one process, on the same Redis."""
         arguments = self._arguments(["--workers", "1"])
         with servers.replica(self.directory, target.redis_url, arguments) as (address, pid):
             yield Target(address, [pid])

@@ -3,7 +3,7 @@
 wrk is a closed loop: every connection sends its next request when the last one is answered. Its latencies are therefore
 those of a server that is kept saturated by that many connections, not those at a given rate.
 
-A script may look at every reply (`checked`): that costs wrk so much that it is done in the warm-up only.
+A script may look at every reply (`checked`): that costs wrk a lot, so it is done in the warm-up only.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ end
 
 
 def numbered_request(request: Request) -> str:
-    """A script in which every request differs from all before it in the digits of `NUMBER`, wherever they are."""
+    """A script in which every request differs from all before it in the digits of `NUMBER`."""
     assert any(NUMBER in text for text in (request.path, request.body or "", *request.headers.values()))
     return f"""
 local parts, number = {{}}, 0

@@ -125,7 +125,7 @@ def _objection(module: str, layer: str, name: str) -> str:
 
 
 def test_imports_point_from_the_outer_layers_to_the_inner_ones() -> None:
-    """Whoever reads or replaces a layer needs to know only those before it."""
+    """Anyone who reads or replaces a layer needs to know only those before it."""
     assert violations(ROOT) == []
 
 

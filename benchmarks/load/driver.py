@@ -26,7 +26,7 @@ from benchmarks.wire import Address
 #: Due time of a call that is sent as soon as a connection is free.
 AT_ONCE: Final = -math.inf
 TICK_US: Final = 250
-#: A request without an answer for so long gets none (seconds).
+#: Seconds after which a request without an answer gets none.
 REPLY_TIMEOUT_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 20.0
 #: Connections opened at the same time: more would overflow a server's backlog, and each retry costs a second.

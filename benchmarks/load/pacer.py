@@ -219,6 +219,6 @@ class _Pacing:
 
 
 def pace(address: Address, streams: Sequence[Stream], seconds: float) -> list[Record]:
-    """Send all streams for so long, and wait for the last answer; what became of each."""
+    """Send all streams for this time, and wait for the last answer; what became of each."""
     _Pacing(address, streams, seconds).run()
     return [stream.record for stream in streams]

@@ -11,7 +11,7 @@ from typing import Final
 from benchmarks import latency
 from benchmarks.outcome import Series
 
-#: So many wrong answers are described; all are counted.
+#: Wrong answers that are described; all are counted.
 DESCRIBED_MAX: Final = 5
 
 

@@ -20,7 +20,7 @@ def all_due_at_start(calls: Iterable[Call]) -> Schedule:
 
 
 def at_rate(rate: float, seconds: float, call_of: Callable[[int], Call]) -> Schedule:
-    """So many per second, evenly spread; `call_of(n)` makes the n-th when it can be sent."""
+    """`rate` per second, evenly spread; `call_of(n)` makes the n-th when it can be sent."""
     return ((number / rate, call_of(number)) for number in range(int(rate * seconds)))
 
 

@@ -1,4 +1,4 @@
-"""Ticker: wakes an event loop every so many microseconds.
+"""Ticker: wakes an event loop at a fixed interval of microseconds.
 
 Event loops count in milliseconds, which would add up to one to every latency of an open loop. A timerfd (Linux) does
 not.

@@ -18,7 +18,7 @@ from benchmarks.outcome import Number
 from benchmarks.wire import Address
 
 RATE: Final = 200.0
-#: So many ticks can wait for an answer; in a longer pause than they cover, the next wait on the clock.
+#: Ticks that can wait for an answer; in a longer pause than they cover, the next wait on the clock.
 CONNECTIONS: Final = 8
 
 

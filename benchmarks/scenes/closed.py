@@ -21,7 +21,7 @@ from benchmarks.workload import PREFIX
 
 #: A rev that no answer has ever carried.
 STALE_REV: Final = "0" * 40
-#: One service in so many has changed in the scenes of that name.
+#: One service in this number has changed in the scenes of that name.
 CHANGED_EVERY: Final = 10
 #: Instances over which heartbeats are spread, and those of one heartbeat set.
 SPREAD: Final = 1000

@@ -22,7 +22,7 @@ from benchmarks.setup import clear, populate
 from benchmarks.stage import QUIET, Stage
 from benchmarks.wire import Address, Request
 
-#: Each service of the mixed load has so many instances.
+#: Instances of each service of the mixed load.
 PER_SERVICE: Final = 20
 #: Of all client processes together.
 CONNECTIONS: Final = 256

@@ -33,7 +33,7 @@ FIRST_EVERY: Final = 5
 CONNECTIONS: Final = 64
 #: Gets per second of one instance on the other replica: how exactly they see when it changes.
 GETS: Final = 1000.0
-#: The last changes may take so long.
+#: How long the last changes may take.
 ARRIVAL_TIMEOUT_S: Final = 30.0
 _NUMBER: Final = re.compile(rb'"number":"(\d+)"')
 

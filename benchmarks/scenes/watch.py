@@ -42,7 +42,7 @@ class _Crowd:
         self._awaited = 0
 
     def expect(self, number: str, changes: int = 1) -> None:
-        """From now on wait for so many changes to reach everybody; `number` marks the only one, empty any."""
+        """From now on wait for a number of changes to reach everybody; `number` marks the only one, empty any."""
         self._number, self._right, self._awaited = number, None, self._size * changes
         self.arrivals_s = []
         self.all_told.clear()

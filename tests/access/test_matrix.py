@@ -185,7 +185,7 @@ def test_a_good_token_counts_in_the_other_header(place: tuple[Replica, dict[str,
 
 
 def test_two_different_tokens_in_one_request_are_none(place: tuple[Replica, dict[str, str]]) -> None:
-    """A proxy that adds its own must not lend it to whoever sends another."""
+    """A proxy that adds its own must not lend it to a client that sends another."""
     process, tokens = place
     lines = b"Authorization: Bearer %b\r\nAuthorization: Bearer %b\r\n"
     with process.connect() as connection:

@@ -61,7 +61,7 @@ def test_the_answer_of_another_time_is_of_what_may_be_seen(guarded: Replica, off
 
 
 def test_the_account_stands_in_what_is_told(guarded: Replica, office: Office, name: str) -> None:
-    """An address alone is whoever sits behind a proxy."""
+    """An address alone is anyone behind a proxy."""
     root, _ = people(guarded, office, name)
     root.service("cart")
     (event,) = ok(history(root)).json()["events"]

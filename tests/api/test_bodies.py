@@ -77,7 +77,7 @@ def test_members_in_another_case_have_the_same_limits(api: Api, service_id: str)
 
 
 def test_property_names_keep_their_case(api: Api, service_id: str) -> None:
-    """Properties are the user's: `Version` and `HOSTNAME` among them are no members of ours."""
+    """Properties are the user's: `Version` and `HOSTNAME` among them are no members of the API."""
     properties = {"Version": "1", "version": "2", "HOSTNAME": "x"}
     instance_id = api.instance(service_id, properties=properties)
     assert api.read_instance(service_id, instance_id)["properties"] == properties

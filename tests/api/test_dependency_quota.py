@@ -63,7 +63,7 @@ def depend(api: Api, method: str, *lists: str) -> Response:
 def test_find_beyond_the_quota_is_answered_and_its_record_left_out_and_counted(
     api: Api, small: Replica, consumer_id: str, headers: dict[str, str]
 ) -> None:
-    """Whoever finds is answered: only its watchers miss what they are not told."""
+    """A consumer that finds is answered: only its watchers miss what they are not told."""
     for name in "ab":
         ok(api.find(name, consumer=consumer_id))
     before = left_out(small)

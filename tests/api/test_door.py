@@ -213,7 +213,7 @@ def test_host_given_twice_alike_is_one(client: Api, cart: str) -> None:
     "path", ["/nowhere", f"{BASE}/microservices/cart", "/v4/default//registry/x", "/v4/default/registry/..%2fx"]
 )
 def test_refused_handshake_is_no_error_in_the_log(client: Api, registry: Replica, path: str) -> None:
-    """Whoever can reach the port could fill the log otherwise; and every line says what it is about."""
+    """Anyone who can reach the port could fill the log otherwise; and every line says what it is about."""
     before = len(registry.log())
     headers = {"X-Domain-Name": client.domain}
     for _ in range(20):
@@ -248,7 +248,7 @@ def tight(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Replica]:
 
 
 def filled(tight: Replica, instances: int) -> Api:
-    """A tenant whose shop/cart has so many instances of some 2,000 bytes."""
+    """A tenant whose shop/cart has a number of instances of some 2,000 bytes."""
     api = tight.api(f"tenant-{uuid.uuid4().hex[:12]}")
     service_id = api.service(serviceId="cart")
     for number in range(instances):

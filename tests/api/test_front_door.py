@@ -172,7 +172,7 @@ def assert_all_services(api: Api, *service_ids: str) -> None:
 
 
 def test_request_behind_a_large_head_is_not_served(registry: Replica, api: Api) -> None:
-    """Else whoever smuggles one behind it gets it served (1.2)."""
+    """Else a client that smuggles one behind it gets it served (1.2)."""
     body = b'{"service":{"serviceName":"smuggled","appId":"shop"}}'
     behind = (
         f"POST /v4/default/registry/microservices HTTP/1.1\r\nHost: h\r\nX-Domain-Name: {api.domain}\r\n"

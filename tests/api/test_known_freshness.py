@@ -284,7 +284,7 @@ async def test_tenants_take_turns_on_one_connection(both: Both) -> None:
 
 
 async def test_consumer_of_one_request_is_not_that_of_the_next(both: Both) -> None:
-    """An unknown consumer is refused, whoever asked before with whatever block, on whichever connection."""
+    """An unknown consumer is refused, no matter who asked before, with which block, on which connection."""
     buyer, nobody = BLOCK + b"\r\nX-ConsumerId: buyer", BLOCK + b"\r\nX-ConsumerId: nobody"
     await both.lanes[1].say(both.wires[1], whole(b"GET", FIND, buyer))  # which records it, and writes
     await follow(*both.lanes)
@@ -372,7 +372,7 @@ async def test_heartbeats_remembered_by_known_requests_are_in_the_metrics(both: 
 async def test_known_heartbeat_that_fails_within_the_registry_is_answered_and_logged(
     both: Both, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug of ours leaves no client without an answer, and no log without it."""
+    """A bug in the registry leaves no client without an answer, and no log without it."""
 
     async def beat(*args: object) -> None:
         raise ZeroDivisionError

@@ -179,7 +179,7 @@ def test_dependencies_are_not_written_for_it(own: Own, method: str) -> None:
 
 
 def test_find_in_its_name_records_nothing(own: Own, registry: Replica) -> None:
-    """A find is answered, whoever asks; no dependency follows from it, and no complaint either."""
+    """A find is answered for every caller; no dependency follows from it, and no complaint either."""
     service_id = own.api.service("cart", environment="production", properties={"allowCrossApp": "true"})
     known = len(registry.log())
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""`X-Registry-Position`: what a client has seen, wherever it asks next (D12)."""
+"""`X-Registry-Position`: what a client has seen, at whichever replica it asks next (D12)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.support.waiting import until_sync
 
 
 def test_example_of_the_page_registers(api: Api, service_id: str) -> None:
-    """Whoever copies the documented example, unknown member `stage` and odd addresses included, is registered."""
+    """Anyone who copies the documented example, unknown member `stage` and odd addresses included, is registered."""
     instance_id = api.instance(service_id, **EXAMPLE_INSTANCE)
     instance = api.read_instance(service_id, instance_id)
     documented = {name: value for name, value in EXAMPLE_INSTANCE.items() if name != "stage"}

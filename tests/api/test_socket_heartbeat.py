@@ -17,7 +17,7 @@ GONE = 4001
 
 
 def assert_closed_as_gone(socket: WebSocket) -> None:
-    """A close frame with 4001 and then the end: upon it sc-client registers again."""
+    """A close frame with 4001 and then the end: it makes sc-client register again."""
     frame = socket.receive()
     assert frame is not None
     assert frame.close_code == GONE

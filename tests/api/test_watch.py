@@ -175,7 +175,7 @@ def test_find_after_the_handshake_subscribes_the_open_socket(api: Api, service_i
 
 
 def test_find_by_alias_subscribes_to_the_real_name(api: Api) -> None:
-    """Whoever calls a provider by `app:name` is told as well (3.12)."""
+    """A consumer that calls a provider by `app:name` is told as well (3.12)."""
     service_id, consumer_id = api.service(alias="shop:cart"), api.service("consumer")
     ok(api.find("shop:cart", consumer=consumer_id))
     with watch(api, consumer_id) as watcher:
@@ -255,7 +255,7 @@ def test_nothing_from_before_the_handshake_is_told(api: Api, service_id: str, co
 
 
 def test_event_comes_after_the_new_rev_is_visible(api: Api, service_id: str, watcher: WebSocket) -> None:
-    """Java pulls upon an event; told 304, it would stay with the old list (D13, clients.md 0.9)."""
+    """Java pulls on an event; told 304, it would stay with the old list (D13, clients.md 0.9)."""
     instance = f"/microservices/{service_id}/instances/i"
     changes: list[Callable[[], object]] = [
         lambda: api.instance(service_id, instanceId="i"),

@@ -23,7 +23,7 @@ Instances = dict[str, Any]
 
 @pytest.fixture
 def provider(registry: Replica, api: Api) -> Iterator[Provider]:
-    """Whoever registers and unregisters meanwhile, over a connection of its own."""
+    """Providers that register and unregister meanwhile, over a connection of its own."""
     with registry.connect() as connection, ThreadPoolExecutor(1) as pool:
         yield Provider(api.on(connection), pool)
 

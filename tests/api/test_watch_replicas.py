@@ -70,7 +70,7 @@ def test_change_through_one_replica_reaches_the_watchers_of_another(here: Api, t
 
 
 def test_rev_is_new_on_the_replica_that_sent_the_event(here: Api, there: Api) -> None:
-    """Who pulls upon the event gets the new list from where the event came, wherever the write went (D13)."""
+    """A client that pulls on the event gets the new list from where the event came, wherever the write went (D13)."""
     service_id, consumer_id = here.service(), here.service("consumer")
     ok(here.find(consumer=consumer_id))
     with watch(there, consumer_id) as watcher:
@@ -134,7 +134,7 @@ def told_or_dropped(watcher: WebSocket, instance_id: str) -> list[tuple[str, str
 def test_nobody_is_left_with_a_list_that_is_not_true_when_the_log_is_lost() -> None:
     """Redis has lost a tenant's data; a replica puts them back from memory, under a history of another name.
 
-    A watcher may be dropped, upon which a client comes back and pulls, or it may be left alone; but then it is told of
+    A watcher may be dropped, after which a client comes back and pulls, or it may be left alone; but then it is told of
     whatever comes next. Nobody is told of instances that have gone and come back: they have never been away. And the
     watchers of other tenants do not notice.
     """

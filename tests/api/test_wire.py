@@ -383,5 +383,5 @@ def test_version_names_the_api(connection: Connection) -> None:
 
 
 def test_readiness_is_200_and_empty(api: Api) -> None:
-    """Whoever probes takes 2xx for ready and anything but 404 for isolated (clients.md 0.5)."""
+    """Clients that probe take 2xx for ready and anything but 404 for isolated (clients.md 0.5)."""
     assert_empty(api.get("/health/readiness"))

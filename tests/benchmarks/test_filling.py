@@ -1,4 +1,4 @@
-"""Filling: a whole population is registered, and the census notices whoever is missing."""
+"""Filling: a whole population is registered, and the census notices who is missing."""
 
 from __future__ import annotations
 

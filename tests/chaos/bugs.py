@@ -24,7 +24,7 @@ from registry.usecases.discovery import Discovery
 from registry.usecases.instances import Instances
 from registry.usecases.watching import Watcher, Watching
 
-#: Of so many changes, or events, one is forgotten.
+#: One in this number of changes, or events, is forgotten.
 FORGOTTEN_EVERY: Final = 3
 #: The length of too short a lease (ms).
 STINGY_MS: Final = 1200

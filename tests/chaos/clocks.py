@@ -32,7 +32,7 @@ class Clock:
         }
 
     def step(self, offset_s: float) -> None:
-        """Show the true time and so many seconds more."""
+        """Show the true time and a number of seconds more."""
         temporary = self._file.with_suffix(".new")
         temporary.write_text(f"{offset_s:+}\n")
         temporary.replace(self._file)

@@ -25,7 +25,7 @@ from tests.support.history import (
     Fault,
 )
 
-#: The copy of Redis lacks so much of the tail (seconds), at most, when it takes over.
+#: How much of the tail (seconds) the copy of Redis lacks at most when it takes over.
 BEHIND_S: Final = 2.0
 #: What a slow way adds to every message (seconds), at most.
 DELAY_S: Final = 0.4

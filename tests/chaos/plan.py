@@ -59,7 +59,7 @@ class Step:
 
 
 def draw(seed: int, seconds: float, nemeses: Sequence[str], replicas: int) -> list[Step]:
-    """Faults one after another until so many seconds are full. Each nemesis comes up before one comes up again."""
+    """Faults one after another until these seconds are full. Each nemesis comes up before one comes up again."""
     random = Random(f"faults {seed}")
     steps: list[Step] = []
     left_s = seconds

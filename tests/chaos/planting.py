@@ -37,7 +37,7 @@ PLANTED: Final = {
     "deaf-beats": Expected((), _GONE),
     "no-sweep": Expected((), frozenset({DEAD_KEPT})),
     "short-leases": Expected((), _GONE),
-    # Whoever beats often is saved by the next heartbeat.
+    # An instance that beats often is saved by its next heartbeat.
     "no-rearming": Expected((FLUSH,), _GONE, beat_s=4.0),
     "no-mending": Expected((FAILOVER,), _GONE | {DIVERGENCE}),
     "silent-watch": Expected((SLOW,), frozenset({FEED})),

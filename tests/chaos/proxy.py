@@ -51,7 +51,7 @@ class Proxy:
     # -- faults --------------------------------------------------------------------------------------------------------
 
     def break_with(self, state: str, delay_s: float = 0.0) -> None:
-        """From now on be in this state, and let everything that passes take so long in each direction."""
+        """From now on be in this state, and delay everything that passes by this time in each direction."""
         self._state, self._delay_s = state, delay_s
         self._tell()
         if state == CUT:

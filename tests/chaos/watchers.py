@@ -15,7 +15,7 @@ from tests.support.history import FIND, NOWHERE, OK, REGISTER_SERVICE, Operation
 TIMEOUT_S: Final = 4.0
 #: Pulls at the end of a session, until no event has come meanwhile.
 PULLS_MAX: Final = 20
-#: The last session ends so long before nothing is asked any more (seconds).
+#: How long before the last question the last session ends (seconds).
 MARGIN_S: Final = 1.0
 
 

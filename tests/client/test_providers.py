@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 ENDPOINT = "rest://10.0.0.1:8080"
 NOBODY = "http://127.0.0.1:9"
-#: No test waits for a poll that comes by itself so late.
+#: Too late for any test to wait for a poll that comes by itself.
 NEVER_S = 600.0
 
 

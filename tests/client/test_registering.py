@@ -223,7 +223,7 @@ async def test_what_the_registry_refuses_is_raised(connect: Connect, api: Api) -
 async def test_a_blocked_loop_is_said(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever finds the instance gone should read why. The clock goes on while the machine is suspended."""
+    """Anyone who finds the instance gone should read why. The clock goes on while the machine is suspended."""
     async with connect() as client:
         one = await client.register(NAME, [ENDPOINT], instance=QUICK)
         monkeypatch.setattr("registry.client.registering.steady", lambda: steady() + 100.0)

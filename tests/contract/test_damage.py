@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[Call, set[KeyName]]] = {
 
 
 async def begin(store: Store, *tenants: Tenant, events: int = 1) -> Position:
-    """Logs with so many events, a pulse and a lease each; where the last tenant's ends."""
+    """Logs with a number of events, a pulse and a lease each; where the last tenant's ends."""
     positions: list[Position | None] = [None]
     for tenant in tenants:
         positions = await store.commit(tenant, 0, [Write(b"event", (LEASE,)) for _ in range(events)])

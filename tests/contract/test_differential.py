@@ -26,7 +26,7 @@ from tests.support.redis_server import redis_server
 
 T = TypeVar("T")
 
-#: Redis forgets after a minute that leases were re-armed; nothing here takes so long.
+#: Redis forgets after a minute that leases were re-armed; nothing here takes that long.
 OUTAGE_MS = 300_000
 HOLD_MS = 600_000
 TENANTS = [Tenant("default", "default"), Tenant("a}/{b", "ü *")]

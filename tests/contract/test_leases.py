@@ -1,4 +1,4 @@
-"""The leases' promises: who has one is alive, who has none is removed once, and never for an outage of ours."""
+"""The leases' promises: who has one is alive, who has none is removed once, and never for an outage of the registry."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def test_remaining_counts_down_and_says_minus_one_for_none(world: World) -
 
 
 async def test_rearm_gives_everyone_a_full_lease(world: World) -> None:
-    """After an outage of ours every provider gets its full time to send the next heartbeat."""
+    """After an outage of the registry every provider gets its full time to send the next heartbeat."""
     store = await world.connect()
     position = await begin(store, lease(A, 5_000), lease(B, SHORT_MS))
     await world.let_lapse(TENANT, B)
@@ -220,7 +220,7 @@ async def test_expire_appends_only_where_the_lease_is_really_gone(world: World) 
     assert await store.commit(TENANT, position.epoch, [Write(b"next")]) == [Position(position.epoch, 4)]
 
 
-async def test_a_registration_is_expired_once_whoever_proposes_it(world: World) -> None:
+async def test_a_registration_is_expired_once_by_several_proposals(world: World) -> None:
     """Every replica sees the same lease lapse; watchers must be told once."""
     one, other = await world.connect(), await world.connect()
     position = await begin(one, lease(A, SHORT_MS))

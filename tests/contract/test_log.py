@@ -348,7 +348,7 @@ async def test_a_long_log_is_read_in_portions(world: World) -> None:
 
 
 async def test_a_new_tenant_is_announced_to_every_reader_once(world: World) -> None:
-    """A replica follows a tenant from the moment it hears of it, whoever served the tenant first."""
+    """A replica follows a tenant from the moment it hears of it, no matter which replica served the tenant first."""
     one, other = await world.connect(), await world.connect()
     await one.add_tenant(DEFAULT_TENANT)
     await other.add_tenant(DEFAULT_TENANT)

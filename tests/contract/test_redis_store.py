@@ -145,7 +145,7 @@ async def test_heartbeats_are_kept_as_evidence_up_to_a_limit(
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(own_server: RedisServer) -> None:
-    """A restarted Redis knows no scripts: writes must go on without a restart of ours."""
+    """A restarted Redis knows no scripts: writes must go on without a restart of the registry."""
     store = RedisStore(own_server.url)
     await store.open()
     async with Redis.from_url(own_server.url) as client:
@@ -349,8 +349,8 @@ async def test_a_lapse_is_prompted_where_redis_sends_notifications(own_server: R
     await store.close()
 
 
-async def test_a_burst_of_scripts_leaves_connections_for_whoever_asks_the_server(own_server: RedisServer) -> None:
-    """Scripts share a connection of their own: whoever asks needs others."""
+async def test_a_burst_of_scripts_leaves_connections_for_questions_to_the_server(own_server: RedisServer) -> None:
+    """Scripts share a connection of their own: questions need others."""
     store = RedisStore(own_server.url, RedisLimits(asking_max=1, timeout_s=1.0))
     await store.open()
     for burst in (3, 8, 300, 3):

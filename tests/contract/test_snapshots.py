@@ -48,7 +48,7 @@ async def whole_log(store: Store, tenant: Tenant = TENANT) -> Sequence[tuple[Pos
 
 
 async def begin(store: Store, count: int = MANY, tenant: Tenant = TENANT) -> int:
-    """Begin a history of so many events, `1` and so on. Returns its epoch."""
+    """Begin a history of a number of events, `1` and so on. Returns its epoch."""
     positions = await store.commit(tenant, 0, [Write(b"%d" % n) for n in range(1, count + 1)])
     assert positions[0] is not None
     return positions[0].epoch

@@ -152,7 +152,7 @@ class MemoryWorld(World):
 
     async def lose_log(self, tenant: Tenant) -> None:
         self._server.data.pop(tenant, None)
-        # The next history begins later, as it does wherever losing a log takes any time at all.
+        # The next history begins later, as it does where losing a log takes any time at all.
         self._clock.advance(1)
 
     async def reader_waits(self) -> None:

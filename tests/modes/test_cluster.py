@@ -29,7 +29,7 @@ PULSE_MS = 60_000
 
 def test_serves_and_survives_the_death_of_a_shard() -> None:
     """Its replica takes over by itself; readiness tells meanwhile; nobody who beats is removed, on no shard."""
-    # So long that readiness has time to turn.
+    # Long enough for readiness to turn.
     with (
         redis_cluster(node_timeout_ms=4500) as cluster,
         two_replicas(cluster.url, "--redis-timeout-s", "2") as replicas,

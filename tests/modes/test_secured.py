@@ -113,7 +113,7 @@ async def test_a_wrong_password_is_told_without_it() -> None:
 
 
 def test_the_line_allows_what_is_used_and_nothing_else() -> None:
-    """A script that needs another command must not be noticed first by whoever has written the line into production."""
+    """A script that needs another command must not be noticed first by those who have used the line in production."""
     called = set(SPOKEN.split())
     for name in SCRIPTS:
         text = files("registry.store").joinpath("scripts", f"{name}.lua").read_text()

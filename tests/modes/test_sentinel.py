@@ -27,7 +27,7 @@ LEASE = Lease("s", "i", 600_000)
 
 @pytest.fixture(scope="module")
 def trio() -> Iterator[SentinelTrio]:
-    """The sentinels wait so long that readiness has time to turn."""
+    """The sentinels wait long enough for readiness to turn."""
     with sentinel_trio(down_after_ms=5000) as trio:
         yield trio
 

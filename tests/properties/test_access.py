@@ -99,7 +99,7 @@ _GET = right("service", "get", Target.SERVICE)
 
 
 def test_a_pattern_of_many_stars_is_compared_in_no_time() -> None:
-    """Whoever may write roles must not be able to stop the registry with one."""
+    """Those who may write roles must not be able to stop the registry with one."""
     reach = may([], [Permission([Resource("service", {"serviceName": "a*" * 100 + "b"})], ["*"])], _GET)
     assert not reach.covers("", "", "a" * 20_000)
 

@@ -1,4 +1,5 @@
-"""Whatever was cut from a log, and whoever had applied how much of it: afterwards all hold what plain dicts would.
+"""No matter what was cut from a log, and which replica had applied how much of it: afterwards all hold what plain dicts
+would.
 
 The oracle knows nothing of views, snapshots and epochs. It folds the log that survived, what others wrote to it
 before the cut was noticed, and then what was lost, in its order, but for what others had meanwhile written anew.
@@ -135,7 +136,7 @@ def took(event: InstanceRegistered, lost: InstanceRegistered) -> bool:
 
 
 async def held(server: MemoryServer, applied: int, name: str) -> MemoryReplica:
-    """A replica that has applied so many events of the log."""
+    """A replica that has applied a number of events of the log."""
     data = server.of(T)
     everything = list(data.events)
     del data.events[applied:]

@@ -1,4 +1,4 @@
-"""The past is what a naive fold of the log up to there makes of it, wherever snapshots lie."""
+"""The past is what a naive fold of the log up to there makes of it, with snapshots anywhere."""
 
 from __future__ import annotations
 

@@ -426,7 +426,7 @@ def test_bytes_that_are_no_chunk_are_refused(chunks: list[bytes], foreign: bytes
 def test_a_member_of_another_kind_or_value_is_refused_or_read(
     chunks: list[bytes], value: Any, data: st.DataObject
 ) -> None:
-    """Whatever a later version, or a mistake of ours, may write: the answer is yes or no."""
+    """No matter what a later version, or a bug, may write: the answer is yes or no."""
     at = data.draw(st.integers(0, len(chunks) - 1))
     whole: Any = msgspec.msgpack.decode(chunks[at])
     replaced = _replace_somewhere(whole, value, data)

@@ -152,7 +152,7 @@ class NaiveLife:
 
 @given(histories(max_size=20))
 def test_an_instance_is_explained_as_it_came_to_be_where_it_is(history: History) -> None:
-    """At each position, for each instance, wherever the newest stretch of the log begins."""
+    """At each position, for each instance, with the newest stretch of the log beginning anywhere."""
     everyone = [(s, i) for s in SERVICE_IDS for i in INSTANCE_IDS]
     view = RegistryView(TENANT)
     naive = {ids: NaiveLife(ids) for ids in everyone}

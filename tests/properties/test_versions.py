@@ -75,7 +75,7 @@ version_like = st.text("0123456789.+-vlatest ", max_size=12) | st.from_regex(
 @example("1.2.3.4.5")
 @example("")
 def test_a_text_is_a_version_or_refused_as_an_invalid_parameter(text: str) -> None:
-    """A bad version is the caller's mistake (400001), never a failure of ours, and never counts silently as 0."""
+    """A bad version is the caller's mistake (400001), never the registry's failure, and never counts silently as 0."""
     if is_version(text):
         assert list(parse_version(text)) == [int(part) for part in text.split(".")] + [0] * (3 - text.count("."))
     else:

@@ -52,7 +52,7 @@ def test_without_the_extra_serving_says_what_to_install() -> None:
 
 
 def test_what_is_missing_otherwise_is_no_reason_to_install_anything() -> None:
-    """A bug of ours must not look like a missing package."""
+    """A bug in the registry must not look like a missing package."""
     program = "import sys; sys.modules['registry.settings'] = None\nfrom registry.command import main\nmain(['serve'])"
     assert "ModuleNotFoundError" in run(program).stderr
 

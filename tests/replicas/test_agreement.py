@@ -18,7 +18,7 @@ ENDPOINTS = ["rest://a:1", "rest://b:2", "rest://c:3"]
 NAMES = ["cart", "till"]
 VERSIONS = ["1.0", "1.1", "2.0"]
 ENVIRONMENTS = ["", "production"]
-#: The kernel spreads connections over workers; so many reach each of two.
+#: The kernel spreads connections over workers; this number reaches each of two.
 CONNECTIONS_PER_REPLICA = 4
 
 

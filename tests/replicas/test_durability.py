@@ -63,7 +63,7 @@ def register(api: Api, instance_id: str, durability: str = "") -> Response:
 
 
 def refused(response: Response) -> str:
-    """Why: a failure of ours, in the API's shape."""
+    """Why: a failure of the registry, in the API's shape."""
     assert (response.status, response.json()["errorCode"]) == (500, "500011"), response.body
     return str(response.json()["detail"])
 
@@ -138,7 +138,9 @@ def alarms(api: Api) -> dict[str, str]:
 
 
 def test_a_disk_that_is_full_is_not_the_clients_mistake() -> None:
-    """What Redis is set up for and fails to do is a failure of ours; what it is not set up for is refused with 400."""
+    """What Redis is set up for and fails to do is the registry's failure; what it is not set up for is refused with
+    400.
+    """
     with (
         redis_server(None, True) as server,
         far_redis(str(server.socket), change=(b"aof_last_write_status:ok", b"aof_last_write_status:er")) as url,

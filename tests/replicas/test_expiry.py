@@ -145,7 +145,7 @@ def watched(both: dict[str, Watched], request: pytest.FixtureRequest) -> Watched
 
 @pytest.mark.parametrize("name", SILENT)
 def test_silent_instance_is_gone_in_time_from_every_replica(watched: Watched, name: str) -> None:
-    """Consumers stop calling it at most 6 s after its last renewal (interval 5, times 0), wherever they ask.
+    """Consumers stop calling it at most 6 s after its last renewal (interval 5, times 0), at every replica.
 
     Heartbeat, heartbeat set, equal and changed registration renew; a status change does not (api-rules.md 6.2).
     The replica that registered the orphan is dead: the others look after it.
@@ -186,7 +186,7 @@ def test_replicas_agree_on_who_is_left(watched: Watched) -> None:
 
 
 def test_each_expiry_is_recorded_once(watched: Watched) -> None:
-    """Whoever notices: one event in the log, one line for the operator, naming the instance."""
+    """No matter which replica notices: one event in the log, one line for the operator, naming the instance."""
     lines = [
         record["message"]
         for one in watched.survivors

@@ -124,7 +124,7 @@ class Scene:
         self._look()
 
     def write(self, many: int, through: int = 0) -> None:
-        """Register so many more instances; all must be confirmed."""
+        """Register a number of instances more; all must be confirmed."""
         api = self.registries[through].api("team")
         for _ in range(many):
             instance_id = api.instance("cart", instanceId=f"i{len(self.confirmed)}")

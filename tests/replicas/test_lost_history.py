@@ -30,7 +30,7 @@ def server() -> Iterator[RedisServer]:
 
 
 def test_replicas_agree_after_a_backup_was_restored(server: RedisServer) -> None:
-    """The lost tail's positions are issued again with other content: whoever holds the old one must see it."""
+    """The lost tail's positions are issued again with other content: a client that holds the old one must see it."""
     with replica("--redis-url", server.url) as a, replica("--redis-url", server.url) as b:
         api = a.api("team")
         api.service("cart", serviceId="cart")

@@ -29,7 +29,7 @@ def temporary() -> Iterator[str]:
 
 
 def started(*registries: Replica) -> list[int]:
-    """The processes that these have started, in any order; one is told of by whoever started it."""
+    """The processes that these have started, in any order; the one that started it tells of it."""
     said = [record["replica"] for one in registries for record in one.said("past_started")]
     return [int(name.removeprefix("past-")) for name in said]
 

@@ -43,7 +43,7 @@ def test_the_log_names_the_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("writer", NEWER)
 def test_data_of_a_newer_server_are_told_in_one_sentence(tmp_path: Path, writer: str) -> None:
-    """With the way out, for whoever moves a folder between machines, or goes back to an older version."""
+    """With the way out, for those who move a folder between machines, or goes back to an older version."""
     folder = tmp_path / "appendonlydir"
     folder.mkdir()
     (folder / "appendonly.aof.1.base.rdb").write_bytes(NEWER[writer])

@@ -78,7 +78,7 @@ STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 @pytest.mark.parametrize("moment", ["", ":M "], ids=["at once", "as it begins"])
 @pytest.mark.parametrize("signum", STOPS, ids=lambda signum: signum.name)
 def test_stop_while_starting_is_clean(tmp_path: Path, temporary: str, signum: signal.Signals, moment: str) -> None:
-    """Whoever changes his mind at once is not shown a traceback, and no redis-server or folder is left behind."""
+    """A user who changes their mind at once is not shown a traceback, and no redis-server or folder is left behind."""
     log = tmp_path / "redis.log"
     one = Replica("--data-dir", str(tmp_path), environment={"TMPDIR": temporary}).launch()
     try:

@@ -260,11 +260,11 @@ class Outage:
         return ids(seen.response)
 
     def during(self, what: str, after_s: float = 0.0) -> list[Seen]:
-        """What was asked and answered while Redis was away, for at least so long."""
+        """What was asked and answered while Redis was away, for at least this long."""
         return [s for s in self.seen[what] if s.asked > self.began + after_s and s.answered < self.returned]
 
     def after(self, what: str, after_s: float = BACK_WITHIN_S) -> list[Seen]:
-        """What was asked when Redis had been back for so long."""
+        """What was asked when Redis had been back for this long."""
         return [s for s in self.seen[what] if s.asked > self.returned + after_s]
 
 
@@ -367,7 +367,7 @@ def test_many_heartbeats_at_once_are_accepted_at_once(outage: Outage) -> None:
 
 
 def test_heartbeat_socket_stays_open(outage: Outage) -> None:
-    """No close code 4001, upon which the client would register again; its pongs count."""
+    """No close code 4001, on which the client would register again; its pongs count."""
     assert not outage.socket_ended
     assert outage.pongs_in_outage >= 1
 

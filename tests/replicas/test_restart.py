@@ -23,13 +23,13 @@ from tests.support.replica import Replica, is_running
 from tests.support.waiting import until_sync
 
 LEASE_S = 5.0
-#: A lapse is noticed so late at most.
+#: How late a lapse is noticed at most.
 NOTICED_WITHIN_S = 1.0
 #: The default of `--outage-after-ms`.
 OUTAGE_AFTER_S = 5.0
 #: Of the lease when the registry is stopped: a lease that starts anew must be told from one that goes on.
 PASSED_S = 2 * NOTICED_WITHIN_S
-#: A lease that is no longer than so many times the silence starts anew after any silence.
+#: A lease that is at most this multiple of the silence starts anew after any silence.
 SHORT_LEASE_SILENCES = 4
 #: Between the last sign of life of a registry and its end (half a second as a rule), and what a stop takes.
 UNHEARD_S = 0.7

@@ -80,7 +80,7 @@ class Written:
 
 
 def fill(api: Api, events: int) -> None:
-    """Write something of every kind, and then so many events."""
+    """Write something of every kind, and then a number of events."""
     api.service("cart", serviceId="cart", properties={"a": "b"})
     api.service("till", serviceId="till", alias="shop:till", environment="testing")
     consumer = api.service("consumer", serviceId="consumer")
@@ -95,7 +95,7 @@ def fill(api: Api, events: int) -> None:
 
 
 def move(api: Api, events: int) -> None:
-    """Write so many events that change one instance."""
+    """Write a number of events that change one instance."""
     for number in range(events):
         status = ("DOWN", "UP")[number % 2]
         ok(api.put(f"/microservices/cart/instances/i0/status?value={status}"))

@@ -104,7 +104,7 @@ _began: dict[int, float] = {}
 
 
 def server_time_passed(client: Any, ms: int) -> bool:
-    """Whether so much of Redis's time has passed since the first call with this client."""
+    """Whether this much of Redis's time has passed since the first call with this client."""
     seconds, micros = client.time()
     now = seconds * 1000 + micros / 1000
     return bool(now - _began.setdefault(id(client), now) > ms)

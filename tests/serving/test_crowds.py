@@ -69,7 +69,7 @@ def shape(answer: bytes) -> tuple[int, str, bool]:
 
 @contextlib.contextmanager
 def full(server: Running, number: int) -> Iterator[None]:
-    """So many connections that do nothing."""
+    """A number of connections that do nothing."""
     with contextlib.ExitStack() as stack:
         for _ in range(number):
             stack.enter_context(server.connect())
@@ -111,7 +111,7 @@ def test_trusted_proxies_are_not_counted() -> None:
 
 
 def test_those_who_are_too_many_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens more and says nothing is let go without a word, at once; the others soon."""
+    """Those that are opened beyond it and say nothing are let go without a word, at once; the others soon."""
     monkeypatch.setattr(module, "EXTRAS_MAX", 3)
     monkeypatch.setattr(module, "EXTRA_WAIT_S", 0.2)
     with running(apps.app, Limits(connections_max=16)) as server, full(server, 16):
@@ -193,7 +193,7 @@ def slow(path: bytes, length: int) -> bytes:
 
 
 def test_request_that_arrives_longest_gives_way_when_all_are_too_large() -> None:
-    """Whoever sends by and by holds memory; a newcomer that sends at once is served."""
+    """A client that sends little by little holds memory; a newcomer that sends at once is served."""
     with running(apps.app, Limits(bodies_max_bytes=4_000_000)) as server, contextlib.ExitStack() as stack:
         waiting = [stack.enter_context(server.connect()) for _ in range(4)]
         for connection in waiting:

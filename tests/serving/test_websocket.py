@@ -220,7 +220,7 @@ def frame_of(number: int) -> bytes:
 
 
 def test_all_that_do_not_read_have_one_limit_and_others_miss_nothing() -> None:
-    """Each alone is far from its own limit. The slowest is let go, and whoever reads is none of them."""
+    """Each alone is far from its own limit. The slowest is let go, and one that reads never is."""
     most = 2_000_000
     with running(quiet, Limits(watch_max_bytes=most)) as server, dial(server, "/") as reader:
         (watcher,) = sockets_of(server)

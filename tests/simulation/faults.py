@@ -140,7 +140,7 @@ class FaultPlan:
             )
 
     def _happening(self, kind: str, replica: SimReplica) -> Callable[[float], Awaitable[bool]]:
-        """A coroutine function that does it for so long; False when it was not possible."""
+        """A coroutine function that does it for this time; False when it was not possible."""
         return {
             CRASH: lambda s: self._crash(replica, s),
             STALL: lambda s: self._stall(replica, s),

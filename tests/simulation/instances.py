@@ -23,7 +23,7 @@ from tests.support.history import (
 
 #: Seconds between heartbeats, the shortest that the registry grants.
 INTERVAL_S: Final = 5
-#: So many heartbeats come only when the lease is about to lapse, or has just done so (ms after its end).
+#: The share of heartbeats that come only when the lease is about to lapse, or has just done so (ms after its end).
 LATE: Final = 0.06
 LATE_MS: Final = (-300, 700)
 

@@ -64,7 +64,7 @@ def deaf_beats() -> Patch:
 
 
 def unasked_expiry() -> Patch:
-    """Whoever's lease might have lapsed is expired: the store is not asked whether it has."""
+    """An instance whose lease might have lapsed is expired: the store is not asked whether it has."""
     right = MemoryStore.expire
 
     async def remaining(self: MemoryStore, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:

@@ -70,7 +70,7 @@ class Process:
         return self._loop.create_task(work, context=self._context)
 
     async def ask(self, work: Callable[[], Awaitable[R]]) -> R:
-        """Send a request and wait for its answer. Whoever gives up waiting leaves the request running.
+        """Send a request and wait for its answer. A caller that gives up waiting leaves the request running.
 
         Raises:
             ConnectionLost: the process is dead, or dies before it has answered.

@@ -26,10 +26,10 @@ R = TypeVar("R")
 
 #: Snapshots often enough that a run of some hundred events takes and trims some.
 SETTINGS: Final = Settings(snapshot_every=30)
-#: For so long a broken connection may be felt (ms): the projector reads again within a second.
+#: How long a broken connection may be felt (ms): the projector reads again within a second.
 BREAK_MS: Final = 1200
 
-#: A replica that could not start, or ended by itself, is started again after so long (seconds).
+#: A replica that could not start, or ended by itself, is started again after this time (seconds).
 RESTART_S: Final = 1.0
 
 

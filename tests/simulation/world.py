@@ -49,9 +49,9 @@ SHORT_SETTLE_S: Final = 20.0
 LONG_SETTLE_S: Final = 27.0
 #: Looks at the end, until no event comes between the first replica's and the last one's.
 LOOKS_MAX: Final = 8
-#: So many runs are long ones.
+#: The share of runs that are long ones.
 LONG_SHARE: Final = 0.2
-#: The wall clocks of the replicas differ by so much (ms).
+#: How much the wall clocks of the replicas differ (ms).
 SKEW_MS: Final = 1500
 
 

@@ -53,9 +53,9 @@ class Rules:
 
     #: A plain read may be so old, where no fault is near.
     lag_ms: int = 1500
-    #: A lapsed instance is gone so long after its lease; the rest of `lag_ms` is for reads.
+    #: How long after its lease a lapsed instance is gone; the rest of `lag_ms` is for reads.
     expiry_ms: int = 1000
-    #: For so long after its end a fault excuses what it has touched: a call that a partition swallowed times out after
+    #: How long after its end a fault excuses what it has touched: a call that a partition swallowed times out after
     #: five seconds, a read that waits for news after six.
     recover_ms: int = 6500
     #: ... and one after which the log has to be mended, which takes waits of its own and is tried again.

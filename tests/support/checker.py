@@ -125,7 +125,9 @@ def _orders(case: Case) -> Iterator[Finding]:
 
 
 def _dead(case: Case) -> Iterator[Finding]:
-    """Whoever has fallen silent is gone one lease later: from every list, or at the latest when faults are over."""
+    """An instance that has fallen silent is gone one lease later: from every list, or at the latest when faults are
+    over.
+    """
     rules = case.rules
     views = [(o.start_ms, o.end_ms, o.service, o.seen, _where(o)) for o in case.finds if not o.not_modified]
     views += [(look.at_ms, look.at_ms, look.service, look.seen, look.replica) for look in case.history.last_looks]

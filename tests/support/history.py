@@ -142,7 +142,7 @@ class Fault(Struct, frozen=True, kw_only=True, tag="fault"):
 
 
 class Failure(Struct, frozen=True, kw_only=True, tag="failure"):
-    """A replica ended by itself, or answered 500003: a bug wherever it happens."""
+    """A replica ended by itself, or answered 500003: always a bug."""
 
     replica: str
     at_ms: int

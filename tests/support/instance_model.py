@@ -4,7 +4,7 @@ Two questions are answered from the outside, without knowing the registry:
 
 - Is there an order of the operations, each at one moment between its begin and its end, in which every answer is true
   (linearizability; the search is Wing and Gong's, with Lowe's memory of states seen)? What ended unknown may happen at
-  any moment from its begin on, or never. A lapse of the lease may come in between wherever no renewal forbids it.
+  any moment from its begin on, or never. A lapse of the lease may come in between where no renewal forbids it.
 - Within a stretch of time, can a reader have seen the instance so?
 """
 
@@ -35,11 +35,11 @@ REMEMBERED: Final = "remembered"
 LOOK: Final = "look"
 #: An id, status or value that cannot be known.
 ANY: Final = "?"
-#: A silence of the store that is shorter than a lease by this factor does not make it start anew; and for so long after
-#: it what was remembered may still be on its way.
+#: A silence of the store that is shorter than a lease by this factor does not make it start anew; and for this time
+#: after it what was remembered may still be on its way.
 UNHEARD_LEASES: Final = 4
 DELIVERED_MS: Final = 500
-#: An order is looked for among so many states, then given up: what cannot be decided is no finding.
+#: States among which an order is looked for; then it is given up: what cannot be decided is no finding.
 STATES_MAX: Final = 20_000
 
 

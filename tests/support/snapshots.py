@@ -16,7 +16,7 @@ NOW = 1_700_000_000_000
 
 
 async def come(server: MemoryServer, number: int, by: str = "w", tenant: Tenant = T) -> None:
-    """So many instances of one service; with the service, for the first call, one event more."""
+    """A number of instances of one service; with the service, for the first call, one event more."""
     events: list[Event] = [instance_registered(instance("cart", f"{by}{n}"), chosen=True) for n in range(number)]
     if not server.of(tenant).events:
         events.insert(0, service_registered(microservice("cart"), chosen=True))

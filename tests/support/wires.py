@@ -86,7 +86,7 @@ class Wire(asyncio.Transport):
         self._deliver()
 
     def read(self, size: int = 1 << 30) -> None:
-        """The client, which had stopped reading, takes so many bytes."""
+        """The client, which had stopped reading, takes a number of bytes."""
         self.sent, self.unread = self.sent + self.unread[:size], self.unread[size:]
         if self._writing_paused and not self.unread:
             self._writing_paused = False

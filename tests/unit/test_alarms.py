@@ -96,7 +96,7 @@ def test_a_cleared_alarm_can_be_raised_again(alarms: Alarms, store: Store) -> No
 
 
 def test_a_replica_that_is_behind_is_no_fault_of_the_store(alarms: Alarms) -> None:
-    """Nor one of ours: else one client with a position from nowhere could make the replica look unhealthy."""
+    """Nor the registry's: else one client with a position from nowhere could make the replica look unhealthy."""
     alarms.observe(PositionNotReached("9-9"))
     assert statuses(alarms) == {}
 

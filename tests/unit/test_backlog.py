@@ -1,4 +1,4 @@
-"""Backlog: what waits for slow watchers has one limit, and whoever has waited longest is let go."""
+"""Backlog: what waits for slow watchers has one limit, and the one that has waited longest is let go."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
 
 
 def test_help_names_what_people_may_give_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    """Workers are started by the registry itself; whoever reads of them tries it."""
+    """Workers are started by the registry itself; people who read of them try it."""
     for text in (help_of(capsys), help_of(capsys, "serve")):
         assert "SUPPRESS" not in text
         assert "--fd" not in text

@@ -20,7 +20,7 @@ from tests.support.memory_replica import virtual_ms as now_ms
 
 TENANTS = [Tenant(f"t{number:03}", "default") for number in range(100)]
 FOLLOWED_MAX = 4
-#: News of a log is to be heard within so many seconds, whoever listens to it.
+#: Seconds within which news of a log must be heard, however it is listened to.
 SOON_S = 0.5
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ class Interrupted:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_ctrl_c_counts_wherever_it_arrives() -> None:
+def test_ctrl_c_counts_at_every_moment() -> None:
     """The start of a private Redis went on, and nothing ever asked again."""
     hurried: list[bool] = []
     reached: list[bool] = []

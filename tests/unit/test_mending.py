@@ -1,4 +1,4 @@
-"""Mending: a log that has lost events gets them back, each once, whoever notices first and whatever fails meanwhile."""
+"""Mending: a log that has lost events gets them back, each once, in every order and with failures meanwhile."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ async def test_views_answer_as_before_while_the_log_is_mended(server: MemoryServ
 
 
 async def test_leases_are_whole_before_the_new_epoch_begins(server: MemoryServer) -> None:
-    """Whoever reads the put-back instances must not find them without a lease, and expire them a second time."""
+    """A replica that reads the put-back instances must not find them without a lease, and expire them a second time."""
     a, b = await replicas(server, "a", "b")
     await append(server, *written(comes("n1"), by="v"))
     await cut(server, 6)
@@ -572,7 +572,7 @@ async def test_a_log_that_never_stands_still_is_given_up_for_now(
 
 @pytest.mark.parametrize("order", ["abc", "cba", "bca"])
 async def test_a_lost_log_is_seeded_by_the_replica_furthest_ahead(server: MemoryServer, order: str) -> None:
-    """FLUSHALL: whoever notices first, the state is that of the one that had seen most."""
+    """FLUSHALL: no matter who notices first, the state is that of the one that had seen most."""
     (behind,) = await replicas(server, "c")
     await append(server, *written(comes("j1"), comes("j2"), by="v"))
     lanes = {lane.name: lane for lane in (*await replicas(server, "a", "b"), behind)}
@@ -647,7 +647,7 @@ async def test_nobody_seeds_while_another_does(server: MemoryServer) -> None:
 
 
 async def test_a_seeded_log_has_every_lease_before_it_begins(server: MemoryServer) -> None:
-    """An emptied store has none: whoever read the seeded log first would expire everybody."""
+    """An emptied store has none: the first to read the seeded log would expire everybody."""
     (a,) = await replicas(server, "a")
     await empty(server)
     left: list[list[int]] = []

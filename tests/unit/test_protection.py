@@ -250,7 +250,7 @@ async def test_after_such_an_end_the_next_one_to_lapse_goes_at_once(server: Memo
 
 
 async def test_a_pause_ends_when_the_last_one_held_unregisters(server: MemoryServer) -> None:
-    """Whoever says goodbye is not waited for."""
+    """An instance that says goodbye is not waited for."""
     one = lane(server, "a")
     await come(server, many(20))
     await go_on(LEASE_S + 1, one)
@@ -374,8 +374,9 @@ async def slowly(name: str) -> None:
 async def test_the_dead_among_very_many_go_however_long_a_sweep_takes(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a start everybody is asked about. Whoever lapsed is found at once, and all who may have lapsed with them
-    are asked about in the same sweep: seconds, in which the replica must not take itself for having been away."""
+    """After a start every instance is asked about. Those that lapsed are found at once, and all who may have lapsed
+    with them are asked about in the same sweep: seconds, in which the replica must not take itself for having been
+    away."""
     monkeypatch.setattr(expiry, "ASK_MAX", 10)
     one = lane(server, "a", MassLapse(1, 1000, 0))
     await come(server, many(1000))
@@ -454,7 +455,7 @@ async def test_a_sweep_over_a_slow_store_ends_in_time(server: MemoryServer, monk
     assert there(one) == set(many(200))
 
 
-async def test_leases_that_a_store_lost_start_anew_for_whoever_lived_through_it(server: MemoryServer) -> None:
+async def test_leases_that_a_store_lost_start_anew_for_those_that_lived_through_it(server: MemoryServer) -> None:
     """A replica that has just been started may be the first to notice that the store is another process; it cannot
     tell what was lost, and must not keep the others from making up for it."""
     one = lane(server, "a")

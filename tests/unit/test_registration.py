@@ -191,7 +191,7 @@ def test_a_custom_id_wins_over_equal_endpoints() -> None:
     view = service_with(instance("s1", "i1", endpoints=[REST]))
     assert register(view, instance_body(instance_id="i2", endpoints=[REST])) == "i2"
     assert view.instance_count == 2
-    # Whoever then comes without an id is the eldest of them.
+    # One that then comes without an id is the oldest of them.
     assert register(view, instance_body(endpoints=[REST], host_name="x")) == "i1"
 
 

@@ -216,7 +216,7 @@ async def test_a_replay_from_before_a_moment_takes_the_newest_where_no_older_one
 
 
 async def test_a_snapshot_that_comes_while_the_log_is_replayed_is_found(server: MemoryServer) -> None:
-    """Another replica writes one and trims just then: whoever starts or rebuilds would set the tenant aside."""
+    """Another replica writes one and trims just then: a replica that starts or rebuilds would set the tenant aside."""
     lane = MemoryReplica(server, "a", retention=Retention(1, 1))
     await come(server, 5)
     await lane.follow()
@@ -233,6 +233,6 @@ async def test_a_snapshot_that_comes_while_the_log_is_replayed_is_found(server: 
 
 
 async def test_a_log_is_restored_from_the_store_in_memory(server: MemoryServer) -> None:
-    """The fake must be read from as Redis is, or nothing that is tested upon it mends."""
+    """The fake must be read from as Redis is, or what is tested with it proves nothing."""
     await come(server, 2)
     assert (await restore(MemoryStore(server), T, "r")).view.instance_count == 2

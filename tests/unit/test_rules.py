@@ -99,7 +99,7 @@ def test_every_limit_has_a_sentence() -> None:
     ],
 )
 def test_complaint_is_the_rule_in_words_and_the_place(type_: Any, body: str, detail: str) -> None:
-    """Whoever reads it in a log knows what to write instead, and where."""
+    """Anyone who reads it in a log knows what to write instead, and where."""
     with pytest.raises(InvalidParams) as refused:
         decode(body.encode(), type_)
     assert refused.value.detail == detail

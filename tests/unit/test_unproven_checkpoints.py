@@ -1,4 +1,4 @@
-"""A log that lost its tail and went on is noticed by whoever reads it first, not only by the reader after its break."""
+"""A log that lost its tail and went on is noticed by its first reader, not only by the reader after its break."""
 
 from __future__ import annotations
 

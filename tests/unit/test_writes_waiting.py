@@ -35,7 +35,7 @@ async def register(one: MemoryReplica, tenant: Tenant, number: int) -> RegistryE
 
 
 async def test_what_waits_for_a_store_that_hangs_is_bounded() -> None:
-    """Whoever sends it: a thousand clients of as many tenants fill no more than one."""
+    """No matter who sends it: a thousand clients of as many tenants fill no more than one."""
     one = MemoryReplica(MemoryServer(virtual_ms), "one", waiting_max_bytes=ROOM * (SIZE + 500))
     await one.follow()
     tenants = [Tenant(f"t{number}", "p") for number in range(10)]
