@@ -11,9 +11,11 @@ from typing import Any, Final
 from registry import __version__
 from registry.accounts_setup import build_access
 from registry.clock import Clock
+from registry.console.files import Files
 from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
 from registry.domain.retention import Retention
+from registry.domain.view import DEFAULT_TENANT
 from registry.figures import figures
 from registry.http_api.access import Access
 from registry.http_api.api import Api
@@ -52,6 +54,7 @@ from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
 from registry.usecases.removals import Removals
+from registry.usecases.roster import Presence, Roster, memory_bytes
 from registry.usecases.watching import Watching
 from registry.usecases.writes import Writes
 
@@ -59,6 +62,9 @@ from registry.usecases.writes import Writes
 SILENT_MAX_S: Final = 5.0
 #: ... and after this time its answers say that they may be old. The log is asked at least once a second.
 STALE_AFTER_S: Final = 2.5
+#: The requests that the list of replicas counts.
+BEATS: Final = ("heartbeat", "heartbeat-set")
+FINDS: Final = ("find-instances", "batch-find-instances", "list-instances")
 
 
 @dataclass(slots=True)
@@ -82,6 +88,27 @@ class Replica:
     #: Whether requests should come only while the store takes writes.
     needs_writes: bool = False
     stopping: bool = False
+    #: Since when it is there, Unix ms.
+    started_ms: int = 0
+
+    def presence(self, address: str) -> Presence:
+        """How this replica is, for the list of replicas."""
+        projector, stats = self.projector, self.projector.stats()
+        return Presence(
+            self.name,
+            address,
+            __version__,
+            self.api.now_ms(),
+            self.started_ms,
+            projector.view(DEFAULT_TENANT).position.text(),
+            self.not_ready(),
+            int(stats.silent_s * 1000),
+            len(self.snapshotting.distrusted),
+            memory_bytes(),
+            self.api.observer.answered(BEATS),
+            self.api.observer.answered(FINDS),
+            projector.own,
+        )
 
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the projector and the server for as long as the replica lives."""
@@ -275,6 +302,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         lambda: replica.not_ready(),
         lambda: replica.unhealthy(),
         projector.aside,
+        Roster(store, projector, lambda: replica.presence(advertise)),
+        store.about,
         settings.body_max_bytes,
         settings.answer_max_bytes,
         Networks(settings.admin_from),
@@ -284,7 +313,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         access = api.access
         api.caches.append(lambda: access.admission.principals.size)
     api.load = Load(settings.requests_max)
-    door = Door(api, OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS))
+    operations = OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS)
+    door = Door(api, operations, Files().answer) if settings.console else Door(api, operations)
     past = PastHere(api, store)
     replica = Replica(
         name,
@@ -300,7 +330,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         door,
         past,
     )
+    replica.started_ms = clock.wall_ms()
     api.now_ms = clock.wall_ms
+    api.settings = settings
     api.past = replica.past
     replica.needs_writes = settings.ready_needs_writes
     return replica

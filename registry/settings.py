@@ -278,10 +278,37 @@ class Settings:
     )
     quota_account: int = _quota(ACCESS_QUOTAS.accounts, "QUOTA_ACCOUNT", "accounts", "accounts of the deployment")
     quota_role: int = _quota(ACCESS_QUOTAS.roles, "QUOTA_ROLE", "roles", "roles, without the built-in ones")
+    console: bool = _setting(True, "on or off", "serve the console, pages for people, at /console/")
     fast_lane: bool = _setting(True, "on or off", "answer hot requests from their bytes, without the HTTP parser")
     log_level: str = _setting(
         "info", "level", "debug, info, warning or error", form=forms.one_of("debug", "info", "warning", "error")
     )
+
+
+def in_force(settings: Settings) -> list[dict[str, str | bool]]:
+    """What the replica runs with, for people: name, value, default, unit and meaning of each setting.
+
+    A secret, which no repr shows either, is only said to be set.
+    """
+    found: list[dict[str, str | bool]] = []
+    for one in fields(Settings):
+        value, default = getattr(settings, one.name), one.default
+        shown = _shown(value) if one.repr or not value else "(set, not shown)"
+        found.append(
+            {
+                "name": variable(one.name),
+                "value": shown,
+                "default": _shown(default),
+                "isDefault": value == default,
+                "unit": one.metadata["unit"],
+                "meaning": one.metadata["help"],
+            }
+        )
+    return found
+
+
+def _shown(value: object) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def variable(name: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "history", "http_api", "serving"]
-LAYERS += ["running", "cli"]
+LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "history", "http_api", "console"]
+LAYERS += ["serving", "running", "cli"]
 #: Rooms beside the layers: they know the domain, and of the layers only the command line knows them.
 BESIDE = {"client": {"domain"}, "remote": {"domain", "client"}}
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
@@ -45,7 +45,8 @@ THIRD_PARTIES = {
     "usecases": {"msgspec"},
     "upkeep": {"msgspec"},
     "history": {"msgspec"},
-    "http_api": {"msgspec", "starlette", "websockets"},
+    "http_api": {"msgspec", "starlette", "websockets", "yaml"},
+    "console": {"msgspec", "starlette"},
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
     "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
@@ -59,7 +60,7 @@ REDIS_SPEAKERS = {
     *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.dial", "registry.store.line"),
     *("registry.store.lines", "registry.store.refusal", "registry.store.tls"),
     *("registry.store.redis_check", "registry.store.redis_diagnosis", "registry.store.redis_reads"),
-    *("registry.store.redis_upkeep", "registry.store.diagnosis"),
+    *("registry.store.redis_upkeep", "registry.store.diagnosis", "registry.store.redis_about"),
 }
 
 

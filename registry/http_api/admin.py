@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from registry.domain.dump import CLUSTER, dump
 from registry.domain.errors import Forbidden
 from registry.domain.model import Instance
-from registry.domain.view import DEFAULT_TENANT, Answer
+from registry.domain.view import DEFAULT_TENANT, Answer, RegistryView
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.health import version_set
 from registry.http_api.reply import Reply
+from registry.settings import in_force
 
 
 async def get_dump(api: Api, call: Call) -> Reply:
@@ -39,6 +41,56 @@ async def list_clusters(api: Api, call: Call) -> Reply:
 def _endpoints(replicas: Answer) -> list[str]:
     instances = msgspec.json.decode(replicas.array() or b"[]", type=list[Instance])
     return list(dict.fromkeys(endpoint for instance in instances for endpoint in instance.endpoints))
+
+
+async def list_replicas(api: Api, call: Call) -> Reply:
+    """`GET admin/replicas`: how each replica is, as it said itself within the last seconds."""
+    return reply.json(msgspec.json.encode({"replicas": await api.roster.present()}))
+
+
+async def get_store(api: Api, call: Call) -> Reply:
+    """`GET admin/store`: what the store is, and how it is."""
+    return reply.json(msgspec.json.encode(AboutStore(*await api.about_store())))
+
+
+class AboutStore(Struct, rename="camel"):
+    """As `store.port.About`, on the wire."""
+
+    program: str
+    version: str
+    mode: str
+    servers: int
+    used_bytes: int
+    limit_bytes: int
+    replicas: int
+    persistence: str
+
+
+async def list_settings(api: Api, call: Call) -> Reply:
+    """`GET admin/settings`: what the replica that answers runs with; secrets are not shown."""
+    return reply.json(msgspec.json.encode({"settings": in_force(api.settings)}))
+
+
+async def list_tenants(api: Api, call: Call) -> Reply:
+    """`GET admin/tenants`: all tenants and how much each holds, so only for the default tenant to see."""
+    if call.tenant != DEFAULT_TENANT:
+        raise Forbidden("the list of tenants is for domain default and project default only")
+    found = [_tenant(api, view) for view in api.discovery.views()]
+    whole = reply.json(msgspec.json.encode({"tenants": found}))
+    return api.compressor.compress(whole) if call.accepts_gzip else whole
+
+
+def _tenant(api: Api, view: RegistryView) -> dict[str, Any]:
+    return {
+        "domain": view.tenant.domain,
+        "project": view.tenant.project,
+        "services": len(view.services),
+        "instances": view.instance_count,
+        "policies": len(view.policies),
+        "bytes": view.held_bytes,
+        "position": view.position.text(),
+        "setAside": view.tenant in api.aside.tenants,
+    }
 
 
 async def list_alarms(api: Api, call: Call) -> Reply:

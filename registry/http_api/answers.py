@@ -11,9 +11,11 @@ from msgspec import Struct, field
 
 from registry.domain.accounts import Permission, Role
 from registry.domain.errors import ErrorBody
+from registry.domain.find_explained import Reason
 from registry.domain.govern import Node, Statistics
 from registry.domain.model import Instance, Microservice, Schema
 from registry.usecases.lockouts import Lock
+from registry.usecases.roster import Presence
 
 
 class VersionSet(Struct, rename="camel"):
@@ -218,6 +220,22 @@ class RelationsAnswer(Struct):
     circles: None
 
 
+class CatalogRowBody(Struct):
+    """One microservice version; `instances` counts them by status."""
+
+    service: Microservice
+    instances: dict[str, int] = {}
+    tags: dict[str, str] = {}
+
+
+class CatalogAnswer(Struct):
+    """`next`: the `offset` of the next page, 0 when there is none."""
+
+    services: list[CatalogRowBody]
+    total: int
+    next: int
+
+
 class PolicyIdAnswer(Struct):
     id: str
 
@@ -246,6 +264,65 @@ class DumpAnswer(Struct):
 
 class ClustersAnswer(Struct):
     clusters: dict[str, list[str]]
+
+
+class ReplicasAnswer(Struct):
+    replicas: list[Presence]
+
+
+class SettingBody(Struct, rename="camel"):
+    name: str
+    value: str
+    default: str
+    is_default: bool
+    unit: str
+    meaning: str
+
+
+class SettingsAnswer(Struct):
+    settings: list[SettingBody]
+
+
+class TenantBody(Struct, rename="camel"):
+    domain: str
+    project: str
+    services: int
+    instances: int
+    policies: int
+    bytes: int
+    position: str
+    set_aside: bool
+
+
+class TenantsAnswer(Struct):
+    tenants: list[TenantBody]
+
+
+class LeaseAnswer(Struct, rename="camel"):
+    """`left_ms` is -1 when the lease has lapsed; `last_beat_ms`, Unix time, is when it was last renewed, or granted."""
+
+    ttl_ms: int
+    left_ms: int
+    last_beat_ms: int
+
+
+class CandidateBody(Struct, rename="camel"):
+    service_id: str
+    environment: str
+    app_id: str
+    service_name: str
+    version: str
+    against: list[Reason] = []
+    instances: dict[str, int] = {}
+
+
+class ExplainedAnswer(Struct):
+    environment: str
+    candidates: list[CandidateBody]
+    rev: str = ""
+    answer: InstancesAnswer | None = None
+    refused: ErrorBody | None = None
+    more: int = 0
 
 
 class AlarmBody(Struct):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -21,6 +22,8 @@ from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header, Reply
 from registry.memo import Memo
 from registry.projection.aside import Aside
+from registry.settings import Settings
+from registry.store.port import About
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
@@ -28,11 +31,14 @@ from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
+from registry.usecases.roster import Roster
 from registry.usecases.watching import Watching
 
 #: Requests whose meaning is remembered, and their bytes; what they mean may take some ten times as much.
 MEANT_MAX: Final = 20_000
 MEANT_MAX_BYTES: Final = 16 * 1024 * 1024
+#: Schemas that are read as documents at the same time.
+SCHEMAS_READ_MAX: Final = 2
 
 
 class PastAnswers(Protocol):
@@ -68,6 +74,8 @@ class Api:
     unhealthy: Callable[[], str]
     #: Tenants that are answered from memory alone.
     aside: Aside
+    roster: Roster
+    about_store: Callable[[], Awaitable[About]]
     #: Bytes of the largest body of a request, and of the largest answer.
     body_max_bytes: int = BODY_MAX_BYTES
     answer_max_bytes: int = 16 * 1024 * 1024
@@ -81,7 +89,10 @@ class Api:
     #: Where there are accounts.
     access: Access | None = None
     load: Load = field(default_factory=Load)
+    settings: Settings = field(default_factory=Settings)
     observer: Observer = field(default_factory=Observer)
+    #: The schemas that are read at once, which takes a thread each.
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SCHEMAS_READ_MAX))
     compressor: Compressor = field(default_factory=Compressor)
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))

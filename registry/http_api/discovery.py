@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
+from registry.domain import find_explained
 from registry.domain.access_errors import NoPermission
 from registry.domain.batch_find import BatchResult, encode_batch
 from registry.domain.errors import InvalidParams
@@ -55,6 +58,15 @@ async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> bool:
     if not await api.metadata.add_found(call.tenant, consumer_id, found, call.actor):
         api.watching.doubt(call.tenant, consumer_id)
     return True
+
+
+async def explain(api: Api, call: Call) -> Reply:
+    """`GET find/explain`: what a find would answer, and why each candidate is in or out; nothing is recorded."""
+    query = queries.find_query(call.query_string, call.consumer_id)
+    _require(api, call, query)
+    explained = await api.discovery.read(call.tenant, lambda view: find_explained.explain(view, query, call.covers))
+    whole = reply.json(msgspec.json.encode(explained), api.position(call.tenant))
+    return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
 def answer_reply(api: Api, call: Call, answer: Answer, rev: str) -> Reply:

@@ -9,7 +9,7 @@ what came of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from time import perf_counter
 
@@ -30,10 +30,20 @@ logger = logging.getLogger(__name__)
 
 
 class Door:
-    """The application: plain ASGI in front, `answer` behind, which the hot way calls too."""
+    """The application: plain ASGI in front, `answer` behind, which the hot way calls too.
 
-    def __init__(self, api: Api, operations: Sequence[Operation] = OPERATIONS) -> None:
+    Args:
+        otherwise: what is answered where there is no operation; None: that there is nothing.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        operations: Sequence[Operation] = OPERATIONS,
+        otherwise: Callable[[Scope], Reply | None] = lambda scope: None,
+    ) -> None:
         self._api = api
+        self._otherwise = otherwise
         self._routes = Routes(operations)
 
     # -- ASGI ----------------------------------------------------------------------------------------------------------
@@ -50,7 +60,7 @@ class Door:
         method: str = scope["method"]
         found = self._find(scope)
         if isinstance(found, Reply):
-            return found
+            return (self._otherwise(scope) or found) if found is _NOT_FOUND else found
         operations, path = found
         operation = operations.get("GET" if method == "HEAD" else method)
         if operation is None:

@@ -41,6 +41,14 @@ async def heartbeat(api: Api, call: Call) -> Reply:
     return reply.empty(api.position(call.tenant))
 
 
+async def get_lease(api: Api, call: Call) -> Reply:
+    """`GET leases/{serviceId}/{instanceId}`: how much is left of the instance's lease, and when it was last renewed."""
+    ttl_ms, left_ms = await api.heartbeats.lease(call.tenant, call.service_id, call.instance_id)
+    beat_ms = api.now_ms() - (ttl_ms - max(left_ms, 0))
+    found = {"ttlMs": ttl_ms, "leftMs": left_ms, "lastBeatMs": beat_ms}
+    return reply.json(msgspec.json.encode(found), api.position(call.tenant))
+
+
 async def heartbeat_set(api: Api, call: Call) -> Reply:
     """`PUT heartbeats`: 200 even when all fail, with the reason beside each that did."""
     command = await call.decode(HeartbeatSet)

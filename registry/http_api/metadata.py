@@ -62,7 +62,7 @@ def _tag(text: str, where: str) -> str:
 async def put_schema(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/schemas/{schemaId}`."""
     command = await call.decode(PutSchema)
-    await api.metadata.put_schema(call.tenant, call.service_id, _schema_id(call), command, call.actor)
+    await api.metadata.put_schema(call.tenant, call.service_id, schema_id_of(call), command, call.actor)
     return reply.empty(api.position(call.tenant))
 
 
@@ -75,7 +75,7 @@ async def replace_schemas(api: Api, call: Call) -> Reply:
 
 async def get_schema(api: Api, call: Call) -> Reply:
     """`GET microservices/{serviceId}/schemas/{schemaId}`: the content; the summary stands in a header."""
-    schema = await api.discovery.schema(call.tenant, call.service_id, _schema_id(call))
+    schema = await api.discovery.schema(call.tenant, call.service_id, schema_id_of(call))
     body = msgspec.json.encode({"schema": schema.schema})
     whole = reply.json(body, reply.schema_summary(schema.summary), api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
@@ -91,11 +91,11 @@ async def list_schemas(api: Api, call: Call) -> Reply:
 
 async def delete_schema(api: Api, call: Call) -> Reply:
     """`DELETE microservices/{serviceId}/schemas/{schemaId}`."""
-    await api.metadata.delete_schema(call.tenant, call.service_id, _schema_id(call), call.actor)
+    await api.metadata.delete_schema(call.tenant, call.service_id, schema_id_of(call), call.actor)
     return reply.empty(api.position(call.tenant))
 
 
-def _schema_id(call: Call) -> str:
+def schema_id_of(call: Call) -> str:
     return rules.SCHEMA_ID.check(call.path["schema_id"], "schemaId", "the path")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Final
 
 #: Upper bounds of the latency buckets, seconds.
@@ -46,6 +47,11 @@ class Observer:
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """One request of the operation was answered."""
         self.tally(operation).add(status, seconds)
+
+    def answered(self, operations: Iterable[str]) -> int:
+        """How many requests of these operations there were."""
+        tallies = (self._tallies.get(operation) for operation in operations)
+        return sum(sum(tally.by_status.values()) for tally in tallies if tally is not None)
 
     def lines(self) -> list[str]:
         """The tallies in the Prometheus text format. Operations that nobody has called are left out."""

@@ -105,7 +105,7 @@ def _responses(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict
     if operation.response is not None:
         success["content"] = _json(schemas[operation.response])
     found: dict[str, Any] = {"200": success}
-    if "rev" in operation.query:
+    if {"rev", "since"} & set(operation.query):
         found["304"] = {"description": "the client holds exactly this answer"}
     found["400"] = {"description": "refused; `errorCode` says why", **error}
     if operation.as_of or operation.kind is Kind.PAST:

@@ -78,7 +78,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     @property
     def as_of(self) -> bool:
         """It reads what a tenant has registered, so it can be asked what it would have answered before (`asOf`)."""
-        of_registry = "{project}" in self.path and not self.is_admin and not self.of_accounts
+        of_registry = "{project}" in self.path and not (self.is_admin or self.of_accounts or "/leases/" in self.path)
         return self.kind is Kind.READ and of_registry and not self.path.endswith(("/version", "/health", "/readiness"))
 
     @property

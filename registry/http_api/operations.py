@@ -17,6 +17,7 @@ from registry.http_api import (
     accounts,
     admin,
     answers,
+    catalog,
     discovery,
     govern,
     governance,
@@ -28,6 +29,7 @@ from registry.http_api import (
     microservices,
     openapi,
     reply,
+    schema_document,
     watch,
 )
 from registry.http_api.api import Api
@@ -46,7 +48,8 @@ _INSTANCE: Final = f"{_SERVICE}/instances/{{instance_id}}"
 _GOVERN: Final = "/v4/{project}/govern"
 _ADMIN: Final = "/v4/{project}/admin"
 _POLICY: Final = "/v1/{project}/gov/{kind}"
-_HISTORY: Final = "/v1/{project}/history"
+_OWN: Final = "/v1/{project}"
+_HISTORY: Final = f"{_OWN}/history"
 
 _EXISTENCE: Final = ("type", "appId", "serviceName", "version", "env", "serviceId", "schemaId")
 _LIST: Final = ("tags", "rev", "noCache")
@@ -388,6 +391,26 @@ OPERATIONS: Final[Sequence[Operation]] = (
     ),
     _write("delete-policy", "DELETE", f"{_POLICY}/{{id}}", governance.delete, access=right("governance", "delete")),
     _get(
+        *("get-catalog", f"{_OWN}/catalog", catalog.get_catalog, answers.CatalogAnswer),
+        query=("since", "offset", "withShared"),
+        access=right("service", "get", EACH),
+    ),
+    _get(
+        *("explain-find", f"{_OWN}/find/explain", discovery.explain, answers.ExplainedAnswer),
+        query=_FIND[:5],
+        required=("appId", "serviceName"),
+        access=right("service", "get", EACH),
+    ),
+    _get(
+        *("get-schema-document", f"{_OWN}/schemas/{{service_id}}/{{schema_id}}", schema_document.get_document),
+        schema_document.SchemaDocument,
+        access=right("service/schema", "get", ONE),
+    ),
+    _get(
+        *("get-lease", f"{_OWN}/leases/{{service_id}}/{{instance_id}}", instances.get_lease, answers.LeaseAnswer),
+        access=right("service", "get", ONE),
+    ),
+    _get(
         "list-events",
         _HISTORY,
         history.list_events,
@@ -419,6 +442,16 @@ OPERATIONS: Final[Sequence[Operation]] = (
     _get(
         "list-clusters", f"{_ADMIN}/clusters", admin.list_clusters, answers.ClustersAnswer, access=right("ops", "get")
     ),
+    _get(
+        *("list-replicas", f"{_ADMIN}/replicas", admin.list_replicas, answers.ReplicasAnswer),
+        access=right("ops", "get"),
+    ),
+    _get("get-store", f"{_ADMIN}/store", admin.get_store, admin.AboutStore, access=right("ops", "get")),
+    _get(
+        *("list-settings", f"{_ADMIN}/settings", admin.list_settings, answers.SettingsAnswer),
+        access=right("ops", "get"),
+    ),
+    _get("list-tenants", f"{_ADMIN}/tenants", admin.list_tenants, answers.TenantsAnswer, access=right("ops", "get")),
     _get("list-alarms", f"{_ADMIN}/alarms", admin.list_alarms, answers.AlarmsAnswer, access=right("ops", "get")),
     _write(
         "clear-alarms", "DELETE", f"{_ADMIN}/alarms", admin.clear_alarms, kind=Kind.LOCAL, access=right("ops", "delete")

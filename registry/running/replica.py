@@ -249,6 +249,7 @@ async def _run_parts(
         _part("server", server.serve()),
         projector,
         *(_part(name, work) for name, work in (replica.loops() | besides).items()),
+        _part("roster", replica.api.roster.run()),
     ]
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)

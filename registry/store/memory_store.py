@@ -12,6 +12,7 @@ from registry.store.memory_notes import MemoryNotes
 from registry.store.memory_snapshots import MemorySnapshots
 from registry.store.memory_upkeep import MemoryUpkeep
 from registry.store.port import (
+    About,
     Damaged,
     Durability,
     HistoryChanged,
@@ -356,6 +357,9 @@ class MemoryStore:
         data.events += [(Position(epoch, number), payload) for number, payload in enumerate(payloads, 1)]
         data.head = Position(epoch, len(payloads))
         self._server.wake()
+
+    async def about(self) -> About:
+        return About("memory", "", "memory", 1, 0, 0, 0, "none")
 
     async def cannot(self, tenant: Tenant, durability: Durability) -> str:
         return "" if durability in self._server.durabilities else f"this store has no {durability}"

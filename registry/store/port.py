@@ -105,6 +105,24 @@ class Damaged(Withheld):
         return Damaged(self.tenant, self.key, self.reason, self.entry, self.remedy)
 
 
+class About(NamedTuple):
+    """What the store is, for people.
+
+    program, version: of its server. mode: `memory`, `server`, `sentinel` or `cluster`. servers: those that hold
+    data of their own; the sizes are theirs together, `limit_bytes` 0 when there is none. replicas: their copies.
+    persistence: in words.
+    """
+
+    program: str
+    version: str
+    mode: str
+    servers: int
+    used_bytes: int
+    limit_bytes: int
+    replicas: int
+    persistence: str
+
+
 class Condition(NamedTuple):
     """What stands under a tenant's keys at one moment."""
 
@@ -153,6 +171,9 @@ class Store(Protocol):
         """Connect and check that the store can be relied on (version, eviction policy)."""
 
     async def close(self) -> None: ...
+
+    async def about(self) -> About:
+        """What the store is, and how it is."""
 
     async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
         """Announce the tenant to every reader. Repetition is harmless.

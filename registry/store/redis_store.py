@@ -14,12 +14,13 @@ from redis.exceptions import NoScriptError, RedisError
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.view import DEFAULT_TENANT, Tenant
-from registry.store import redis_durability
+from registry.store import redis_about, redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
 from registry.store.connections import Connections, NamedMaster, Pools, one_server
 from registry.store.keys import Keys, TenantKeys, decode_name, encode_name, lease_name
 from registry.store.port import (
+    About,
     Damaged,
     Durability,
     KeyName,
@@ -196,6 +197,9 @@ class RedisStore:
     def part(self, tenant: Tenant) -> Tenant:
         # A cluster's servers hold slots that move from one to the other, so there each tenant is a part of its own.
         return tenant if self._mode == "cluster" else DEFAULT_TENANT
+
+    async def about(self) -> About:
+        return await redis_about.about(await self._servers(), self._ask, self._mode)
 
     async def _servers(self) -> Sequence[Redis]:
         servers: Sequence[Redis] = await self._ask(self._connections.servers())

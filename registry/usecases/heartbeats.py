@@ -88,6 +88,19 @@ class Heartbeats:
         """As `renew`, telling the waiter."""
         self._group(tenant).put_for(_lease(row), waiter)
 
+    async def lease(self, tenant: Tenant, service_id: str, instance_id: str) -> tuple[int, int]:
+        """Milliseconds of an instance's whole lease, and those left of it; -1: it has lapsed.
+
+        Raises:
+            ServiceNotExists, InstanceNotExists: as the log has it.
+            StoreUnavailable: the store does not answer.
+        """
+        if self._projector.view(tenant).instance(service_id, instance_id) is None:
+            await self._projector.catch_up(tenant)
+        row = instance_or_refuse(self._projector.view(tenant), service_id, instance_id)
+        left = await self._store.remaining(tenant, (LeaseName(service_id, instance_id),))
+        return row.ttl_ms, left[0]
+
     async def beat_many(self, tenant: Tenant, names: Sequence[LeaseName]) -> dict[LeaseName, str]:
         """Renew each distinct instance; the value is the reason why not, "" when renewed."""
         reasons = dict.fromkeys(names, "")

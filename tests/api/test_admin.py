@@ -6,10 +6,13 @@ api-rules.md 3.15 and 3.1. The dump's keys are tested in tests/unit/test_dump.py
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
 
 import pytest
 
 from registry.http_api.operations import OPERATIONS
+from registry.settings import Settings, variable
 from tests.support.api import Api, assert_empty, assert_refused, ok
 from tests.support.http import Response
 from tests.support.redis_server import RedisServer, redis_server
@@ -117,9 +120,70 @@ def test_a_silent_store_raises_alarms_until_it_answers(alarmed: Api, redis: Redi
     assert ok(admin(alarmed, "alarms")).body == b"{}"
 
 
+# -- how everything is ------------------------------------------------------------------------------------------------
+
+
+def test_replicas_tell_how_they_are(redis_url: str) -> None:
+    """Any of them is asked, and tells it of all: a console stands behind one address."""
+    options = ("--redis-url", redis_url, "--redis-prefix", "roster:")
+    with replica(*options) as one, replica(*options) as other:
+        addresses = {f"127.0.0.1:{process.port}" for process in (one, other)}
+        api = one.api("default")
+
+        def listed() -> list[dict[str, Any]]:
+            found = ok(admin(api, "replicas")).json()["replicas"]
+            assert isinstance(found, list)
+            return found
+
+        until_sync(lambda: {row["address"] for row in listed()} == addresses, "both replicas to be listed")
+        api.instance(api.service("roster"))
+        ok(api.find("roster"))
+        own = listed()[0]
+        assert own["address"] == f"127.0.0.1:{one.port}", "the one that answers comes first"
+        assert (own["notReady"], own["lag"], own["differing"], own["finds"]) == ("", 0, 0, 1)
+        assert own["memoryBytes"] > 10_000_000
+        assert own["startedMs"] <= own["atMs"]
+        until_sync(lambda: {row["position"] for row in listed()} == {own["position"]}, "both to be at one position")
+        other.kill()
+        until_sync(lambda: len(listed()) == 1, "the one that is gone to be listed no more")
+
+
+def test_the_store_tells_what_it_is(default_api: Api) -> None:
+    about = ok(admin(default_api, "store")).json()
+    assert about["program"] in ("Redis", "Valkey")
+    assert about["version"][0].isdigit()
+    assert (about["mode"], about["servers"], about["limitBytes"]) == ("server", 1, 0)
+    assert about["usedBytes"] > 100_000
+    assert "append-only file" in about["persistence"]
+
+
+def test_settings_in_force_are_told_without_secrets(redis_url: str) -> None:
+    """What runs is what counts, and a password in the store's URL is nobody's business."""
+    url = redis_url + "?client_name=" + "hidden-here"
+    with replica("--redis-url", url, "--redis-prefix", "told:", environment={"QUOTA_TAG": "7"}) as process:
+        response = ok(admin(process.api("default"), "settings"))
+        settings = {one["name"]: one for one in response.json()["settings"]}
+    assert set(settings) == {variable(one.name) for one in fields(Settings)}
+    assert (settings["QUOTA_TAG"]["value"], settings["QUOTA_TAG"]["isDefault"]) == ("7", False)
+    assert (settings["REGISTRY_CONSOLE"]["value"], settings["REGISTRY_CONSOLE"]["isDefault"]) == ("on", True)
+    assert settings["REGISTRY_REDIS_URL"]["value"] == "(set, not shown)"
+    assert b"hidden-here" not in response.body
+
+
+def test_tenants_are_told_to_the_default_one_only(api: Api, default_api: Api) -> None:
+    api.instance(api.service())
+    (row,) = [row for row in ok(admin(default_api, "tenants")).json()["tenants"] if row["domain"] == api.domain]
+    assert (row["project"], row["services"], row["instances"], row["setAside"]) == ("default", 1, 1, False)
+    assert row["bytes"] > 0
+    assert_refused(admin(api, "tenants"), 403001)
+
+
 # -- from where --------------------------------------------------------------------------------------------------------
 
-ADMIN = [("GET", "dump"), ("GET", "dump?options=info"), ("GET", "clusters"), ("GET", "alarms"), ("DELETE", "alarms")]
+ADMIN = [
+    *(("GET", "dump"), ("GET", "dump?options=info"), ("GET", "clusters"), ("GET", "alarms"), ("DELETE", "alarms")),
+    *(("GET", "replicas"), ("GET", "store"), ("GET", "settings"), ("GET", "tenants")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -160,4 +224,4 @@ def test_every_path_below_admin_is_limited() -> None:
     """One that is added is not forgotten."""
     below = [operation.name for operation in OPERATIONS if operation.path.startswith("/v4/{project}/admin/")]
     assert below == [operation.name for operation in OPERATIONS if operation.is_admin]
-    assert len(below) == 4
+    assert len(below) == 8

@@ -1,0 +1,152 @@
+// The frame: navigation, the tenant, how current everything is; and the page in the middle.
+
+import { session } from "./data/api.js";
+import { store } from "./data/store.js";
+import { byId, h, replace } from "./parts/dom.js";
+import { confirm } from "./parts/dialog.js";
+import { duration, moment } from "./parts/format.js";
+import { field, input, trouble } from "./parts/pieces.js";
+import { link, parse } from "./router.js";
+import { t } from "./texts.js";
+
+/**
+ * A page draws itself into `main`; the signal ends it when another one is opened.
+ * @typedef {(main: HTMLElement, route: import("./router.js").Route, signal: AbortSignal) => Promise<void> | void} Show
+ */
+
+/** Pages in the order of the navigation; those after "" are not in it. They are fetched when they are opened. */
+const PAGES = /** @type {Record<string, () => Promise<{show: Show}>>} */ ({
+  overview: () => import("./pages/overview.js"),
+  services: () => import("./pages/services.js"),
+  instances: () => import("./pages/instances.js"),
+  topology: () => import("./pages/topology.js"),
+  find: () => import("./pages/find.js"),
+  policies: () => import("./pages/policies.js"),
+  tenants: () => import("./pages/tenants.js"),
+  settings: () => import("./pages/settings.js"),
+  api: () => import("./pages/api.js"),
+  help: () => import("./pages/help.js"),
+  service: () => import("./pages/service.js"),
+  instance: () => import("./pages/instance.js"),
+});
+/** Pages that are reached from others only, and the one that they belong to. */
+const BELOW = /** @type {Record<string, string>} */ ({ service: "services", instance: "instances" });
+
+let leave = new AbortController();
+
+function frame() {
+  const nav = Object.keys(PAGES).filter((page) => !(page in BELOW));
+  replace(
+    document.body,
+    h("a.skip", { href: "#main", onclick: toMain }, t("skip")),
+    h(
+      "header.top",
+      h("a.brand", { href: link("overview") }, t("brand")),
+      h("button.tenant", { type: "button", id: "tenant", onclick: chooseTenant, title: t("tenant.change") }),
+      h("div.live", { id: "live", role: "status" }),
+    ),
+    h("nav.side", { "aria-label": t("nav") }, nav.map((page) => h("a", { href: link(page), "data-page": page }, t(`page.${page}`)))),
+    h("main", { id: "main", tabindex: -1 }),
+    h("div.toasts", { id: "toasts" }),
+  );
+  showTenant();
+}
+
+/** @param {Event} event */
+function toMain(event) {
+  event.preventDefault();
+  byId("main").focus();
+}
+
+async function open() {
+  leave.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  const route = parse(location.hash);
+  const main = byId("main");
+  const load = Object.hasOwn(PAGES, route.page) ? PAGES[route.page] : null;
+  for (const item of document.querySelectorAll("nav.side a")) {
+    const here = /** @type {HTMLElement} */ (item).dataset.page === (BELOW[route.page] ?? route.page);
+    if (here) item.setAttribute("aria-current", "page");
+    else item.removeAttribute("aria-current");
+  }
+  document.title = load ? `${t(`page.${route.page}`)} – ${t("brand")}` : t("brand");
+  if (!load) {
+    replace(main, h("h1", t("page.unknown")), h("p", h("a", { href: link("overview") }, t("page.overview"))));
+    return;
+  }
+  try {
+    const page = await load();
+    if (signal.aborted) return;
+    main.replaceChildren();
+    await page.show(main, route, signal);
+  } catch (error) {
+    if (!signal.aborted) main.append(trouble(error));
+  }
+  if (!signal.aborted) main.scrollTop = 0;
+}
+
+// -- the tenant -------------------------------------------------------------------------------------------------------
+
+function showTenant() {
+  const { domain, project } = session.tenant;
+  replace(byId("tenant"), h("span.muted", `${t("tenant")} `), `${domain}/${project}`);
+}
+
+async function chooseTenant() {
+  const { domain, project } = session.tenant;
+  const fields = [input("domain", domain), input("project", project)];
+  const body = [h("p", t("tenant.explain")), field(t("tenant.domain"), fields[0]), field(t("tenant.project"), fields[1])];
+  if (!(await confirm({ title: t("tenant.change"), body, act: t("tenant.open") }))) return;
+  openTenant(fields[0].value.trim() || "default", fields[1].value.trim() || "default");
+}
+
+/** @param {string} domain @param {string} project */
+export function openTenant(domain, project) {
+  session.tenant = { domain, project };
+  showTenant();
+  store.start();
+  if (parse(location.hash).page in BELOW) location.hash = link("services");
+  else void open();
+}
+
+// -- how current it is ------------------------------------------------------------------------------------------------
+
+/** Without an answer for so long, ms, what is shown counts as old. */
+const OLD_MS = 5000;
+
+function showLive() {
+  const live = byId("live");
+  const age = Date.now() - store.heardMs;
+  const { trouble } = store;
+  if (!store.heardMs) {
+    live.className = trouble ? "live bad" : "live wait";
+    replace(live, h("span.dot"), trouble ? trouble.message : t("live.starting"));
+  } else if (trouble || (age > OLD_MS && !document.hidden)) {
+    live.className = "live bad";
+    const why = trouble?.message ?? t("live.silent");
+    replace(live, h("span.dot"), h("span", t("live.away", { why, age: duration(age) })));
+  } else {
+    live.className = "live good";
+    replace(live, h("span.dot"), h("span", t("live.yes")), h("span.muted", ` ${moment(store.heardMs)}`));
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  const inField = /** @type {Element} */ (event.target).closest("input, textarea, select, dialog");
+  if (event.key === "/" && !inField && !event.ctrlKey && !event.metaKey) {
+    const filter = /** @type {HTMLElement | null} */ (document.querySelector("main input[type=search]"));
+    if (filter) event.preventDefault();
+    filter?.focus();
+  }
+});
+
+frame();
+store.addEventListener("heard", showLive);
+setInterval(showLive, 1000);
+document.addEventListener("visibilitychange", () => !document.hidden && store.wake());
+addEventListener("hashchange", () => void open());
+showLive();
+store.start();
+void open();
+
