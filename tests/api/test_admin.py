@@ -145,7 +145,7 @@ def test_replicas_tell_how_they_are(redis_url: str) -> None:
         assert own["startedMs"] <= own["atMs"]
         until_sync(lambda: {row["position"] for row in listed()} == {own["position"]}, "both to be at one position")
         other.kill()
-        until_sync(lambda: len(listed()) == 1, "the one that is gone to be listed no more")
+        until_sync(lambda: len(listed()) == 1, "the one that is gone to be listed no more", 20.0)
 
 
 def test_the_store_tells_what_it_is(default_api: Api) -> None:

@@ -116,10 +116,11 @@ def test_half_a_request_is_none(client: Api, cart: str, line: str, left_out: int
 #: What the queries of reads need.
 QUERIES: Final = {
     "find-instances": "?appId=shop&serviceName=cart&version=0%2B",
+    "explain-find": "?appId=shop&serviceName=cart&version=0%2B",
     "check-existence": "?type=microservice&appId=shop&serviceName=cart&version=0%2B",
 }
 #: Their answers differ from one request to the next.
-VOLATILE: Final = {"get-metrics", "dump"}
+VOLATILE: Final = {"get-metrics", "dump", "list-replicas", "get-store", "get-lease"}
 
 
 @pytest.mark.parametrize(
