@@ -78,7 +78,7 @@ class Lane:
 
     def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
         """See `hot.HotWay`."""
-        if at == 0:
+        if at == 0 and data.startswith(b"GET"):
             known = self.requests.get(data)
             if (
                 known is not None

@@ -14,7 +14,7 @@ from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.view import Answer, GroupKey, Tenant
 from registry.http_api import queries
-from registry.http_api.call import AS_OF, instance_id_of, parse_query, service_id_of, tenant_of
+from registry.http_api.call import AS_OF, parse_query, service_id_of, tenant_of
 from registry.http_api.target import URI_MAX_BYTES, is_malformed
 from registry.memo import Memo
 from registry.serving.heads import Head
@@ -129,7 +129,8 @@ def _beat(target: bytes, head: Head) -> Beat | None:
     if path is None:
         return None
     project, service_id, instance_id = map(bytes.decode, path.groups())
-    return Beat(tenant_of(head.domain, project), service_id_of(service_id), instance_id_of(instance_id))
+    # Whether these may be ids is asked where no instance has them.
+    return Beat(tenant_of(head.domain, project), service_id, instance_id)
 
 
 def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | Registration | None:
