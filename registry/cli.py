@@ -1,4 +1,4 @@
-"""The command line: `registry serve` and `registry repair`."""
+"""The command line of the server: `registry serve`, `registry repair` and `registry accounts`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Final, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 import uvloop
 
 from registry import __version__, logconfig
+from registry.running.accounts import reset_root, rotate_key
 from registry.running.listening import Sockets, Speech, host_port, listening_sockets, with_ports
 from registry.running.listening import close as close_sockets
 from registry.running.private_redis import CannotStart, PrivateRedis
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _allow_many_connections()
         if parsed.command == "repair":
             return _with_redis(settings, lambda chosen: asyncio.run(repair(chosen, parsed.apply)))
+        if parsed.command == "accounts":
+            return _with_redis(settings, lambda chosen: asyncio.run(_change_accounts(chosen, parsed)))
         if parsed.fd is not None:
             return _worker(settings, parsed.fd)
         return _serve(settings)
@@ -85,7 +88,27 @@ def _parser() -> argparse.ArgumentParser:
     mending = commands.add_parser("repair", help=about, description=f"{about.capitalize()}.")
     mending.add_argument("--apply", action="store_true", help="mend it")
     _add_settings(mending, {"redis_url", "redis_prefix", "redis_timeout_s", "data_dir"})
+    _add_accounts(commands)
     return parser
+
+
+def _add_accounts(commands: Any) -> None:
+    about = "change accounts on the store"
+    verbs = commands.add_parser("accounts", help=about, description=f"{about.capitalize()}.").add_subparsers(
+        dest="verb", required=True
+    )
+    where = {"redis_url", "redis_prefix", "redis_timeout_s", "data_dir"}
+    about = "give the account root a new password: the one that is set, else one that is made and printed"
+    reset = verbs.add_parser("reset-root", help=about, description=f"{about.capitalize()}.")
+    _add_settings(reset, {*where, "init_root_password_file"})
+    about = "sign tokens with a new key from now on"
+    rotate = verbs.add_parser("rotate-key", help=about, description=f"{about.capitalize()}.")
+    rotate.add_argument("--alone", action="store_true", help="what older keys have signed counts no more")
+    _add_settings(rotate, where)
+
+
+async def _change_accounts(settings: Settings, parsed: argparse.Namespace) -> int:
+    return await (reset_root(settings) if parsed.verb == "reset-root" else rotate_key(settings, parsed.alone))
 
 
 def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:

@@ -54,7 +54,7 @@ class Admission:
 
     async def _admit(self, name: str, rule: Rule, call: Call, observing: bool) -> None:
         credentials = credentials_of(call.header(b"authorization"), call.header(b"x-auth-token"))
-        grant = call.grant = self.principals.grant(credentials)
+        grant = call.grant = await self.principals.grant(credentials)
         call.actor = f"{grant.name}@{call.address}"
         reach = grant.reach(rule)
         if reach.nowhere:

@@ -109,8 +109,8 @@ def _require_named(api: Api, call: Call, environment: str, app_id: str, name: st
 async def _schema_exists(api: Api, call: Call) -> Reply:
     service_id = rules.SERVICE_ID.check(call.query("serviceId"), "serviceId", "query parameter `serviceId`")
     schema_id = rules.SCHEMA_ID.check(call.query("schemaId"), "schemaId", "query parameter `schemaId`")
-    schema = await api.discovery.schema(call.tenant, service_id, schema_id)
     await require_service(api, call, service_id)
+    schema = await api.discovery.schema(call.tenant, service_id, schema_id)
     body = msgspec.json.encode({"serviceId": service_id, "schemaId": schema_id})
     return reply.json(body, reply.schema_summary(schema.summary), api.position(call.tenant))
 

@@ -2,7 +2,8 @@
 
 Each replica tells the others up to where it has applied the log of the accounts: when it has applied something, and
 every second. So the one who changes something knows when it counts everywhere, and who does not keep up; and a replica
-that hears that others are further than itself knows that what it holds may be out of date.
+that hears that others are further than itself, or that has slept and heard nothing, knows that what it holds may be out
+of date. One that cannot hear anything, because the store is away, goes by what it holds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 ANNOUNCE_EVERY_S: Final = 1.0
 #: A replica that has announced nothing new for this long (ms) is taken for dead.
 ALIVE_MS: Final = 5_000
+#: A replica that has not even tried to hear the others for this long (ms) has slept.
+ASLEEP_MS: Final = 2_500
+#: Seconds that an announcement may take.
+ANNOUNCE_TIMEOUT_S: Final = 1.0
 #: Announcements stand among what replicas say of their views (`agreement`), each under this, the replica's name and
 #: address. They are kept as long as those are.
 APPLIED: Final = "applied "
@@ -54,6 +59,8 @@ class Everywhere:
         self._news = asyncio.Event()
         #: Others have applied what this replica has not.
         self.behind = False
+        #: Until then (Unix ms) this replica need not make sure that it knows all changes.
+        self.sure_until_ms = 0
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._note_rebuild)
 
@@ -69,11 +76,27 @@ class Everywhere:
         """Announce and hear until cancelled."""
         while True:
             self._news.clear()
-            with contextlib.suppress(StoreUnavailable):
-                await self.announce()
+            await self._try_announce()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANNOUNCE_EVERY_S):
                     await self._news.wait()
+
+    async def make_sure(self) -> None:
+        """Hear the others first, if this replica has slept.
+
+        Raises:
+            StoreUnavailable: it has not applied all that others have.
+        """
+        if self._clock.wall_ms() >= self.sure_until_ms:
+            await self._try_announce()
+        if self.behind:
+            raise StoreUnavailable("this replica has not applied the newest changes of accounts; another one may have")
+
+    async def _try_announce(self) -> None:
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(ANNOUNCE_TIMEOUT_S):
+                await self.announce()
+        self.sure_until_ms = 0 if self.behind else self._clock.wall_ms() + ASLEEP_MS
 
     async def announce(self) -> None:
         """Tell how far this replica is, and hear the others. Raises StoreUnavailable."""

@@ -14,7 +14,6 @@ from registry.access.tokens import Claims, Key, Keyring, KeyUnusable, read_key
 from registry.clock import Clock
 from registry.domain.access_errors import NoToken, TokenExpired, TokenOwnerGone, Unauthorized
 from registry.domain.accounts import ACTIVE, ADMIN, ANY, AccessView, Permission
-from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
@@ -116,19 +115,17 @@ class Principals:
 
     def counts(self, grant: Grant) -> bool:
         """Whether the grant still counts, and this replica can tell."""
-        return (
-            grant.version is self.version and self._clock.wall_ms() < grant.expires_ms and not self._everywhere.behind
-        )
+        now_ms = self._clock.wall_ms()
+        return grant.version is self.version and now_ms < grant.expires_ms and now_ms < self._everywhere.sure_until_ms
 
-    def grant(self, credentials: bytes) -> Grant:
+    async def grant(self, credentials: bytes) -> Grant:
         """What credentials (`credentials_of`) grant.
 
         Raises:
             NoToken, Unauthorized, TokenExpired, TokenOwnerGone
             StoreUnavailable: this replica knows that it does not know enough.
         """
-        if self._everywhere.behind:
-            raise StoreUnavailable("this replica has not applied the newest changes of accounts; another one may have")
+        await self._everywhere.make_sure()
         grant = self.known(credentials)
         if grant is None:
             now_ms = self._clock.wall_ms()
