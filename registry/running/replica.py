@@ -14,9 +14,11 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
+from registry.access.passwords import complaint
 from registry.accounts_setup import read_keys, root_password
 from registry.bootstrap import Replica, build_replica, redis_store
-from registry.domain.errors import InvalidParams, StoreUnavailable
+from registry.domain.accounts import ROOT
+from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN
 from registry.domain.view import ACCOUNTS
 from registry.http_api.client_address import TrustedProxies
@@ -42,10 +44,6 @@ logger = logging.getLogger(__name__)
 GC_THRESHOLDS: Final = (2_000, 5, 1_000)
 #: Files that are open beside clients: connections to Redis take more than half of them.
 OTHER_FILES: Final = 128
-NO_ACCOUNTS: Final = CannotStart(
-    "there are no accounts yet: set SC_INIT_ROOT_PASSWORD, or SC_INIT_ROOT_PASSWORD_FILE, to the password that the "
-    "account root is to have"
-)
 #: Seconds after which a loop that has not ended is cancelled again.
 CANCEL_AGAIN_S: Final = 0.5
 
@@ -167,8 +165,8 @@ async def check_store(settings: Settings) -> None:
             await store.open()
             if settings.rbac != "off":
                 read_keys(settings)
-                if not root_password(settings) and await store.head(ACCOUNTS) == ORIGIN:
-                    raise NO_ACCOUNTS
+                if await store.head(ACCOUNTS) == ORIGIN:
+                    _check_root_password(settings)
     finally:
         await store.close()
 
@@ -268,15 +266,26 @@ async def _begin_accounts(settings: Settings, replica: Replica) -> None:
     if access is None:
         return
     try:
-        begun = await access.accounts.begin(root_password(settings), not settings.rbac_private_key_file)
+        if not await access.accounts.has_root():
+            _check_root_password(settings)
+        await access.accounts.begin(root_password(settings), not settings.rbac_private_key_file)
     except Damaged:
         return  # nobody gets in until it is repaired
-    except InvalidParams as exc:
-        raise CannotStart(f"{variable('init_root_password')}: {exc.detail}") from exc
     except StoreUnavailable as exc:
         raise CannotStart(diagnose(exc, settings.redis_url)) from exc
-    if not begun:
-        raise NO_ACCOUNTS
+
+
+def _check_root_password(settings: Settings) -> None:
+    """Raise CannotStart if the account root cannot be made with what is set."""
+    password = root_password(settings)
+    if not password:
+        raise CannotStart(
+            "there are no accounts yet: set SC_INIT_ROOT_PASSWORD, or SC_INIT_ROOT_PASSWORD_FILE, to the password that "
+            "the account root is to have"
+        )
+    wrong = complaint(password, ROOT)
+    if wrong:
+        raise CannotStart(f"{variable('init_root_password')}: {wrong}")
 
 
 def _part(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -37,6 +38,8 @@ from registry.usecases.logins import Logins
 from registry.usecases.passwords import Passwords
 from registry.usecases.principals import Grant, Principals
 from registry.usecases.writes import Writes
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 F = TypeVar("F", bound=AccessFact)
@@ -74,25 +77,23 @@ class Accounts:
 
     # -- the first start -----------------------------------------------------------------------------------------------
 
-    async def begin(self, root_password: str, needs_key: bool) -> bool:
+    async def has_root(self) -> bool:
+        """Whether there is the root account. Raises StoreUnavailable."""
+        await self._projector.catch_up(ACCOUNTS)
+        return ROOT in self.view.accounts
+
+    async def begin(self, root_password: str, needs_key: bool) -> None:
         """Make what a deployment cannot be without: the root account, and a key unless there are files of them.
 
-        False: there is no root account, and no password for it. Other replicas may do the same at the same moment.
+        Other replicas may do the same at the same moment.
         """
-        await self._projector.catch_up(ACCOUNTS)
-        if ROOT not in self.view.accounts:
-            if not root_password:
-                return False
-            wrong = complaint(root_password, ROOT)
-            if wrong:
-                raise InvalidParams(wrong)
+        if not await self.has_root():
             hashed = await self._passwords.hash(root_password)
             with contextlib.suppress(AccountConflict):
                 await self._commit(ACTOR, lambda view, stamp: decide.create_root(view, hashed, self._new_id(), stamp))
         if needs_key and not self.view.keys:
             key = await asyncio.to_thread(tokens.generate_key)
             await self._commit(ACTOR, lambda _, stamp: SigningKeyAdded(kid=key.kid, pem=key.pem, **stamp._asdict()))
-        return True
 
     # -- accounts ------------------------------------------------------------------------------------------------------
 
@@ -188,6 +189,10 @@ class Accounts:
     async def _commit(self, actor: str, decision: Callable[[AccessView, Stamp], F]) -> F:
         event = await self._check(lambda view: decision(view, self._writes.stamp(actor)))
         await self._writes.commit(ACCOUNTS, event)
+        kind = str(event.__struct_config__.tag)
+        subject = event.kid if isinstance(event, SigningKeyAdded) else event.name
+        extra = {"action": kind.replace("-", "_"), "actor": actor}
+        logger.info("%s: %s, by %s", kind.replace("-", " "), subject, actor, extra=extra)
         return event
 
 

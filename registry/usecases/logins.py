@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from registry.domain.errors import InvalidParams, TooManyRequests
 from registry.usecases.lockouts import Lockouts
 from registry.usecases.passwords import Passwords
 from registry.usecases.principals import Principals
+
+logger = logging.getLogger(__name__)
 
 #: Log-ins of one account from one address that may wait for each other: they are checked one after the other, so that
 #: none is begun that the one before it has locked out.
@@ -80,8 +83,16 @@ class Logins:
             right = right and account is not None
             self.stats.succeeded += right
             self.stats.failed += not right
-            await (self._lockouts.forget(key) if right else self._lockouts.failed(key))
-            return right
+            if right:
+                await self._lockouts.forget(key)
+                return True
+            await self._lockouts.failed(key)
+            # What is no account may be a password that was typed in its place.
+            whose = name if account is not None else "an unknown account"
+            logger.warning(
+                "wrong password for %s from %s", whose, address, extra={"action": "wrong_password", "actor": address}
+            )
+            return False
 
     def _account(self, name: str) -> Account | None:
         return self._principals.accounts.accounts.get(name)
