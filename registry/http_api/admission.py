@@ -35,8 +35,11 @@ class Admission:
         self.refused = 0
         self.would_refuse = 0
 
-    async def admit(self, name: str, rule: Rule, call: Call) -> None:
+    async def admit(self, name: str, rule: Rule, call: Call, past: bool = False) -> None:
         """Let the call of an operation pass, with what it may reach.
+
+        Args:
+            past: it is answered about the past. Where that is read, labels are compared with the path.
 
         Raises:
             RegistryError: with the code of api-rules.md 3.16.
@@ -45,14 +48,14 @@ class Admission:
             return
         observing = self._observing and rule.need is Need.RIGHT and rule.resource not in ALWAYS
         try:
-            await self._admit(name, rule, call, observing)
+            await self._admit(name, rule, call, past, observing)
         except RegistryError as error:
             if not observing:
                 self.refused += error.code // 1000 in (401, 403)
                 raise
             self._would_refuse(name, call, error)
 
-    async def _admit(self, name: str, rule: Rule, call: Call, observing: bool) -> None:
+    async def _admit(self, name: str, rule: Rule, call: Call, past: bool, observing: bool) -> None:
         credentials = credentials_of(call.header(b"authorization"), call.header(b"x-auth-token"))
         grant = call.grant = await self.principals.grant(credentials)
         call.actor = f"{grant.name}@{call.address}"
@@ -61,7 +64,7 @@ class Admission:
             raise refusal(rule)
         if reach.everywhere:
             return
-        if rule.target is Target.SERVICE and not call.asks_past:  # of the past it is compared where that is read
+        if rule.target is Target.SERVICE and not past:
             await self._check_path(rule, call, reach)
         if not observing:
             call.reach, call.covers = reach, reach.covers

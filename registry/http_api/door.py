@@ -146,11 +146,12 @@ class Door:
         api = self._api
         if operation.is_admin and not api.admin_from.include(call.actor):
             raise Forbidden(f"/admin may not be used from {call.actor or 'here'} (REGISTRY_ADMIN_FROM)")
-        await self._admit(operation, call)
+        past = operation.kind is Kind.PAST or (operation.as_of and call.asks_past)
+        await self._admit(operation, call, past)
         wanted = call.wanted_position
         if wanted is not None and not operation.of_accounts:
             await api.discovery.await_position(call.tenant, wanted)
-        if operation.kind is Kind.PAST or (operation.as_of and call.asks_past):
+        if past:
             assert api.past is not None
             answer = await api.past.answer(operation, call)
             told = any(name == reply.POSITION for name, _ in answer.headers)
@@ -164,11 +165,11 @@ class Door:
         await api.durable.confirm(call.tenant, durability)
         return answer
 
-    async def _admit(self, operation: Operation, call: Call) -> None:
+    async def _admit(self, operation: Operation, call: Call, past: bool = False) -> None:
         if operation.of_accounts:
             call.tenant = ACCOUNTS
         if self._api.access is not None:
-            await self._api.access.admission.admit(operation.name, operation.access, call)
+            await self._api.access.admission.admit(operation.name, operation.access, call, past)
 
     def _refused(self, call: Call, error: RegistryError) -> Reply:
         self._api.alarms.observe(error)

@@ -71,6 +71,19 @@ def test_a_single_call_is_for_microservices_with_the_labels(world: World, call: 
     assert ask("nothing") in (400012, 400017), "what is not there is told as always"
 
 
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call[0]} {call[1].partition('?')[0]}")
+def test_the_past_is_no_way_round_the_labels(world: World, call: tuple[str, str, Any]) -> None:
+    """What can be asked of another time is compared there; what cannot, such as a write, is compared as always."""
+    method, path, body = call
+    path = path.replace("{id}", "vault")
+    position = world.all.get("/microservices/vault").position
+    for moment in ("0", position, "junk"):
+        told = None if body is None else json.dumps(body).replace("{id}", "vault").encode()
+        response = world.shop.call(method, f"{path}{'&' if '?' in path else '?'}asOf={moment}", told)
+        assert response.status >= 400, (moment, response)
+        assert (code(response) == 403205) or method == "GET"
+
+
 def test_a_find_is_for_microservices_with_the_labels(world: World) -> None:
     assert ids(world.shop.find("cart")) == ["cart-1"]
     assert code(world.shop.find("vault", "bank")) == 403205

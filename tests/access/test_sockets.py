@@ -1,4 +1,4 @@
-"""A websocket lives no longer than the right of whoever opened it."""
+"""A websocket lives no longer than the right of the one who opened it."""
 
 from __future__ import annotations
 

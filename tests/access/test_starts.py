@@ -171,7 +171,7 @@ def key_of(token: str) -> str:
     return token.partition(".")[0]
 
 
-def test_root_gets_a_new_password_from_whoever_has_the_store(options: list[str], running: Replica) -> None:
+def test_root_gets_a_new_password_from_those_who_have_the_store(options: list[str], running: Replica) -> None:
     connection = running.connect()
     token = token_of(connection)
     done = accounts(options, "reset-root")
