@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
+import msgspec
 from msgspec import Raw, Struct
 
+from registry.domain.drawing import draw
 from registry.domain.model import ServiceKey
 from registry.domain.position import parse_position
+from registry.domain.steps import Steps, some_at_a_time
 from registry.domain.view import GroupKey, RegistryView, ServiceRow
 
 #: The only cluster there is.
@@ -35,64 +39,82 @@ class Entry(Struct, frozen=True):
     value: Raw | str | dict[str, str] | Dependencies
 
 
-class Cache(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    services: list[Entry] = []
-    service_indexes: list[Entry] = []
-    service_aliases: list[Entry] = []
-    service_tags: list[Entry] = []
-    dependency_rules: list[Entry] = []
-    summaries: list[Entry] = []
-    instances: list[Entry] = []
+#: The lists of a dump, in order.
+LISTS: Final = (
+    *("services", "serviceIndexes", "serviceAliases", "serviceTags", "dependencyRules", "summaries", "instances"),
+)
+_encode = msgspec.json.Encoder().encode
 
 
-def dump(views: Iterable[RegistryView]) -> Cache:
-    """All tenants, one after the other: the tenant stands in each key."""
-    cache = Cache()
+def dump(views: Iterable[RegistryView]) -> Steps:
+    """All tenants, one after the other: the tenant stands in each key.
+
+    The services and instances of a tenant are those of one moment; dependencies may be some steps newer.
+    """
+    lists: dict[str, list[bytes]] = {name: [] for name in LISTS}
     for view in views:
-        for row in view.services.values():
-            _add_service(cache, view, row)
-            _add_instances(cache, view, row)
-        _add_dependencies(cache, view)
-    return cache
+        rev = view.position.sequence
+        entries = chain(
+            (entry for row in draw(view) for entry in chain(_service(view, row, rev), _instances(view, row))),
+            _dependencies(view, rev),
+        )
+        for some in some_at_a_time(entries):
+            size = 0
+            for name, entry in some:
+                lists[name].append(_encode(entry) + b",")
+                size += len(lists[name][-1])
+            yield size
+    pieces = [b"{"]
+    for name, found in lists.items():
+        if found:
+            pieces += (b"," if len(pieces) > 1 else b"", b'"%s":[' % name.encode(), *found[:-1], found[-1][:-1], b"]")
+    return [*pieces, b"}"]
 
 
-def _add_service(cache: Cache, view: RegistryView, row: ServiceRow) -> None:
-    service, rev = row.service, view.position.sequence
+#: Which list it stands in, and the entry.
+Listed = tuple[str, Entry]
+
+
+def _service(view: RegistryView, row: ServiceRow, rev: int) -> Iterator[Listed]:
+    service = row.service
 
     def entry(kind: str, path: str, value: Raw | str | dict[str, str]) -> Entry:
         return Entry(f"/cse-sr/ms/{kind}/{view.tenant}/{path}", rev, CLUSTER, value)
 
     named = f"{service.environment}/{service.app_id}/{{}}/{service.version}"
-    cache.services.append(entry("files", row.service_id, Raw(row.body)))
-    cache.service_indexes.append(entry("indexes", named.format(service.service_name), row.service_id))
+    yield "services", entry("files", row.service_id, Raw(row.body))
+    yield "serviceIndexes", entry("indexes", named.format(service.service_name), row.service_id)
     if service.alias:
-        cache.service_aliases.append(entry("alias", named.format(service.alias), row.service_id))
+        yield "serviceAliases", entry("alias", named.format(service.alias), row.service_id)
     if row.tags:
-        cache.service_tags.append(entry("tags", row.service_id, row.tags))
+        yield "serviceTags", entry("tags", row.service_id, row.tags)
     for schema in row.schemas.values():
         if schema.summary:
             path = f"{row.service_id}/{schema.schema_id}"
-            cache.summaries.append(entry("schema-sum", path, schema.summary))
+            yield "summaries", entry("schema-sum", path, schema.summary)
 
 
-def _add_instances(cache: Cache, view: RegistryView, row: ServiceRow) -> None:
-    for instance in row.instances.values():
+def _instances(view: RegistryView, row: ServiceRow) -> Iterator[Listed]:
+    for instance in list(row.instances.values()):
         key = f"/cse-sr/inst/files/{view.tenant}/{row.service_id}/{instance.instance_id}"
-        cache.instances.append(Entry(key, parse_position(instance.registered).sequence, CLUSTER, Raw(instance.body)))
+        yield "instances", Entry(key, parse_position(instance.registered).sequence, CLUSTER, Raw(instance.body))
 
 
-def _add_dependencies(cache: Cache, view: RegistryView) -> None:
+def _dependencies(view: RegistryView, rev: int) -> Iterator[Listed]:
     """Each rule twice, as in the reference: below `c` a consumer's providers, below `p` a provider's consumers."""
-    for consumer_id, found in view.providers.items():
-        _add_rule(cache, view, "c", _consumer(view, consumer_id), [_provider(view, key) for key in found])
-    for key, consumer_ids in view.consumers.items():
-        _add_rule(cache, view, "p", _provider(view, key), [_consumer(view, id) for id in consumer_ids])
+    for consumer_id, found in list(view.providers.items()):
+        if consumer_id in view.services:
+            yield _rule(view, rev, "c", _consumer(view, consumer_id), [_provider(view, key) for key in found])
+    for key, consumer_ids in list(view.consumers.items()):
+        consumers = [_consumer(view, id) for id in consumer_ids if id in view.services]
+        if consumers:
+            yield _rule(view, rev, "p", _provider(view, key), consumers)
 
 
-def _add_rule(cache: Cache, view: RegistryView, side: str, one: ServiceKey, others: list[ServiceKey]) -> None:
+def _rule(view: RegistryView, rev: int, side: str, one: ServiceKey, others: list[ServiceKey]) -> Listed:
     path = f"{one.environment}/{one.app_id}/{one.service_name}/{one.version}"
     key = f"/cse-sr/ms/dep-rules/{view.tenant}/{side}/{path}"
-    cache.dependency_rules.append(Entry(key, view.position.sequence, CLUSTER, Dependencies(others)))
+    return "dependencyRules", Entry(key, rev, CLUSTER, Dependencies(others))
 
 
 def _consumer(view: RegistryView, service_id: str) -> ServiceKey:

@@ -6,20 +6,24 @@ down ready (the bodies of rows) goes into the answer as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
+import msgspec
 from msgspec import Raw, Struct, field, structs
 
 from registry.domain.decide import service_or_refuse
 from registry.domain.dependencies import consumers_of, providers_of
+from registry.domain.drawing import draw
 from registry.domain.model import Microservice, Schema, decode_instance, encode_instance, encode_microservice
-from registry.domain.schemas import list_schemas
+from registry.domain.schemas import listed
 from registry.domain.service_reads import is_shared
+from registry.domain.steps import Steps, some_at_a_time
 from registry.domain.version import ALL_VERSIONS, select
 from registry.domain.view import Covers, InstanceRow, RegistryView, ServiceRow
 
 STATISTICS: Final = "statistics"
+encode = msgspec.json.Encoder().encode
 #: What `all` stands for.
 ALL_PARTS: Final = frozenset({"tags", "instances", "schemas", "dependencies", STATISTICS})
 
@@ -49,21 +53,18 @@ class Statistics(Struct, frozen=True, omit_defaults=True):
 
 
 class ServiceDetail(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """One microservice version with as much around it as was asked for. `statics` is the API's spelling."""
+    """One microservice version with as much around it as was asked for. `statics` is the API's spelling.
+
+    `instances`, its second member, is written by itself: there may be very many.
+    """
 
     micro_service: Raw
-    instances: list[Raw] = []
     schema_infos: list[Schema] = []
     providers: list[Raw] = []
     consumers: list[Raw] = []
     tags: dict[str, str] = {}
     micro_service_versions: list[str] = []
     statics: Statistics | None = None
-
-
-class Details(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    all_services_detail: list[ServiceDetail] = []
-    statistics: Statistics | None = None
 
 
 class Node(Struct, frozen=True, rename="camel"):
@@ -89,8 +90,9 @@ class Line(Struct, frozen=True):
 
 
 class Graph(Struct, frozen=True):
-    nodes: list[Node] | None = None
-    lines: list[Line] | None = None
+    #: Of `Node` and of `Line`.
+    nodes: Raw | None = None
+    lines: Raw | None = None
     #: Nobody computes circles; clients know the member.
     circles: None = None
 
@@ -110,18 +112,26 @@ class DetailsQuery(Struct, frozen=True):
     count_only: bool = False
 
 
-def details(view: RegistryView, query: DetailsQuery, hidden: frozenset[str], covers: Covers | None = None) -> Details:
+def details(view: RegistryView, query: DetailsQuery, hidden: frozenset[str], covers: Covers | None = None) -> Steps:
     """Every microservice version that passes the filters; with `statistics` alone nothing but these.
+
+    Microservices, tags, schemas and instances are those of one moment; dependencies may be some steps newer.
 
     Args:
         hidden: names in application `default` that are left out.
         covers: which microservices are shown; None: all.
     """
+    parts: list[bytes] = []
     whole = statistics(view, hidden, covers) if STATISTICS in query.parts else None
-    if query.parts == {STATISTICS}:
-        return Details(statistics=whole)
-    rows = (row for row in _visible(view, hidden, covers) if _passes(row.service, query))
-    return Details([_overview(view, row, query) for row in rows], whole)
+    if query.parts != {STATISTICS}:
+        for row in draw(view):
+            if _is_visible(row, hidden, covers) and _passes(row.service, query):
+                yield from _overview(view, row, query, parts)
+            yield 0
+    pieces = [b'{"allServicesDetail":[', *parts[:-1], b"]"] if parts else [b"{"]
+    if whole is not None:
+        pieces.append((b"," if parts else b"") + b'"statistics":' + encode(whole))
+    return [*pieces, b"}"]
 
 
 def _passes(service: Microservice, query: DetailsQuery) -> bool:
@@ -133,21 +143,37 @@ def _passes(service: Microservice, query: DetailsQuery) -> bool:
     )
 
 
-def _overview(view: RegistryView, row: ServiceRow, query: DetailsQuery) -> ServiceDetail:
-    """One element of the list: without the schema ids of the microservice and the properties of its instances."""
+def _overview(
+    view: RegistryView, row: ServiceRow, query: DetailsQuery, parts: list[bytes]
+) -> Generator[int, None, None]:
+    """Add one element of the list: without the schema ids of the microservice and the properties of its instances."""
     found = ServiceDetail(_without_schema_ids(row))
+    instances: Iterable[InstanceRow] = ()
     if "tags" in query.parts:
         found = structs.replace(found, tags=row.tags)
     if "instances" in query.parts and query.count_only:
         found = structs.replace(found, statics=Statistics(instances=InstanceCounts(len(row.instances))))
     elif "instances" in query.parts:
-        found = structs.replace(found, instances=[_without_properties(i) for i in row.instances.values()])
+        instances = list(row.instances.values())
     if "schemas" in query.parts:
-        found = structs.replace(found, schema_infos=list_schemas(view, row.service_id, True))
-    if "dependencies" in query.parts:
+        found = structs.replace(found, schema_infos=listed(row, True))
+    if "dependencies" in query.parts and row.service_id in view.services:
         providers, consumers = _related(view, row.service_id, no_self=True)
         found = structs.replace(found, providers=providers, consumers=consumers)
-    return found
+    yield from _add(parts, found, (_without_properties(instance) for instance in instances))
+    parts.append(b",")
+
+
+def _add(parts: list[bytes], found: ServiceDetail, instances: Iterable[bytes]) -> Generator[int, None, None]:
+    """Add one microservice in JSON, and its instances, of which there may be very many, bit by bit."""
+    whole, head = encode(found), b'{"microService":' + bytes(found.micro_service)
+    begin = head + b',"instances":['
+    for some in some_at_a_time(instances):
+        parts.append(begin + b",".join(some))
+        begin = b","
+        yield len(parts[-1])
+    parts.append(b"]" + whole[len(head) :] if begin == b"," else whole)
+    yield len(parts[-1])
 
 
 def _without_schema_ids(row: ServiceRow) -> Raw:
@@ -156,11 +182,11 @@ def _without_schema_ids(row: ServiceRow) -> Raw:
     return Raw(encode_microservice(structs.replace(row.service, schemas=[])))
 
 
-def _without_properties(row: InstanceRow) -> Raw:
-    return Raw(encode_instance(structs.replace(decode_instance(row.body), properties={})))
+def _without_properties(row: InstanceRow) -> bytes:
+    return encode_instance(structs.replace(decode_instance(row.body), properties={}))
 
 
-def detail(view: RegistryView, service_id: str) -> ServiceDetail:
+def detail(view: RegistryView, service_id: str) -> Steps:
     """Everything about one microservice version.
 
     Raises:
@@ -169,15 +195,21 @@ def detail(view: RegistryView, service_id: str) -> ServiceDetail:
     row = service_or_refuse(view, service_id)
     providers, consumers = _related(view, service_id, no_self=False)
     versions = select(ALL_VERSIONS, row.group.services.values(), ServiceRow.named_version)
-    return ServiceDetail(
+    found = ServiceDetail(
         Raw(row.body),
-        [Raw(instance.body) for instance in row.instances.values()],
-        list_schemas(view, service_id, True),
-        providers,
-        consumers,
-        row.tags,
-        [version.service.version for version in versions],
+        schema_infos=listed(row, True),
+        providers=providers,
+        consumers=consumers,
+        tags=row.tags,
+        micro_service_versions=[version.service.version for version in versions],
     )
+    return _whole(found, [instance.body for instance in row.instances.values()])
+
+
+def _whole(found: ServiceDetail, instances: Iterable[bytes]) -> Steps:
+    parts: list[bytes] = [b'{"service":']
+    yield from _add(parts, found, instances)
+    return [*parts, b"}"]
 
 
 def _related(view: RegistryView, service_id: str, no_self: bool) -> tuple[list[Raw], list[Raw]]:
@@ -217,20 +249,37 @@ def apps(view: RegistryView, environment: str, hidden: frozenset[str], covers: C
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
 
-def relations(view: RegistryView, hidden: frozenset[str], covers: Covers | None = None) -> Graph:
-    """Who has found whom: a node for each microservice version, a line from each consumer to each of its providers."""
-    nodes: list[Node] = []
-    lines: list[Line] = []
-    for row in _visible(view, hidden, covers):
+def relations(view: RegistryView, hidden: frozenset[str], covers: Covers | None = None) -> Steps:
+    """Who has found whom: a node for each microservice version, a line from each consumer to each of its providers.
+
+    The nodes are those of one moment; the lines may be some steps newer.
+    """
+    nodes: list[bytes] = []
+    lines: list[bytes] = []
+    for row in draw(view):
         service = row.service
+        if not _is_visible(row, hidden, covers):
+            continue
         node = Node(service.service_id, service.service_name, service.app_id, service.version)
-        nodes.append(node)
-        providers = providers_of(view, service.service_id, no_self=True)
-        seen = (p for p in providers if covers is None or covers(p.environment, p.app_id, p.service_name))
-        lines += [Line(node, Node(p.service_id, p.service_name)) for p in seen if not is_shared(p, hidden)]
-    return Graph(nodes or None, lines or None)
+        nodes.append(encode(node))
+        yield len(nodes[-1])
+        if row.service_id in view.services:
+            providers = providers_of(view, service.service_id, no_self=True)
+            seen = (p for p in providers if covers is None or covers(p.environment, p.app_id, p.service_name))
+            others = (Line(node, Node(p.service_id, p.service_name)) for p in seen if not is_shared(p, hidden))
+            for some in some_at_a_time(others):
+                lines.append(encode(some)[1:-1])
+                yield len(lines[-1])
+    return [encode(Graph(_list(nodes), _list(lines)))]
+
+
+def _list(items: list[bytes]) -> Raw | None:
+    return Raw(b"[" + b",".join(items) + b"]") if items else None
 
 
 def _visible(view: RegistryView, hidden: frozenset[str], covers: Covers | None) -> Iterator[ServiceRow]:
-    rows = (row for row in view.services.values() if not is_shared(row.service, hidden))
-    return rows if covers is None else (row for row in rows if covers(*row.group.key))
+    return (row for row in view.services.values() if _is_visible(row, hidden, covers))
+
+
+def _is_visible(row: ServiceRow, hidden: frozenset[str], covers: Covers | None) -> bool:
+    return not is_shared(row.service, hidden) and (covers is None or covers(*row.group.key))

@@ -14,7 +14,7 @@ from registry.domain.errors import InvalidParams, SchemaNotExists
 from registry.domain.events import SchemaDeleted, SchemaPut, SchemasReplaced
 from registry.domain.model import Schema
 from registry.domain.quotas import Quotas
-from registry.domain.view import RegistryView
+from registry.domain.view import RegistryView, ServiceRow
 
 
 def put_schema(
@@ -71,7 +71,11 @@ def schema_or_refuse(view: RegistryView, service_id: str, schema_id: str) -> Sch
 
 def list_schemas(view: RegistryView, service_id: str, with_schema: bool) -> list[Schema]:
     """Declared ids in their order, then ids that have only content; content only when asked for."""
-    row = service_or_refuse(view, service_id)
+    return listed(service_or_refuse(view, service_id), with_schema)
+
+
+def listed(row: ServiceRow, with_schema: bool) -> list[Schema]:
+    """The same of a row."""
     found = []
     for schema_id in dict.fromkeys((*row.service.schemas, *row.schemas)):
         schema = row.schemas.get(schema_id, Schema(schema_id))

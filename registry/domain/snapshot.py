@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
-from weakref import ref
 
 import msgspec
 
 from registry.domain import weight
 from registry.domain.accounts import AccessView
+from registry.domain.drawing import Drawing, draw
 from registry.domain.errors import InvalidParams
 from registry.domain.fold import include, move
 from registry.domain.model import encode_microservice
@@ -49,7 +49,7 @@ class SnapshotUnreadable(Exception):
 def take(view: RegistryView, last: bytes, resumed: Position | None = None, at_ms: int = 0) -> Iterator[bytes]:
     """The chunks of a snapshot of the view as it is at this call, however it changes while they are drawn.
 
-    The call copies nothing but the list of services: what changes before it is drawn is kept as it was (`Drawing`).
+    The call copies nothing but the list of services: what changes before it is drawn is kept as it was.
 
     Args:
         last: the event at the view's position, as it was written.
@@ -70,41 +70,7 @@ def take(view: RegistryView, last: bytes, resumed: Position | None = None, at_ms
         lineage,
         moment_ms,
     )
-    drawing = Drawing(view)
-    view.drawings.append(ref(drawing, view.drawings.remove))
-    return _chunks(beginning, drawing, rest_sections(view))
-
-
-class Drawing:
-    """The services of a snapshot under way. The view knows of it for as long as anybody draws from it."""
-
-    def __init__(self, view: RegistryView) -> None:
-        self._undrawn = dict(view.services)
-        self._kept: set[str] = set()
-
-    def keep(self, service_id: str) -> None:
-        """This service is about to change: if it is not drawn yet, it will be drawn as it is now."""
-        if service_id in self._undrawn and service_id not in self._kept:
-            self._kept.add(service_id)
-            self._undrawn[service_id] = _copy(self._undrawn[service_id])
-
-    def __iter__(self) -> Iterator[ServiceRow]:
-        for service_id in list(self._undrawn):
-            yield self._undrawn.pop(service_id)
-
-
-def _copy(row: ServiceRow) -> ServiceRow:
-    return ServiceRow(
-        row.service,
-        row.body,
-        row.version,
-        row.group,
-        dict(row.instances),
-        dict(row.by_endpoints),
-        dict(row.tags),
-        dict(row.schemas),
-        changed=row.changed,
-    )
+    return _chunks(beginning, draw(view), rest_sections(view))
 
 
 def _chunks(beginning: Beginning, services: Drawing, rest: Sequence[Section]) -> Iterator[bytes]:

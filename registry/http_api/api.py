@@ -13,6 +13,7 @@ from registry.domain.view import Tenant
 from registry.history.historian import Historian
 from registry.http_api import reply
 from registry.http_api.access import Access
+from registry.http_api.big_reads import BigReads
 from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.figure import Figure
 from registry.http_api.load import Load
@@ -101,8 +102,11 @@ class Api:
     more_figures: list[Callable[[], Sequence[Figure]]] = field(default_factory=list)
     #: How many bytes each cache of the HTTP side holds (registry/docs/caches.md).
     caches: list[Callable[[], int]] = field(init=False)
+    #: Answers that take long to make.
+    big_reads: BigReads = field(init=False)
 
     def __post_init__(self) -> None:
+        self.big_reads = BigReads(self.answer_max_bytes)
         self.caches = [lambda: self.finds.size, lambda: self.batches.size, lambda: self.compressor.size]
 
     @property

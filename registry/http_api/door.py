@@ -144,8 +144,8 @@ class Door:
 
     async def _handle(self, operation: Operation, call: Call) -> Reply:
         api = self._api
-        if operation.is_admin and not api.admin_from.include(call.actor):
-            raise Forbidden(f"/admin may not be used from {call.actor or 'here'} (REGISTRY_ADMIN_FROM)")
+        if operation.is_admin and not api.admin_from.include(call.address):
+            raise Forbidden(f"/admin may not be used from {call.address or 'here'} (REGISTRY_ADMIN_FROM)")
         past = operation.kind is Kind.PAST or (operation.as_of and call.asks_past)
         await self._admit(operation, call, past)
         wanted = call.wanted_position

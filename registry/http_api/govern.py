@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from registry.domain import govern, rules
 from registry.domain.govern import ALL_PARTS, STATISTICS, DetailsQuery
-from registry.domain.rev import content_digest
+from registry.domain.steps import Steps
+from registry.domain.view import RegistryView
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -19,9 +21,7 @@ async def list_details(api: Api, call: Call) -> Reply:
     """`GET govern/microservices`."""
     query = _details_query(call)
     hidden = _hidden(api, call)
-    return _answer(
-        api, call, await api.discovery.read(call.tenant, lambda view: govern.details(view, query, hidden, call.covers))
-    )
+    return await _big(api, call, lambda view: govern.details(view, query, hidden, call.covers))
 
 
 def _details_query(call: Call) -> DetailsQuery:
@@ -40,15 +40,14 @@ def _details_query(call: Call) -> DetailsQuery:
 async def get_detail(api: Api, call: Call) -> Reply:
     """`GET govern/microservices/{serviceId}`."""
     service_id = call.service_id
-    detail = await api.discovery.read(call.tenant, lambda view: govern.detail(view, service_id))
-    return _answer(api, call, {"service": detail})
+    return await _big(api, call, lambda view: govern.detail(view, service_id))
 
 
 async def get_statistics(api: Api, call: Call) -> Reply:
     """`GET govern/statistics`."""
     hidden = _hidden(api, call)
     found = await api.discovery.read(call.tenant, lambda view: govern.statistics(view, hidden, call.covers))
-    return _answer(api, call, {STATISTICS: found})
+    return await _answer(api, call, {STATISTICS: found})
 
 
 async def list_apps(api: Api, call: Call) -> Reply:
@@ -56,22 +55,30 @@ async def list_apps(api: Api, call: Call) -> Reply:
     environment = rules.ENVIRONMENT.check_optional(call.query("env"), "env", "query parameter `env`")
     hidden = _hidden(api, call)
     apps = await api.discovery.read(call.tenant, lambda view: govern.apps(view, environment, hidden, call.covers))
-    return _answer(api, call, {"appIds": apps} if apps else {})
+    return await _answer(api, call, {"appIds": apps} if apps else {})
 
 
 async def relations(api: Api, call: Call) -> Reply:
     """`GET govern/relations`."""
     hidden = _hidden(api, call)
-    return _answer(
-        api, call, await api.discovery.read(call.tenant, lambda view: govern.relations(view, hidden, call.covers))
-    )
+    return await _big(api, call, lambda view: govern.relations(view, hidden, call.covers))
 
 
 def _hidden(api: Api, call: Call) -> frozenset[str]:
     return api.discovery.hidden(call.tenant, call.flag("withShared"))
 
 
-def _answer(api: Api, call: Call, value: Any) -> Reply:
+async def _big(api: Api, call: Call, question: Callable[[RegistryView], Steps]) -> Reply:
+    async with api.big_reads.turn:
+        steps = await api.discovery.read(call.tenant, question)
+        position = api.position(call.tenant)
+        return await _compressed(api, call, reply.json(b"".join(await api.big_reads.make(steps)), position))
+
+
+async def _answer(api: Api, call: Call, value: Any) -> Reply:
+    return await _compressed(api, call, reply.json(msgspec.json.encode(value), api.position(call.tenant)))
+
+
+async def _compressed(api: Api, call: Call, whole: Reply) -> Reply:
     """Large answers are compressed once per content: consoles ask again and again for the same."""
-    whole = reply.json(msgspec.json.encode(value), api.position(call.tenant))
-    return api.compressor.compress(whole, content_digest(whole.body).hex()) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole

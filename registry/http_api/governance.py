@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ from registry.domain.commands import PolicyBody
 from registry.domain.errors import InvalidParams
 from registry.domain.model import Policy
 from registry.domain.policies import MATCH_GROUP, POLICY_KINDS, list_policies, policy_or_refuse
+from registry.domain.steps import Steps
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -44,19 +47,31 @@ async def list_all(api: Api, call: Call) -> Reply:
     if kind not in (*POLICY_KINDS, "display"):
         raise InvalidParams(f"kind {kind[:64]!r}: one of {', '.join(POLICY_KINDS)} or display - at the path")
     wanted = "" if kind == "display" else kind
-    policies = await api.discovery.read(call.tenant, lambda view: list_policies(view, wanted, app, environment))
-    return _pretty(api, call, _display(policies) if kind == "display" else policies)
+    async with api.big_reads.turn:
+        policies = await api.discovery.read(call.tenant, lambda view: list_policies(view, wanted, app, environment))
+        position = api.position(call.tenant)
+        body = await api.big_reads.make(_pretty_list(policies if wanted else _display(policies)))
+        return reply.json(b"".join(body), position)
 
 
-def _display(policies: list[Policy]) -> list[dict[str, Any]]:
-    return [
-        {
-            "policies": [p for p in policies if p.kind != MATCH_GROUP and p.name == group.name],
-            "matchGroup": group,
-        }
-        for group in policies
-        if group.kind == MATCH_GROUP
-    ]
+def _display(policies: list[Policy]) -> Iterator[dict[str, Any]]:
+    named: defaultdict[str, list[Policy]] = defaultdict(list)
+    for policy in policies:
+        if policy.kind != MATCH_GROUP:
+            named[policy.name].append(policy)
+    for group in policies:
+        if group.kind == MATCH_GROUP:
+            yield {"policies": named.get(group.name, []), "matchGroup": group}
+
+
+def _pretty_list(elements: Iterable[Any]) -> Steps:
+    """The list as `_pretty` would have it. It may be much larger than what there is: groups may share policies."""
+    parts: list[bytes] = []
+    for element in elements:
+        # In JSON a line ends between elements only.
+        parts.append((b",\n  " if parts else b"[\n  ") + _pretty_json(element).replace(b"\n", b"\n  "))
+        yield len(parts[-1])
+    return [*parts, b"\n]"] if parts else [b"[]"]
 
 
 async def delete(api: Api, call: Call) -> Reply:
@@ -66,4 +81,8 @@ async def delete(api: Api, call: Call) -> Reply:
 
 
 def _pretty(api: Api, call: Call, value: Any) -> Reply:
-    return reply.json(msgspec.json.format(msgspec.json.encode(value), indent=2), api.position(call.tenant))
+    return reply.json(_pretty_json(value), api.position(call.tenant))
+
+
+def _pretty_json(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)

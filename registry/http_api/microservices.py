@@ -82,7 +82,7 @@ async def list_all(api: Api, call: Call) -> Reply:
     """`GET microservices`."""
     body = await api.discovery.services(call.tenant, call.flag("withShared"), call.covers)
     whole = reply.json(body, api.position(call.tenant))
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 async def exists(api: Api, call: Call) -> Reply:

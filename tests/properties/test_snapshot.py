@@ -46,6 +46,7 @@ from registry.domain.sections import (
     service_sections,
 )
 from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable, take
+from registry.domain.steps import at_once
 from registry.domain.view import RegistryView, ServiceRow, Tenant
 from tests.support import strategies
 from tests.support.builders import (
@@ -132,7 +133,7 @@ def assert_same(one: RegistryView, other: RegistryView) -> None:
 def answers(view: RegistryView) -> list[Any]:
     """What clients are told, byte for byte."""
     queries = {(environment, app_id) for environment, app_id, _ in view.groups}
-    found: list[Any] = [msgspec.json.encode(dump([view]))]
+    found: list[Any] = [at_once(dump([view]))]
     for environment, app_id in sorted(queries):
         names = {name for *_, name in (*view.groups, *view.aliases)} | {"*"}
         for name in sorted(names):

@@ -9,6 +9,7 @@ import pytest
 
 from registry.domain.dump import dump
 from registry.domain.events import DependenciesAdded, SchemaPut, TagsReplaced
+from registry.domain.steps import at_once
 from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
 from tests.support.builders import (
     instance,
@@ -23,7 +24,7 @@ from tests.support.builders import (
 
 def wire(*views: RegistryView) -> dict[str, list[dict[str, Any]]]:
     """The dump as a client reads it."""
-    found: dict[str, list[dict[str, Any]]] = msgspec.json.decode(msgspec.json.encode(dump(views)))
+    found: dict[str, list[dict[str, Any]]] = msgspec.json.decode(at_once(dump(views)))
     return found
 
 

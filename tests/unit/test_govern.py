@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 import pytest
 
+from registry.domain.dump import dump
 from registry.domain.errors import ServiceNotExists
-from registry.domain.events import DependenciesAdded, SchemaPut, TagsReplaced
+from registry.domain.events import (
+    DependenciesAdded,
+    InstanceUnregistered,
+    SchemaPut,
+    ServiceUnregistered,
+    TagsReplaced,
+)
+from registry.domain.fold import apply
 from registry.domain.govern import ALL_PARTS, DetailsQuery, apps, detail, details, relations, statistics
 from registry.domain.model import Microservice
+from registry.domain.steps import STEP_ROWS, Steps, at_once
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from tests.support.builders import (
     instance,
@@ -28,7 +38,7 @@ SHARED = frozenset({"SERVICECENTER"})
 
 def wire(value: Any) -> Any:
     """The value as a client reads it."""
-    return msgspec.json.decode(msgspec.json.encode(value))
+    return msgspec.json.decode(at_once(value) if isinstance(value, Generator) else msgspec.json.encode(value))
 
 
 def listed(view: RegistryView, *parts: str, **filters: Any) -> list[dict[str, Any]]:
@@ -71,7 +81,7 @@ def test_list_without_options_holds_the_microservices_alone() -> None:
 
 
 def test_list_of_nothing_is_exactly_braces() -> None:
-    assert msgspec.json.encode(details(RegistryView(DEFAULT_TENANT), DetailsQuery(), NOTHING_HIDDEN)) == b"{}"
+    assert at_once(details(RegistryView(DEFAULT_TENANT), DetailsQuery(), NOTHING_HIDDEN)) == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -102,9 +112,9 @@ def test_list_leaves_out_what_makes_it_long() -> None:
 def test_list_leaves_the_view_as_it_is() -> None:
     """What the list leaves out, finds and gets still answer."""
     view = with_everything()
-    before = msgspec.json.encode(detail(view, "s1"))
+    before = at_once(detail(view, "s1"))
     listed(view, *ALL_PARTS)
-    assert msgspec.json.encode(detail(view, "s1")) == before
+    assert at_once(detail(view, "s1")) == before
 
 
 def test_list_names_schemas_with_their_content() -> None:
@@ -177,8 +187,8 @@ def test_hidden_names_are_left_out_of_application_default_only() -> None:
         microservice("s2", "center", app_id="default", alias="SERVICECENTER"),
         microservice("s3", "SERVICECENTER", app_id="shop"),
     )
-    found = details(view, DetailsQuery(), SHARED).all_services_detail
-    assert [wire(element)["microService"]["serviceId"] for element in found] == ["s3"]
+    found = wire(details(view, DetailsQuery(), SHARED))["allServicesDetail"]
+    assert [element["microService"]["serviceId"] for element in found] == ["s3"]
 
 
 # -- one microservice --------------------------------------------------------------------------------------------------
@@ -186,7 +196,7 @@ def test_hidden_names_are_left_out_of_application_default_only() -> None:
 
 def test_detail_holds_everything() -> None:
     """Unlike the list: schema ids, instance properties, and the service among its own dependencies."""
-    found = wire(detail(with_everything(), "s1"))
+    found = wire(detail(with_everything(), "s1"))["service"]
     assert set(found) == {
         *("microService", "instances", "schemaInfos", "providers", "consumers", "tags", "microServiceVersions"),
     }
@@ -202,7 +212,7 @@ def test_detail_names_all_versions_greatest_first() -> None:
         microservice("s2", "cart", version="1.10"),
         microservice("s3", "cart", version="2.0", environment="production"),
     )
-    assert detail(view, "s1").micro_service_versions == ["1.10", "1.9"]
+    assert wire(detail(view, "s1"))["service"]["microServiceVersions"] == ["1.10", "1.9"]
 
 
 def test_detail_of_the_unknown_is_refused() -> None:
@@ -264,7 +274,7 @@ def test_apps_are_those_of_exactly_this_environment() -> None:
 def test_graph_of_nothing_is_null_three_times() -> None:
     """The console tells null from an empty graph; circles are never computed."""
     empty = RegistryView(DEFAULT_TENANT)
-    assert msgspec.json.encode(relations(empty, NOTHING_HIDDEN)) == b'{"nodes":null,"lines":null,"circles":null}'
+    assert at_once(relations(empty, NOTHING_HIDDEN)) == b'{"nodes":null,"lines":null,"circles":null}'
 
 
 def test_graph_has_a_node_per_version_and_a_line_per_provider() -> None:
@@ -289,7 +299,89 @@ def test_graph_leaves_hidden_services_out_at_both_ends() -> None:
         found_by("s1", ("", "default", "SERVICECENTER")),
         found_by("s2", ("", "default", "cart")),
     )
-    found = relations(view, SHARED)
-    assert [node.id for node in found.nodes or []] == ["s1"]
-    assert found.lines is None
-    assert len(relations(view, NOTHING_HIDDEN).lines or []) == 2
+    found = wire(relations(view, SHARED))
+    assert [node["id"] for node in found["nodes"]] == ["s1"]
+    assert found["lines"] is None
+    assert len(wire(relations(view, NOTHING_HIDDEN))["lines"]) == 2
+
+
+# -- in steps ----------------------------------------------------------------------------------------------------------
+
+
+def crowded(services: int, instances: int) -> RegistryView:
+    """Services of as many instances each; every one has found the first."""
+    return view_of(
+        *(service_registered(microservice(f"s{n}", f"n{n}", properties={"a": "b"})) for n in range(services)),
+        *(
+            instance_registered(instance(f"s{n}", f"i{m}", properties={"zone": "z"}), chosen=True)
+            for n in range(services)
+            for m in range(instances)
+        ),
+        *(found_by(f"s{n}", ("", "shop", "n0")) for n in range(services)),
+    )
+
+
+BIG_READS: list[Callable[[RegistryView], Steps]] = [
+    lambda view: details(view, DetailsQuery(ALL_PARTS), NOTHING_HIDDEN),
+    lambda view: relations(view, NOTHING_HIDDEN),
+    lambda view: dump([view]),
+]
+
+
+def steps_of(steps: Steps) -> tuple[list[int], bytes]:
+    sizes = []
+    while True:
+        try:
+            sizes.append(next(steps))
+        except StopIteration as end:
+            return sizes, b"".join(end.value)
+
+
+@pytest.mark.parametrize(("services", "instances"), [(3, 0), (3, STEP_ROWS), (2, 2 * STEP_ROWS + 1)])
+def test_large_answers_are_made_bit_by_bit(services: int, instances: int) -> None:
+    """No step is longer than so many instances, and the steps tell how large the answer is before it is made."""
+    view = crowded(services, instances)
+    query = DetailsQuery(ALL_PARTS)
+    for steps, longest in (
+        (details(view, query, NOTHING_HIDDEN), STEP_ROWS),
+        (detail(view, "s0"), STEP_ROWS),
+        (relations(view, NOTHING_HIDDEN), 1),
+        (dump([view]), STEP_ROWS),
+    ):
+        sizes, whole = steps_of(steps)
+        assert max(sizes) <= 600 * longest + 1000
+        assert 0 <= len(whole) - sum(sizes) <= 200 + 3 * services
+    elements = wire(details(view, query, NOTHING_HIDDEN))["allServicesDetail"]
+    assert [len(element.get("instances", [])) for element in elements] == [instances] * services
+    assert all(set(element["instances"][0]) for element in elements if instances)
+
+
+def test_what_changes_while_an_answer_is_made_is_shown_as_it_was() -> None:
+    """Its services and instances are those of one moment, as those of every other answer are."""
+    for make in BIG_READS:
+        view, alike = crowded(5, 3), crowded(5, 3)
+        steps = make(view)
+        next(steps)
+        for event in (
+            instance_registered(instance("s4", "new"), chosen=True),
+            InstanceUnregistered(service_id="s3", instance_id="i0", **stamp()._asdict()),
+            service_registered(microservice("s9", "n9")),
+        ):
+            apply(view, view.position.next(), event)
+        _, found = steps_of(steps)
+        assert found == at_once(make(alike))
+
+
+def test_a_service_that_leaves_while_an_answer_is_made_does_not_break_it() -> None:
+    """Of its dependencies nothing is known any more."""
+    for make in BIG_READS:
+        view = crowded(STEP_ROWS, 2)
+        steps = make(view)
+        next(steps)
+        for n in (0, 1, STEP_ROWS - 1):
+            gone = ServiceUnregistered(service_id=f"s{n}", force=True, **stamp()._asdict())
+            apply(view, view.position.next(), gone)
+            assert f"s{n}" not in view.services
+        found = wire(steps)
+        nodes = found.get("allServicesDetail") or found.get("nodes") or found["services"]
+        assert len(nodes) == STEP_ROWS
