@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.api import Api, assert_empty, assert_refused, ok
 from tests.support.http import Response
+from tests.support.replica import replica
 
 #: kind -> the least spec of it.
 SPECS: dict[str, dict[str, Any]] = {
@@ -223,3 +224,23 @@ def test_id_kind_and_times_of_the_body_are_ignored(gov: Gov) -> None:
     assert (policy["id"], policy["kind"]) == (policy_id, "retry")
     assert policy_id != "mine"
     assert policy["creatTime"] > 1
+
+
+def test_groups_that_share_their_policies_are_not_told_beyond_the_limit(redis_url: str) -> None:
+    """Each group of a name shows all policies of it: a few megabytes of both would be an answer of gigabytes."""
+    environment = {"REGISTRY_ANSWER_MAX_BYTES": str(256 * 1024)}
+    with replica("--redis-url", redis_url, "--redis-prefix", "groups:", environment=environment) as process:
+        api = process.api("t")
+
+        def path(kind: str) -> str:
+            return f"/v1/default/gov/{kind}"
+
+        def call(method: str, kind: str, body: dict[str, Any] | None = None) -> Response:
+            content = json.dumps(body).encode() if body is not None else None
+            return api.connection.request(method, path(kind), content, {"X-Domain-Name": api.domain})
+
+        for _ in range(40):
+            for kind in ("match-group", "retry"):
+                ok(call("POST", kind, {"name": "same", "selector": {}, "spec": SPECS[kind]}))
+        assert len(ok(call("GET", "match-group")).json()) == 40
+        assert_refused(call("GET", "display"), 400001, "bytes or more, 262144 at most (REGISTRY_ANSWER_MAX_BYTES)")
