@@ -100,9 +100,38 @@ class OneMaster:
         self._scripts, self._reading = SharedLine(dial, timeout_s), OwnLines(dial, WAITING_MAX)
         self._asking, self._listening = (Redis(connection_pool=pool) for pool in pools)
         self._database = int(pools[0].connection_kwargs.get("db") or 0)
+        #: When a server that takes no writes may be left next (loop's time), and whether one has been lately.
+        self._leave_at = 0.0
+        self._has_left = False
 
     async def run(self, digest: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        return await self._scripts.execute("EVALSHA", digest, len(keys), *keys, *arguments)
+        if self._has_left:
+            await self._arrive()
+        try:
+            return await self._scripts.execute("EVALSHA", digest, len(keys), *keys, *arguments)
+        except ResponseError as error:
+            if _says_replica(error):
+                self._leave(error)
+            raise
+
+    def _leave(self, refusal: ResponseError) -> None:
+        """The server has become a replica. Its name may lead to the new master, but no connection that is open does."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._leave_at:
+            self._leave_at, self._has_left = now + LOOK_EVERY_S, True
+            self._scripts.end(str(refusal))
+
+    async def _arrive(self) -> None:
+        """If there is a master now, all that is still connected to the server before follows."""
+        told = await self._scripts.execute("INFO", "replication")
+        if not self._has_left:
+            return  # somebody else has seen to it meanwhile
+        self._has_left = False
+        if b"role:master" not in told:
+            return
+        self._dial.let_go("another server takes the writes now", but=self._scripts.line)
+        for client in (self._asking, self._listening):
+            await client.connection_pool.disconnect()
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
         return await execute(self._asking, command, key, *arguments)

@@ -56,10 +56,11 @@ class Dial:
             raise
         return line
 
-    def let_go(self, why: str) -> None:
-        """End all lines, also those that are being opened."""
+    def let_go(self, why: str, but: Line | None = None) -> None:
+        """End all lines, also those that are being opened, but this one."""
         for line in list(self._lines):
-            line.end(why)
+            if line is not but:
+                line.end(why)
 
     async def _connect(self, line: Line, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()

@@ -26,13 +26,14 @@ class SharedLine:
     def __init__(self, dial: Dial, timeout_s: float) -> None:
         self._dial = dial
         self._timeout_s = timeout_s
-        self._line: Line | None = None
+        #: The newest one.
+        self.line: Line | None = None
         self._opening: asyncio.Task[Line] | None = None
         #: Commands that wait until it is open.
         self._waiting = 0
 
     async def execute(self, *command: Any) -> Any:
-        line = self._line
+        line = self.line
         if line is None or not line.is_open:
             line = await self._opened()
         return await line.say(*command)
@@ -52,12 +53,12 @@ class SharedLine:
     def _take(self, opening: asyncio.Task[Line]) -> None:
         self._opening = None
         if not opening.cancelled() and opening.exception() is None:
-            self._line = opening.result()
+            self.line = opening.result()
 
     def end(self, why: str) -> None:
         """Let the next command open another line."""
-        if self._line is not None:
-            self._line.end(why)
+        if self.line is not None:
+            self.line.end(why)
 
     async def close(self) -> None:
         """Open no line any more; those that are open are the dial's to end."""

@@ -115,6 +115,7 @@ def test_what_a_client_asks_for_does_not_mark_the_replica_as_ill(registry: tuple
     process, _ = registry
     api = process.api("team")
     api.connection.request("DELETE", "/v4/default/admin/alarms")
+    until_sync(lambda: not alarms(process), "the heartbeats of the tests before to be delivered")
     body = {"instance": {"hostName": "h", "instanceId": "wanting"}}
     answer = api.post("/microservices/cart/instances", body, {"X-Registry-Durability": "replica"})
     assert (answer.status, answer.json()["errorCode"]) == (400, "400001")
