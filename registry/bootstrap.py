@@ -16,7 +16,6 @@ from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
 from registry.domain.retention import Retention
 from registry.domain.view import DEFAULT_TENANT
-from registry.figures import figures
 from registry.http_api.access import Access
 from registry.http_api.api import Api
 from registry.http_api.door import Door
@@ -25,6 +24,8 @@ from registry.http_api.networks import Networks
 from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
 from registry.http_api.past_here import PastHere
 from registry.http_api.sockets import text_frame
+from registry.logconfig import lines_dropped
+from registry.metrics.figures import figures
 from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Durability, Store
@@ -272,6 +273,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         microservices, instances, heartbeats, advertise, __version__, projector.refusing, bool(settings.tls_cert_file)
     )
     discovery = Discovery(projector, shared, writes.quotas)
+    told_of = projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery
     api = Api(
         discovery,
         heartbeats,
@@ -296,7 +298,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
         lambda: (
-            *figures(projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery),
+            *figures(
+                projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery, lines_dropped()
+            ),
             *(api.access.figures() if api.access is not None else ()),
         ),
         lambda: replica.not_ready(),

@@ -12,8 +12,8 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "history", "http_api", "console"]
-LAYERS += ["serving", "running", "cli"]
+LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "history", "metrics", "http_api"]
+LAYERS += ["console", "serving", "running", "cli"]
 #: Rooms beside the layers: they know the domain, and of the layers only the command line knows them.
 BESIDE = {"client": {"domain"}, "remote": {"domain", "client"}}
 #: Modules of the package itself, outside the folders, and the layer that each belongs to.
@@ -24,7 +24,6 @@ TOP_MODULES = {
     "clock": "store",
     "memo": "store",
     "episode": "store",
-    "figures": "running",
     "logconfig": "running",
     "log_bursts": "running",
     "log_queue": "running",
@@ -44,6 +43,7 @@ THIRD_PARTIES = {
     "projection": {"msgspec"},
     "usecases": {"msgspec"},
     "upkeep": {"msgspec"},
+    "metrics": set(),
     "history": {"msgspec"},
     "http_api": {"msgspec", "starlette", "websockets", "yaml"},
     "console": {"msgspec", "starlette"},

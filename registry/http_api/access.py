@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from registry.access.rule import Rule
 from registry.http_api.admission import Admission
 from registry.http_api.client_address import TrustedProxies
-from registry.http_api.figure import Figure
 from registry.http_api.sessions import Sessions
+from registry.metrics.figure import Figure
 from registry.usecases.accounts import Accounts
 from registry.usecases.everywhere import Everywhere
 from registry.usecases.lockouts import Lockouts

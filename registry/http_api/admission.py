@@ -14,7 +14,7 @@ from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InstanceNotExists, RegistryError, ServiceNotExists
 from registry.domain.view import RegistryView
 from registry.http_api.call import Call
-from registry.http_api.figure import Figure
+from registry.metrics.figure import Figure
 from registry.usecases.discovery import Discovery
 from registry.usecases.principals import Principals, credentials_of
 

@@ -15,13 +15,13 @@ from registry.http_api import reply
 from registry.http_api.access import Access
 from registry.http_api.big_reads import BigReads
 from registry.http_api.call import BODY_MAX_BYTES
-from registry.http_api.figure import Figure
 from registry.http_api.load import Load
 from registry.http_api.networks import Networks
-from registry.http_api.observer import Observer
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header, Reply
 from registry.memo import Memo
+from registry.metrics.figure import Figure
+from registry.metrics.observer import Observer
 from registry.projection.aside import Aside
 from registry.settings import Settings
 from registry.store.port import About

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
-from registry.http_api.figure import Figure
 from registry.http_api.reply import Reply
+from registry.metrics.figure import Figure
+from registry.metrics.text import render
 
 
 async def get_metrics(api: Api, call: Call) -> Reply:
@@ -20,14 +19,3 @@ async def get_metrics(api: Api, call: Call) -> Reply:
     ]
     figures = [*api.figures(), *more, Figure("cache_bytes", "Bytes in the caches of the HTTP side.", api.cache_bytes)]
     return reply.text(200, render(figures) + "\n".join([*api.observer.lines(), ""]))
-
-
-def render(figures: Sequence[Figure]) -> str:
-    """The text format, version 0.0.4."""
-    lines: list[str] = []
-    for figure in figures:
-        name = f"registry_{figure.name}"
-        lines.append(f"# HELP {name} {figure.help}")
-        lines.append(f"# TYPE {name} {'counter' if figure.counter else 'gauge'}")
-        lines.append(f"{name} {figure.value:.15g}")
-    return "\n".join(lines) + "\n"

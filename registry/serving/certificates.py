@@ -12,7 +12,7 @@ import os
 import ssl
 from typing import Final, Literal
 
-from registry.http_api.figure import Figure
+from registry.metrics.figure import Figure
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from registry.clock import Clock
 from registry.http_api.client_address import TrustedProxies
-from registry.http_api.figure import Figure
+from registry.metrics.figure import Figure
 from registry.serving.backlog import Backlog
 from registry.serving.crowd import Crowd
 from registry.serving.hot import HotWay

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry.domain.view import ACCOUNTS
-from registry.http_api.figure import Figure
-from registry.logconfig import lines_dropped
+from registry.metrics.figure import Figure
 from registry.projection.projector import Projector
 from registry.upkeep.agreement import Agreement
 from registry.upkeep.expiry import Expiry
@@ -26,6 +25,7 @@ def figures(
     agreement: Agreement,
     watching: Watching,
     discovery: Discovery,
+    lines_dropped: int,
 ) -> Sequence[Figure]:
     """All of them, as of now. Names are without the prefix `registry_`."""
     log, tenants = projector.stats(), [tenant for tenant in projector.tenants if tenant != ACCOUNTS]
@@ -62,6 +62,6 @@ def figures(
         Figure("events_trimmed_total", "Events it dropped behind snapshots.", snapshotting.stats.trimmed, True),
         Figure("agreement_rounds_total", "Comparisons with the other replicas.", agreement.stats.rounds, True),
         Figure("differences_total", "Parts found to differ from another's.", agreement.stats.differences, True),
-        Figure("log_lines_dropped_total", "Lines of its log that were not read in time.", lines_dropped(), True),
+        Figure("log_lines_dropped_total", "Lines of its log that were not read in time.", lines_dropped, True),
         Figure("healed_total", "Replays because of a difference.", agreement.stats.healed, True),
     )
