@@ -273,7 +273,6 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         microservices, instances, heartbeats, advertise, __version__, projector.refusing, bool(settings.tls_cert_file)
     )
     discovery = Discovery(projector, shared, writes.quotas)
-    told_of = projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery
     api = Api(
         discovery,
         heartbeats,
