@@ -50,7 +50,7 @@ class Console:
     def close(self) -> None:
         """Close it; it must not have complained."""
         self._context.close()
-        assert self.complaints == []
+        assert not self.complaints, self.complaints
 
     def forgive(self, pattern: str) -> None:
         """Forget complaints that the test has provoked."""

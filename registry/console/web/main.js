@@ -58,7 +58,8 @@ function toMain(event) {
   byId("main").focus();
 }
 
-async function open() {
+/** @param {boolean} [isMoved] another page was there before */
+async function open(isMoved = false) {
   leave.abort();
   leave = new AbortController();
   const { signal } = leave;
@@ -79,11 +80,13 @@ async function open() {
     const page = await load();
     if (signal.aborted) return;
     main.replaceChildren();
+    main.scrollTop = 0;
+    // Whoever uses the keyboard, or hears the page, goes on where the new one begins.
+    if (isMoved) main.focus({ preventScroll: true });
     await page.show(main, route, signal);
   } catch (error) {
     if (!signal.aborted) main.append(trouble(error));
   }
-  if (!signal.aborted) main.scrollTop = 0;
 }
 
 // -- the tenant -------------------------------------------------------------------------------------------------------
@@ -145,7 +148,7 @@ frame();
 store.addEventListener("heard", showLive);
 setInterval(showLive, 1000);
 document.addEventListener("visibilitychange", () => !document.hidden && store.wake());
-addEventListener("hashchange", () => void open());
+addEventListener("hashchange", () => void open(true));
 showLive();
 store.start();
 void open();

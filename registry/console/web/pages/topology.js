@@ -1,6 +1,6 @@
 // Topology: who has found whom. Applications first; then one of them, or one service and its neighbours. Also as a table.
 
-import { get, path, query, session } from "../data/api.js";
+import { get, path, session } from "../data/api.js";
 import { around, BOX, grouped, layout } from "../data/graph.js";
 import { store } from "../data/store.js";
 import { h, replace, svg } from "../parts/dom.js";
@@ -45,7 +45,7 @@ export async function show(main, route, signal) {
 
   async function look() {
     try {
-      const target = `/v4/${path(session.tenant.project)}/govern/relations${query({ withShared: "1" })}`;
+      const target = `/v4/${path(session.tenant.project)}/govern/relations`;
       graph = byName(await get(target, { signal }));
       if (!signal.aborted) draw();
     } catch (error) {
