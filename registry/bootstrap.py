@@ -22,6 +22,7 @@ from registry.http_api.door import Door
 from registry.http_api.load import Load
 from registry.http_api.networks import Networks
 from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
+from registry.http_api.origins import ANY, NONE, Origins
 from registry.http_api.past_here import PastHere
 from registry.http_api.sockets import text_frame
 from registry.logconfig import lines_dropped
@@ -316,6 +317,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         access = api.access
         api.caches.append(lambda: access.admission.principals.size)
     api.load = Load(settings.requests_max)
+    guarded = settings.rbac == "on"
+    api.origins = Origins(settings.cors_origins or (NONE if guarded else ANY), settings.rbac != "off")
     operations = OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS)
     door = Door(api, operations, Files().answer) if settings.console else Door(api, operations)
     past = PastHere(api, store)

@@ -73,6 +73,16 @@ def some_of(*names: str) -> Callable[[str], str]:
     return form
 
 
+def origins(given: str) -> str:
+    """Origins as browsers name them, separated by commas or blanks; or `*`, or `none`."""
+    if given in ("*", "none"):
+        return ""
+    for one in given.replace(",", " ").split():
+        if not re.fullmatch(r"https?://[A-Za-z0-9._\-\[\]:]+", one):
+            return f"has {one!r}, it must be origins such as https://console.example:8443, or * or none"
+    return ""
+
+
 def redis_url(given: str) -> str:
     """Where Redis is. The complaint does not repeat it: there may be a password in it."""
     try:

@@ -245,6 +245,13 @@ class Settings:
         HEAD_MAX_BYTES, "bytes", "line and headers of a request, 4096 more are let pass", 8192, MIB
     )
     headers_max: int = _setting(HEADERS_MAX, "headers", "headers of a request", 64, 10_000)
+    cors_origins: str = _setting(
+        "",
+        "origins",
+        "whose pages may use the API in a browser: https://console.example, several, `*` or none; "
+        "blank: all, with accounts none",
+        form=forms.origins,
+    )
     trusted_proxies: str = _setting(
         "",
         "CIDR list",

@@ -17,6 +17,7 @@ from registry.http_api.big_reads import BigReads
 from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.load import Load
 from registry.http_api.networks import Networks
+from registry.http_api.origins import Origins
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header, Reply
 from registry.memo import Memo
@@ -89,6 +90,7 @@ class Api:
     now_ms: Callable[[], int] = Clock().wall_ms
     #: Where there are accounts.
     access: Access | None = None
+    origins: Origins = field(default_factory=Origins)
     load: Load = field(default_factory=Load)
     settings: Settings = field(default_factory=Settings)
     observer: Observer = field(default_factory=Observer)

@@ -15,7 +15,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
-from registry.domain.errors import Forbidden, InvalidParams, RegistryError, TooManyRequests
+from registry.domain.errors import Forbidden, InvalidParams, RegistryError
 from registry.domain.view import ACCOUNTS
 from registry.http_api import reply, target
 from registry.http_api.api import Api
@@ -52,7 +52,7 @@ class Door:
         if scope["type"] == "http":
             answer = await self._answer_http(scope, receive)
             if answer is not None:
-                await _send(scope, send, answer)
+                await _send(send, answer, self._api.origins.lines(scope["headers"]))
         elif scope["type"] == "websocket":
             await self._answer_websocket(scope, receive, send)
 
@@ -84,6 +84,8 @@ class Door:
             await _refuse_socket(send, found if isinstance(found, Reply) else _NOT_FOUND)
             return
         try:
+            if not self._api.origins.may_connect(scope["headers"]):
+                raise Forbidden("no websocket for a page of this origin (REGISTRY_CORS_ORIGINS)")
             call = Call.of_scope(scope, found[1], receive, self._api.body_max_bytes)
             await self._admit(operation, call)
             access = self._api.access
@@ -99,7 +101,8 @@ class Door:
     def _find(self, scope: Scope) -> Reply | tuple[dict[str, Operation], dict[str, str]]:
         """The operations at the path, with the path's parameters, or what is said instead."""
         raw: bytes = scope.get("raw_path") or target.encoded(scope["path"])
-        refused = target.refusal(scope["method"], raw, scope["query_string"])
+        preflight = self._api.origins.preflight(scope["headers"]) if scope["method"] == "OPTIONS" else ()
+        refused = target.refusal(scope["method"], raw, scope["query_string"], preflight)
         if refused is not None:
             return refused
         try:
@@ -183,18 +186,14 @@ def _more(error: RegistryError) -> tuple[Header, ...]:
     """What HTTP wants said beside some refusals."""
     if error.code // 1000 == 401:
         return ((b"WWW-Authenticate", b"Bearer"),)
-    return (reply.RETRY_AFTER,) if isinstance(error, TooManyRequests) else ()
+    return ()
 
 
 _NOT_FOUND = reply.text(404, "404 page not found\n")
 
 
-async def _send(scope: Scope, send: Send, answer: Reply) -> None:
-    headers = answer.headers
-    for name, _ in scope["headers"]:
-        if name == b"origin":
-            headers = [*headers, reply.ANY_ORIGIN]
-            break
+async def _send(send: Send, answer: Reply, more: list[Header]) -> None:
+    headers = [*answer.headers, *more] if more else answer.headers
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

@@ -32,12 +32,6 @@ VARY: Final[tuple[Header, ...]] = ((b"Vary", b"Accept-Encoding"), (b"Vary", b"Or
 NOSNIFF: Final[Header] = (b"X-Content-Type-Options", b"nosniff")
 #: On every refusal for load: when to come again, in seconds.
 RETRY_AFTER: Final[Header] = (b"Retry-After", b"5")
-#: On every answer to a browser's request from another origin, and on its preflight (api-rules.md 1.3).
-ANY_ORIGIN: Final[Header] = (b"Access-Control-Allow-Origin", b"*")
-PREFLIGHT: Final[tuple[Header, ...]] = (
-    (b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE, UPDATE"),
-    (b"Access-Control-Allow-Headers", b"Origin, Accept, Content-Type, X-Domain-Name, X-ConsumerId"),
-)
 #: Where in the tenant's log the answer was made.
 POSITION: Final = b"X-Registry-Position"
 _JSON: Final[Header] = (b"Content-Type", b"application/json; charset=UTF-8")

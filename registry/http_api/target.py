@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from registry.domain.errors import InvalidParams
 from registry.http_api import reply
-from registry.http_api.reply import Reply
+from registry.http_api.reply import Header, Reply
 
 #: Bytes of path and query from which on a request is refused.
 URI_MAX_BYTES: Final = 2048
@@ -41,14 +42,18 @@ def segments(path: bytes) -> list[str] | None:
         raise InvalidParams("the path is not UTF-8") from exc
 
 
-def refusal(method: str, path: bytes, query: bytes) -> Reply | None:
-    """What is refused before it is known which operation is meant, in plain text."""
+def refusal(method: str, path: bytes, query: bytes, preflight: Sequence[Header] = ()) -> Reply | None:
+    """What is refused before it is known which operation is meant, in plain text.
+
+    Args:
+        preflight: what is said to a browser that asks whether it may, which is answered here too.
+    """
     moved = _clean(path)
     if moved != path:
         location = moved + (b"?" + query if query else b"")
         return reply.text(301, "Moved Permanently\n", (b"Location", location))
     if method == "OPTIONS":
-        return reply.empty(*reply.PREFLIGHT)
+        return reply.empty(*preflight)
     if len(path) + (len(query) + 1 if query else 0) >= URI_MAX_BYTES:
         return reply.text(400, f"the request URI has {URI_MAX_BYTES} bytes or more\n")
     if is_malformed(query or path):

@@ -13,7 +13,7 @@ import pytest
 from registry.settings import HEADERS_MAX
 from tests.support.api import Api, assert_empty, assert_refused, ok
 from tests.support.http import Connection
-from tests.support.replica import Replica
+from tests.support.replica import Replica, replica
 from tests.support.websocket import WebSocket
 
 VERSION = "/v4/default/registry/version"
@@ -68,6 +68,35 @@ def test_preflight_allows_the_methods_and_headers_that_consoles_use(connection: 
         response.header("Access-Control-Allow-Headers") == "Origin, Accept, Content-Type, X-Domain-Name, X-ConsumerId"
     )
     assert response.header("Access-Control-Expose-Headers") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "allowed"),
+    [
+        (("--cors-origins", "http://console"), {}, "http://console"),
+        (("--cors-origins", "http://other"), {}, ""),
+        ((), {"REGISTRY_RBAC": "on", "SC_INIT_ROOT_PASSWORD": "Root-password_1"}, ""),
+    ],
+    ids=["named", "another", "accounts"],
+)
+def test_origins_are_those_that_are_set_and_none_with_accounts(
+    redis_url: str, options: tuple[str, ...], environment: dict[str, str], allowed: str
+) -> None:
+    """Nor does a page of another origin open a websocket, which no browser asks about."""
+    prefix = f"origins-{len(options)}{allowed[7:]}:"
+    with (
+        replica("--redis-url", redis_url, "--redis-prefix", prefix, *options, environment=environment) as one,
+        one.connect() as connection,
+    ):
+        response = connection.request("GET", VERSION, None, ORIGIN)
+        assert (response.status, response.header("Access-Control-Allow-Origin")) == (200, allowed)
+        preflight = connection.request("OPTIONS", VERSION, None, ORIGIN)
+        assert bool(preflight.header("Access-Control-Allow-Methods")) is bool(allowed)
+        if not environment:
+            asked = {**ORIGIN, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+            asked["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+            watch = connection.request("GET", "/v4/default/registry/microservices/s/watcher", None, asked)
+            assert watch.status == (101 if allowed else 403)
 
 
 def test_options_goes_no_further(api: Api) -> None:
