@@ -50,7 +50,9 @@ def configure(level: str, replica: str) -> None:
     handler.setFormatter(lines)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # Each websocket's beginning and end is no news.
+    for talkative in ("asyncio", "registry.websockets"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     atexit.register(_flush, queue, handler)
 
 

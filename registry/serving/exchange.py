@@ -143,7 +143,8 @@ class Exchange:
         self._changed.set()
 
     async def receive(self) -> Message:
-        if self._expects_continue and not self.read and not self._chunks and not self.started:
+        asked = self.read or bool(self._chunks) or self.started or self.disconnected
+        if self._expects_continue and not asked:
             self._expects_continue = False
             self._connection.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
         while not (self._chunks or self.read or self.disconnected or self.complete):

@@ -246,6 +246,24 @@ def test_refused_client_reads_why_while_it_is_still_sending(server: Running) -> 
         assert read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
+def test_request_that_is_refused_in_its_body_is_not_told_to_go_on() -> None:
+    """The application asks for the body of a request of which the client has been told already that it is none."""
+    told: list[str] = []
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            told.append((await receive())["type"])
+        except Exception as error:
+            told.append(repr(error))
+
+    head = b"POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with running(reads) as server:
+        answer = server.exchange(head + b"no chunk\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert told == ["http.disconnect"]
+
+
 def test_stop_answers_what_is_under_way_and_says_that_it_is_the_last() -> None:
     with running(apps.app) as server, server.connect() as busy, server.connect() as idle:
         idle.sendall(b"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n")

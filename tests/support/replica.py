@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
 _URL = re.compile(r"http://(.+):(\d+)$")
+_PLACES = re.compile(r"(https?)://[^ ,]+:(\d+)( \(probes\))?")
 
 
 class Replica:
@@ -96,6 +97,12 @@ class Replica:
     def process(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "it was not started"
         return self._process
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where it has said that it listens, by what is spoken there: http, https, probes."""
+        message = self.said("listening")[0]["message"]
+        return {"probes" if probes else speech: int(port) for speech, port, probes in _PLACES.findall(message)}
 
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, wait until it has; its exit code."""

@@ -1,0 +1,120 @@
+"""Client: sends requests over a connection of its own, whole or in pieces, and judges what comes back until its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from tests.fuzz.mutations import mutate
+from tests.fuzz.requests import Requests
+
+#: A connection that has not ended after so long hangs: the registries under test let go of whoever is late in 2 s.
+HANG_S: Final = 20.0
+#: The share of requests that are spoiled, in half of the conversations.
+MUTATED: Final = 0.35
+#: Seconds for which a websocket is listened to.
+SOCKET_S: Final = 0.02
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+#: Who asks for a position that is not there yet is told so by 500011.
+_MAY_WAIT: Final = re.compile(rb"x-registry-position", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way into a registry."""
+
+    name: str
+    port: int
+    requests: Requests
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass
+class Tally:
+    """What has happened so far."""
+
+    requests: int = 0
+    connections: int = 0
+    bytes_sent: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+
+
+async def talk(target: Target, random: Random, tally: Tally) -> None:
+    """One connection. What is wrong becomes a finding, with all that was sent."""
+    sent, requests = conversation(target.requests, random)
+    tally.requests += requests
+    tally.connections += 1
+    tally.bytes_sent += len(sent)
+    try:
+        async with asyncio.timeout(HANG_S):
+            came = await _exchange(target, sent, random)
+    except TimeoutError:
+        tally.findings.append(f"{target.name}: no end within {HANG_S:g} s of {sent!r}")
+        return
+    except ssl.SSLError as error:
+        tally.findings.append(f"{target.name}: {error} after {sent!r}")
+        return
+    except OSError:
+        return  # a client that is refused in the middle may find the connection broken
+    statuses = list(map(int, _STATUS.findall(came)))
+    tally.statuses.update(statuses)
+    if any(status >= 500 for status in statuses) and not (b'"500011"' in came and _MAY_WAIT.search(sent)):
+        tally.findings.append(f"{target.name}: {came!r} to {sent!r}")
+
+
+def conversation(requests: Requests, random: Random) -> tuple[bytes, int]:
+    """Some requests as bytes, and how many they are. Most conversations say where they end."""
+    parts = []
+    number = random.choice((1, 2, 4, 8, 16))
+    mutated = MUTATED if random.random() < 0.5 else 0.0
+    for left in range(number - 1, -1, -1):
+        request = requests.make(random)
+        if not left and all(name != "Connection" for name, _ in request.headers):
+            request.headers.append(("Connection", "close"))
+        data = request.encode("1.0" if random.random() < 0.02 else "1.1")
+        parts.append(mutate(data, random) if random.random() < mutated else data)
+    return b"".join(parts), number
+
+
+async def _exchange(target: Target, sent: bytes, random: Random) -> bytes:
+    host = "127.0.0.1"
+    reader, writer = await asyncio.open_connection(host, target.port, ssl=target.tls)
+    try:
+        for segment in _segments(sent, random):
+            if writer.transport.is_closing():
+                break
+            writer.write(segment)
+            await asyncio.sleep(0)
+        if random.random() < 0.03:
+            return b""  # it goes
+        if target.tls is None and random.random() < 0.9 and not writer.transport.is_closing():
+            writer.write_eof()
+        return await _receive(reader)
+    finally:
+        writer.transport.abort()
+
+
+async def _receive(reader: asyncio.StreamReader) -> bytes:
+    came = b""
+    while chunk := await reader.read(1 << 18):
+        came += chunk
+        if b"HTTP/1.1 101 " in came:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SOCKET_S):
+                    came += await reader.read()
+            break
+    return came
+
+
+def _segments(data: bytes, random: Random) -> list[bytes]:
+    if random.random() < 0.6 or len(data) < 2:
+        return [data]
+    cuts = sorted(random.randrange(len(data)) for _ in range(random.choice((1, 2, 5, 30))))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
