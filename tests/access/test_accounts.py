@@ -8,7 +8,8 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.access.people import PASSWORD, ROOT_PASSWORD, Office, call, code, permission
+from tests.access.people import PASSWORD, ROOT_PASSWORD, Guest, Office, bearer, call, code, permission
+from tests.support.api import ok
 from tests.support.replica import Replica
 
 GET_SERVICES = permission("service", "get")
@@ -297,3 +298,23 @@ def test_a_machine_token_counts_until_it_is_revoked(office: Office, other: Repli
 def test_a_machine_token_lasts_a_year_at_most(office: Office, name: str, text: str) -> None:
     body = {"name": name, "roles": ["developer"], "tokenExpirationTime": text}
     assert code(office.call("POST", "/v4/machine-tokens", body)) == 400001
+
+
+# -- for the record ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["guarded", "other"], ids=["lane", "parser"])
+def test_what_is_written_names_the_account_beside_the_address(
+    request: pytest.FixtureRequest, office: Office, name: str, which: str
+) -> None:
+    """Behind one balancer all clients have one address; who it was is told by the token."""
+    process: Replica = request.getfixturevalue(which)
+    office.done("POST", "/v4/accounts", account(name))
+    guest = Guest(process.connect(), office.log_in(name).json()["token"], f"tenant-{name}")
+    guest.instance(guest.service(serviceId="s"), instanceId="i")
+    ok(guest.delete("/microservices/s/instances/i"))
+    headers = {"X-Domain-Name": guest.domain, **bearer(office.token)}
+    events = ok(guest.connection.request("GET", "/v1/default/history", None, headers)).json()["events"]
+    assert [event["actor"] for event in events] == [{"account": name, "address": "127.0.0.1"}] * 3
+    (line,) = [line for line in process.said("instance_unregistered") if line["tenant"] == f"{guest.domain}/default"]
+    assert line["actor"] == f"{name}@127.0.0.1"

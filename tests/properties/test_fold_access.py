@@ -22,7 +22,9 @@ from registry.domain.access_events import (
 from registry.domain.accounts import BUILT_IN, KEYS_MAX, AccessView, Permission, Resource, Secret
 from registry.domain.events import Event
 from registry.domain.fold import apply
+from registry.domain.history import put_back
 from registry.domain.position import Position
+from registry.domain.recent import Remembered
 from registry.domain.sections import rest_sections
 from registry.domain.snapshot import Loader, take
 from registry.domain.view import ACCOUNTS, RegistryView
@@ -165,3 +167,53 @@ def test_no_secret_is_shown(log: list[tuple[Position, Event]]) -> None:
         assert "h1" not in repr(event)
         assert "h2" not in repr(event)
     assert not {"'h1'", "'h2'"} & set(repr(rest_sections(view)).replace(",", " ").split())
+
+
+def fold(log: list[tuple[Position, Event]]) -> AccessView:
+    view = RegistryView(ACCOUNTS)
+    for position, event in log:
+        apply(view, position, event)
+    return view.access or AccessView()
+
+
+@given(logs(), st.data())
+def test_what_a_log_has_lost_is_put_back_and_what_came_since_stands(
+    log: list[tuple[Position, Event]], data: st.DataObject
+) -> None:
+    """A backup is restored, and an admin changes accounts before the lost changes are back: nothing is undone by them.
+
+    What was written after the loss is decided as if the lost changes had been there all the time.
+    """
+    kept = data.draw(st.integers(0, len(log)))
+    new = [_renamed(event, "later") for event in data.draw(st.lists(access_events, max_size=4))]
+    before = RegistryView(ACCOUNTS)
+    for position, event in log[:kept]:
+        apply(before, position, event)
+    since = [Remembered(Position(7, kept + n), event) for n, event in enumerate(new, 1)]
+    for remembered in since:
+        apply(before, *remembered)
+    lost = [Remembered(*placed) for placed in log[kept:]]
+    back = put_back(lost, since, before)
+    for number, event in enumerate((*back.lost, *back.again), 1):
+        apply(before, Position(8, number), event)
+    found = before.access or AccessView()
+    for _, event in since:
+        if isinstance(event, AccountDeleted) and not any(
+            _about(other, event.name) for other in new if other is not event
+        ):
+            assert event.name not in found.accounts
+        if isinstance(event, PasswordSet) and event.name in found.accounts and new[-1] is event:
+            assert found.accounts[event.name].password == event.password
+    for account in found.accounts.values():
+        assert all(found.role(role) is not None for role in account.roles)
+    if not new:
+        assert found.accounts.keys() == fold(log).accounts.keys()
+
+
+def _about(event: Event, name: str) -> bool:
+    return isinstance(event, AccountCreated | AccountChanged | PasswordSet | AccountDeleted) and event.name == name
+
+
+def _renamed(event: Event, replica: str) -> Event:
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    return type(event)(**(fields | {"replica": replica}))
