@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
@@ -264,6 +264,10 @@ class RedisStore:
                 lease = self._keys.parse_lease(key.decode("utf-8", "replace"))
                 if lease is not None:
                     yield lease
+        except NoPermissionError as exc:
+            raise StoreUnavailable(
+                f"Redis does not allow its user to subscribe; README.md has the ACL line: {exc}"
+            ) from exc
         except (RedisError, OSError) as exc:
             raise StoreUnavailable(f"Redis ended the notifications: {exc}") from exc
 

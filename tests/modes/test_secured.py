@@ -9,7 +9,7 @@ import shlex
 import ssl
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from redis import Redis
@@ -29,6 +29,7 @@ from tests.support.redis_modes import Certificates, acl_redis, tls_redis
 from tests.support.redis_server import redis_server
 from tests.support.repair import repair
 from tests.support.replica import replica
+from tests.support.waiting import until_sync
 
 #: The password of the user; it holds a `%`, so that a URL that is decoded twice is noticed.
 PASSWORD: Final = "p%40ss"
@@ -120,6 +121,23 @@ def test_the_line_allows_what_is_used_and_nothing_else() -> None:
         called |= {command.lower() for command in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
     called = called - {"xinfo"} | {"xinfo|stream"}  # of this command one part is enough
     assert acl_rights(acl_block()) == called
+
+
+def test_a_user_that_may_not_subscribe_is_told_so_once() -> None:
+    """The sweep does without; the attempts go on, since the right may be given at any time."""
+    with acl_redis(PASTED.replace("+subscribe", "")) as place:
+        url = f"redis://{LOGIN}@{place}"
+        with replica("--redis-url", url) as one, Redis.from_url(url) as client:
+            until_sync(lambda: bool(one.said("notifications_lost")), "it to be said")
+            before = rejected(client, "subscribe")
+            until_sync(lambda: rejected(client, "subscribe") >= before + 3, "three more attempts")
+            (said,) = one.said("notifications_lost")
+            assert "does not allow its user to subscribe; README.md has the ACL line" in said["message"]
+
+
+def rejected(client: Any, command: str) -> int:
+    """How often it was not allowed."""
+    return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("rejected_calls", 0))
 
 
 def test_a_repair_needs_one_right_more() -> None:
