@@ -16,6 +16,7 @@ from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
 from registry.domain.retention import Retention
 from registry.domain.view import DEFAULT_TENANT
+from registry.history.feeds import Feeds
 from registry.http_api.access import Access
 from registry.http_api.api import Api
 from registry.http_api.door import Door
@@ -340,5 +341,6 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     api.now_ms = clock.wall_ms
     api.settings = settings
     api.past = replica.past
+    api.feeds = Feeds(projector)
     replica.needs_writes = settings.ready_needs_writes
     return replica

@@ -7,8 +7,10 @@ answer is complete: most questions are about what was lately.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from registry.access.reach import Reach
@@ -24,11 +26,13 @@ from registry.history.explain import Explanation, Life, explain
 from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find
 from registry.history.moments import END, When
 from registry.history.past import Applied, Past, Walk, before_history
-from registry.history.told import Told, moment_text, tell
+from registry.history.told import Told, encode_told, moment_text, tell
 
 #: Events of one page.
 PAGE_MAX: Final = 1000
 PAGE_DEFAULT: Final = 100
+#: Bytes after which a page ends.
+PAGE_MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 class PageQuery(Struct, frozen=True):
@@ -44,15 +48,28 @@ class PageQuery(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True, rename="camel"):
-    """`next`: what to go on with, as `before` (newest first) or `after`; "" at the end. `position`: of the log's end.
+    """`next`: what to go on with, as `before` (newest first) or `after`; "" at the end.
 
-    `kept_since`: what was before this moment is not kept.
+    `position`: the place in the log up to which it has looked. `kept_since`: what was before this moment is not kept.
     """
 
     events: list[Told]
     next: str
     position: str
     kept_since: str
+
+
+class _Encoded(NamedTuple):
+    position: Position
+    json: bytes
+
+
+class _Found(NamedTuple):
+    """Events, whether there are more, and up to where it was looked."""
+
+    events: list[_Encoded]
+    more: bool
+    reached: Position
 
 
 class Historian:
@@ -63,25 +80,28 @@ class Historian:
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    async def page(self, tenant: Tenant, query: PageQuery) -> Page:
-        """One page of events."""
+    async def page(self, tenant: Tenant, query: PageQuery) -> bytes:
+        """One page of events, a `Page` as JSON. It ends early where it would be too large."""
         eldest = await self.past.eldest(tenant)
-        events, more = await (self._newest if query.newest_first else self._oldest)(tenant, query, eldest)
-        end = (await self.past.head(tenant)).text()
-        return Page(events, events[-1].position if more else "", end, moment_text(eldest.moment_ms))
+        events, more, reached = await (self._newest if query.newest_first else self._oldest)(tenant, query, eldest)
+        rest = {"next": events[-1].position.text() if more else "", "position": reached.text()}
+        told = msgspec.json.encode({**rest, "keptSince": moment_text(eldest.moment_ms)})
+        return b'{"events":[%b],%b' % (b",".join(event.json for event in events), told[1:])
 
-    async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> tuple[list[Told], bool]:
+    async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
         if query.after is not None and query.after < eldest.position:
             raise before_history(eldest)
         walk = await self._begin(tenant, query, eldest)
-        found: list[Told] = []
+        found: list[_Encoded] = []
+        size = 0
         async for applied in walk.until(_upper(query)):
             told = self._chosen(walk, applied, query)
             if told is not None:
                 found.append(told)
-                if len(found) == query.limit:
-                    return found, True
-        return found, False
+                size += len(told.json)
+                if len(found) == query.limit or size > PAGE_MAX_BYTES:
+                    return _Found(found, True, applied.position)
+        return _Found(found, False, max(walk.view.position, query.after or ORIGIN))
 
     async def _begin(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> Walk:
         """Where the first event that is asked for can be."""
@@ -92,30 +112,32 @@ class Historian:
             start = When(position=eldest.position)
         return await self.past.walker(tenant, start)
 
-    async def _newest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> tuple[list[Told], bool]:
-        found: list[Told] = []
+    async def _newest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
+        found: list[_Encoded] = []
+        reached = await self.past.head(tenant)
         upper = _upper(query)
         for stretch in await self.past.stretches(tenant):
             if query.before is not None and stretch.start >= query.before:
                 continue
             walk = await self.past.walker(tenant, When(position=stretch.start))
             # One more than is wanted says that there are more.
-            newest: deque[Told] = deque(maxlen=query.limit - len(found) + 1)
+            newest: deque[_Encoded] = deque(maxlen=query.limit - len(found) + 1)
             async for applied in walk.until(upper.up_to(stretch.end)):
                 told = self._chosen(walk, applied, query)
                 if told is not None:
                     newest.append(told)
             found += reversed(newest)
-            if len(found) > query.limit:
-                return found[: query.limit], True
+            fits = _fitting(found, query.limit)
+            if len(found) > fits:
+                return _Found(found[:fits], True, reached)
             if query.after is not None and stretch.start <= query.after:
                 break
             if query.since is not None and query.since.before().reaches(walk.base.position, walk.base.moment_ms):
                 break
-        return found, False
+        return _Found(found, False, reached)
 
     @staticmethod
-    def _chosen(walk: Walk, applied: Applied, query: PageQuery) -> Told | None:
+    def _chosen(walk: Walk, applied: Applied, query: PageQuery) -> _Encoded | None:
         position, event, outcome = applied
         if query.after is not None and position <= query.after:
             return None
@@ -124,7 +146,7 @@ class Historian:
         service = service_of(walk.view, event, outcome)
         if not query.choice.takes(event, outcome, service):
             return None
-        return tell(position, event, outcome, service)
+        return _Encoded(position, encode_told(tell(position, event, outcome, service)))
 
     # -- explaining ----------------------------------------------------------------------------------------------------
 
@@ -197,6 +219,16 @@ class Historian:
             if choice.takes(event, outcome, service_of(walk.view, event, outcome)):
                 churn.add(walk.view.moment_ms, event, outcome)
         return churn.timeline()
+
+
+def _fitting(found: Sequence[_Encoded], limit: int) -> int:
+    """How many of them a page holds; at least one of several."""
+    size = 0
+    for number, told in enumerate(found[:limit], 1):
+        size += len(told.json)
+        if size > PAGE_MAX_BYTES:
+            return number
+    return min(len(found), limit)
 
 
 def _upper(query: PageQuery) -> When:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from registry.clock import Clock
 from registry.domain.find import FindQuery
 from registry.domain.view import Tenant
+from registry.history.feeds import Feeds
 from registry.history.historian import Historian
 from registry.http_api import reply
 from registry.http_api.access import Access
@@ -86,6 +87,7 @@ class Api:
     #: Who answers about the past; set where the parts are put together.
     past: PastAnswers | None = None
     historian: Historian | None = None
+    feeds: Feeds | None = None
     #: The wall clock, Unix ms.
     now_ms: Callable[[], int] = Clock().wall_ms
     #: Where there are accounts.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -23,7 +23,7 @@ from registry.http_api.call import Call, ClientGone
 from registry.http_api.load import Share
 from registry.http_api.operation import Kind, Operation
 from registry.http_api.operations import NEVER_REFUSED, OPERATIONS, Routes
-from registry.http_api.reply import Header, Reply, too_large
+from registry.http_api.reply import Droppable, Header, Reply, StreamReply, too_large
 from registry.http_api.sockets import EXTENSION
 
 logger = logging.getLogger(__name__)
@@ -50,13 +50,14 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            answer = await self._answer_http(scope, receive)
+            answer = await self._answer_http(scope, receive, send)
             if answer is not None:
                 await _send(send, answer, self._api.origins.lines(scope["headers"]))
         elif scope["type"] == "websocket":
             await self._answer_websocket(scope, receive, send)
 
-    async def _answer_http(self, scope: Scope, receive: Receive) -> Reply | None:
+    async def _answer_http(self, scope: Scope, receive: Receive, send: Send) -> Reply | None:
+        """The answer, or None when it has been sent, or nobody is left for it."""
         method: str = scope["method"]
         found = self._find(scope)
         if isinstance(found, Reply):
@@ -71,9 +72,33 @@ class Door:
         except RegistryError as error:
             return reply.error(error)
         try:
-            return await self.answer(operation, call)
+            answer = await self.answer(operation, call)
         except ClientGone:
             return None
+        if not isinstance(answer, StreamReply):
+            return answer
+        with closing(answer.source):
+            if method == "HEAD":
+                return Reply(answer.status, answer.headers)
+            await self._stream(operation, call, answer, scope, send)
+        return None
+
+    async def _stream(self, operation: Operation, call: Call, answer: StreamReply, scope: Scope, send: Send) -> None:
+        """Send what comes until there is no more, or the client or its right to it has gone."""
+        with self._session(operation, call, answer.source):
+            headers = [*answer.headers, *self._api.origins.lines(scope["headers"])]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            async with aclosing(answer.chunks):
+                async for chunk in answer.chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+    def _session(self, operation: Operation, call: Call, source: Droppable) -> AbstractContextManager[None]:
+        """While it is open, it is looked whether the token still has the right to it."""
+        access = self._api.access
+        if access is None:
+            return nullcontext()
+        return access.sessions.open(operation.name, operation.access, call, source)
 
     async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -88,12 +113,7 @@ class Door:
                 raise Forbidden("no websocket for a page of this origin (REGISTRY_CORS_ORIGINS)")
             call = Call.of_scope(scope, found[1], receive, self._api.body_max_bytes)
             await self._admit(operation, call)
-            access = self._api.access
-            with (
-                access.sessions.open(operation.name, operation.access, call, socket)
-                if access is not None
-                else nullcontext()
-            ):
+            with self._session(operation, call, socket):
                 await operation.socket(self._api, call, socket, receive, send)
         except RegistryError as error:
             await _refuse_socket(send, reply.error(error, *_more(error)))

@@ -7,17 +7,19 @@ from typing import Any, Final
 
 import msgspec
 
+from registry.access.rule import Target, right
 from registry.domain import rules
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position
 from registry.domain.version import parse_rule
 from registry.history.choice import Choice
-from registry.history.historian import PAGE_DEFAULT, PAGE_MAX, Historian, PageQuery
+from registry.history.historian import PAGE_DEFAULT, PAGE_MAX, Historian, Page, PageQuery
 from registry.history.moments import END, When, parse_when
 from registry.history.told import KINDS
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
+from registry.http_api.operation import Kind, Operation
 from registry.http_api.queries import check_provider
 from registry.http_api.reply import Reply
 
@@ -41,7 +43,7 @@ async def list_events(api: Api, call: Call) -> Reply:
         position_of(call, "before"),
         _limit(call),
     )
-    return _answer(api, call, await historian(api).page(call.tenant, query))
+    return _encoded(api, call, await historian(api).page(call.tenant, query))
 
 
 async def explain(api: Api, call: Call) -> Reply:
@@ -71,7 +73,7 @@ async def diff(api: Api, call: Call) -> Reply:
 async def churn(api: Api, call: Call) -> Reply:
     """`GET /v1/{project}/history/churn`: events counted per step of time and kind, for a timeline."""
     from_ms, to_ms = _moment(api, call, "from"), _moment(api, call, "to")
-    step_ms = _duration_ms(call.query("step") or STEP_DEFAULT)
+    step_ms = duration_ms(call.query("step") or STEP_DEFAULT, "step")
     by_service = call.flag("byService")
     found = await historian(api).churn(call.tenant, from_ms, to_ms, step_ms, by_service, choice_of(call))
     return _answer(api, call, found)
@@ -84,7 +86,11 @@ def historian(api: Api) -> Historian:
 
 
 def _answer(api: Api, call: Call, value: Any) -> Reply:
-    whole = reply.json(msgspec.json.encode(value))
+    return _encoded(api, call, msgspec.json.encode(value))
+
+
+def _encoded(api: Api, call: Call, body: bytes) -> Reply:
+    whole = reply.json(body)
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
@@ -154,8 +160,22 @@ def _limit(call: Call) -> int:
     return int(text)
 
 
-def _duration_ms(text: str) -> int:
+def duration_ms(text: str, name: str) -> int:
+    """Read `500ms`, `30s`, `5m`, `1h` or `1d`; a number alone is of seconds."""
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise InvalidParams(f"{text[:32]!r} is no duration (30s, 5m, 1h) - at query parameter `step`")
+        raise InvalidParams(f"{text[:32]!r} is no duration (30s, 5m, 1h) - at query parameter `{name}`")
     return int(found[1]) * _MS[found[2] or ""]
+
+
+CHOICE: Final = ("serviceId", "instanceId", "appId", "serviceName", "env", "version", "kind", "actor")
+LIST_EVENTS: Final = Operation(
+    name="list-events",
+    method="GET",
+    path="/v1/{project}/history",
+    handler=list_events,
+    response=Page,
+    query=("order", "from", "to", "after", "before", "limit", *CHOICE),
+    kind=Kind.PAST,
+    access=right("service", "get", Target.ELEMENTS),
+)

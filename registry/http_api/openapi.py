@@ -18,6 +18,7 @@ _TENANT: Final = {"$ref": "#/components/parameters/domain"}
 _POSITION: Final = {"$ref": "#/components/parameters/position"}
 _DURABILITY: Final = {"$ref": "#/components/parameters/durability"}
 _AS_OF: Final = {"$ref": "#/components/parameters/asOf"}
+_LAST_EVENT: Final = {"$ref": "#/components/parameters/lastEvent"}
 _CONSUMER: Final = {"$ref": "#/components/parameters/consumer"}
 
 
@@ -89,6 +90,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         found.append(_AS_OF)
     if "project" not in names:
         return found
+    if operation.kind is Kind.FEED:
+        found.append(_LAST_EVENT)
     return [*found, _TENANT, _POSITION, _CONSUMER, *([_DURABILITY] if operation.appends else [])]
 
 
@@ -104,11 +107,13 @@ def _responses(operation: Operation, schemas: dict[Any, dict[str, Any]]) -> dict
     success: dict[str, Any] = {"description": "success"}
     if operation.response is not None:
         success["content"] = _json(schemas[operation.response])
+    if operation.kind is Kind.FEED:
+        success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     found: dict[str, Any] = {"200": success}
     if {"rev", "since"} & set(operation.query):
         found["304"] = {"description": "the client holds exactly this answer"}
     found["400"] = {"description": "refused; `errorCode` says why", **error}
-    if operation.as_of or operation.kind is Kind.PAST:
+    if operation.as_of or operation.kind in (Kind.PAST, Kind.FEED):
         found["410"] = {"description": "nothing is kept of that time; the detail says since when", **error}
     found["403"] = {"description": "not allowed", **error}
     found["500"] = {"description": "a failure of the registry or of its store", **error}
@@ -133,6 +138,12 @@ _OF_ACCOUNTS: Final = {
     "429": "too much is asked at a time",
 }
 _PARAMETERS: Final = {
+    "lastEvent": {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "The position of the last event that the client has seen; it goes before `after`.",
+        "schema": {"type": "string", "pattern": r"^\d+-\d+$"},
+    },
     "asOf": {
         "name": "asOf",
         "in": "query",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from starlette.types import Receive, Send
@@ -24,6 +24,13 @@ Handler = Callable[[Api, Call], Awaitable[Reply]]
 SocketHandler = Callable[[Api, Call, WebSocket, Receive, Send], Awaitable[None]]
 
 
+#: Below these stands what a tenant has registered.
+_OF_TENANT: Final = (
+    *("/v4/{project}/registry/", "/v4/{project}/govern/", "/v1/{project}/gov/"),
+    *("/v1/{project}/find/", "/v1/{project}/schemas/"),
+)
+
+
 class Kind(Enum):
     """What an operation does, apart from what it is about."""
 
@@ -36,6 +43,8 @@ class Kind(Enum):
     LOCAL = "local"
     #: It reads the past, which is answered beside the present.
     PAST = "past"
+    #: It tells what happens as it happens, for as long as the client listens.
+    FEED = "feed"
     #: It is spoken by websocket. Without an upgrade its handler says so.
     SOCKET = "socket"
 
@@ -78,8 +87,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     @property
     def as_of(self) -> bool:
         """It reads what a tenant has registered, so it can be asked what it would have answered before (`asOf`)."""
-        of_registry = "{project}" in self.path and not (self.is_admin or self.of_accounts or "/leases/" in self.path)
-        return self.kind is Kind.READ and of_registry and not self.path.endswith(("/version", "/health", "/readiness"))
+        of_replica = self.path.endswith(("/version", "/health", "/readiness"))
+        return self.kind is Kind.READ and self.path.startswith(_OF_TENANT) and not of_replica
 
     @property
     def is_admin(self) -> bool:

@@ -12,13 +12,14 @@ from registry.access.rule import ANYBODY, ONLY_ADMIN, OPEN, Target, right
 from registry.domain import commands
 from registry.domain.accounts import Role
 from registry.domain.model import Policy
-from registry.history import churn, difference, historian
+from registry.history import churn, difference
 from registry.http_api import (
     accounts,
     admin,
     answers,
     catalog,
     discovery,
+    events,
     govern,
     governance,
     health,
@@ -55,8 +56,6 @@ _EXISTENCE: Final = ("type", "appId", "serviceName", "version", "env", "serviceI
 _LIST: Final = ("tags", "rev", "noCache")
 _FIND: Final = ("appId", "serviceName", "version", "env", "tags", "rev", "noCache")
 _DETAILS: Final = ("options", "appId", "serviceName", "env", "property", "countOnly", "withShared")
-_CHOICE: Final = ("serviceId", "instanceId", "appId", "serviceName", "env", "version", "kind", "actor")
-_EVENTS: Final = ("order", "from", "to", "after", "before", "limit", *_CHOICE)
 #: Policies, or with `display` match groups with their policies.
 _POLICIES: Final = list[dict[str, Any]]
 
@@ -410,15 +409,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         *("get-lease", f"{_OWN}/leases/{{service_id}}/{{instance_id}}", instances.get_lease, answers.LeaseAnswer),
         access=right("service", "get", ONE),
     ),
-    _get(
-        "list-events",
-        _HISTORY,
-        history.list_events,
-        historian.Page,
-        query=_EVENTS,
-        kind=Kind.PAST,
-        access=right("service", "get", EACH),
-    ),
+    history.LIST_EVENTS,
     _get(
         *("explain", f"{_HISTORY}/explain", history.explain, dict[str, Any]),
         query=("serviceId", "instanceId", "appId", "serviceName", "env", "version", "at"),
@@ -427,15 +418,21 @@ OPERATIONS: Final[Sequence[Operation]] = (
     ),
     _get(
         *("diff", f"{_HISTORY}/diff", history.diff, difference.Difference),
-        query=("from", "to", *_CHOICE),
+        query=("from", "to", *history.CHOICE),
         required=("from",),
         kind=Kind.PAST,
         access=right("service", "get", EACH),
     ),
     _get(
         *("churn", f"{_HISTORY}/churn", history.churn, churn.Timeline),
-        query=("from", "to", "step", "byService", *_CHOICE),
+        query=("from", "to", "step", "byService", *history.CHOICE),
         kind=Kind.PAST,
+        access=right("service", "get", EACH),
+    ),
+    _get(
+        *("follow-events", "/v1/{project}/events", events.follow, events.EventsAnswer),
+        query=("after", "wait", *history.CHOICE),
+        kind=Kind.FEED,
         access=right("service", "get", EACH),
     ),
     _get("dump", f"{_ADMIN}/dump", admin.get_dump, answers.DumpAnswer, query=("options",), access=right("ops", "get")),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from typing import Final
+from collections.abc import AsyncGenerator
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -39,6 +40,13 @@ _TEXT: Final[Header] = (b"Content-Type", b"text/plain; charset=UTF-8")
 _COMMON: Final[list[Header]] = [SERVER, NOSNIFF, *VARY]
 #: Of every JSON answer, before the length.
 JSON_HEAD: Final[list[Header]] = [*_COMMON, _JSON]
+#: Of every stream of events.
+STREAM_HEAD: Final[list[Header]] = [
+    *_COMMON,
+    (b"Content-Type", b"text/event-stream; charset=UTF-8"),
+    (b"Cache-Control", b"no-cache"),
+    (b"X-Accel-Buffering", b"no"),
+]
 _EMPTY_HEAD: Final[list[Header]] = [*_COMMON, _TEXT, (b"Content-Length", b"0")]
 
 
@@ -46,6 +54,25 @@ class Reply(Struct, frozen=True):
     status: int
     headers: list[Header]
     body: bytes = b""
+
+
+class Droppable(Protocol):
+    """What ends when whoever opened it may not have it any more."""
+
+    def drop(self) -> None: ...
+
+
+class Source(Droppable, Protocol):
+    """Where a stream comes from."""
+
+    def close(self) -> None: ...
+
+
+class StreamReply(Reply, frozen=True, kw_only=True):
+    """An answer whose body comes bit by bit."""
+
+    chunks: AsyncGenerator[bytes, None]
+    source: Source
 
 
 def json(body: bytes, *headers: Header, status: int = 200) -> Reply:

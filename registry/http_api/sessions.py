@@ -1,4 +1,4 @@
-"""Sessions: a websocket ends when the token that opened it does, or no longer has the right to it."""
+"""Sessions: a websocket or feed ends when the token that opened it does, or no longer has the right to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry.access.rule import Rule
 from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.http_api.admission import Admission
 from registry.http_api.call import Call
-from registry.http_api.sockets import WebSocket
+from registry.http_api.reply import Droppable
 
 #: Seconds between two looks at all open websockets, and those looked at before other tasks get a turn.
 LOOK_EVERY_S: Final = 1.0
@@ -22,7 +22,7 @@ class _Session(NamedTuple):
     name: str
     rule: Rule
     call: Call
-    socket: WebSocket
+    socket: Droppable
 
 
 class Sessions:
@@ -33,7 +33,7 @@ class Sessions:
         self._open: dict[int, _Session] = {}
 
     @contextmanager
-    def open(self, name: str, rule: Rule, call: Call, socket: WebSocket) -> Iterator[None]:
+    def open(self, name: str, rule: Rule, call: Call, socket: Droppable) -> Iterator[None]:
         """Look after a websocket as long as its endpoint runs."""
         if call.grant is None:  # it needs no token
             yield

@@ -299,6 +299,8 @@ async def _stop(replica: Replica, server: Server, parts: list[asyncio.Task[None]
     if all(not task.done() for task in loops):
         await replica.registration.leave()
         await replica.snapshotting.leave()
+    if replica.api.feeds is not None:
+        replica.api.feeds.close()
     server.should_exit = True
     with contextlib.suppress(Exception):
         await asyncio.shield(serving)

@@ -294,6 +294,9 @@ class Discovery:
         """Moves with every change to any view. While it stands still, every answer is what it was."""
         return self._projector.changes
 
+    def position_of(self, tenant: Tenant) -> Position:
+        return self._projector.view(tenant).position
+
     def position_text(self, tenant: Tenant) -> bytes:
         """The position that answers are made at, for the position header."""
         return self._projector.view(tenant).position_text

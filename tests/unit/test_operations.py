@@ -44,7 +44,7 @@ def test_names_are_unique_and_every_row_says_what_it_needs() -> None:
             assert "{service_id}" in operation.path, operation.name
         assert set(operation.required) <= set(operation.query), operation.name
         assert (operation.socket is not None) == (operation.kind is Kind.SOCKET), operation.name
-        if operation.kind in (Kind.READ, Kind.PAST):
+        if operation.kind in (Kind.READ, Kind.PAST, Kind.FEED):
             assert operation.method == "GET" or operation.access.verb == "get", operation.name
         else:
             assert operation.method != "GET" or operation.kind is Kind.SOCKET, operation.name
