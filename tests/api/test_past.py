@@ -39,6 +39,15 @@ def test_every_read_shows_what_it_showed_then(api: Api) -> None:
         "/existence?type=microservice&appId=shop&serviceName=cart&version=latest",
         "/instances?appId=shop&serviceName=cart",
     ]
+    own = [
+        *("catalog", "find/explain?appId=shop&serviceName=cart", f"schemas/{service}/s", "gov/display"),
+    ]
+
+    def read(path: str) -> Response:
+        target = f"/v1/default/{path}"
+        return ok(api.connection.request("GET", target, None, {"X-Domain-Name": api.domain}))
+
+    own_then = [read(path) for path in own]
     then = [ok(api.get(path)) for path in paths]
     batch = ok(api.batch([wanted()]))
     place = position(batch)
@@ -51,6 +60,8 @@ def test_every_read_shows_what_it_showed_then(api: Api) -> None:
         assert past.rev == before.rev
         assert past.header("X-Registry-Position") == place
         assert past.header("X-Registry-As-Of").endswith("Z")
+    for path, before in zip(own, own_then, strict=True):
+        assert read(path + ("&" if "?" in path else "?") + f"asOf={place}").body == before.body, path
     assert ok(api.batch([wanted()], query=f"type=query&asOf={place}")).body == batch.body
     assert api.get(f"/instances?appId=shop&serviceName=cart&asOf={place}&rev={then[-1].rev}").status == 304
     assert_refused(api.get("/instances?appId=shop&serviceName=cart"), 400012)
