@@ -20,7 +20,7 @@ from registry.domain.view import DEFAULT_TENANT
 from registry.serving.connection import HELD_MAX_BYTES
 from registry.serving.heads import BLOCK_MAX_BYTES, BLOCKS_MAX, Head, Heads
 from registry.serving.recognise import MEANT_MAX, MEANT_MAX_BYTES
-from tests.support.memory_replica import VIRTUAL
+from tests.support.memory_replica import VIRTUAL, elapse, elapse_until
 from tests.support.wires import (
     BATCH,
     BEAT,
@@ -120,7 +120,7 @@ async def test_connection_lost_under_a_heartbeat_costs_only_itself(
         await asyncio.sleep(0)
     lost.drop(exc)
     lane.store.come_back()
-    await asyncio.sleep(2)
+    await elapse_until(lambda: len(other.sent) > already, "the other's answer")
     assert status(other.sent[already:]) == 200
     assert other.sent.count(b"HTTP/1.1") == 2
     assert lost.sent == b""
@@ -139,7 +139,7 @@ async def test_client_that_pauses_in_a_broken_store_is_dropped_without_a_trace(l
         await asyncio.sleep(0)
     wire.drop(ConnectionResetError())
     lane.store.come_back()
-    await asyncio.sleep(2)
+    await lane.settle(wire)
     await assert_nothing_is_left(lane, wire)
     await assert_the_next_is_served(lane)
 
@@ -152,9 +152,9 @@ async def test_client_that_owes_something_is_let_go(lane: Lane, left: str) -> No
     """After the time that an idle connection is kept, whatever it was in the middle of."""
     wire = lane.connect()
     await lane.say(wire, *LEFT[left])
-    await asyncio.sleep(KEEP_ALIVE_S - 1)
+    await elapse(KEEP_ALIVE_S - 1)
     assert not wire.is_closing()
-    await asyncio.sleep(3)
+    await elapse(3)
     assert wire.is_closing()
     await assert_nothing_is_left(lane, wire)
 
@@ -164,9 +164,9 @@ async def test_connection_is_kept_from_its_last_request_on(lane: Lane) -> None:
     wire = lane.connect()
     for pause_s in (1, KEEP_ALIVE_S - 1, 20, KEEP_ALIVE_S - 1):
         assert status(await lane.say(wire, whole(b"GET", FIND))) == 200
-        await asyncio.sleep(pause_s)
+        await elapse(pause_s)
         assert not wire.is_closing()
-    await asyncio.sleep(2)
+    await elapse(2)
     assert wire.is_closing()
     await assert_nothing_is_left(lane, wire)
 
@@ -177,9 +177,9 @@ async def test_heartbeats_keep_the_connection(lane: Lane) -> None:
     for _ in range(10):
         before = len(wire.sent)
         wire.feed(whole(b"PUT", BEAT))
-        await asyncio.sleep(30)
+        await elapse(30)
         assert status(wire.sent[before:]) == 200
-    await asyncio.sleep(KEEP_ALIVE_S)
+    await elapse(KEEP_ALIVE_S)
     assert wire.is_closing()
 
 
@@ -187,14 +187,14 @@ async def test_heartbeat_under_way_keeps_the_connection(lane: Lane) -> None:
     """One that waits for the store when the time is over is answered, not cut off."""
     wire = lane.connect()
     before = len(await lane.say(wire, whole(b"PUT", BEAT)))
-    await asyncio.sleep(KEEP_ALIVE_S - 0.1)
+    await elapse(KEEP_ALIVE_S - 0.1)
     lane.store.hang()
     wire.feed(whole(b"PUT", BEAT))
-    await asyncio.sleep(5)
+    await elapse(5)
     lane.store.come_back()
     assert status(wire.sent[before:]) == 200
     assert not wire.is_closing()
-    await asyncio.sleep(KEEP_ALIVE_S)
+    await elapse(KEEP_ALIVE_S)
     assert wire.is_closing()
     await assert_nothing_is_left(lane, wire)
 

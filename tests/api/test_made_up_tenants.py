@@ -21,7 +21,7 @@ from registry.settings import Settings
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Durability
 from registry.usecases.discovery import POSITION_TIMEOUT_S
-from tests.support.memory_replica import VIRTUAL
+from tests.support.memory_replica import VIRTUAL, elapse
 from tests.support.wires import Lane, fill, follow, status, two_lanes, whole
 
 MADE_UP: Final = "made-up"
@@ -101,7 +101,7 @@ async def ask_everything(lane: Lane, name: str) -> list[int]:
         wire = lane.connect()
         answer = await lane.say(wire, request)
         if not answer:  # it waits for a position that never comes
-            await asyncio.sleep(POSITION_TIMEOUT_S)
+            await elapse(POSITION_TIMEOUT_S)
             await lane.settle(wire)
             answer = wire.sent
             assert b'"500011"' in answer

@@ -5,7 +5,6 @@ Without sockets (tests/support/wires.py). What writes nothing is compared byte f
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import InstanceRegistered, decode_event
 from registry.domain.view import DEFAULT_TENANT
-from tests.support.memory_replica import VIRTUAL
+from tests.support.memory_replica import VIRTUAL, elapse_until
 from tests.support.wires import BASE, BLOCK, Lane, Wire, fill, follow, header, status, two_lanes, whole
 
 REGISTER = BASE + b"/microservices/cart/instances"
@@ -94,8 +93,7 @@ async def patiently(wire: Wire, asked: bytes) -> bytes:
     """The answer to a request, however long it takes."""
     before = len(wire.sent)
     wire.feed(asked)
-    while len(wire.sent) == before:  # noqa: ASYNC110 - the virtual loop has no event for it
-        await asyncio.sleep(0.1)
+    await elapse_until(lambda: len(wire.sent) > before, "the answer")
     return wire.sent[before:]
 
 

@@ -30,6 +30,8 @@ from registry.usecases.writes import WAITING_BYTES_MAX, Writes
 
 R = TypeVar("R")
 
+#: Virtual seconds between two looks at a condition.
+STEP_S: Final = 0.1
 #: Unix seconds at which virtual time begins.
 BEGIN_S: Final = 1_700_000_000.0
 #: What a replica asks of its store. `lapses` is left out: it only prompts.
@@ -94,6 +96,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 #: For a module's `anyio_backend` fixture: its tests run in virtual time.
 VIRTUAL: Final[tuple[str, dict[str, Any]]] = ("asyncio", {"loop_factory": VirtualLoop})
+
+
+async def elapse(seconds: float) -> None:
+    """Let virtual time pass, which costs nothing."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop), "real time would pass"
+    await asyncio.sleep(seconds)
+
+
+async def elapse_until(condition: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
+    """Let virtual time pass until the condition holds; fail naming `what` when it does not come true in time."""
+    for _ in range(round(limit_s / STEP_S)):
+        if condition():
+            return
+        await elapse(STEP_S)
+    raise TimeoutError(f"waited {limit_s} virtual seconds for: {what}")
 
 
 def virtual_ms() -> int:
@@ -262,7 +279,7 @@ def log_of(server: MemoryServer, tenant: Tenant = DEFAULT_TENANT) -> list[tuple[
 
 async def cut(server: MemoryServer, length: int, tenant: Tenant = DEFAULT_TENANT) -> None:
     """The server comes back, after a second, with the log's first `length` entries only, and no lease."""
-    await asyncio.sleep(1)
+    await elapse(1)
     data = server.of(tenant)
     del data.events[length:]
     data.head = data.events[-1][0] if data.events else ORIGIN
@@ -271,7 +288,7 @@ async def cut(server: MemoryServer, length: int, tenant: Tenant = DEFAULT_TENANT
 
 async def empty(server: MemoryServer) -> None:
     """The server comes back, after a second, without any data."""
-    await asyncio.sleep(1)
+    await elapse(1)
     server.tenants.clear()
     server.data.clear()
 

@@ -18,7 +18,7 @@ from registry.upkeep import agreement
 from registry.upkeep.agreement import HEAL_FROM_MS
 from registry.upkeep.snapshotting import HOLD_MS
 from tests.support.builders import instance, instance_registered, microservice, service_registered
-from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, append, digests, empty, restamped
+from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, append, digests, elapse, empty, restamped
 from tests.support.memory_replica import virtual_ms as now_ms
 
 T = DEFAULT_TENANT
@@ -66,7 +66,7 @@ async def differing(server: MemoryServer) -> tuple[MemoryReplica, MemoryReplica]
     await come(server, 9)
     await wrong.follow()
     assert await wrong.snapshotting.write(T, 1)
-    await asyncio.sleep(2 * HEAL_FROM_MS / 1000)
+    await elapse(2 * HEAL_FROM_MS / 1000)
     await come(server, 9, "x")
     await compare(right, wrong)
     falsify(wrong)
@@ -91,7 +91,7 @@ async def test_a_snapshot_with_the_difference_is_replaced(server: MemoryServer) 
     assert written is not None
     assert digests((await restore(FlakyStore(server), T, "new")).view) == digests(right.view)
     assert await wrong.snapshotting.write(T, 1_000_000) is None, "once"
-    await asyncio.sleep(HOLD_MS / 1000)
+    await elapse(HOLD_MS / 1000)
     assert await right.snapshotting.write(T, 1_000_000) is None, "by one of them"
 
 
@@ -106,7 +106,7 @@ async def test_a_snapshot_with_the_difference_is_forgotten(server: MemoryServer)
     marks = await FlakyStore(server).snapshots.marks(T)
     assert suspect not in marks
     assert [mark.position for mark in marks] == [written.position, marks[1].position]
-    await asyncio.sleep(2 * HEAL_FROM_MS / 1000)
+    await elapse(2 * HEAL_FROM_MS / 1000)
     for before_ms in (now_ms(), written.at_ms):
         assert digests((await restore(FlakyStore(server), T, "new", before_ms)).view) == digests(right.view)
 
@@ -137,9 +137,9 @@ async def test_comparing_does_not_overwrite_a_claim(server: MemoryServer) -> Non
     await ahead.follow()
     await empty(server)
     first = asyncio.create_task(behind.look())
-    await asyncio.sleep(0.5)
+    await elapse(0.5)
     second = asyncio.create_task(ahead.look())
-    await asyncio.sleep(0.3)
+    await elapse(0.3)
     for one in (ahead, behind):
         await one.agreement.compare(T)
     await asyncio.gather(first, second)
@@ -172,9 +172,9 @@ async def test_a_difference_is_found_however_long_a_round_takes(
     await wrong.follow()
     falsify(wrong)
     running = [asyncio.create_task(right.agreement.run())]
-    await asyncio.sleep(32)  # so that neither speaks shortly after the other
+    await elapse(32)  # so that neither speaks shortly after the other
     running.append(asyncio.create_task(wrong.agreement.run()))
-    await asyncio.sleep(250)
+    await elapse(250)
     for task in running:
         task.cancel()
     await asyncio.wait(running)

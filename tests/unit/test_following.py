@@ -15,7 +15,7 @@ from registry.projection import following, proving
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Tail
 from tests.support.builders import instance, instance_registered, microservice, service_registered
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, empty, restamped
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, elapse, empty, restamped
 from tests.support.memory_replica import virtual_ms as now_ms
 
 TENANTS = [Tenant(f"t{number:03}", "default") for number in range(100)]
@@ -79,12 +79,12 @@ async def test_news_of_every_log_are_heard_soon(server: MemoryServer) -> None:
     async with running(server) as one:
         for number, tenant in enumerate(TENANTS[::7]):
             await come(server, tenant, f"second-{number}")
-            await asyncio.sleep(SOON_S)
+            await elapse(SOON_S)
             assert there(one, tenant) == {"first", f"second-{number}"}
             assert len(one.projector.following.lively()) <= FOLLOWED_MAX
         for tenant in TENANTS:
             await come(server, tenant, "third")
-        await asyncio.sleep(SOON_S)
+        await elapse(SOON_S)
         assert all("third" in there(one, tenant) for tenant in TENANTS)
 
 
@@ -99,7 +99,7 @@ async def test_idle_tenants_cost_few_reads(server: MemoryServer) -> None:
             return await ask(after, *rest, **named)
 
         one.store.read = counted  # type: ignore[method-assign, assignment]
-        await asyncio.sleep(60)
+        await elapse(60)
         assert sum(read) < 60 * FOLLOWED_MAX + 2 * len(TENANTS) * 60_000 / following.QUIET_BLOCK_MS
 
 
@@ -107,11 +107,11 @@ async def test_a_store_that_was_away_is_heard_again(server: MemoryServer) -> Non
     """The groups of quiet logs are read again, and what they lost meanwhile is found."""
     async with running(server) as one:
         one.store.go_away()
-        await asyncio.sleep(2 * following.QUIET_BLOCK_MS / 1000)
+        await elapse(2 * following.QUIET_BLOCK_MS / 1000)
         one.store.come_back()
-        await asyncio.sleep(2 * following.RETRY_S)
+        await elapse(2 * following.RETRY_S)
         await come(server, TENANTS[0], "second")
-        await asyncio.sleep(SOON_S)
+        await elapse(SOON_S)
         assert there(one, TENANTS[0]) == {"first", "second"}
 
 
@@ -124,10 +124,10 @@ async def test_an_event_that_cannot_be_read_sets_only_its_tenant_aside(server: M
         data.head = data.head.next()
         data.events.append((data.head, b"no event"))
         server.wake()
-        await asyncio.sleep(SOON_S)
+        await elapse(SOON_S)
         assert list(one.projector.aside.tenants) == [TENANTS[0]]
         await come(server, TENANTS[1], "second")
-        await asyncio.sleep(SOON_S)
+        await elapse(SOON_S)
         assert there(one, TENANTS[1]) == {"first", "second"}
         assert there(one, TENANTS[0]) == {"first"}
 
@@ -186,6 +186,6 @@ async def test_groups_are_filled_before_new_ones_are_made(
         one.store.read = counted  # type: ignore[method-assign, assignment]
         for tenant in TENANTS:
             await come(server, tenant, "second")
-            await asyncio.sleep(SOON_S)
-        await asyncio.sleep(following.QUIET_BLOCK_MS / 1000)
+            await elapse(SOON_S)
+        await elapse(following.QUIET_BLOCK_MS / 1000)
     assert 4 <= calls["most"] <= 2 * len(TENANTS) / 20

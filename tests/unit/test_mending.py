@@ -48,6 +48,7 @@ from tests.support.memory_replica import (
     append,
     cut,
     digests,
+    elapse,
     empty,
     log_of,
     restamped,
@@ -288,7 +289,7 @@ async def test_a_silence_amid_the_rearming_begins_it_anew(
         rearmed += name == "rearm"
         if rearmed == 3:
             rearmed += 1
-            await asyncio.sleep(3)
+            await elapse(3)
 
     a.store.before = stall
     await a.look()
@@ -793,7 +794,7 @@ async def test_a_replay_that_fails_again_and_again_is_one_fact(
     for _ in range(5):
         with pytest.raises(StoreUnavailable):
             await a.projector.rebuild(T, "a test")
-        await asyncio.sleep(1)
+        await elapse(1)
     a.store.come_back()
     await a.look()
     said = [record.__dict__ for record in caplog.records if record.__dict__.get("action", "").startswith("log_")]
@@ -870,7 +871,7 @@ async def test_a_seeding_that_broke_off_hinders_nobody(server: MemoryServer, mon
         a.store.before = _fails_at("resume_history")
         with pytest.raises(StoreUnavailable):
             await a.look()
-    await asyncio.sleep(1)
+    await elapse(1)
     await b.look()
     assert ids(await agree(server, b)) == NINE
 

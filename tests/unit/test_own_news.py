@@ -13,7 +13,7 @@ from registry.domain.position import Position
 from registry.domain.view import DEFAULT_TENANT as T
 from registry.projection.reading import OWN_NEWS_PAUSE_MAX_S
 from registry.store.memory_store import MemoryServer
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, virtual_ms
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, elapse, virtual_ms
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ class Running:
     async def write_on(self, steps: int) -> None:
         for _ in range(steps):
             await self.write(self.writer)
-            await asyncio.sleep(STEP_S)
+            await elapse(STEP_S)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_write_of_another_that_comes_during_a_read_is_read_at_once(running
         tail = await read(*args, **named)  # type: ignore[arg-type]
         await running.write(running.other)
         writings.append(asyncio.create_task(own()))
-        await asyncio.sleep(STEP_S / 2)
+        await elapse(STEP_S / 2)
         return tail
 
     writings: list[asyncio.Task[None]] = []
@@ -126,9 +126,9 @@ async def test_write_of_another_is_read_after_the_pause_at_the_latest(running: R
 async def test_news_are_waited_for_when_nothing_is_written(running: Running) -> None:
     """Blocked in the store, not asking it again and again."""
     await running.write_on(50)
-    await asyncio.sleep(1)
+    await elapse(1)
     running.writer.store.calls.clear()
-    await asyncio.sleep(10)
+    await elapse(10)
     assert running.writer.store.calls.count("read") <= 11
     await running.write(running.other)
     assert await running.writer.projector.wait_for(T, running.other.view.position, STEP_S)

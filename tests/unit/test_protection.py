@@ -21,7 +21,7 @@ from registry.store.port import LeaseName, Pulse
 from registry.upkeep import expiry
 from registry.upkeep.protection import WINDOW_MS, MassLapse, Pause
 from tests.support.builders import instance, instance_registered, microservice, service_registered
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, restamped, virtual_ms
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, elapse, restamped, virtual_ms
 
 T = DEFAULT_TENANT
 LEASE_S = 5.0
@@ -74,14 +74,14 @@ async def go_on(seconds: float, *lanes: MemoryReplica) -> None:
     end = virtual_ms() + seconds * 1000
     while virtual_ms() < end:
         await tick(*lanes)
-        await asyncio.sleep(TICK_S)
+        await elapse(TICK_S)
 
 
 async def pulse_only(seconds: float, one: MemoryReplica) -> None:
     """A replica that can write, so that nobody takes the time for an outage, and judges nobody."""
     for _ in range(round(seconds / TICK_S)):
         await one.pulses.pulse()
-        await asyncio.sleep(TICK_S)
+        await elapse(TICK_S)
 
 
 async def until(condition: Callable[[], bool], *lanes: MemoryReplica) -> None:
@@ -89,7 +89,7 @@ async def until(condition: Callable[[], bool], *lanes: MemoryReplica) -> None:
         if condition():
             return
         await tick(*lanes)
-        await asyncio.sleep(TICK_S)
+        await elapse(TICK_S)
     raise AssertionError("it never came")
 
 
@@ -118,7 +118,7 @@ async def test_those_of_whom_is_heard_one_by_one_lapse_together(server: MemorySe
     one = lane(server, "a")
     await come(server, many(20))
     await go_on(LEASE_S - 0.05, one)
-    await asyncio.sleep(0.06)
+    await elapse(0.06)
     for name in many(9):
         one.expiry.prompt(T, LeaseName("cart", name))
     await one.pulses.pulse()
@@ -155,7 +155,7 @@ async def test_few_go_at_once(server: MemoryServer) -> None:
     """Below the least number nobody waits; and who is due a moment later is not taken with them."""
     one = lane(server, "a")
     await come(server, many(8))
-    await asyncio.sleep(0.25)
+    await elapse(0.25)
     await come(server, ["later"])
     await until(lambda: len(removed(server)) == 8, one)
     assert there(one) == {"later"}
@@ -368,7 +368,7 @@ async def test_all_that_lapse_at_once_are_judged_together_however_many(
 
 async def slowly(name: str) -> None:
     if name == "remaining":
-        await asyncio.sleep(0.05)
+        await elapse(0.05)
 
 
 async def test_the_dead_among_very_many_go_however_long_a_sweep_takes(
@@ -388,7 +388,7 @@ async def test_the_dead_among_very_many_go_however_long_a_sweep_takes(
     one.expiry._schedule_anew(T)
     one.store.before = slowly
     running = [asyncio.create_task(one.expiry.run()), asyncio.create_task(one.pulses.run())]
-    await asyncio.sleep(10.0)
+    await elapse(10.0)
     for task in running:
         task.cancel()
     await asyncio.wait(running)
@@ -407,7 +407,7 @@ async def test_whose_own_pulse_is_late_judges_nobody(server: MemoryServer) -> No
     end = virtual_ms() + LEASE_S * 1000 + 500
     while virtual_ms() < end:
         await other.pulses.pulse()
-        await asyncio.sleep(TICK_S)
+        await elapse(TICK_S)
     await one.expiry.sweep()
     assert not paused(one)
     await one.pulses.pulse()
@@ -422,12 +422,12 @@ async def test_what_was_found_alive_is_not_asked_about_again_because_the_rest_fa
     await one.follow()
     server.of(T).leases.pop(LeaseName("cart", "i3"))
     one.expiry._schedule_anew(T)
-    await asyncio.sleep(2 * TICK_S)
+    await elapse(2 * TICK_S)
     one.store.fail_call(1)
     await one.expiry.sweep()
     assert one.expiry.stats.asked == 20
     one.store.come_back()
-    await asyncio.sleep(1.0)
+    await elapse(1.0)
     await one.pulses.pulse()
     await one.expiry.sweep()
     assert one.expiry.stats.asked == 21
@@ -449,7 +449,7 @@ async def test_a_sweep_over_a_slow_store_ends_in_time(server: MemoryServer, monk
         await one.expiry.sweep()
         assert virtual_ms() - began <= expiry.SWEEP_MAX_MS + 50
         sweeps += 1
-        await asyncio.sleep(TICK_S)
+        await elapse(TICK_S)
     assert one.expiry.stats.asked == 200, "each once"
     assert sweeps > 1
     assert there(one) == set(many(200))

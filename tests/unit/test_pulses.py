@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
@@ -14,7 +13,7 @@ from registry.domain.view import DEFAULT_TENANT, InstanceRow, Tenant
 from registry.store.memory_store import MemoryServer
 from registry.upkeep.pulses import Pulses
 from tests.support.builders import instance, instance_registered, microservice, service_registered
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, restamped, virtual_ms
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, elapse, restamped, virtual_ms
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +41,7 @@ async def test_a_jump_of_the_stores_clock_is_told_as_what_it_is(
     await append(server, *restamped(events, "w", virtual_ms()))
     await one.follow()
     await one.pulses.pulse()
-    await asyncio.sleep(0.1)
+    await elapse(0.1)
     jumped_ms = jump_ms
     await one.pulses.pulse()
     (line,) = [record.getMessage() for record in caplog.records if "start anew" in record.getMessage()]
@@ -70,7 +69,7 @@ async def test_a_refused_rearming_is_refused_before_the_instances_are_looked_thr
 
     monkeypatch.setattr(Pulses, "_rows", rows)
     one.store.before = refuse
-    await asyncio.sleep(20)
+    await elapse(20)
     await one.pulses.pulse()
     assert "rearm" in one.store.calls
     assert looked == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,7 @@ from registry.projection.saving import save
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Damaged
-from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, cut, digests, run, virtual_ms
+from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, cut, digests, elapse, run, virtual_ms
 from tests.support.oracle import Oracle, assert_same
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken
 from tests.support.strategies import histories
@@ -187,7 +186,7 @@ async def aged(server: MemoryServer, lane: MemoryReplica) -> tuple[Mark, Mark]:
     """Two snapshots, a minute apart."""
     await come(server, 5)
     older = await taken(server, lane)
-    await asyncio.sleep(60)
+    await elapse(60)
     await come(server, 5, "x")
     return older, await taken(server, lane)
 

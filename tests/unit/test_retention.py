@@ -18,7 +18,7 @@ from registry.domain.snapshot import FORMAT
 from registry.store.memory_store import MemoryServer
 from registry.upkeep.snapshotting import LOOK_LEAST_S
 from tests.support.builders import microservice, service_registered, stamp
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, cut, digests, virtual_ms
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, cut, digests, elapse, virtual_ms
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken
 
 pytestmark = pytest.mark.anyio
@@ -214,10 +214,10 @@ async def test_a_log_that_grows_fast_is_looked_at_at_once(server: MemoryServer) 
     lane = MemoryReplica(server, "a", retention=Retention(10_000, 2, log_bytes=400_000))
     await lane.follow()
     running = asyncio.create_task(lane.snapshotting.run())
-    await asyncio.sleep(LOOK_LEAST_S + 0.01)
+    await elapse(LOOK_LEAST_S + 0.01)
     await overwrite(server, 20_000, times=6)
     await lane.follow()
-    await asyncio.sleep(0.01)
+    await elapse(0.01)
     assert lane.snapshotting.stats.written == 1
     running.cancel()
 
@@ -230,7 +230,7 @@ async def test_what_cannot_be_written_is_not_tried_all_the_time(server: MemorySe
     for _ in range(20):
         await overwrite(server, 20_000)
         await lane.follow()
-        await asyncio.sleep(0.05)
+        await elapse(0.05)
     running.cancel()
     assert 0 < lane.store.calls.count("hold") <= 1 + 1 / LOOK_LEAST_S + 1
 
@@ -271,7 +271,7 @@ async def test_a_history_that_has_not_reached_back_far_enough_is_not_trimmed(ser
     for number in range(4):
         await come(server, 2, f"v{number}-")
         await taken(server, lane)
-        await asyncio.sleep(3600)
+        await elapse(3600)
     assert server.of(T).events[0][0].sequence == 1
     await overwrite(server, 60_000, times=2)
     await taken(server, lane)

@@ -23,7 +23,7 @@ from registry.upkeep.snapshotting import (
     LOOK_EVERY_S,
     STRAY_KEPT_MS,
 )
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, cut, digests, empty, virtual_ms
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, cut, digests, elapse, empty, virtual_ms
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken
 
 pytestmark = pytest.mark.anyio
@@ -101,7 +101,7 @@ async def test_one_replica_writes(server: MemoryServer) -> None:
     assert meanwhile == [None]
     await come(server, 5, "x")
     await b.follow()
-    await asyncio.sleep(1)
+    await elapse(1)
     assert await b.snapshotting.write(T, 1)
 
 
@@ -121,7 +121,7 @@ async def test_one_that_died_while_it_wrote_is_waited_for_and_then_no_more(serve
         await a.snapshotting.write(T, 1)
     assert a.store.calls[-2:] == ["put_chunk", "hold"]
     assert await b.snapshotting.write(T, 1) is None
-    await asyncio.sleep(HOLD_MS / 1000)
+    await elapse(HOLD_MS / 1000)
     assert await b.snapshotting.write(T, 1)
 
 
@@ -135,11 +135,11 @@ async def test_one_that_writes_nothing_keeps_nobody_waiting(server: MemoryServer
     with pytest.raises(StoreUnavailable):
         await a.snapshotting.write(T, 1)
     a.store.come_back()
-    await asyncio.sleep(0.1)
+    await elapse(0.1)
     assert await b.snapshotting.write(T, 1)
-    await asyncio.sleep(0.1)
+    await elapse(0.1)
     assert await a.snapshotting.write(T, 1) is None, "it thought that one was due"
-    await asyncio.sleep(0.1)
+    await elapse(0.1)
     assert await b.store.snapshots.hold(T, "b", 1)
 
 
@@ -149,7 +149,7 @@ async def test_one_that_another_replica_has_written_is_not_written_again(server:
     await come(server, 5)
     await b.follow()
     mark = await taken(server, a)
-    await asyncio.sleep(HOLD_MS / 1000)
+    await elapse(HOLD_MS / 1000)
     assert await b.snapshotting.write(T, 5) is None
     assert await marks(server) == [mark]
 
@@ -295,7 +295,7 @@ async def test_a_stray_snapshot_is_never_counted_among_those_that_are_kept(serve
     assert await marks(server) == [odd, written[2], written[1]], "it may be of a log that is being seeded just now"
     assert server.of(T).events[0][0] == written[1].position
     assert digests(await restored(server)) == digests(lane.view)
-    await asyncio.sleep(STRAY_KEPT_MS / 1000 + 1)
+    await elapse(STRAY_KEPT_MS / 1000 + 1)
     await come(server, 10, "late")
     written.append(await taken(server, lane))
     assert await marks(server) == [written[3], written[2]]
@@ -326,12 +326,12 @@ async def test_it_looks_after_every_tenant_and_goes_on_after_a_failure(server: M
     await lane.follow()
     running = asyncio.create_task(lane.snapshotting.run())
     lane.store.go_away()
-    await asyncio.sleep(2 * LOOK_EVERY_S + 1)
+    await elapse(2 * LOOK_EVERY_S + 1)
     assert not running.done()
     lane.store.fail_call(0)
-    await asyncio.sleep(LOOK_EVERY_S)
+    await elapse(LOOK_EVERY_S)
     assert lane.snapshotting.stats.written == 1
-    await asyncio.sleep(LOOK_EVERY_S + 1)
+    await elapse(LOOK_EVERY_S + 1)
     assert lane.snapshotting.stats.written == 2
     running.cancel()
     await asyncio.wait((running,))

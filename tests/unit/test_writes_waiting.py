@@ -11,7 +11,7 @@ from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.view import Tenant
 from registry.store.memory_store import MemoryServer
 from tests.support.builders import microservice_body
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, virtual_ms
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, elapse, virtual_ms
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def test_what_waits_for_a_store_that_hangs_is_bounded() -> None:
         assert await register(one, tenant, 0) is None
     one.store.hang()
     asked = [asyncio.create_task(register(one, tenants[n % 10], n)) for n in range(1, 5 * ROOM)]
-    await asyncio.sleep(0.1)
+    await elapse(0.1)
     refused = [error.detail for task in asked if task.done() and (error := task.result()) is not None]
     assert 4 * ROOM - ROOM // 2 <= len(refused) <= 4 * ROOM
     assert all("waiting for the store already" in detail for detail in refused)
