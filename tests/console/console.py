@@ -15,6 +15,7 @@ PAGES = {
     "services": "Services",
     "instances": "Instances",
     "topology": "Topology",
+    "history": "History",
     "find": "What would a client see?",
     "policies": "Policies",
     "tenants": "Tenants",

@@ -1,11 +1,13 @@
 // The frame: navigation, the tenant, how current everything is; and the page in the middle.
 
-import { session } from "./data/api.js";
+import { past, session } from "./data/api.js";
+import { askRights, logIn, logOut, may, rights } from "./data/rights.js";
 import { store } from "./data/store.js";
 import { byId, h, replace } from "./parts/dom.js";
 import { confirm } from "./parts/dialog.js";
 import { duration, moment } from "./parts/format.js";
-import { field, input, trouble } from "./parts/pieces.js";
+import { pastBar } from "./parts/past.js";
+import { button, field, input, trouble } from "./parts/pieces.js";
 import { link, parse } from "./router.js";
 import { t } from "./texts.js";
 
@@ -20,9 +22,11 @@ const PAGES = /** @type {Record<string, () => Promise<{show: Show}>>} */ ({
   services: () => import("./pages/services.js"),
   instances: () => import("./pages/instances.js"),
   topology: () => import("./pages/topology.js"),
+  history: () => import("./pages/history.js"),
   find: () => import("./pages/find.js"),
   policies: () => import("./pages/policies.js"),
   tenants: () => import("./pages/tenants.js"),
+  accounts: () => import("./pages/accounts.js"),
   settings: () => import("./pages/settings.js"),
   api: () => import("./pages/api.js"),
   help: () => import("./pages/help.js"),
@@ -35,7 +39,8 @@ const BELOW = /** @type {Record<string, string>} */ ({ service: "services", inst
 let leave = new AbortController();
 
 function frame() {
-  const nav = Object.keys(PAGES).filter((page) => !(page in BELOW));
+  const hasAccounts = rights.state === "in" && may("account", "get");
+  const nav = Object.keys(PAGES).filter((page) => !(page in BELOW) && (page !== "accounts" || hasAccounts));
   replace(
     document.body,
     h("a.skip", { href: "#main", onclick: toMain }, t("skip")),
@@ -44,12 +49,22 @@ function frame() {
       h("a.brand", { href: link("overview") }, t("brand")),
       h("button.tenant", { type: "button", id: "tenant", onclick: chooseTenant, title: t("tenant.change") }),
       h("div.live", { id: "live", role: "status" }),
+      rights.state === "in" && h("span.account", session.account, " ", button(t("log-out"), leaveAccount)),
+      rights.state !== "out" && pastBar(lookAt),
     ),
     h("nav.side", { "aria-label": t("nav") }, nav.map((page) => h("a", { href: link(page), "data-page": page }, t(`page.${page}`)))),
     h("main", { id: "main", tabindex: -1 }),
     h("div.toasts", { id: "toasts" }),
   );
   showTenant();
+  showLive();
+}
+
+/** Look at the registry as of this moment. @param {number} ms Unix ms; 0: now */
+function lookAt(ms) {
+  past.ms = ms;
+  store.start();
+  void open();
 }
 
 /** @param {Event} event */
@@ -65,6 +80,10 @@ async function open(isMoved = false) {
   const { signal } = leave;
   const route = parse(location.hash);
   const main = byId("main");
+  if (rights.state === "out" || route.page === "log-in") {
+    logInPage(main);
+    return;
+  }
   const load = Object.hasOwn(PAGES, route.page) ? PAGES[route.page] : null;
   for (const item of document.querySelectorAll("nav.side a")) {
     const here = /** @type {HTMLElement} */ (item).dataset.page === (BELOW[route.page] ?? route.page);
@@ -87,6 +106,53 @@ async function open(isMoved = false) {
   } catch (error) {
     if (!signal.aborted) main.append(trouble(error));
   }
+}
+
+// -- who looks --------------------------------------------------------------------------------------------------------
+
+/** @param {HTMLElement} main */
+function logInPage(main) {
+  document.title = `${t("log-in")} – ${t("brand")}`;
+  const name = input("name", session.account, { autocomplete: "username", required: true });
+  const password = input("password", "", { type: "password", autocomplete: "current-password", required: true });
+  const complaint = h("p.complaint", { role: "alert" });
+  const form = h(
+    "form.login.card",
+    {
+      onsubmit: async (/** @type {Event} */ event) => {
+        event.preventDefault();
+        complaint.textContent = "";
+        try {
+          await logIn(name.value, password.value);
+          if (parse(location.hash).page === "log-in") history.replaceState(null, "", link("overview"));
+          begin();
+        } catch (error) {
+          complaint.textContent = error instanceof Error ? error.message : String(error);
+        }
+      },
+    },
+    h("h1", t("log-in")),
+    h("p.muted", t("log-in.explain")),
+    field(t("account.name"), name),
+    field(t("account.password"), password),
+    complaint,
+    h("button.primary", { type: "submit" }, t("log-in")),
+  );
+  replace(main, form);
+  (name.value ? password : name).focus();
+}
+
+function leaveAccount() {
+  logOut();
+  store.stop();
+  begin();
+}
+
+/** Draw everything for who is there now. */
+function begin() {
+  frame();
+  if (rights.state !== "out") store.start();
+  void open();
 }
 
 // -- the tenant -------------------------------------------------------------------------------------------------------
@@ -122,7 +188,16 @@ function showLive() {
   const live = byId("live");
   const age = Date.now() - store.heardMs;
   const { trouble } = store;
-  if (!store.heardMs) {
+  if (rights.state === "out") {
+    live.className = "live wait";
+    replace(live, t("log-in.needed"));
+  } else if (trouble && trouble.status >= 400 && trouble.status < 500) {
+    live.className = "live bad";
+    replace(live, h("span.dot"), trouble.message);
+  } else if (past.ms && store.loaded) {
+    live.className = "live past";
+    replace(live, h("span.dot"), h("strong", t("past.shown", { at: moment(past.ms) })));
+  } else if (!store.heardMs) {
     live.className = trouble ? "live bad" : "live wait";
     replace(live, h("span.dot"), trouble ? trouble.message : t("live.starting"));
   } else if (trouble || (age > OLD_MS && !document.hidden)) {
@@ -144,12 +219,25 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+/** The token has ended, or its account. */
+function heard() {
+  if (store.trouble?.status === 401 && rights.state !== "out") {
+    logOut();
+    store.stop();
+    begin();
+  }
+  showLive();
+}
+
 frame();
-store.addEventListener("heard", showLive);
+try {
+  await askRights();
+} catch {
+  // The registry does not answer yet; the store says so, and goes on asking.
+}
+store.addEventListener("heard", heard);
 setInterval(showLive, 1000);
 document.addEventListener("visibilitychange", () => !document.hidden && store.wake());
 addEventListener("hashchange", () => void open(true));
-showLive();
-store.start();
-void open();
+begin();
 

@@ -21,6 +21,7 @@ export class ApiError extends Error {
 /** Milliseconds that an answer may take. */
 export const TIMEOUT_MS = 15_000;
 const TOKEN = "registry.token";
+const ACCOUNT = "registry.account";
 const TENANT = "registry.tenant";
 
 /** What every request needs to know. Kept for this tab only. */
@@ -32,6 +33,13 @@ export const session = {
   set token(value) {
     if (value) sessionStorage.setItem(TOKEN, value);
     else sessionStorage.removeItem(TOKEN);
+  },
+  /** Whose token it is. */
+  get account() {
+    return sessionStorage.getItem(ACCOUNT) ?? "";
+  },
+  set account(value) {
+    sessionStorage.setItem(ACCOUNT, value);
   },
   /** @returns {Tenant} */
   get tenant() {
@@ -46,6 +54,21 @@ export const session = {
     sessionStorage.setItem(TENANT, JSON.stringify(value));
   },
 };
+
+/** The moment that is looked at. Of this window only: it is not found again after a reload. */
+export const past = {
+  /** Unix ms; 0: now. */
+  ms: 0,
+};
+
+/** What can be read as of a moment. */
+const OF_THE_PAST = /^\/(v4\/[^/]+\/(registry|govern)\/|v1\/[^/]+\/(catalog|find|schemas|gov)\b)/;
+
+/** @param {string} method @param {string} target */
+function asOf(method, target) {
+  if (!past.ms || method !== "GET" || !OF_THE_PAST.test(target)) return target;
+  return `${target}${target.includes("?") ? "&" : "?"}asOf=${past.ms}`;
+}
 
 /** @param {...string} segments of a path, each percent-encoded */
 export function path(...segments) {
@@ -93,7 +116,7 @@ export async function request(method, target, more = {}) {
   const limits = [AbortSignal.timeout(TIMEOUT_MS), ...(more.signal ? [more.signal] : [])];
   try {
     const headers = { ...ownHeaders(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
-    return await fetch(target, {
+    return await fetch(asOf(method, target), {
       method,
       body,
       headers: { ...headers, ...more.headers },

@@ -2,7 +2,7 @@
 //
 // What has changed is asked for by position: the answer to "nothing" is 304, and a change costs what changed.
 
-import { ApiError, own, query, refusal, request } from "./api.js";
+import { ApiError, own, past, query, refusal, request } from "./api.js";
 
 /**
  * @typedef {Object} Service one microservice version
@@ -53,15 +53,14 @@ export class Store extends EventTarget {
     this._follow(this._stop.signal);
   }
 
+  stop() {
+    this._stop.abort();
+    this.trouble = null;
+  }
+
   /** Ask now: something was done. */
   wake() {
     this._wake();
-  }
-
-  /** Answers made before what was done are not shown after it. @param {string | null} position */
-  since(position) {
-    void position;
-    this.wake();
   }
 
   /** @param {AbortSignal} signal */
@@ -69,6 +68,11 @@ export class Store extends EventTarget {
     while (!signal.aborted) {
       const began = performance.now();
       let pause = document.hidden ? ASK_HIDDEN_MS : ASK_EVERY_MS;
+      if (past.ms && this.loaded) {
+        // What was then changes no more.
+        await this._sleep(ASK_HIDDEN_MS, signal);
+        continue;
+      }
       try {
         const changed = await this._ask(signal);
         pause = Math.max(pause, (performance.now() - began) * (changed ? BUSY_SHARE : 1));

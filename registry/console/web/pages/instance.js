@@ -1,10 +1,12 @@
 // One instance: how it is, how long its lease still lasts, and what can be done to it.
 
 import { changeStatus, deregister, STATUSES } from "../data/actions.js";
-import { ApiError, get, own, registry } from "../data/api.js";
+import { ApiError, get, own, past, query, registry } from "../data/api.js";
+import { may } from "../data/rights.js";
 import { store } from "../data/store.js";
 import { h, replace } from "../parts/dom.js";
 import { duration, moment, ofSeconds } from "../parts/format.js";
+import { timeline } from "../parts/timeline.js";
 import { button, card, copyButton, facts, pairs, select, statusPill, trouble } from "../parts/pieces.js";
 import { link } from "../router.js";
 import { t } from "../texts.js";
@@ -20,13 +22,14 @@ export async function show(main, route, signal) {
   const head = h("div");
   const lease = h("div");
   const body = h("div.grid");
+  const story = h("div");
   /** @type {Instance | null} */
   let instance = null;
   let leftMs = 0;
   let ttlMs = 0;
   let beatMs = 0;
   let askedMs = 0;
-  replace(main, head, lease, body);
+  replace(main, head, lease, body, card(t("history.life"), story));
   store.addEventListener("changed", (event) => {
     if (/** @type {CustomEvent<Set<string>>} */ (event).detail.has(serviceId)) void load();
   }, { signal });
@@ -43,7 +46,10 @@ export async function show(main, route, signal) {
       const now = /** @type {Instance} */ ((await get(registry("microservices", serviceId, "instances", instanceId), { signal })).instance);
       const same = JSON.stringify(now) === JSON.stringify(instance);
       instance = now;
-      if (!signal.aborted && !same) drawInstance(now);
+      if (!signal.aborted && !same) {
+        drawInstance(now);
+        void tell();
+      }
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && error.status === 400) drawGone();
@@ -52,7 +58,7 @@ export async function show(main, route, signal) {
   }
 
   async function askLease() {
-    if (!instance) return;
+    if (!instance || past.ms) return;
     try {
       const found = await get(own("leases", serviceId, instanceId), { signal });
       ({ leftMs, ttlMs, lastBeatMs: beatMs } = found);
@@ -78,6 +84,17 @@ export async function show(main, route, signal) {
     const name = last?.hostName || instanceId;
     replace(head, crumbs(), h("h1", name), h("p.notice.bad", { role: "status" }, t(last ? "instance.left" : "instance.unknown", { at: moment(Date.now()) })));
     if (!last) replace(body);
+    void tell();
+  }
+
+  /** Where it is and why, in one sentence, and the events of its life. */
+  async function tell() {
+    try {
+      const found = await get(own("history", "explain") + query({ serviceId, instanceId, at: past.ms ? String(past.ms) : "" }), { signal });
+      if (!signal.aborted) replace(story, h("p", { class: found.state === "present" ? "" : "notice wait" }, found.sentence), timeline(found.events ?? [], false));
+    } catch (error) {
+      if (!signal.aborted) replace(story, trouble(error));
+    }
   }
 
   function crumbs() {
@@ -97,9 +114,8 @@ export async function show(main, route, signal) {
       h(
         "div.actions",
         statusPill(one.status),
-        status,
-        button(t("status.change"), () => void changeStatus(one, status.value)),
-        button(t("deregister"), () => void deregister(one), "danger"),
+        may("service", "update") && [status, button(t("status.change"), () => void changeStatus(one, status.value))],
+        may("service", "delete") && button(t("deregister"), () => void deregister(one), "danger"),
       ),
     );
     const check = one.healthCheck ?? {};

@@ -1,18 +1,22 @@
 // Overview: what one looks at first. How much there is, how it is, what is wrong, and what to do about it.
 
-import { admin, call, get } from "../data/api.js";
+import { admin, call, get, own, query } from "../data/api.js";
+import { may } from "../data/rights.js";
 import { store } from "../data/store.js";
 import { h, replace } from "../parts/dom.js";
 import { attempt } from "../parts/dialog.js";
-import { bytes, duration, moment, number, rate } from "../parts/format.js";
-import { barChart, button, card, counts, facts, figure, trouble } from "../parts/pieces.js";
+import { bytes, duration, number, rate } from "../parts/format.js";
+import { button, card, counts, facts, figure, trouble } from "../parts/pieces.js";
 import { shortTable } from "../parts/table.js";
 import { link } from "../router.js";
-import { t, known } from "../texts.js";
+import { known, t } from "../texts.js";
+import { churnChart } from "./history.js";
 
 /** Milliseconds between two questions to the replicas. */
 const ASK_EVERY_MS = 2000;
-const MINUTES = 60;
+/** The chart of the last hour is drawn anew so often, ms. */
+const CHART_EVERY_MS = 15_000;
+const HOUR_MS = 3_600_000;
 
 /** @typedef {Record<string, any>} Presence */
 
@@ -20,7 +24,7 @@ const MINUTES = 60;
 export async function show(main, _route, signal) {
   const numbers = h("div.figures");
   const alarms = h("div");
-  const changes = h("div");
+  const changes = h("div", h("p.muted", t("loading")));
   const replicas = h("div");
   const keeper = h("div");
   replace(
@@ -30,6 +34,7 @@ export async function show(main, _route, signal) {
     h("div.grid", card(t("alarms"), alarms), card(t("changes"), changes), h("div.span", card(t("replicas"), replicas)), h("div.span", card(t("store"), keeper))),
   );
   const rates = new Rates();
+  let chartMs = 0;
   const drawNumbers = () => replace(numbers, numberFigures(rates));
   store.addEventListener("changed", drawNumbers, { signal });
   drawNumbers();
@@ -39,13 +44,19 @@ export async function show(main, _route, signal) {
         const found = /** @type {Presence[]} */ ((await get(admin("replicas"), { signal })).replicas);
         rates.hear(found);
         drawNumbers();
-        replace(changes, changesChart(rates));
         return replicaTable(found);
       }),
+      Date.now() - chartMs > CHART_EVERY_MS && part(changes, drawChart),
       part(alarms, async () => alarmList((await get(admin("alarms"), { signal })).alarms ?? [])),
       part(keeper, async () => storeFacts(await get(admin("store"), { signal }))),
     ]);
     await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+  }
+
+  async function drawChart() {
+    chartMs = Date.now();
+    const found = await get(own("history", "churn") + query({ from: String(chartMs - HOUR_MS), to: String(chartMs), step: "1m" }), { signal });
+    return churnChart(found, chartMs - HOUR_MS, chartMs);
   }
 
   /** @param {HTMLElement} place @param {() => Promise<import("../parts/dom.js").Child | import("../parts/dom.js").Child[]>} draw */
@@ -62,13 +73,10 @@ export async function show(main, _route, signal) {
 /** What the replicas do per second, from what they said before and say now. */
 class Rates {
   constructor() {
-    this.began = Date.now();
     /** @type {Map<string, Presence>} */
     this._before = new Map();
     /** @type {Map<string, {heartbeats: number, finds: number}>} */
     this._rates = new Map();
-    /** Minute (Unix) -> changes. @type {Map<number, number>} */
-    this.changes = new Map();
   }
 
   /** @param {Presence[]} found */
@@ -80,8 +88,6 @@ class Rates {
       if (!before || now.atMs <= before.atMs) continue;
       const s = (now.atMs - before.atMs) / 1000;
       this._rates.set(now.name, { heartbeats: (now.heartbeats - before.heartbeats) / s, finds: (now.finds - before.finds) / s });
-      const minute = Math.floor(now.atMs / 60_000);
-      this.changes.set(minute, (this.changes.get(minute) ?? 0) + now.changes - before.changes);
     }
   }
 
@@ -108,20 +114,6 @@ function numberFigures(rates) {
     figure(t("heartbeats"), rates.of("heartbeats"), t("per.second")),
     figure(t("finds"), rates.of("finds"), t("per.second")),
   ];
-}
-
-/** @param {Rates} rates */
-function changesChart(rates) {
-  const last = Math.floor(Date.now() / 60_000);
-  const bars = [];
-  let sum = 0;
-  for (let minute = last - MINUTES + 1; minute <= last; minute += 1) {
-    const value = rates.changes.get(minute) ?? 0;
-    sum += value;
-    bars.push({ title: `${moment(minute * 60_000)}: ${number(value)}`, value });
-  }
-  const text = t("changes.since", { count: number(sum), at: moment(rates.began) });
-  return [barChart(text, bars), h("p.muted", text)];
 }
 
 /** @param {Presence[]} found */
@@ -171,7 +163,7 @@ function alarmList(alarms) {
         );
       }),
     ),
-    button(t("alarms.clear"), () => void attempt(() => call("DELETE", admin("alarms")), t("alarms.cleared"))),
+    may("ops", "delete") && button(t("alarms.clear"), () => void attempt(() => call("DELETE", admin("alarms")), t("alarms.cleared"))),
   ];
 }
 

@@ -1,6 +1,7 @@
 // Policies: traffic rules, written as JSON. The registry checks them, and its complaint is shown beside the field.
 
 import { call, get, own } from "../data/api.js";
+import { may } from "../data/rights.js";
 import { h, replace } from "../parts/dom.js";
 import { attempt, confirm, say } from "../parts/dialog.js";
 import { moment } from "../parts/format.js";
@@ -39,9 +40,10 @@ async function list(main, signal) {
     main,
     h("h1", t("page.policies")),
     h("p.muted", t("policies.explain")),
-    h("div.filters", kind, button(t("policy.new"), () => {
-      location.hash = link("policies", [kind.value]);
-    }, "primary")),
+    may("governance", "create") &&
+      h("div.filters", kind, button(t("policy.new"), () => {
+        location.hash = link("policies", [kind.value]);
+      }, "primary")),
     place,
   );
   try {
@@ -103,7 +105,7 @@ async function edit(main, kind, id, signal) {
       field(t("app"), app),
       field(t("env"), env),
       h("div.span", field(t("policy.spec"), spec, t("policy.spec.hint")), complaint),
-      h("div.buttons", h("button.primary", { type: "submit" }, t("save")), id && button(t("delete"), () => void remove(), "danger")),
+      h("div.buttons", may("governance", id ? "update" : "create") && h("button.primary", { type: "submit" }, t("save")), id && may("governance", "delete") && button(t("delete"), () => void remove(), "danger")),
     ),
   );
 

@@ -1,13 +1,15 @@
 // One microservice version: its instances, and everything around it.
 
 import { unregister } from "../data/actions.js";
-import { get, own, query, registry } from "../data/api.js";
+import { get, own, past, query, registry } from "../data/api.js";
+import { may } from "../data/rights.js";
 import { Instances } from "../data/instances.js";
 import { store } from "../data/store.js";
 import { h, replace } from "../parts/dom.js";
 import { ofSeconds } from "../parts/format.js";
 import { button, card, copyButton, counts, facts, pairs, trouble } from "../parts/pieces.js";
 import { LongTable, shortTable } from "../parts/table.js";
+import { timeline } from "../parts/timeline.js";
 import { schemaView } from "../parts/schema.js";
 import { link } from "../router.js";
 import { t } from "../texts.js";
@@ -22,6 +24,7 @@ export async function show(main, route, signal) {
   const id = route.args[0] ?? "";
   const head = h("div");
   const around = h("div.grid");
+  const story = h("div");
   const instances = new Instances(signal);
   /** @type {LongTable<{service: Service, instance: Body}>} */
   const table = new LongTable({
@@ -68,9 +71,11 @@ export async function show(main, route, signal) {
         counts(service.counts),
         h("a.button", { href: link("topology", [], { focus: `${service.env}/${service.app}/${service.name}` }) }, t("service.neighbours")),
         h("a.button", { href: link("find", [], { app: service.app, name: service.name, env: service.env }) }, t("page.find")),
-        button(t("unregister"), async () => {
-          if (await unregister(service, consumers.length)) location.hash = link("services");
-        }, "danger"),
+        h("a.button", { href: link("history", [], { serviceName: service.name }) }, t("page.history")),
+        may("service", "delete") &&
+          button(t("unregister"), async () => {
+            if (await unregister(service, consumers.length)) location.hash = link("services");
+          }, "danger"),
       ),
       facts([
         [t("app"), service.app],
@@ -109,10 +114,17 @@ export async function show(main, route, signal) {
         card(t("service.providers"), neighbours(t("service.providers"), providers.providers ?? [], t("service.providers.none"))),
         card(t("service.properties"), pairs(service.body.properties)),
         card(t("service.tags"), pairs(service.tags)),
+        h("div.span", card(t("service.story"), story)),
         h("div.span", card(t("service.schemas"), schemaList(schemas.schemas ?? [], service.body.schemas ?? []))),
       );
     } catch (error) {
       if (!signal.aborted) replace(around, trouble(error));
+    }
+    try {
+      const found = await get(own("history") + query({ serviceId: id, limit: "20", to: past.ms ? String(past.ms) : "" }), { signal });
+      if (!signal.aborted) replace(story, timeline(found.events));
+    } catch (error) {
+      if (!signal.aborted) replace(story, trouble(error));
     }
   }
 

@@ -32,6 +32,9 @@ export function confirm({ title, body, act, danger = false }) {
         h("button", { type: "button", class: danger ? "danger" : "primary", onclick: () => dialog.close("yes") }, act),
       ),
     );
+    dialog.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && event.target instanceof HTMLInputElement) dialog.close("yes");
+    });
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(dialog.returnValue === "yes");
