@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from registry.client.addresses import Zone
+from registry.client.answers import Fault, read_answer
 from registry.client.backoff import CAP_S, FIRST_S, delay_s
 from registry.client.choosing import candidates, in_turn, less_busy
+from registry.client.errors import Refused
 from registry.client.listing import EMPTIES_BELIEVED, Change, Listing, differences
 from registry.client.names import ServiceName, parse_name
 from registry.client.tokens import LIFE_DEFAULT_S, renew_at
+from registry.client.wire import ServiceId
 from registry.domain.model import DataCenterInfo, Instance
 
 HERE = Zone("r1", "az1")
@@ -217,3 +221,56 @@ def test_tokens_are_renewed_before_they_end(life: int) -> None:
 @pytest.mark.parametrize("text", ["", "opaque", "a.b.c", "a.\xff.c", token([1]), token({}), token({"exp": "soon"})])
 def test_tokens_that_do_not_say_when_they_end(text: str) -> None:
     assert 0 < renew_at(text, 0.0) <= LIFE_DEFAULT_S
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+HTML = b"<html><body>Please log in</body></html>"
+GONE = b'{"errorCode":"400017","errorMessage":"Instance does not exist","detail":"a"}'
+AWAY = b'{"errorCode":"500011","errorMessage":"The store is unavailable"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "wanted", "value"),
+    [
+        (200, b"", None, None),
+        (200, b'{"any":1}', None, None),
+        (200, b'{"serviceId":"a"}', ServiceId, ServiceId("a")),
+        (304, b"", ServiceId, None),
+    ],
+)
+def test_answers_of_a_registry(status: int, body: bytes, wanted: Any, value: object) -> None:
+    assert read_answer(status, body, wanted) == value
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "wanted", "code"),
+    [
+        (200, HTML, None, 0),
+        (200, HTML, ServiceId, 0),
+        (200, b"", ServiceId, 0),
+        (200, b"{}", ServiceId, 0),
+        (200, b"\xff", ServiceId, 0),
+        (302, b"", None, 0),
+        (400, HTML, None, 0),
+        (401, b"", None, 0),
+        (404, b"404 page not found", None, 0),
+        (400, b'{"errorCode":"soon","errorMessage":""}', None, 0),
+        (400, b'{"errorCode":"400002","errorMessage":"Server is unhealthy"}', None, 400002),
+        (429, b'{"errorCode":"429001","errorMessage":"Too many"}', None, 429001),
+        (500, AWAY, None, 500011),
+        (502, HTML, None, 0),
+    ],
+)
+def test_what_another_address_may_answer_better(status: int, body: bytes, wanted: Any, code: int) -> None:
+    """The page of a proxy with status 200 is no heartbeat that was taken."""
+    with pytest.raises(Fault) as fault:
+        read_answer(status, body, wanted)
+    assert fault.value.code == code
+    assert len(str(fault.value)) < 300
+
+
+def test_what_every_replica_would_refuse() -> None:
+    with pytest.raises(Refused) as refused:
+        read_answer(400, GONE, None)
+    assert (refused.value.code, refused.value.status, str(refused.value)) == (400017, 400, "Instance does not exist: a")

@@ -63,6 +63,16 @@ def test_what_a_registry_has_forgotten_is_done_again_at_once(step: Step, code: i
     assert (after.step, after.due_at) == (back, 5.0)
 
 
+def test_a_registry_that_goes_on_forgetting_is_not_asked_in_a_circle() -> None:
+    """It registers services, and knows them no more when their instances come."""
+    registration, now = BEATING, 0.0
+    for _ in range(20):
+        registration = registration.after(Failed(400012), now, 0.5)
+        now = registration.due_at
+        registration = registration.after(Done("s"), now, 0.5).after(Done(), now, 0.5)
+    assert now > 100.0
+
+
 def test_first_heartbeats_are_spread_and_never_later_than_the_interval() -> None:
     at_instance = Registration(INTERVAL_S, Step.INSTANCE)
     dues = {at_instance.after(Done(), 0.0, draw / 10).due_at for draw in range(10)}
