@@ -324,6 +324,12 @@ def variable(name: str) -> str:
     return str(metadata.get("variable", PREFIX + name.upper()))
 
 
+#: What the command's remote verbs read; on the same machine they are no reason not to serve.
+CLIENT_VARIABLES: Final = frozenset(
+    f"{PREFIX}{name}" for name in ("SERVER", "TENANT", "PROJECT", "USER", "PASSWORD", "PROFILE")
+)
+
+
 #: What Kubernetes tells every pod of a Service, as NAME=value, where NAME begins with that of the Service.
 _SERVICE_LINK: Final = re.compile(
     r"\w+_SERVICE_HOST=.*|\w+_SERVICE_PORT(_\w+)?=.*|\w+_PORT=(tcp|udp|sctp)://.*"
@@ -343,7 +349,7 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
     Raises:
         BadSetting: a value is of the wrong form or out of range, or `REGISTRY_…` names no setting.
     """
-    known = {variable(f.name) for f in fields(Settings)}
+    known = {variable(f.name) for f in fields(Settings)} | CLIENT_VARIABLES
     ignored = made_by_kubernetes(environment)
     for name in environment:
         if name.startswith(PREFIX) and name not in known and name not in ignored:

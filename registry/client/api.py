@@ -91,6 +91,16 @@ class Api:
         answer: Instances = (await self.calls.call("GET", f"{self._registry}/health", Instances)).value
         return answer.instances
 
+    async def readiness(self) -> str:
+        """ "" when what answers may be sent requests, else why not. A registry without this route may."""
+        response = await self.calls.text(f"{self._registry}/health/readiness")
+        return "" if response.status in (200, 404) else response.body.decode("utf-8", "replace").strip() or "not ready"
+
+    async def metrics(self) -> str:
+        """What Prometheus reads of the replica that answers; "" where that is not shown."""
+        response = await self.calls.text("/metrics")
+        return response.body.decode("utf-8", "replace") if response.status == 200 else ""
+
     # -- services ------------------------------------------------------------------------------------------------------
 
     async def services(self, *, shared: bool = False) -> list[Microservice]:
@@ -144,9 +154,9 @@ class Api:
         answer: DetailsBody = (await self.calls.call("GET", path, DetailsBody)).value
         return answer.service
 
-    async def all_details(self, *options: str) -> list[Details]:
+    async def all_details(self, *options: str, shared: bool = False) -> list[Details]:
         """Every service version with its `instances`, `schemas`, `dependencies` or `tags`."""
-        query = {"options": ",".join(options), "withShared": "false"}
+        query = {"options": ",".join(options), "withShared": "true" if shared else "false"}
         answer: AllDetails = (
             await self.calls.call("GET", f"{self._root}/govern/microservices", AllDetails, query=query)
         ).value

@@ -147,14 +147,28 @@ class Calls:
         self._waited_for_nothing(behind)
         raise Unreachable("; ".join(faults))
 
+    async def text(self, path: str) -> Response:
+        """What the first address says that can be connected, whatever its status.
+
+        Raises:
+            Unreachable: none can.
+        """
+        faults = []
+        for address in self.book.order(steady(), self.zone)[:ATTEMPTS_MAX]:
+            try:
+                token = await self.token()
+                return await self._send(address, "GET", path, None, _bearer(token))
+            except Fault as exc:
+                faults.append(f"{address} {exc}")
+        raise Unreachable("; ".join(faults))
+
     async def _ask(
         self, address: str, method: str, target: str, wanted: Any, content: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         """Ask one address; with a fresh token when the one in use is not taken any more."""
         for may_renew in (True, False):
             token = await self.token()
-            signed = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
-            response = await self._send(address, method, target, content, signed)
+            response = await self._send(address, method, target, content, {**headers, **_bearer(token)})
             try:
                 value = read_answer(response.status, response.body, wanted)
             except Refused as exc:
@@ -232,6 +246,10 @@ class Calls:
             except Fault as exc:
                 faults.append(f"{address} {exc}")
         raise Unreachable("; ".join(faults))
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _needs_tls(book: AddressBook) -> bool:

@@ -155,6 +155,10 @@ class Registered:
         self.offer = replace(self.offer, instance=replace(self.offer.instance, properties=dict(properties)))
         await self._api.set_properties(self.service_id, self.instance_id, dict(properties))
 
+    def leave_it(self) -> None:
+        """Leave the instance to its lease: the end of the client does not unregister it."""
+        self._state = replace(self._state, renewed_at=None)
+
     async def unregister(self) -> None:
         """End it. The instance goes unless another process shares it; cancelled, this still comes to its end."""
         leaving = asyncio.create_task(self._leave(), name=f"leaving {self.instance_id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +16,16 @@ from registry.remote.failing import Exit, Failure, failure_of
 
 #: Where each verb is, and what it is for; the help shows them in this order.
 VERBS: Final[dict[str, tuple[str, str]]] = {
+    "services": ("reading", "list the services of a tenant"),
+    "instances": ("reading", "list the instances of services"),
+    "find": ("reading", "find the instances of a service as a consumer does"),
+    "show": ("reading", "show everything about one service version"),
+    "register": ("changing", "register an instance, and beat for it"),
+    "unregister": ("changing", "unregister an instance or a service"),
+    "status": ("status", "say how the registry is"),
+    "watch": ("watch", "write a line for every change"),
+    "top": ("top", "look at the registry live"),
+    "completion": ("completion", "make the shell complete this command"),
     "serve": ("", "run the registry"),
     "repair": ("", "say what is damaged in the store, and mend it"),
 }
@@ -53,7 +64,9 @@ def registry() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one of the verbs; its exit code. What went wrong is one sentence on standard error."""
     try:
-        result = registry.main(list(arguments), prog_name="registry", standalone_mode=False)
+        result = registry.main(
+            list(arguments), prog_name="registry", complete_var="_REGISTRY_COMPLETE", standalone_mode=False
+        )
     except click.exceptions.NoArgsIsHelpError as exc:
         print(exc.format_message(), file=sys.stderr)
         return Exit.USAGE
@@ -70,8 +83,8 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # `| head` has read enough.
-        sys.stderr.close()
+        # `| head` has read enough. What is left in the buffer goes nowhere, without a complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     return result if isinstance(result, int) else Exit.DONE
 
