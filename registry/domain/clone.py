@@ -30,7 +30,6 @@ def clone(view: RegistryView) -> RegistryView:
         instance_count=view.instance_count,
         held_bytes=view.held_bytes,
         policy_bytes=view.policy_bytes,
-        outline=view.outline,
         access=None if access is None else _copy_access(access),
     )
     copy.groups = {key: ServiceGroup(*key) for key in view.groups}

@@ -12,6 +12,8 @@ class RegistryError(Exception):
 
     code: ClassVar[int] = 500003
     message: ClassVar[str] = "Internal server error"
+    #: It is about the request alone: no event that this replica has not seen can change it.
+    is_final: ClassVar[bool] = False
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail)
@@ -33,6 +35,7 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
 class InvalidParams(RegistryError):
     code = 400001
     message = "Invalid parameter(s)"
+    is_final = True
 
 
 class LimitExceeded(RegistryError):

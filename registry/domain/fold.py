@@ -52,14 +52,6 @@ from registry.domain.view import RegistryView
 
 #: Earlier epochs remembered. Each stands for a store that lost something; older ones cannot come back.
 LINEAGE_MAX: Final = 64
-#: They change only the rows of instances, and the answers that list them.
-OF_INSTANCES: Final = (
-    InstanceRegistered,
-    InstanceUnregistered,
-    InstanceExpired,
-    InstanceStatusSet,
-    InstancePropertiesSet,
-)
 
 
 def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
@@ -77,8 +69,6 @@ def apply(view: RegistryView, position: Position, event: Event) -> Outcome:
             drawing.keep(_service_of(view, event))
     outcome = _change(view, position, event)
     if outcome.error is None:
-        if not isinstance(event, OF_INSTANCES):
-            view.outline += 1
         _mark_changed(view, position, event, outcome)
     return outcome
 

@@ -46,7 +46,7 @@ OWN_GROUP: Final[GroupKey] = ("production", "default", "SERVICECENTER")
 class Standing(Struct, gc=False):
     """Whether what was prepared for a service group is still true. To hold this is to hold nothing else."""
 
-    yes: bool = True
+    holds: bool = True
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -130,7 +130,7 @@ class ServiceGroup:
     def drop_answers(self) -> None:
         if self.answers:
             self.answers.clear()
-            self.standing.yes = False
+            self.standing.holds = False
             self.standing = Standing()
 
     @property
@@ -176,9 +176,6 @@ class RegistryView:
     #: Bytes of everything in the view, and of the policies in it, as `weight` counts them.
     held_bytes: int = 0
     policy_bytes: int = 0
-    #: Moves with every change but those of instances: what a consumer may see, and of which services, is the same for
-    #: one value of it, in this view.
-    outline: int = 0
     #: Snapshots of this view that are being drawn.
     drawings: list[ref[Drawing]] = field(default_factory=list)
     #: Stands for this view in what is remembered of it, which must not keep a replaced one alive.

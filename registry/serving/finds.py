@@ -49,7 +49,7 @@ class Finds:
         if asker is None:
             return False
         said = find.said.get(asker.kind)
-        if said is None or said.answer.standing is None or not said.answer.standing.yes:
+        if said is None or said.answer.standing is None or not said.answer.standing.holds:
             return self._find(find, asker, request, connection)
         if asker.found is not None and said.provider is not None and said.provider not in asker.found:
             return self._find(find, asker, request, connection)

@@ -112,7 +112,7 @@ class Polls:
             named = b"".join((kind, element.service))
             needed += len(named) + REV_NEEDS[type(rev)]
             known = self._known.get(named)
-            if known is None or known.standing is None or not known.standing.yes:
+            if known is None or known.standing is None or not known.standing.holds:
                 known = self._learn(tenant, asker, named, element.service, known)
                 if known is None:
                     return None

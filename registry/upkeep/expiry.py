@@ -206,7 +206,7 @@ class Expiry:
         # Who left while the store was asked must not be held: nobody would ever hear of it again.
         view = self._projector.view(tenant)
         gone = {due.name: due for due in lapsed if view.instance(*due.name) is not None}
-        if not self.protection.believes(tenant, gone, view.instance_count):
+        if not self.protection.accepts(tenant, gone, view.instance_count):
             self._look_again(tenant, gone.values(), HELD_MS)
             return
         lapsed = list(gone.values())

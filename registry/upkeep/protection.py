@@ -61,7 +61,7 @@ class _State:
 
 
 class Protection:
-    """One replica's judgement on how many lapses it believes."""
+    """One replica's judgement on how many lapses it accepts as such."""
 
     def __init__(self, rule: MassLapse, clock: Clock) -> None:
         self._rule = rule
@@ -106,7 +106,7 @@ class Protection:
             if state.paused_ms is not None and not state.held:
                 self._end(tenant, state, "none of them is missing any more")
 
-    def believes(self, tenant: Tenant, lapsed: Iterable[LeaseName], instances: int) -> bool:
+    def accepts(self, tenant: Tenant, lapsed: Iterable[LeaseName], instances: int) -> bool:
         """Whether these may be removed. Those that may not are counted as held.
 
         Args:

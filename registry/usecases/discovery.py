@@ -18,7 +18,7 @@ from registry.domain import service_reads
 from registry.domain.access_errors import NoPermission
 from registry.domain.batch_find import BatchResult, batch_find
 from registry.domain.decide import service_or_refuse
-from registry.domain.errors import InvalidParams, PositionNotReached, RegistryError, StoreUnavailable
+from registry.domain.errors import PositionNotReached, RegistryError, StoreUnavailable
 from registry.domain.find import FindQuery
 from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.model import Schema
@@ -86,9 +86,9 @@ class Discovery:
     def find_now(self, tenant: Tenant, query: FindQuery) -> Answer | None:
         try:
             answer = self.find_here(tenant, query)
-        except InvalidParams:
-            raise
-        except RegistryError:
+        except RegistryError as refusal:
+            if refusal.is_final:
+                raise
             return None
         return None if query.rev and query.rev != answer.rev else answer
 
@@ -267,9 +267,9 @@ class Discovery:
         """Answer from the view; before refusing, catch up and answer again."""
         try:
             return question(self._projector.view(tenant))
-        except InvalidParams:
-            raise
-        except RegistryError:
+        except RegistryError as refusal:
+            if refusal.is_final:
+                raise
             return await self._again(tenant, lambda: question(self._projector.view(tenant)))
 
     # -- the registry itself -------------------------------------------------------------------------------------------
@@ -352,9 +352,9 @@ class Discovery:
         except StoreUnavailable as away:
             try:
                 return answer()
-            except InvalidParams:
-                raise
-            except RegistryError:
+            except RegistryError as refusal:
+                if refusal.is_final:
+                    raise
                 raise away from None
         return answer()
 

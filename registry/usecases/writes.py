@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from registry.clock import Clock
 from registry.domain.decide import Known, Stamp
-from registry.domain.errors import InvalidParams, RegistryError, StoreUnavailable
+from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.events import Event, encode_event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
@@ -86,9 +86,9 @@ class Writes:
         """
         try:
             decided = decision(self._projector.view(tenant))
-        except InvalidParams:
-            raise
-        except RegistryError:
+        except RegistryError as refusal:
+            if refusal.is_final:
+                raise
             decided = None
         if decided is None or isinstance(decided, Known):
             # Refusing the client, and telling it that nothing is to be done, both speak of the present.

@@ -90,7 +90,7 @@ long_history = histories(max_size=30)
 row_limits = st.sampled_from([1, 2, 3, SECTION_ROWS_MAX])
 
 #: What is prepared for answers, and counted for them. A view that was loaded has prepared nothing.
-PREPARED = {"answer", "answers", "drawings", "outline", "standing", "token"}
+PREPARED = {"answer", "answers", "drawings", "standing", "token"}
 #: Dicts that are looked things up in, and whose order no answer shows.
 LOOKED_UP = {"by_endpoints", "groups", "aliases"}
 
