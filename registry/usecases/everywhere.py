@@ -61,6 +61,7 @@ class Everywhere:
         self.behind = False
         #: Until then (Unix ms) this replica need not make sure that it knows all changes.
         self.sure_until_ms = 0
+        self._making_sure = asyncio.Lock()
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._note_rebuild)
 
@@ -87,8 +88,10 @@ class Everywhere:
         Raises:
             StoreUnavailable: it has not applied all that others have.
         """
-        if self._clock.wall_ms() >= self.sure_until_ms:
-            await self._try_announce()
+        if not self.behind and self._clock.wall_ms() >= self.sure_until_ms:
+            async with self._making_sure:
+                if self._clock.wall_ms() >= self.sure_until_ms:  # one asks for all who wait
+                    await self._try_announce()
         if self.behind:
             raise StoreUnavailable("this replica has not applied the newest changes of accounts; another one may have")
 

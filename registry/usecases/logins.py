@@ -70,7 +70,9 @@ class Logins:
         Raises:
             AccountBlocked: there were too many wrong ones from this address; this one was not looked at.
             TooManyRequests
+            StoreUnavailable: this replica knows that it does not know all accounts as they are.
         """
+        await self._principals.make_sure()
         if not _may_be_a_name(name):
             return await self._passwords.is_right(password, None)
         key = f"{name}::{address}"

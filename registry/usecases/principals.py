@@ -118,14 +118,18 @@ class Principals:
         now_ms = self._clock.wall_ms()
         return grant.version is self.version and now_ms < grant.expires_ms and now_ms < self._everywhere.sure_until_ms
 
+    async def make_sure(self) -> None:
+        """Raise StoreUnavailable when this replica knows that it does not know all accounts as they are."""
+        await self._everywhere.make_sure()
+
     async def grant(self, credentials: bytes) -> Grant:
         """What credentials (`credentials_of`) grant.
 
         Raises:
             NoToken, Unauthorized, TokenExpired, TokenOwnerGone
-            StoreUnavailable: this replica knows that it does not know enough.
+            StoreUnavailable: as `make_sure`.
         """
-        await self._everywhere.make_sure()
+        await self.make_sure()
         grant = self.known(credentials)
         if grant is None:
             now_ms = self._clock.wall_ms()

@@ -19,7 +19,8 @@ from registry.access.tokens import Key, generate_key, read_key
 from registry.http_api.operation import Kind, Operation
 from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
 from tests.access.conftest import RBAC
-from tests.access.people import Office, bearer, code, permission
+from tests.access.people import Guest, Office, bearer, code, encoded, permission
+from tests.support.api import wanted
 from tests.support.http import Connection
 from tests.support.replica import Replica, replica
 from tests.support.websocket import WebSocket
@@ -174,6 +175,36 @@ def test_what_is_no_token_opens_nothing(place: tuple[Replica, dict[str, str]]) -
                 assert told != expected, (operation.name, name)
             else:
                 assert told == expected, (operation.name, name, told)
+
+
+def test_nobody_gets_a_hot_answer_that_the_table_does_not_give(place: tuple[Replica, dict[str, str]]) -> None:
+    """What is there is answered from its bytes, and what was answered once is known by all of them."""
+    process, tokens = place
+    connection = process.connect()
+    admin = Guest(connection, tokens["admin"], "default")
+    service_id = admin.service()
+    admin.instance(service_id, instanceId="i")
+    rev = admin.find().rev
+    target = f"/microservices/{service_id}/instances"
+    asked: list[tuple[tuple[str, str], str, str, bytes | None]] = [
+        (("service", "get"), "GET", "/instances?appId=shop&serviceName=cart", None),
+        (("service", "get"), "GET", f"/instances?appId=shop&serviceName=cart&rev={rev}", None),
+        (("service", "get"), "POST", "/instances/action?type=query", encoded({"services": [wanted("cart")]})),
+        (("service", "get"), "POST", "/instances/action?type=query", encoded({"services": [wanted("cart", rev=rev)]})),
+        (("service", "update"), "PUT", f"{target}/i/heartbeat", None),
+        (("service", "create"), "POST", target, encoded({"instance": {"hostName": "host", "instanceId": "i"}})),
+    ]
+    forgeries = {name: (bearer(token), expected) for name, (token, expected) in forged(tokens["admin"]).items()}
+    for _ in range(3):
+        for right, method, path, body in asked:
+            for role in ("admin", *ROLES):
+                allowed_ = role == "admin" or right in ROLES[role] or (right[0], "*") in ROLES[role]
+                response = connection.request(method, f"/v4/default/registry{path}", body, bearer(tokens[role]))
+                assert (response.status in (200, 304)) == allowed_, (role, method, path, response)
+                assert allowed_ or code(response) == 403205
+            for name, (credentials, expected) in {**forgeries, "none": ({}, 401204)}.items():
+                response = connection.request(method, f"/v4/default/registry{path}", body, credentials)
+                assert code(response) == expected, (name, method, path)
 
 
 def test_a_good_token_counts_in_the_other_header(place: tuple[Replica, dict[str, str]]) -> None:

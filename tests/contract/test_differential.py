@@ -50,6 +50,7 @@ marks = st.builds(
     st.integers(0, 2),
     st.sampled_from(["r1", "r2"]),
 )
+notes = st.sampled_from([b"", b"\0one", b"two"])
 replicas = st.sampled_from(["r1", "r2", "ü"])
 events = st.binary(min_size=1, max_size=4)
 #: What a caller may believe of the log: what is true, that there is none, or something of the past or future.
@@ -258,6 +259,12 @@ class Differential(RuleBasedStateMachine):
     @rule(tenant=tenants, by=st.integers(0, 1), replica=replicas, state=st.binary(max_size=3))
     def exchange(self, tenant: Tenant, by: int, replica: str, state: bytes) -> None:
         self.both(lambda side: side.stores[by].snapshots.exchange(tenant, replica, state, HOLD_MS))
+
+    @rule(tenant=tenants, by=st.integers(0, 1), name=st.sampled_from("ab"), seen=notes, note=notes)
+    def note(self, tenant: Tenant, by: int, name: str, seen: bytes, note: bytes) -> None:
+        self.both(lambda side: side.stores[by].notes.write(tenant, name, seen, note, HOLD_MS, 10))
+        self.both(lambda side: side.stores[1 - by].notes.read(tenant, name))
+        self.both(lambda side: side.stores[1 - by].notes.all(tenant))
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
