@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from registry.domain.errors import Overloaded
 from registry.http_api.call import Call
 from registry.http_api.carried import Carried, carry
 from registry.http_api.operation import Operation
@@ -99,7 +100,7 @@ class PastLine:
     async def answer(self, operation: Operation, call: Call) -> Reply:
         """Raises PastUnavailable; what else is wrong the answer says."""
         if self._under_way >= UNDER_WAY_MAX:
-            raise PastUnavailable(f"{self._under_way} questions about the past are being answered: ask again later")
+            raise Overloaded(f"{self._under_way} questions about the past are being answered: ask again later")
         self._under_way += 1
         try:
             return await self._answer(await carry(operation.name, call, operation.request is not None))

@@ -19,7 +19,7 @@ import msgspec
 
 from registry import logconfig
 from registry.bootstrap import build_replica, redis_store
-from registry.domain.errors import RegistryError
+from registry.domain.errors import Overloaded, RegistryError
 from registry.http_api import reply
 from registry.http_api.carried import call_of
 from registry.http_api.operations import OPERATIONS
@@ -154,7 +154,7 @@ class Answering:
 
     async def _reply(self, question: Question) -> Reply:
         if self._asked >= AT_ONCE_MAX + WAITING_MAX:
-            raise PastUnavailable(f"{self._asked} questions about the past are being answered: ask again later")
+            raise Overloaded(f"{self._asked} questions about the past are being answered: ask again later")
         self._asked += 1
         try:
             async with asyncio.timeout(QUESTION_TIMEOUT_S), self._turn:

@@ -25,6 +25,7 @@ from registry.http_api.client_address import TrustedProxies
 from registry.http_api.door import Door
 from registry.http_api.operations import PROBES
 from registry.running.listening import Sockets, host_port
+from registry.running.memory import give_back_large_pieces
 from registry.running.past_line import PastLine
 from registry.running.private_redis import CannotStart
 from registry.running.signals import stop_signals
@@ -95,6 +96,8 @@ async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], 
     replica = build_replica(settings, store, advertised(settings, bound))
     replica.api.past = line = PastLine(settings)
     certificates = check_certificates(settings)
+    if certificates is not None:
+        give_back_large_pieces()
     try:
         if await _unless(stop, _part("start", _open(settings, replica))):
             server = _server(settings, replica, bound, certificates, started)

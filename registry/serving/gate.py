@@ -36,6 +36,7 @@ class Gate(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._first: list[bytes] = []
         self._refused = False
+        self._over = False
         self.deadline = shared.now_s + shared.limits.handshake_timeout_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,22 +68,25 @@ class Gate(asyncio.Protocol):
         self.deadline = self._shared.now_s + LINGER_S
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended before the handshake began."""
+        """It has ended before the handshake was over."""
         self._fail()
 
     def _fail(self) -> None:
+        if self._over:
+            return
+        self._over = True
         self._shared.connections.discard(self)
         self._shared.tallies.handshakes_failed += 1
         self._connection.leave()
 
     async def _shake_hands(self) -> None:
-        if self._transport.is_closing():
-            return  # `connection_lost` is told
+        if self._over:
+            return
         self._loop.call_soon(self._feed)
         try:
             secured = await self._loop.start_tls(
                 self._transport,
-                self._connection,
+                self,
                 self._certificates.context,
                 server_side=True,
                 ssl_handshake_timeout=max(self.deadline - self._shared.now_s, 0.1),
@@ -94,9 +98,11 @@ class Gate(asyncio.Protocol):
         if secured is None or secured.is_closing():
             self._fail()
             return
+        self._over = True
         self._shared.connections.discard(self)
         self._shared.tallies.handshakes += 1
         # uvloop wakes us before it hands on what came behind the handshake.
+        secured.set_protocol(self._connection)
         self._connection.connection_made(secured)
         self._loop.call_soon(_limit_unsent, secured)
 

@@ -35,7 +35,7 @@ def summary(report: Report) -> str:
     lines = [
         f"{tally.requests} requests, {tally.connections} connections, {tally.bytes_sent / 1e6:.0f} MB, "
         f"{report.seconds:.0f} s, {tally.requests / max(report.seconds, 0.001):.0f}/s",
-        f"answers: {statuses}",
+        f"answers: {statuses}; failures excused: {tally.excused}",
         *(f"{name}: {warm:.1f} MiB warm, {end:.1f} at the end" for name, (warm, end) in report.memory.items()),
         *(wrong[:4000] for wrong in report.wrong[:20]),
         f"{len(report.wrong)} findings",

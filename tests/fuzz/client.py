@@ -18,11 +18,17 @@ from tests.fuzz.requests import Requests
 HANG_S: Final = 20.0
 #: The share of requests that are spoiled, in half of the conversations.
 MUTATED: Final = 0.35
+#: The share of connections to a port for TLS that do not speak it.
+NO_TLS: Final = 0.1
 #: Seconds for which a websocket is listened to.
 SOCKET_S: Final = 0.02
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
-#: Who asks for a position that is not there yet is told so by 500011.
+#: Who asks for a position that is not there yet is told so by 500011. On a busy machine the store may not answer for a
+#: second, which is no fault of the request, and who asks for too much at a time is told when to come again.
 _MAY_WAIT: Final = re.compile(rb"x-registry-position", re.IGNORECASE)
+_EXCUSED: Final = re.compile(
+    rb'"detail":"the store has not answered for|\r\nRetry-After: |"The past cannot be read now"'
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Tally:
     requests: int = 0
     connections: int = 0
     bytes_sent: int = 0
+    #: Failures that are not the registry's: see `_EXCUSED`.
+    excused: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
@@ -65,7 +73,10 @@ async def talk(target: Target, random: Random, tally: Tally) -> None:
         return  # a client that is refused in the middle may find the connection broken
     statuses = list(map(int, _STATUS.findall(came)))
     tally.statuses.update(statuses)
-    if any(status >= 500 for status in statuses) and not (b'"500011"' in came and _MAY_WAIT.search(sent)):
+    failed = sum(status >= 500 for status in statuses)
+    excused = failed if b'"500011"' in came and _MAY_WAIT.search(sent) else len(_EXCUSED.findall(came))
+    tally.excused += min(failed, excused)
+    if failed > excused:
         tally.findings.append(f"{target.name}: {came!r} to {sent!r}")
 
 
@@ -83,9 +94,21 @@ def conversation(requests: Requests, random: Random) -> tuple[bytes, int]:
     return b"".join(parts), number
 
 
+def hello(context: ssl.SSLContext) -> bytes:
+    """What a client says first when it speaks TLS."""
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="127.0.0.1").do_handshake()
+    return out.read()
+
+
 async def _exchange(target: Target, sent: bytes, random: Random) -> bytes:
-    host = "127.0.0.1"
-    reader, writer = await asyncio.open_connection(host, target.port, ssl=target.tls)
+    context = target.tls
+    if context is not None and random.random() < NO_TLS:
+        # It does not speak TLS where that is expected, or not well.
+        sent = sent if random.random() < 0.3 else mutate(hello(context), random)
+        context = None
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.port, ssl=context)
     try:
         for segment in _segments(sent, random):
             if writer.transport.is_closing():
@@ -94,7 +117,7 @@ async def _exchange(target: Target, sent: bytes, random: Random) -> bytes:
             await asyncio.sleep(0)
         if random.random() < 0.03:
             return b""  # it goes
-        if target.tls is None and random.random() < 0.9 and not writer.transport.is_closing():
+        if context is None and random.random() < 0.9 and not writer.transport.is_closing():
             writer.write_eof()
         return await _receive(reader)
     finally:

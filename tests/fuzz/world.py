@@ -31,6 +31,8 @@ WARM_AFTER: Final = 0.4
 LOOKS: Final = 50
 #: What a registry may be larger at the end than when it was warm (MiB).
 GROWTH_MAX_MIB: Final = 16.0
+#: The share of requests that may fail for a reason that excuses the registry.
+EXCUSED_MAX: Final = 0.01
 #: Clients that are late are let go soon, and what may be stored is little, so that memory is level soon.
 OPTIONS: Final = (
     *("--head-timeout-s", "1", "--body-timeout-s", "1", "--keep-alive-s", "1", "--tls-port", "0"),
@@ -94,6 +96,8 @@ def run(options: Options, folder: Path) -> Report:
         began = time.monotonic()
         tally = uvloop.run(_fuzz(options, fuzzed))
         report = Report(tally, time.monotonic() - began)
+        if tally.excused > EXCUSED_MAX * tally.requests:
+            report.complaints.append(f"{tally.excused} failures that are excused are too many")
         for one in fuzzed:
             report.complaints += complaints(one)
             warm = max(one.memory[: max(int(len(one.memory) * WARM_AFTER), 1)])

@@ -122,8 +122,16 @@ def test_plain_http_is_told_to_speak_tls(server: Running) -> None:
     assert b"this port speaks TLS: use https://" in answer
 
 
-def test_what_only_begins_as_a_handshake_ends_the_connection(server: Running) -> None:
-    assert not server.exchange(b"\x16" + b"x" * 1000).startswith(b"HTTP")
+@pytest.mark.parametrize("sent", [b"\x16" + b"x" * 1000, HALF_HELLO], ids=["junk", "half"])
+def test_what_only_begins_as_a_handshake_ends_the_connection(
+    server: Running, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever knocks wrongly writes nothing into the log."""
+    failed = server.shared.tallies.handshakes_failed
+    assert not server.exchange(sent, half_close=True).startswith(b"HTTP")
+    until_sync(lambda: server.call(lambda: server.shared.tallies.handshakes_failed) == failed + 1, "it to be counted")
+    until_sync(lambda: server.call(lambda: server.shared.crowd.count) == 0, "it to leave")
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("sent", [b"", HALF_HELLO, b"\x16"], ids=["silent", "half", "one byte"])
