@@ -42,6 +42,40 @@ def test_services_come_change_and_go_before_ones_eyes(opened: Opened) -> None:
     console.sees("1 of 1 service versions")
 
 
+def test_nothing_is_asked_while_nothing_happens(opened: Opened) -> None:
+    """A hundred people who look cost a registry a hundred quiet connections, and no polling."""
+    console, api = opened
+    api.service("cart")
+    asked: list[str] = []
+    console.open("services").sees("1 of 1")
+    console.page.on("request", lambda request: asked.append(request.url))
+    console.page.wait_for_timeout(2500)
+    assert asked == []
+    api.service("till")
+    console.sees("2 of 2")
+    assert 1 <= len(asked) <= 2
+    assert all("catalog?since=" in one for one in asked)
+
+
+def test_a_window_that_is_hidden_catches_up_when_it_is_seen(opened: Opened) -> None:
+    console, api = opened
+    api.service("cart")
+    console.open("services").sees("1 of 1")
+    hide = """hidden => {
+        Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    console.page.evaluate(hide, True)
+    console.page.wait_for_timeout(300)
+    asked: list[str] = []
+    console.page.on("request", lambda request: asked.append(request.url))
+    api.service("till")
+    console.page.wait_for_timeout(700)
+    assert asked == []
+    console.page.evaluate(hide, False)
+    console.sees("2 of 2")
+
+
 def test_an_instance_expires_before_ones_eyes(opened: Opened) -> None:
     """The shortest lease there is: five seconds, no heartbeat missed."""
     console, api = opened

@@ -181,9 +181,6 @@ export function openTenant(domain, project) {
 
 // -- how current it is ------------------------------------------------------------------------------------------------
 
-/** Without an answer for so long, ms, what is shown counts as old. */
-const OLD_MS = 5000;
-
 function showLive() {
   const live = byId("live");
   const age = Date.now() - store.heardMs;
@@ -200,10 +197,9 @@ function showLive() {
   } else if (!store.heardMs) {
     live.className = trouble ? "live bad" : "live wait";
     replace(live, h("span.dot"), trouble ? trouble.message : t("live.starting"));
-  } else if (trouble || (age > OLD_MS && !document.hidden)) {
+  } else if (trouble) {
     live.className = "live bad";
-    const why = trouble?.message ?? t("live.silent");
-    replace(live, h("span.dot"), h("span", t("live.away", { why, age: duration(age) })));
+    replace(live, h("span.dot"), h("span", t("live.away", { why: trouble.message, age: duration(age) })));
   } else {
     live.className = "live good";
     replace(live, h("span.dot"), h("span", t("live.yes")), h("span.muted", ` ${moment(store.heardMs)}`));
@@ -237,7 +233,6 @@ try {
 }
 store.addEventListener("heard", heard);
 setInterval(showLive, 1000);
-document.addEventListener("visibilitychange", () => !document.hidden && store.wake());
 addEventListener("hashchange", () => void open(true));
 begin();
 

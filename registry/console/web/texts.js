@@ -46,9 +46,11 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   "tenants.filter": "Filter tenants",
   "tenants.more": "{count} more; narrow the filter to see them",
 
+  "trouble.no-answer": "The registry does not answer",
+  "trouble.ended": "The registry has ended the connection",
+  "trouble.silent": "The registry says nothing any more",
   "live.starting": "Connecting …",
   "live.yes": "Live",
-  "live.silent": "The registry does not answer",
   "live.away": "Disconnected ({why}). What is shown is {age} old.",
 
   "past.open": "Look back",

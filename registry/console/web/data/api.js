@@ -1,5 +1,7 @@
 // The public API, as this console asks it: with the tenant, the token, and errors in the API's shape.
 
+import { t } from "../texts.js";
+
 /** @typedef {{domain: string, project: string}} Tenant */
 
 /** An answer that is no success. `status` 0: there was none. */
@@ -126,8 +128,27 @@ export async function request(method, target, more = {}) {
     });
   } catch (error) {
     if (more.signal?.aborted) throw error;
-    throw new ApiError(0, "", "The registry does not answer", "");
+    throw new ApiError(0, "", t("trouble.no-answer"), "");
   }
+}
+
+/**
+ * The answer as it comes, without an end.
+ * @param {string} target
+ * @param {string} accept its type
+ * @param {AbortSignal} signal
+ */
+export async function open(target, accept, signal) {
+  const headers = { ...ownHeaders(), Accept: accept };
+  let response;
+  try {
+    response = await fetch(target, { headers, signal, cache: "no-store", credentials: "omit" });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new ApiError(0, "", t("trouble.no-answer"), "");
+  }
+  if (!response.ok || !response.body) throw await refusal(response);
+  return response.body.getReader();
 }
 
 /**

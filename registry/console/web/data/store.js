@@ -1,8 +1,10 @@
 // The store: this tab's copy of the tenant's outline, kept current. Pages read it and are told of every change.
 //
-// What has changed is asked for by position: the answer to "nothing" is 304, and a change costs what changed.
+// The registry's feed tells that something has happened; what has changed since the position that is held is then asked
+// for, which costs what changed. A window that nobody sees has no feed: a browser has few connections for all of them.
 
-import { ApiError, own, past, query, refusal, request } from "./api.js";
+import { t } from "../texts.js";
+import { ApiError, open, own, past, query, refusal, request } from "./api.js";
 
 /**
  * @typedef {Object} Service one microservice version
@@ -18,12 +20,14 @@ import { ApiError, own, past, query, refusal, request } from "./api.js";
  * @property {string} text what a filter looks into, in lower case
  */
 
-/** Milliseconds from one question to the next: while people look, while they do not, and after a failure. */
-export const ASK_EVERY_MS = 1000;
-export const ASK_HIDDEN_MS = 10_000;
-export const RETRY_MS = 2000;
-/** A large catalog is asked for less often: at most this share of the time is spent on it. */
+/** Milliseconds after which a lost connection is tried again. */
+export const RETRY_MS = 1500;
+/** Milliseconds between two questions while something happens all the time; a large catalog is asked for less often:
+ * at most this share of the time is spent on it. */
+const GAP_MS = 150;
 const BUSY_SHARE = 10;
+/** The feed says every 15 s that it is there. Silent for so long, ms, it is given up. */
+export const SILENT_MAX_MS = 40_000;
 
 /** `changed`: ids of services that are new, gone or not as before. */
 export class Store extends EventTarget {
@@ -66,24 +70,79 @@ export class Store extends EventTarget {
   /** @param {AbortSignal} signal */
   async _follow(signal) {
     while (!signal.aborted) {
-      const began = performance.now();
-      let pause = document.hidden ? ASK_HIDDEN_MS : ASK_EVERY_MS;
-      if (past.ms && this.loaded) {
-        // What was then changes no more.
-        await this._sleep(ASK_HIDDEN_MS, signal);
-        continue;
-      }
       try {
-        const changed = await this._ask(signal);
-        pause = Math.max(pause, (performance.now() - began) * (changed ? BUSY_SHARE : 1));
-        this._tell(null, changed);
+        this._tell(null, await this._ask(signal));
+        if (past.ms) return; // what was then changes no more
+        if (document.hidden) await once(document, "visibilitychange", signal);
+        else await this._listen(signal);
       } catch (error) {
         if (signal.aborted) return;
-        pause = RETRY_MS;
         this._tell(error instanceof ApiError ? error : new ApiError(0, "", String(error), ""), null);
+        await sleep(RETRY_MS, signal);
       }
-      await this._sleep(pause, signal);
     }
+  }
+
+  /** Follow the feed until the window is hidden. Throws ApiError when it ends. @param {AbortSignal} signal */
+  async _listen(signal) {
+    const stop = new AbortController();
+    const hide = () => document.hidden && stop.abort();
+    document.addEventListener("visibilitychange", hide, { signal: stop.signal });
+    let watch = setTimeout(() => stop.abort(), SILENT_MAX_MS);
+    /** @type {unknown} */
+    let failure = null;
+    const look = this._looking(AbortSignal.any([signal, stop.signal]), (error) => {
+      failure = error;
+      stop.abort();
+    });
+    this._wake = look;
+    try {
+      const target = own("events") + query({ after: this.position });
+      const reader = await open(target, "text/event-stream", AbortSignal.any([signal, stop.signal]));
+      const decoder = new TextDecoder();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        clearTimeout(watch);
+        watch = setTimeout(() => stop.abort(), SILENT_MAX_MS);
+        this._tell(null, null);
+        if (/^data:/m.test(decoder.decode(part.value, { stream: true }))) look();
+      }
+    } catch (error) {
+      if (failure) throw failure;
+      if (document.hidden) return;
+      if (stop.signal.aborted && !signal.aborted) throw new ApiError(0, "", t("trouble.silent"), "");
+      throw error;
+    } finally {
+      clearTimeout(watch);
+      stop.abort();
+    }
+    throw new ApiError(0, "", t("trouble.ended"), "");
+  }
+
+  /**
+   * What asks for the changes, one question at a time, however often it is called.
+   * @param {AbortSignal} signal
+   * @param {(error: unknown) => void} failed
+   */
+  _looking(signal, failed) {
+    let busy = false;
+    let again = false;
+    const look = async () => {
+      again = true;
+      if (busy) return;
+      busy = true;
+      while (again && !signal.aborted) {
+        again = false;
+        const began = performance.now();
+        try {
+          this._tell(null, await this._ask(signal));
+        } catch (error) {
+          if (!signal.aborted) failed(error);
+        }
+        await sleep(Math.max(GAP_MS, (performance.now() - began) * BUSY_SHARE), signal);
+      }
+      busy = false;
+    };
+    return () => void look();
   }
 
   /**
@@ -95,20 +154,6 @@ export class Store extends EventTarget {
     if (!trouble) this.heardMs = Date.now();
     if (changed) this.dispatchEvent(new CustomEvent("changed", { detail: changed }));
     this.dispatchEvent(new Event("heard"));
-  }
-
-  /** @param {number} ms @param {AbortSignal} signal */
-  _sleep(ms, signal) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      /** @this {unknown} */
-      function done() {
-        clearTimeout(timer);
-        resolve(undefined);
-      }
-      this._wake = done;
-      signal.addEventListener("abort", done, { once: true });
-    });
   }
 
   /** @param {AbortSignal} signal @returns {Promise<Set<string> | null>} what changed; null: nothing */
@@ -169,6 +214,26 @@ export class Store extends EventTarget {
       offset = page.next;
     }
   }
+}
+
+/** @param {number} ms @param {AbortSignal} signal @returns {Promise<void>} */
+function sleep(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+    function done() {
+      clearTimeout(timer);
+      resolve();
+    }
+  });
+}
+
+/** @param {EventTarget} target @param {string} type @param {AbortSignal} signal @returns {Promise<void>} */
+function once(target, type, signal) {
+  return new Promise((resolve) => {
+    target.addEventListener(type, () => resolve(), { once: true, signal });
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
 /** @param {{service: Record<string, any>, instances?: Record<string, number>, tags?: Record<string, string>}} row */
