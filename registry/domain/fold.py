@@ -84,7 +84,13 @@ def _service_of(view: RegistryView, event: Event) -> str:
             return ""
         case AccessEvent():
             return ""
-    return event.service_id
+        case InstanceUnregistered() | InstanceExpired() | InstanceStatusSet() | InstancePropertiesSet():
+            return event.service_id
+        case ServicePropertiesSet() | TagsReplaced() | TagSet() | TagsDeleted():
+            return event.service_id
+        case SchemaPut() | SchemasReplaced() | SchemaDeleted() | ServiceUnregistered():
+            return event.service_id
+    assert_never(event)
 
 
 def move(view: RegistryView, position: Position) -> None:
@@ -115,8 +121,14 @@ def _mark_changed(view: RegistryView, position: Position, event: Event, outcome:
             view.services[outcome.id].changed = position
         case InstanceRegistered():
             view.services[event.instance.service_id].changed = position
-        case _:
+        case InstanceUnregistered() | InstanceExpired() | InstanceStatusSet() | InstancePropertiesSet():
             view.services[event.service_id].changed = position
+        case ServicePropertiesSet() | TagsReplaced() | TagSet() | TagsDeleted():
+            view.services[event.service_id].changed = position
+        case SchemaPut() | SchemasReplaced() | SchemaDeleted():
+            view.services[event.service_id].changed = position
+        case _:
+            assert_never(event)
 
 
 def _change(view: RegistryView, position: Position, event: Event) -> Outcome:

@@ -1,0 +1,145 @@
+"""What does the way in cost of the processor, without sockets, Redis and other processes? In µs per request.
+
+The same connections and the same store in memory as in the tests, driven from one thread; of some runs the smallest
+figure, because on a shared machine all others are larger by what does not belong here. Another tree, an older one for
+instance, is measured by its own code: `cd TREE && PYTHONPATH=. python THIS_TREE/benchmarks/way_in.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import Callable, Sequence
+from time import process_time_ns
+from typing import Final
+
+from registry.store.memory_store import MemoryServer
+from tests.support.memory_replica import virtual_ms
+from tests.support.wires import BASE, BATCH, BLOCK, Lane, Wire, fill, header, register, status, whole, write
+
+RUNS: Final = 8
+#: Requests of one run, one after the other; connections that ask at once, and how often they do.
+IN_A_ROW: Final = 1000
+AT_ONCE: Final = 64
+TIMES: Final = 8
+FIND: Final = BASE + b"/instances?appId=shop&serviceName=s1"
+TURNS_MAX: Final = 5000
+
+
+class WayIn:
+    """One replica with a hundred instances, and connections to it."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.wire = lane.connect()
+        self.crowd = [lane.connect() for _ in range(AT_ONCE)]
+        self.figures: dict[str, float] = {}
+        self._new = 0
+
+    async def fill(self) -> None:
+        await fill(self.lane, AT_ONCE)
+        for number in range(20):
+            name = f"s{number}"
+            service = {"appId": "shop", "serviceName": name, "serviceId": name}
+            await write(self.lane, b"POST", b"/microservices", {"service": service})
+            await register(self.lane, name, "x")
+        await self.lane.replica.projector.start()
+
+    async def ask(self, request: bytes) -> bytes:
+        return (await self._asked([self.wire], [request]))[0]
+
+    async def _asked(self, wires: Sequence[Wire], requests: Sequence[bytes]) -> list[bytes]:
+        for wire, request in zip(wires, requests, strict=True):
+            wire.sent = b""
+            wire.feed(request)
+        for _ in range(TURNS_MAX):
+            if all(wire.sent for wire in wires):
+                return [wire.sent for wire in wires]
+            await asyncio.sleep(0)
+        raise TimeoutError("a request is not answered")
+
+    def _note(self, name: str, nanoseconds: int, requests: int) -> None:
+        self.figures[name] = min(self.figures.get(name, 1e9), nanoseconds / requests / 1000)
+
+    def in_a_row(self, name: str, requests: Sequence[bytes]) -> None:
+        """Requests that are answered at once."""
+        began = process_time_ns()
+        for request in requests:
+            self.wire.sent = b""
+            self.wire.feed(request)
+        self._note(name, process_time_ns() - began, len(requests))
+        assert self.wire.sent
+
+    async def at_once(self, name: str, request_of: Callable[[int], bytes]) -> None:
+        """Requests of many connections, which share what they wait for."""
+        spent = 0
+        for _ in range(TIMES):
+            requests = [request_of(number) for number in range(AT_ONCE)]
+            began = process_time_ns()
+            answers = await self._asked(self.crowd, requests)
+            spent += process_time_ns() - began
+            assert {status(answer) for answer in answers} == {200}
+        self._note(name, spent, AT_ONCE * TIMES)
+
+    def registration(self, service_id: bytes, instance_id: str, endpoint: str) -> bytes:
+        instance = {"hostName": "h", "instanceId": instance_id, "endpoints": [endpoint]}
+        path = BASE + b"/microservices/%b/instances" % service_id
+        return whole(b"POST", path, body=json.dumps({"instance": instance}).encode())
+
+    def same(self, number: int) -> bytes:
+        name = f"i{number}"
+        return self.registration(b"cart", name, f"rest://10.0.0.1:{sum(name.encode())}")
+
+    def another(self, number: int) -> bytes:
+        self._new += 1
+        return self.registration(b"empty", f"n{self._new}", f"rest://10.1.{self._new >> 8}.{self._new & 255}:1")
+
+
+async def revs(way: WayIn) -> list[dict[str, object]]:
+    """Ten services with their current revs, as a batch find asks for them."""
+    asked: list[dict[str, object]] = []
+    for number in range(10):
+        name = f"s{number}"
+        answer = await way.ask(whole(b"GET", BASE + b"/instances?appId=shop&serviceName=" + name.encode()))
+        key = {"serviceName": name, "appId": "shop", "version": "0+"}
+        asked.append({"service": key, "rev": header(answer, b"X-Resource-Revision").decode()})
+    return asked
+
+
+def batch(asked: Sequence[dict[str, object]]) -> bytes:
+    return whole(b"POST", BATCH, body=json.dumps({"services": asked}, separators=(",", ":")).encode())
+
+
+async def measure() -> dict[str, float]:
+    way = WayIn(Lane(MemoryServer(virtual_ms), True))
+    await way.fill()
+    asked = await revs(way)
+    old = b"0" * 40
+    known = FIND + b"&rev=" + str(asked[1]["rev"]).encode()
+    changed = [*asked[:3], {**asked[3], "rev": old.decode()}, *asked[4:]]
+    for request in (whole(b"GET", FIND), whole(b"GET", known), batch(asked), batch(changed)):
+        assert status(await way.ask(request)) in (200, 304)
+    beat = BASE + b"/microservices/cart/instances/i%d/heartbeat"
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    for run in range(RUNS):
+        traces = [b"\r\ntraceparent: 00-%032x-%016x-01" % (run + 1, number + 1) for number in range(IN_A_ROW)]
+        way.in_a_row("find, repeated", [whole(b"GET", FIND)] * IN_A_ROW)
+        way.in_a_row("find with the current rev, repeated", [whole(b"GET", known)] * IN_A_ROW)
+        way.in_a_row("find, each with a traceparent of its own", [whole(b"GET", FIND, BLOCK + one) for one in traces])
+        way.in_a_row("batch find of 10, nothing changed, repeated", [batch(asked)] * IN_A_ROW)
+        await way.at_once("find with an old rev", lambda _: whole(b"GET", FIND + b"&rev=" + old))
+        await way.at_once("batch find of 10, one changed", lambda _: batch(changed))
+        await way.at_once("heartbeat", lambda number: whole(b"PUT", beat % number))
+        await way.at_once("register, unchanged", way.same)
+        await way.at_once("register, new", way.another)
+        await way.at_once("get one service (no hot request)", lambda _: whole(b"GET", BASE + b"/microservices/cart"))
+        gc.collect()
+    return way.figures
+
+
+if __name__ == "__main__":
+    json.dump({name: round(value, 2) for name, value in asyncio.run(measure()).items()}, sys.stdout, indent=1)
