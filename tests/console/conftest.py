@@ -30,9 +30,12 @@ def _missing(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser that all tests share, each with a window of its own."""
+    """The browser that a module's tests share, each with a window of its own.
+
+    Until it is closed Playwright keeps an event loop running in this thread, where other tests need theirs.
+    """
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         _missing("no Chromium on the PATH: apt-get install chromium")
