@@ -48,6 +48,8 @@ class Stamp(NamedTuple):
     replica: str
     number: int
     actor: str
+    request_id: str = ""
+    user_agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ class InstancePropertiesSet(Recorded, frozen=True, tag="instance-properties-set"
 class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
     """The lease lapsed. It concerns only the registration made at `registered` (`epoch-sequence`).
 
-    Evidence, by the deciding replica's clock (Unix ms): the last renewal and the deadline that passed.
+    Evidence, by the deciding replica's clock (Unix ms): the last renewal and the deadline that passed. `paused_ms`: for
+    how long it was kept, because too many had lapsed at once.
     """
 
     service_id: str
@@ -75,6 +76,7 @@ class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
     registered: str
     last_beat_ms: int = 0
     deadline_ms: int = 0
+    paused_ms: int = 0
 
 
 class TagsReplaced(Recorded, frozen=True, tag="tags-replaced"):

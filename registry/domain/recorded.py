@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -20,3 +20,26 @@ class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     #: Who asked: the client's address, behind its account where there are accounts; `registry` when a replica acted by
     #: itself.
     actor: str = ""
+    #: What the client calls its request (`X-Request-Id`), and itself (`User-Agent`), both cut short.
+    request_id: str = ""
+    user_agent: str = ""
+
+
+#: Characters that are recorded of these.
+REQUEST_ID_MAX: Final = 128
+USER_AGENT_MAX: Final = 64
+
+
+class Asker(str):
+    """Who asks, as text (`Recorded.actor`), with what is recorded beside it."""
+
+    __slots__ = ("request_id", "user_agent")
+
+    request_id: str
+    user_agent: str
+
+
+def asker(actor: str, request_id: str = "", user_agent: str = "") -> Asker:
+    found = Asker(actor)
+    found.request_id, found.user_agent = request_id[:REQUEST_ID_MAX], user_agent[:USER_AGENT_MAX]
+    return found

@@ -218,10 +218,11 @@ def _expired(removal: Happened) -> str:
     event = removal.event
     assert isinstance(event, InstanceExpired)
     lease_s = (event.deadline_ms - event.last_beat_ms) / 1000
+    paused = f", as expiry was paused for {event.paused_ms} ms" if event.paused_ms else ""
     return (
         f"expired at {removal.told.at}: its lease of {lease_s:g} s was last renewed at "
         f"{moment_text(event.last_beat_ms)} and ended at {moment_text(event.deadline_ms)}; "
-        f"replica {event.replica} removed it {max(event.at_ms - event.deadline_ms, 0)} ms later"
+        f"replica {event.replica} removed it {max(event.at_ms - event.deadline_ms, 0)} ms later{paused}"
     )
 
 

@@ -171,6 +171,7 @@ def evidence(event: Event) -> dict[str, Any]:
             "lastRenewal": moment_text(event.last_beat_ms),
             "deadline": moment_text(event.deadline_ms),
             "lateMs": max(event.at_ms - event.deadline_ms, 0),
+            "pausedMs": event.paused_ms,
         }
     if isinstance(event, HistoryResumed):
         mended = [Position(epoch, sequence).text() for epoch, sequence in sorted(event.mended.items())]
@@ -181,7 +182,7 @@ def evidence(event: Event) -> dict[str, Any]:
 def actor_of(event: Event) -> Actor:
     """Who asked. Where there are accounts, the account stands in front of the address (`account@address`)."""
     account, _, address = event.actor.rpartition("@")
-    return Actor(address, account)
+    return Actor(address, account, event.request_id, event.user_agent)
 
 
 def _merged_into(outcome: Outcome, id: str) -> str:

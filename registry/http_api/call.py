@@ -15,6 +15,7 @@ from registry.domain import rules
 from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
+from registry.domain.recorded import Asker, asker
 from registry.domain.view import Covers, Tenant
 from registry.http_api import bodies
 from registry.http_api.load import Share
@@ -47,8 +48,8 @@ class Call:
     """
 
     __slots__ = (
-        *("_body_max", "_headers", "_query", "_receive"),
-        *("actor", "address", "covers", "grant", "path", "query_string", "reach", "share", "tenant"),
+        *("_actor", "_body_max", "_headers", "_query", "_receive"),
+        *("address", "covers", "grant", "path", "query_string", "reach", "share", "tenant"),
     )
 
     def __init__(
@@ -66,8 +67,7 @@ class Call:
         self.query_string = query_string
         self._headers = headers
         self.address = actor
-        #: Who asks, for the record: the address, and where there are accounts, whose token it is in front of it.
-        self.actor = actor
+        self._actor = actor
         #: Where there are accounts, what the caller's token grants.
         self.grant: Grant | None = None
         #: Whether a microservice (environment, application, name) is within reach; None: all are.
@@ -91,6 +91,16 @@ class Call:
         client = scope.get("client")
         actor = str(client[0]) if client else ""
         return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max)
+
+    @property
+    def actor(self) -> Asker:
+        """Who asks, for the record: the address, and where there are accounts, whose token it is in front of it."""
+        request_id, user_agent = self.header(b"x-request-id"), self.header(b"user-agent")
+        return asker(self._actor, request_id.decode("latin-1"), user_agent.decode("latin-1"))
+
+    @actor.setter
+    def actor(self, actor: str) -> None:
+        self._actor = actor
 
     def require(self, environment: str, app_id: str, service_name: str) -> None:
         """Raise NoPermission when the microservice is not within reach."""

@@ -27,7 +27,7 @@ async def carry(operation: str, call: Call, has_body: bool) -> Carried:
     """Raises what reading the body raises."""
     body = await call.body() if has_body else b""
     path, headers = dict(call.path), dict(call.headers)
-    return Carried(operation, path, call.query_string, headers, call.tenant, call.actor, call.reach, body)
+    return Carried(operation, path, call.query_string, headers, call.tenant, str(call.actor), call.reach, body)
 
 
 def call_of(carried: Carried) -> Call:

@@ -94,7 +94,8 @@ class Lane:
         block_end = data.find(b"\r\n\r\n", block_at)
         if block_end < 0:
             return NOT_HOT
-        head = self.heads.read(data[block_at:block_end])
+        block = data[block_at:block_end]
+        head = self.heads.read(block)
         if head is None:
             return NOT_HOT
         method, target = line.groups()
@@ -105,7 +106,7 @@ class Lane:
         if end > len(data):
             return INCOMPLETE
         grant = self._principals.known(head.credentials) if self._principals is not None else None
-        said = self._answer(Request(hot, target, head, data[block_end + 4 : end], began), grant, connection)
+        said = self._answer(Request(hot, target, head, data[block_end + 4 : end], began, block), grant, connection)
         if said is not None and end - at == len(data) and head.constant:
             self.requests.put(data, Known(hot.tenant, said, grant))
         return end

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 from starlette.types import Message
@@ -23,7 +25,12 @@ class Request(Struct, frozen=True, gc=False):
     head: Head
     body: bytes
     began: float
+    #: The header block as it came.
+    block: bytes = b""
 
+
+#: Headers that say who asks, for the record.
+_RECORDED: Final = re.compile(rb"^(user-agent|x-request-id):([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 #: Has the door answer a request whose answer is owed.
 AskDoor = Callable[[Owed, Request], None]
@@ -48,6 +55,7 @@ def call_of(request: Request, client_address: str, body_max: int) -> tuple[Opera
         b"x-consumerid": head.consumer,
         b"accept-encoding": b"gzip" if head.gzip else b"",
         b"authorization": head.credentials,
+        **{name.lower(): value.strip() for name, value in _RECORDED.findall(request.block)},
     }
 
     async def receive() -> Message:

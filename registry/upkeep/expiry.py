@@ -27,6 +27,7 @@ from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS
 from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
+from registry.upkeep.kept import Kept
 from registry.upkeep.protection import WINDOW_MS, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.schedule import Entry, Schedules
@@ -54,7 +55,7 @@ class ExpiryStats:
     expired: int = 0
     asked: int = 0
     prompted: int = 0
-    #: The longest time between a lease's deadline and its `InstanceExpired`, ms.
+    #: The longest time between a lease's deadline and its `InstanceExpired`, ms, without that for which it paused.
     latest_ms: int = 0
 
 
@@ -85,6 +86,7 @@ class Expiry:
         self._clock = clock
         self._pulses = pulses
         self._schedules = Schedules()
+        self._kept = Kept()
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
         self.stats = ExpiryStats()
         self._held = Episode(
@@ -111,11 +113,13 @@ class Expiry:
                 name = _name(change.row)
                 self._schedules[tenant].add(now, due, name)
                 self.protection.alive(tenant, (name,))
+                self._kept.forget(tenant, (name,))
             return
         for change in outcome.changes:
             if change.action == DELETE:
                 name = _name(change.row)
                 self._schedules[tenant].remove(name)
+                self._kept.forget(tenant, (name,))
                 if isinstance(event, InstanceExpired) and self._is_recent(event):
                     self.protection.expired(tenant, name)
                 else:
@@ -128,6 +132,7 @@ class Expiry:
     def _schedule_anew(self, tenant: Tenant) -> None:
         """The log was replayed: look at everything it holds, leases may have little left."""
         self._schedules.forget(tenant)
+        self._kept.forget_all(tenant)
         schedule = self._schedules[tenant]
         now, view = self._clock.steady_ms(), self._projector.view(tenant)
         for service in view.services.values():
@@ -207,6 +212,8 @@ class Expiry:
         view = self._projector.view(tenant)
         gone = {due.name: due for due in lapsed if view.instance(*due.name) is not None}
         if not self.protection.accepts(tenant, gone, view.instance_count):
+            ended = {name: due.due_ms for name, due in gone.items()}
+            self._kept.keep(tenant, ended, self._clock.steady_ms())
             self._look_again(tenant, gone.values(), HELD_MS)
             return
         lapsed = list(gone.values())
@@ -255,11 +262,12 @@ class Expiry:
                 else:
                     lapsed.append(due)
             self.protection.alive(tenant, alive)
+            self._kept.forget(tenant, alive)
         return lapsed
 
     async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
         at = self._projector.view(tenant).position
-        events = [self._expired(due) for due in lapsed]
+        events = [self._expired(tenant, due) for due in lapsed]
         proposals = [
             Proposal(LeaseName(event.service_id, event.instance_id), event.registered, encode_event(event))
             for event in events
@@ -273,21 +281,23 @@ class Expiry:
         self._projector.offer(tenant, appended)
         for _, event, _ in appended:
             self.stats.expired += 1
-            self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms)
+            self.stats.latest_ms = max(self.stats.latest_ms, event.at_ms - event.deadline_ms - event.paused_ms)
         # The others were renewed meanwhile, or another replica was first. If they are still there, ask again.
         self._look_again(tenant, [due for due, position in zip(lapsed, positions, strict=True) if not position])
 
-    def _expired(self, due: _Due) -> InstanceExpired:
+    def _expired(self, tenant: Tenant, due: _Due) -> InstanceExpired:
         """The event with its evidence: the lease was not renewed before the deadline that this replica knew."""
-        _, row, due_ms = due
-        stamp = self._writes.stamp(ACTOR)
-        deadline_ms = stamp.at_ms - max(self._clock.steady_ms() - due_ms, 0)
+        name, row, due_ms = due
+        stamp, now = self._writes.stamp(ACTOR), self._clock.steady_ms()
+        due_ms, since_ms = self._kept.lapse(tenant, name) or (due_ms, now)
+        deadline_ms = stamp.at_ms - max(now - due_ms, 0)
         return InstanceExpired(
             service_id=row.service_id,
             instance_id=row.instance_id,
             registered=row.registered,
             last_beat_ms=deadline_ms - row.ttl_ms,
             deadline_ms=deadline_ms,
+            paused_ms=now - since_ms,
             **stamp._asdict(),
         )
 

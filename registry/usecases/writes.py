@@ -18,6 +18,7 @@ from registry.domain.events import Event, encode_event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
+from registry.domain.recorded import Asker
 from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, Covers, InstanceRow, RegistryView, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
@@ -70,7 +71,10 @@ class Writes:
 
     def stamp(self, actor: str) -> Stamp:
         """Who and when, for one new event."""
-        return Stamp(self._clock.wall_ms(), self._projector.replica, next(self._numbers), actor)
+        now_ms, replica, number = self._clock.wall_ms(), self._projector.replica, next(self._numbers)
+        if isinstance(actor, Asker):
+            return Stamp(now_ms, replica, number, str(actor), actor.request_id, actor.user_agent)
+        return Stamp(now_ms, replica, number, actor)
 
     def rows(self, tenant: Tenant, covers: Covers | None = None) -> list[InstanceRow]:
         """All instances of the tenant that are covered, as this replica holds them now."""

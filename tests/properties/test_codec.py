@@ -33,6 +33,7 @@ members: dict[str, st.SearchStrategy[Any]] = {
     "number": st.integers(0, 2**63 - 1),
     "last_beat_ms": st.integers(0, 2**53),
     "deadline_ms": st.integers(0, 2**53),
+    "paused_ms": st.integers(0, 2**53),
     "properties": maps,
     "mended": st.dictionaries(st.integers(0, 2**53), st.integers(0, 2**53), max_size=3),
     "chosen": st.booleans(),

@@ -127,6 +127,36 @@ async def test_those_of_whom_is_heard_one_by_one_lapse_together(server: MemorySe
     assert one.protection.held() == {T: 20}
 
 
+async def test_who_was_kept_is_told_with_the_true_end_of_the_lease(server: MemoryServer) -> None:
+    """Asked about again and again meanwhile, an instance would seem to have lapsed when it was asked about last."""
+    one = lane(server, "a")
+    began = virtual_ms()
+    await come(server, many(20))
+    await until(lambda: len(removed(server)) == 20, one)
+    for _, payload in server.of(T).events:
+        event = decode_event(payload)
+        if isinstance(event, InstanceExpired):
+            assert abs(event.deadline_ms - (began + LEASE_S * 1000)) < 500
+            assert abs(event.paused_ms - HOLD_S * 1000) < 1500
+            assert event.at_ms - event.deadline_ms - event.paused_ms < 1000
+
+
+async def test_who_beat_again_while_expiry_paused_is_told_of_the_next_lapse(server: MemoryServer) -> None:
+    one = lane(server, "a")
+    await come(server, many(20))
+    await until(lambda: paused(one), one)
+    await one.heartbeats.beat(T, "cart", "i0")
+    beaten = virtual_ms()
+    await until(lambda: "i0" in removed(server), one)
+    (event,) = (
+        event
+        for event in (decode_event(payload) for _, payload in server.of(T).events)
+        if isinstance(event, InstanceExpired) and event.instance_id == "i0"
+    )
+    assert abs(event.deadline_ms - (beaten + LEASE_S * 1000)) < 500
+    assert event.paused_ms == 0
+
+
 @pytest.mark.parametrize("early_ms", range(0, 100, 7))
 async def test_a_slot_that_ends_between_them_does_not_part_them(server: MemoryServer, early_ms: int) -> None:
     """A replica knows each deadline up to the time an answer took; half of them fall into the slot before."""
