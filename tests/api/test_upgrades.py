@@ -7,6 +7,7 @@ the next request: who writes the body then speaks for the owner of the connectio
 from __future__ import annotations
 
 import json
+import re
 import socket
 from typing import Final
 
@@ -105,17 +106,15 @@ def test_hot_requests_are_answered_as_without_the_offer(client: Api, offer: str)
         requests = [head(client, line, headers) + FRAMINGS["length"](content) for line, content in conversation]
         client.connection.send(b"".join(requests))
         answers = [client.connection.receive() for _ in requests]
-        said.append([(answer.status, answer.rev, _timeless(answer.body)) for answer in answers])
+        # A rev is of the timestamps too, which may have moved on by a second.
+        said.append([(answer.status, answer.rev != "", _timeless(answer.body)) for answer in answers])
     assert [answer[0] for answer in said[0]] == [200, 200, 200, 200, 400, 200]
     assert said[0] == said[1] == said[2]
 
 
-def _timeless(body: bytes) -> object:
+def _timeless(body: bytes) -> bytes:
     """The answer without what tells one registration of an instance from the next."""
-    content = json.loads(body or b"{}")
-    for instance in content.get("instances", []) if isinstance(content.get("instances"), list) else []:
-        instance["timestamp"] = instance["modTimestamp"] = ""
-    return content
+    return re.sub(rb'"(timestamp|modTimestamp|rev)":"\w+"', rb'"\1":""', body)
 
 
 def test_expectation_beside_an_offer_is_met(client: Api) -> None:

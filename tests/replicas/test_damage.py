@@ -16,6 +16,7 @@ import pytest
 from redis import Redis
 
 from registry.domain.events import InstanceStatusSet, encode_event
+from registry.domain.marks import decode_mark
 from registry.domain.view import Tenant
 from registry.store.keys import Keys
 from registry.store.soundness import TYPES
@@ -29,6 +30,8 @@ from tests.support.waiting import until_sync
 NOTICED_WITHIN_S: Final = 25.0
 KEYS: Final = Keys("registry:")
 ASIDE: Final = "X-Registry-Set-Aside"
+#: Events after which a snapshot is due.
+EVERY: Final = 10
 #: Instances that are part of the snapshot, and such as only the log behind it tells of.
 NAMES: Final = [f"i{number}" for number in range(12)]
 LATER: Final = ["later0", "later1", "later2"]
@@ -110,7 +113,8 @@ class Scene:
         self.revs: dict[str, str] = {}
 
     def options(self) -> list[str]:
-        return ["--redis-url", self.server.url, "--snapshot-every", "10"]
+        # Of many lines of one kind the log has a number, unless it is to have each.
+        return ["--redis-url", self.server.url, "--snapshot-every", str(EVERY), "--log-level", "debug"]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +129,8 @@ def scene() -> Iterator[Scene]:
             apis = {domain: scene.before[0].api(domain) for domain in ("sound", *HARMS, *UNNOTICED)}
             for api in apis.values():
                 populate(api)
-            until_sync(lambda: all(has_snapshot(scene.redis, domain) for domain in apis), "snapshots", NOTICED_WITHIN_S)
+            for domain, api in apis.items():
+                await_snapshot(scene.redis, domain, api)
             for domain, api in apis.items():
                 for name in LATER:
                     api.instance("cart", instanceId=name, endpoints=[f"rest://{name}:80"])
@@ -149,8 +154,18 @@ def populate(api: Api) -> None:
         api.instance("cart", instanceId=name, endpoints=[f"rest://{name}:80"])
 
 
-def has_snapshot(redis: Any, domain: str) -> bool:
-    return bool(redis.exists(KEYS.snapshots(Tenant(domain, "default"))))
+def await_snapshot(redis: Any, domain: str, api: Api) -> None:
+    """Wait for one that holds all instances. Where one was taken in the midst of them, make the next one due."""
+
+    def newest() -> int:
+        marks = [decode_mark(data) for data in redis.hvals(KEYS.snapshots(Tenant(domain, "default")))]
+        return max((mark.position.sequence for mark in marks if mark), default=0)
+
+    until_sync(lambda: newest() > 0, "a snapshot", NOTICED_WITHIN_S)
+    if newest() <= len(NAMES):
+        for number in range(EVERY):
+            ok(api.put(f"/microservices/cart/instances/i0/status?value={'UP' if number % 2 else 'DOWN'}"))
+    until_sync(lambda: newest() > len(NAMES), "a snapshot with all instances", NOTICED_WITHIN_S)
 
 
 def beat(api: Api, name: str) -> int:

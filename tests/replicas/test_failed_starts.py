@@ -124,7 +124,7 @@ SERVERS = {
 }
 LIMITS = {
     "too few files": FailedStart(
-        "no more than 127 files may be open, 128 are needed; raise it (ulimit -n)",
+        "at most 127 files may be open, 128 are needed; raise it (ulimit -n)",
         ON_FREE,
         wrapper=("prlimit", "--nofile=127"),
     ),
