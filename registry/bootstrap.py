@@ -35,6 +35,7 @@ from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
 from registry.upkeep.agreement import Agreement
 from registry.upkeep.expiry import Expiry
+from registry.upkeep.forgetting import Forgetting
 from registry.upkeep.protection import MassLapse, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
@@ -83,6 +84,7 @@ class Replica:
     snapshotting: Snapshotting
     agreement: Agreement
     formats: Formats
+    forgetting: Forgetting
     api: Api
     #: The application, and the way to it for hot requests.
     door: Door
@@ -124,6 +126,7 @@ class Replica:
             "heartbeats": self.api.heartbeats.run(),
             "snapshotting": self.snapshotting.run(),
             "agreement": self.agreement.run(),
+            "forgetting": self.forgetting.run(),
             "formats": self.formats.run(),
             "durability": self.api.durable.run(),
             "damage": self.projector.aside.run(),
@@ -333,6 +336,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         snapshotting,
         agreement,
         formats,
+        Forgetting(store, projector, clock, settings.forget_after_s * 1000),
         api,
         door,
         past,

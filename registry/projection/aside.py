@@ -214,7 +214,7 @@ class Aside:
         if self._list is None:
             return
         names, after = await self._store.tenants(), ""
-        while (tail := await self._store.read({}, after, 0)).tenants:
+        while (tail := await self._store.read({}, after, 0)).tenants or tail.gone:
             names += tail.tenants
             after = tail.tenants_after
         self._list, self._list_made_up = None, False

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from registry.clock import Clock
+from registry.domain.emptiness import is_empty
 from registry.domain.events import Event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
@@ -26,7 +27,7 @@ from registry.projection.following import Following
 from registry.projection.mending import Mending
 from registry.projection.proving import Proving
 from registry.projection.reading import Reading
-from registry.projection.rebuilding import Rebuilding
+from registry.projection.rebuilding import Rebuilding, announce
 from registry.projection.restoring import Inapplicable, Restored, apply_or_tell, follows, read_event, salvage
 from registry.projection.waiting import CatchUps, OwnOutcomes, Waiters
 from registry.store.port import Damaged, HistoryChanged, Store
@@ -80,6 +81,7 @@ class Projector:
         self._listeners: list[Listener] = []
         self._rebuild_listeners: list[TenantListener] = []
         self._news_listeners: list[TenantListener] = []
+        self._leave_listeners: list[TenantListener] = []
         #: Moves whenever a view changes, or another takes its place.
         self.changes = 0
         #: Events applied: this replica's own, and all others. Set when one of those stands before an own one.
@@ -124,6 +126,22 @@ class Projector:
             self._views[tenant] = RegistryView(tenant)
             self.following.heard(tenant)
 
+    def leave(self, tenant: Tenant, at: Position) -> bool:
+        """Forget a tenant that was taken off the list when its log went up to `at`.
+
+        False, and nothing is done, when it is not empty, or not there.
+        """
+        view = self._views[tenant]
+        if view.position != at or not is_empty(view) or tenant in self.aside.tenants:
+            return False
+        self.changes += 1
+        del self._views[tenant]
+        self._recents.forget(tenant)
+        self.following.forget(tenant)
+        for listener in self._leave_listeners:
+            listener(tenant)
+        return True
+
     def recent(self, tenant: Tenant) -> Recent:
         """The newest events of a view that is kept."""
         return self._recents.of(tenant)
@@ -164,9 +182,13 @@ class Projector:
         """Call `listener` with each tenant whose log has news: applied, or merely seen to be there."""
         self._news_listeners.append(listener)
 
+    def listen_for_leaves(self, listener: TenantListener) -> None:
+        """Call `listener` with each tenant that is forgotten."""
+        self._leave_listeners.append(listener)
+
     def tell_news(self, tenant: Tenant) -> None:
         """The tenant's log has news."""
-        if tenant not in self.aside.tenants:
+        if tenant not in self.aside.tenants and self.knows(tenant):
             self.following.heard(tenant)
         for listener in self._news_listeners:
             listener(tenant)
@@ -218,6 +240,10 @@ class Projector:
                 await asyncio.sleep(0)
             if tenant in self.aside.tenants:
                 return  # meanwhile
+            if not self.knows(tenant):
+                # It was forgotten meanwhile, and is not empty any more.
+                await announce(self._store, tenant)
+                self.follow(tenant)
             try:
                 self._absorb_batch(self._views[tenant], entries[start : start + APPLY_BATCH_MAX])
             except HistoryChanged as change:

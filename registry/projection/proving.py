@@ -32,6 +32,8 @@ class Views(Protocol):
 
     def view(self, tenant: Tenant) -> RegistryView: ...
 
+    def knows(self, tenant: Tenant) -> bool: ...
+
     def newest(self, tenant: Tenant, most: int) -> list[Remembered]:
         """The newest events of the view that this replica has seen, eldest first."""
 
@@ -118,9 +120,15 @@ class Proving:
         """
         if not self._unlooked:
             self._unlooked = self._views.tenants
-        some = [tenant for tenant in self._unlooked[-HEADS_AT_ONCE:] if tenant not in self._views.aside.tenants]
+        some = [
+            tenant
+            for tenant in self._unlooked[-HEADS_AT_ONCE:]
+            if tenant not in self._views.aside.tenants and self._views.knows(tenant)
+        ]
         del self._unlooked[-HEADS_AT_ONCE:]
         for tenant, head in zip(some, await self._store.heads(some), strict=True):
+            if not self._views.knows(tenant):
+                continue  # forgotten meanwhile
             position = self._views.view(tenant).position
             with contextlib.suppress(Damaged):
                 if head is None or head < position:

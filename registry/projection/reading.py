@@ -63,6 +63,9 @@ class Views(Protocol):
     def adopt(self, tenant: Tenant, restored: Restored) -> None:
         """Put a view in its place."""
 
+    def leave(self, tenant: Tenant, at: Position) -> bool:
+        """Forget the tenant, if its view stands there and is empty. Returns whether it was."""
+
     async def absorb(self, events: Mapping[Tenant, Sequence[tuple[Position, bytes]]]) -> None:
         """Apply what a read has brought."""
 
@@ -110,7 +113,7 @@ class Reading:
                 tail = await self._read(0)
             except Damaged:
                 continue  # it is set aside, and the next read does without it
-            if tail.events or tail.tenants:
+            if tail.events or tail.tenants or tail.gone:
                 await self._absorb(tail)
             elif not await self._views.aside.settle():
                 break
@@ -180,9 +183,15 @@ class Reading:
         return None if self._views.aside.list_is_damaged else self._tenants_after
 
     async def _absorb(self, tail: Tail) -> None:
-        await self.take_up(tail.tenants)
-        self._tenants_after = tail.tenants_after
+        await self._follow_list(tail)
         await self._views.absorb(tail.events)
+
+    async def _follow_list(self, tail: Tail) -> None:
+        await self.take_up(tail.tenants)
+        for tenant, at in tail.gone:
+            if self._views.knows(tenant) and not self._views.leave(tenant, at):
+                await announce(self._store, tenant)  # something was written to it meanwhile
+        self._tenants_after = tail.tenants_after
 
     # -- tenants -------------------------------------------------------------------------------------------------------
 
@@ -234,8 +243,7 @@ class Reading:
         with contextlib.suppress(Damaged):
             if not views.aside.list_is_damaged:
                 tail = await self._store.read({}, self._tenants_after, 0)
-                await self.take_up(tail.tenants)
-                self._tenants_after = tail.tenants_after
+                await self._follow_list(tail)
         for some in chunks([tenant for tenant in tenants if tenant not in views.aside.tenants], HEADS_AT_ONCE):
             for tenant, head in zip(some, await self._store.heads(some), strict=True):
                 if head != views.view(tenant).position:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from registry.domain.position import ORIGIN, Position
+from registry.domain.view import Tenant
 from registry.store.memory_notes import NoteData
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.port import Condition, KeyName, Lease, LeaseName
 from registry.store.soundness import TYPES
+
+
+class Gone(NamedTuple):
+    """A tenant that was taken off the list when its log went up to `at`."""
+
+    tenant: Tenant
+    at: Position
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.view import DEFAULT_TENANT, Tenant
-from registry.store.memory_data import TenantData
+from registry.store.memory_data import Gone, TenantData
 from registry.store.memory_notes import MemoryNotes
 from registry.store.memory_snapshots import MemorySnapshots
 from registry.store.memory_upkeep import MemoryUpkeep
@@ -34,8 +34,8 @@ class MemoryServer:
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self.clock_ms = clock_ms
-        #: The announcements; None is one that names no tenant.
-        self.tenants: list[Tenant | None] = []
+        #: The announcements, and what was taken off the list again; None is one that names no tenant.
+        self.tenants: list[Tenant | Gone | None] = []
         #: Of the list of tenants, keys of another type.
         self.wrong: dict[KeyName, str] = {}
         self.data: dict[Tenant, TenantData] = {}
@@ -46,6 +46,16 @@ class MemoryServer:
         self.part: Callable[[Tenant], Tenant] = lambda tenant: DEFAULT_TENANT
         #: What it can promise.
         self.durabilities: set[Durability] = {"memory"}
+
+    def listed(self) -> dict[Tenant, None]:
+        """The tenants on the list."""
+        listed: dict[Tenant, None] = {}
+        for entry in self.tenants:
+            if isinstance(entry, Gone):
+                listed.pop(entry.tenant, None)
+            elif entry is not None:
+                listed[entry] = None
+        return listed
 
     def of(self, tenant: Tenant) -> TenantData:
         return self.data.setdefault(tenant, TenantData())
@@ -150,15 +160,24 @@ class MemoryStore:
 
     async def tenants(self) -> list[Tenant]:
         self._need_list("tenants")
-        return [tenant for tenant in self._server.tenants if tenant is not None]
+        return list(self._server.listed())
 
     async def add_tenant(self, tenant: Tenant, most: int = 0) -> bool:
         self._need_list("tenants", "tenants_log")
-        if tenant not in self._server.tenants:
-            if most and len(self._server.tenants) >= most:
+        listed = self._server.listed()
+        if tenant not in listed:
+            if most and len(listed) >= most:
                 return False
             self._server.tenants.append(tenant)
             self._server.wake()
+        return True
+
+    async def forget_tenant(self, tenant: Tenant, at: Position) -> bool:
+        self._need_list("tenants", "tenants_log")
+        if tenant not in self._server.listed():
+            return False
+        self._server.tenants.append(Gone(tenant, at))
+        self._server.wake()
         return True
 
     @property
@@ -186,7 +205,7 @@ class MemoryStore:
     ) -> Tail:
         appended = self._server.appended
         tail = self._read_now(after, tenants_after)
-        if block_ms and not (tail.events or tail.tenants):
+        if block_ms and not (tail.events or tail.tenants or tail.gone):
             try:
                 async with asyncio.timeout(block_ms / 1000):
                     await appended.wait()
@@ -207,12 +226,16 @@ class MemoryStore:
         if tenants_after is None:
             return Tail(events, [], "")
         begin = int(tenants_after or "0")
-        tenants: list[Tenant] = []
-        for number, tenant_or_none in enumerate(self._server.tenants[begin:], begin):
-            if tenant_or_none is None:
+        listed: dict[Tenant, Position | None] = {}
+        for number, entry in enumerate(self._server.tenants[begin:], begin):
+            if entry is None:
                 raise self._damaged(None, "tenants_log", "it announces no tenant", str(number))
-            tenants.append(tenant_or_none)
-        return Tail(events, tenants, str(len(self._server.tenants)))
+            tenant, gone_at = entry if isinstance(entry, Gone) else (entry, None)
+            listed.pop(tenant, None)
+            listed[tenant] = gone_at
+        tenants = [tenant for tenant, gone_at in listed.items() if gone_at is None]
+        gone = tuple((tenant, gone_at) for tenant, gone_at in listed.items() if gone_at is not None)
+        return Tail(events, tenants, str(len(self._server.tenants)), gone)
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         self._need(tenant, "events")

@@ -49,6 +49,8 @@ class Tail(NamedTuple):
     tenants: Sequence[Tenant]
     #: Where to go on with the list of tenants.
     tenants_after: str
+    #: Tenants that were taken off the list since, and up to where their logs went then.
+    gone: Sequence[tuple[Tenant, Position]] = ()
 
 
 class Pulse(NamedTuple):
@@ -181,8 +183,14 @@ class Store(Protocol):
         False, and nothing is done, when it is a new one and there are `most` already (0: there is no limit).
         """
 
+    async def forget_tenant(self, tenant: Tenant, at: Position) -> bool:
+        """Take the tenant off the list, and tell every reader that its log went up to `at` then. The log stays.
+
+        False, and nothing is done, when it is not on the list.
+        """
+
     async def tenants(self) -> list[Tenant]:
-        """Every tenant that was announced, in no order; what else stands among their names is left out."""
+        """Every tenant on the list, in no order; what else stands among their names is left out."""
 
     async def inspect(self, tenant: Tenant) -> None:
         """Raise Damaged if a key holds another type than the registry makes, or log and head contradict each other."""

@@ -46,21 +46,27 @@ class RedisReads:
             self._count = max(self._count // 2, READ_LEAST)
             raise StoreUnavailable(f"Redis did not answer: {exc}") from exc
         events: dict[Tenant, Sequence[tuple[Position, bytes]]] = {}
-        tenants: list[Tenant] = []
+        #: The last word on each tenant: None that it is there, else where its log ended when it was forgotten.
+        listed: dict[Tenant, Position | None] = {}
         for key, entries in found:
             if key in by_key:
                 events[by_key[key]] = [(parse_position(id), fields.get(b"e", b"")) for id, fields in entries]
                 continue
             for entry_id, fields in entries:
-                tenants.append(self._announced(entry_id.decode(), fields))
+                tenant, gone_at = self._announced(entry_id.decode(), fields)
+                listed.pop(tenant, None)
+                listed[tenant] = gone_at
                 tenants_after = entry_id.decode()
         self._adapt(sum(len(payload) for entries in events.values() for _, payload in entries))
-        return Tail(events, tenants, tenants_after or "")
+        tenants = [tenant for tenant, gone_at in listed.items() if gone_at is None]
+        gone = tuple((tenant, gone_at) for tenant, gone_at in listed.items() if gone_at is not None)
+        return Tail(events, tenants, tenants_after or "", gone)
 
-    def _announced(self, entry_id: str, fields: Mapping[bytes, bytes]) -> Tenant:
+    def _announced(self, entry_id: str, fields: Mapping[bytes, bytes]) -> tuple[Tenant, Position | None]:
         try:
-            return Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode()))
-        except (KeyError, UnicodeDecodeError):
+            tenant = Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode()))
+            return tenant, parse_position(fields[b"g"]) if b"g" in fields else None
+        except (KeyError, ValueError):
             raise self._diagnosis.damaged(None, "tenants_log", "it announces no tenant", entry_id) from None
 
     def _adapt(self, read_bytes: int) -> None:

@@ -10,10 +10,10 @@ from typing import Final
 SCRIPTS: Final = (
     *("beat", "commit", "expire", "pulse", "rearm", "remaining", "resume", "revive", "tenant"),
     *("drop", "exchange", "fetch", "hold", "mark", "marks", "stow", "trim"),
-    *("condition", "cut", "forget", "list", "note", "notes"),
+    *("condition", "cut", "forget", "leave", "list", "note", "notes"),
 )
 #: Scripts that append, and which of their keys is the stream.
-APPENDING: Final = {"commit": 1, "cut": 1, "expire": 1, "list": 2, "resume": 1, "tenant": 2}
+APPENDING: Final = {"commit": 1, "cut": 1, "expire": 1, "leave": 2, "list": 2, "resume": 1, "tenant": 2}
 
 
 @dataclass(frozen=True, slots=True)

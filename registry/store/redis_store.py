@@ -121,6 +121,10 @@ class RedisStore:
         arguments = (encode_name(tenant.domain), encode_name(tenant.project), most)
         return bool(await self._run("tenant", (self._keys.tenants, self._keys.tenants_stream), arguments))
 
+    async def forget_tenant(self, tenant: Tenant, at: Position) -> bool:
+        arguments = (encode_name(tenant.domain), encode_name(tenant.project), at.text())
+        return bool(await self._run("leave", (self._keys.tenants, self._keys.tenants_stream), arguments))
+
     async def tenants(self) -> list[Tenant]:
         names = await self._ask(self._connections.ask("SMEMBERS", self._keys.tenants), self._keys.tenants)
         pairs = (bytes(name).decode("utf-8", "replace").partition("/") for name in names)

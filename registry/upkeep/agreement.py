@@ -105,9 +105,15 @@ class Agreement:
         )
         self._differing: dict[Tenant, Episode] = {}
         projector.listen_for_news(self._note)
+        projector.listen_for_leaves(self._leave)
 
     def _note(self, tenant: Tenant) -> None:
         self._lively[tenant] = ROUNDS_AFTER_NEWS
+
+    def _leave(self, tenant: Tenant) -> None:
+        for held in (self._lively, self._replayed_ms, self._differing):
+            held.pop(tenant, None)
+        self._snapshotting.distrusted.discard(tenant)
 
     async def run(self) -> None:
         """Compare, round after round, until cancelled."""
@@ -137,7 +143,7 @@ class Agreement:
         began = self._clock.steady_ms()
         failed = False
         for tenant in tenants:
-            if tenant in self._projector.aside.tenants:
+            if tenant in self._projector.aside.tenants or not self._projector.knows(tenant):
                 continue
             try:
                 await self.compare(tenant)

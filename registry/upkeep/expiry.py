@@ -101,6 +101,7 @@ class Expiry:
         )
         projector.listen(self._note)
         projector.listen_for_rebuilds(self._schedule_anew)
+        projector.listen_for_leaves(self._leave)
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 
@@ -139,6 +140,10 @@ class Expiry:
             for row in service.instances.values():
                 schedule.add(now, now, _name(row))
         self.protection.keep(tenant, lambda name: view.instance(*name) is not None)
+
+    def _leave(self, tenant: Tenant) -> None:
+        self._schedules.forget(tenant)
+        self.protection.forget(tenant)
 
     def prompt(self, tenant: Tenant, name: LeaseName) -> None:
         """Look at this instance in the next tick. Prompts beyond the queue's limit are dropped: the sweep will look."""

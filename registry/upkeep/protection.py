@@ -93,6 +93,10 @@ class Protection:
         """An instance has gone, and not by a lapse: nobody waits for it to beat."""
         self.alive(tenant, (name,))
 
+    def forget(self, tenant: Tenant) -> None:
+        """The tenant is no more."""
+        self._states.pop(tenant, None)
+
     def keep(self, tenant: Tenant, present: Callable[[LeaseName], bool]) -> None:
         """The view is another one: hold only those that are still there."""
         self.alive(tenant, [name for name in self._state(tenant).held if not present(name)])

@@ -77,11 +77,16 @@ class Snapshotting:
             logger, Actions("snapshot_failed", "snapshot_recovered"), projector.refusing, steady_ms=clock.steady_ms
         )
         projector.listen_for_news(self._note)
+        projector.listen_for_leaves(self._leave)
 
     def _note(self, tenant: Tenant) -> None:
         self._moved[tenant] = None
         if not self._hurry.is_set() and self._is_due(tenant, self._retention.every_events):
             self._hurry.set()
+
+    def _leave(self, tenant: Tenant) -> None:
+        for held in (self._moved, self._newest, self._untrimmed, self._suspected, self.readers):
+            held.pop(tenant, None)
 
     async def run(self) -> None:
         """Look after every tenant until cancelled."""
@@ -96,7 +101,7 @@ class Snapshotting:
         """Write the snapshots that are due, and trim the logs that could not be trimmed before."""
         done = []
         for tenant in list(self._moved):
-            del self._moved[tenant]
+            self._moved.pop(tenant, None)
             done.append(await self._look(tenant, self._retention.every_events))
             if tenant in self.distrusted or self._is_due(tenant, self._retention.every_events):
                 self._moved[tenant] = None  # it could not be written, or not by this replica, or not yet
@@ -242,4 +247,4 @@ class Snapshotting:
         allowed = min([before, *self.readers.get(tenant, {}).values()])
         self.stats.trimmed += await self._store.snapshots.trim(tenant, allowed)
         if allowed == before:
-            del self._untrimmed[tenant]
+            self._untrimmed.pop(tenant, None)

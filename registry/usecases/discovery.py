@@ -72,6 +72,7 @@ class Discovery:
         self.shared = shared
         #: Who waits for the views of tenants to be current.
         self._current: dict[Tenant, Group[None, None]] = {}
+        projector.listen_for_leaves(self._leave)
 
     # -- one microservice name -----------------------------------------------------------------------------------------
 
@@ -300,6 +301,11 @@ class Discovery:
     def position_text(self, tenant: Tenant) -> bytes:
         """The position that answers are made at, for the position header."""
         return self._projector.view(tenant).position_text
+
+    def _leave(self, tenant: Tenant) -> None:
+        group = self._current.get(tenant)
+        if group is not None and group.is_idle:
+            del self._current[tenant]
 
     async def await_position(self, tenant: Tenant, position: Position) -> None:
         """Wait until this replica has applied what the client has seen elsewhere.

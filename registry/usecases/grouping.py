@@ -85,6 +85,11 @@ class Group(Generic[T, R]):
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits, and nothing is in a flush."""
+        return not (self._waiting or self._flights or self._scheduled)
+
     def put(self, item: T) -> asyncio.Future[R]:
         """Hand over one item; the future brings its result."""
         future: asyncio.Future[R] = self._running_loop().create_future()

@@ -57,7 +57,13 @@ class Heartbeats:
         self._remembered: dict[Tenant, dict[LeaseName, Lease]] = defaultdict(dict)
         self._something = asyncio.Event()
         self.stats = HeartbeatStats()
+        projector.listen_for_leaves(self._leave)
         self._remembering = Episode(logger, Actions("beats_remembered", "beats_delivered"))
+
+    def _leave(self, tenant: Tenant) -> None:
+        group = self._groups.get(tenant)
+        if group is not None and group.is_idle:
+            del self._groups[tenant]
 
     async def beat(self, tenant: Tenant, service_id: str, instance_id: str, actor: str = "") -> None:
         """Renew one instance's lease to its full length.

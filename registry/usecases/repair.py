@@ -103,7 +103,7 @@ async def _examine_list(store: Store) -> tuple[list[Tenant], Finding | None]:
         wrong.append(_told(damage))
     try:
         after = ""
-        while (tail := await store.read({}, after, 0)).tenants:
+        while (tail := await store.read({}, after, 0)).tenants or tail.gone:
             names.update(dict.fromkeys(tail.tenants))
             after = tail.tenants_after
     except Damaged as damage:

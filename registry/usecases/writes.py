@@ -68,6 +68,7 @@ class Writes:
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
         self._waiting = Budget(waiting_max_bytes)
+        projector.listen_for_leaves(self._leave)
 
     def stamp(self, actor: str) -> Stamp:
         """Who and when, for one new event."""
@@ -158,6 +159,11 @@ class Writes:
             group = self._groups[tenant] = Group(flush, *limits, lambda: self._forget_unknown(tenant))
         return group
 
+    def _leave(self, tenant: Tenant) -> None:
+        group = self._groups.get(tenant)
+        if group is not None and group.is_idle:
+            del self._groups[tenant]
+
     def _forget_unknown(self, tenant: Tenant) -> None:
         """A tenant that did not come to be leaves nothing behind: anybody can make up as many as there are names."""
         if not self._projector.knows(tenant):
@@ -178,6 +184,8 @@ class Writes:
             for position, pending in zip(positions, batch, strict=True)
             if position is not None and pending.event is not None
         ]
+        if not self._projector.knows(tenant):
+            await self._begin(tenant)  # it was forgotten meanwhile, as one that is empty
         self._projector.offer(tenant, appended)
         return positions
 

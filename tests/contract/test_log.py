@@ -363,6 +363,42 @@ async def test_a_new_tenant_is_announced_to_every_reader_once(world: World) -> N
     assert (await one.read({}, "", 0)).tenants == [DEFAULT_TENANT, OTHER_TENANT]
 
 
+async def test_a_tenant_that_is_taken_off_the_list_is_told_to_every_reader_with_its_place(world: World) -> None:
+    """By the place each reader knows whether something was written to it since. The log stays, and who comes back is
+    announced as ever.
+    """
+    one, other = await world.connect(), await world.connect()
+    for tenant in (DEFAULT_TENANT, OTHER_TENANT):
+        await one.add_tenant(tenant)
+    (position,) = await one.commit(OTHER_TENANT, 0, [Write(b"1")])
+    assert position is not None
+    heard = (await other.read({}, "", 0)).tenants_after
+    assert await one.forget_tenant(OTHER_TENANT, position)
+    assert not await other.forget_tenant(OTHER_TENANT, position), "it is not there any more"
+    assert not await other.forget_tenant(Tenant("never", "there"), ORIGIN)
+    tail = await other.read({}, heard, 0)
+    assert (tail.tenants, tail.gone) == ([], ((OTHER_TENANT, position),))
+    assert await one.tenants() == [DEFAULT_TENANT]
+    assert await one.head(OTHER_TENANT) == position
+    fresh = await other.read({}, "", 0)
+    assert (fresh.tenants, fresh.gone) == ([DEFAULT_TENANT], ((OTHER_TENANT, position),))
+    assert await one.add_tenant(OTHER_TENANT, 2), "it does not count"
+    assert (await other.read({}, tail.tenants_after, 0)).tenants == [OTHER_TENANT]
+    fresh = await other.read({}, "", 0)
+    assert (fresh.tenants, fresh.gone) == ([DEFAULT_TENANT, OTHER_TENANT], ())
+
+
+async def test_a_reader_that_waits_hears_of_a_tenant_that_is_taken_off_the_list(world: World) -> None:
+    one, other = await world.connect(), await world.connect()
+    await one.add_tenant(OTHER_TENANT)
+    heard = (await other.read({}, "", 0)).tenants_after
+    waiting = asyncio.create_task(other.read({}, heard, 20_000, follow=True))
+    await asyncio.sleep(0)
+    await one.forget_tenant(OTHER_TENANT, ORIGIN)
+    async with asyncio.timeout(10):
+        assert (await waiting).gone == ((OTHER_TENANT, ORIGIN),)
+
+
 async def test_one_tenant_more_than_there_may_be_is_not_announced(world: World) -> None:
     """However many replicas ask at once; those that are there may be announced again."""
     store, other = await world.connect(), await world.connect()

@@ -20,7 +20,7 @@ from registry.domain.snapshot import FORMAT
 from registry.domain.view import DEFAULT_TENANT as TENANT
 from registry.domain.view import Tenant
 from registry.store.keys import Keys
-from registry.store.port import Lease, LeaseName, OutageSuspected, Proposal, Write
+from registry.store.port import Lease, LeaseName, OutageSuspected, Proposal, Tail, Write
 from registry.store.redis_check import StoreRefused
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
@@ -116,7 +116,7 @@ async def test_two_registries_on_one_redis_do_not_see_each_other(
     other = RedisStore(redis_url, RedisLimits(prefix=key_prefix + "other:"))
     await other.open()
     assert await other.head(TENANT) == ORIGIN
-    assert await other.read({TENANT: ORIGIN}, "", 0) == ({}, [], "")
+    assert await other.read({TENANT: ORIGIN}, "", 0) == Tail({}, [], "", ())
     assert await other.remaining(TENANT, [NAME]) == [-1]
     await other.close()
 

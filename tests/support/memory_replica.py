@@ -19,6 +19,7 @@ from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Lease, Write
 from registry.upkeep.agreement import Agreement
 from registry.upkeep.expiry import Expiry
+from registry.upkeep.forgetting import Forgetting
 from registry.upkeep.protection import MassLapse, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.snapshotting import Snapshotting
@@ -38,6 +39,7 @@ BEGIN_S: Final = 1_700_000_000.0
 STORE_CALLS: Final = (
     *(
         "add_tenant",
+        "forget_tenant",
         "head",
         "heads",
         "read",
@@ -55,6 +57,8 @@ STORE_CALLS: Final = (
 )
 SNAPSHOT_CALLS: Final = ("marks", "chunk", "put_chunk", "put_mark", "drop", "trim", "hold", "exchange")
 #: Seconds after which a run that has not ended is given up: virtual ones, so that they cost nothing.
+#: For how long (ms) a tenant has to be empty to be forgotten.
+FORGET_AFTER_MS: Final = 86_400_000
 RUN_MAX_S: Final = 100_000.0
 
 
@@ -229,6 +233,7 @@ class MemoryReplica:
         self.expiry = Expiry(self.store, self.projector, self.writes, self.clock, self.pulses, self.protection)
         self.snapshotting = Snapshotting(self.store, self.projector, self.clock, retention or Retention())
         self.agreement = Agreement(self.store, self.projector, self.snapshotting, self.clock)
+        self.forgetting = Forgetting(self.store, self.projector, self.clock, FORGET_AFTER_MS)
 
     @property
     def view(self) -> RegistryView:

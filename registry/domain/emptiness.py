@@ -1,0 +1,21 @@
+"""emptiness: whether a tenant holds nothing, and has held nothing for so long that it need not be kept in memory."""
+
+from __future__ import annotations
+
+from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, RegistryView
+
+
+def is_empty(view: RegistryView) -> bool:
+    """Whether there is nothing in the view that anybody has registered."""
+    return not (view.services or view.policies)
+
+
+def may_be_forgotten(view: RegistryView, seen_ms: int, now_ms: int, after_ms: int) -> bool:
+    """Whether the tenant has been empty for so long. The registry's own are never forgotten.
+
+    Args:
+        seen_ms: since when it is known to be empty, beside what its log says.
+    """
+    if view.tenant in (DEFAULT_TENANT, ACCOUNTS) or not is_empty(view):
+        return False
+    return now_ms - max(view.moment_ms, seen_ms) >= after_ms
