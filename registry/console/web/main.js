@@ -87,8 +87,11 @@ async function open(isMoved = false) {
   const load = Object.hasOwn(PAGES, route.page) ? PAGES[route.page] : null;
   for (const item of document.querySelectorAll("nav.side a")) {
     const here = /** @type {HTMLElement} */ (item).dataset.page === (BELOW[route.page] ?? route.page);
-    if (here) item.setAttribute("aria-current", "page");
-    else item.removeAttribute("aria-current");
+    if (!here) item.removeAttribute("aria-current");
+    else {
+      item.setAttribute("aria-current", "page");
+      item.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
   }
   document.title = load ? `${t(`page.${route.page}`)} – ${t("brand")}` : t("brand");
   if (!load) {

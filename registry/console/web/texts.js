@@ -125,7 +125,7 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   "instance.check": "{mode}, every {interval} s, {times} may be missed",
   "instance.place": "Data centre / region / zone",
   "instance.left": "This instance has left the registry ({at}): it was deregistered, or its lease ran out without a heartbeat.",
-  "instance.unknown": "The registry holds no such instance. It has left, or it was never there.",
+  "instance.unknown": "The registry does not hold this instance.",
   status: "Status",
   "status.none": "no status",
   "status.any": "Any status",

@@ -91,6 +91,8 @@ export async function show(main, route, signal) {
   async function tell() {
     try {
       const found = await get(own("history", "explain") + query({ serviceId, instanceId, at: past.ms ? String(past.ms) : "" }), { signal });
+      const title = head.querySelector("h1");
+      if (!instance && title && found.content?.hostName) title.textContent = found.content.hostName;
       if (!signal.aborted) replace(story, h("p", { class: found.state === "present" ? "" : "notice wait" }, found.sentence), timeline(found.events ?? [], false));
     } catch (error) {
       if (!signal.aborted) replace(story, trouble(error));
