@@ -57,8 +57,11 @@ class Sessions:
         grant = session.call.grant
         if grant is not None and self._admission.principals.counts(grant):
             return
+        before = session.call.reach
         try:
             await self._admission.admit(session.name, session.rule, session.call)
+            if session.call.reach != before:
+                session.socket.drop()  # what is sent was chosen by what the right was
         except StoreUnavailable:
             return  # nobody can tell now
         except RegistryError:

@@ -105,6 +105,8 @@ def ask(connection: Connection, operation: Operation, credentials: dict[str, str
         path += "?type=query"
     if operation.name == "find-instances":
         path += "?appId=a&serviceName=b"
+    if operation.kind is Kind.FEED:
+        path += "?wait=0s"
     body = b"{}" if operation.method in ("POST", "PUT", "DELETE") else None
     response = connection.request(operation.method, path, body, credentials)
     return code(response) if response.body.startswith(b'{"errorCode"') else 0

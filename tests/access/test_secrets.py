@@ -59,7 +59,15 @@ def test_secrets_are_in_the_store_and_nowhere_else(talkative: tuple[Replica, str
     guest.service()
     for path in (
         *("/metrics", "/openapi.json", "/v4/default/admin/dump?options=all", "/v4/default/admin/alarms"),
-        *("/v4/default/admin/clusters", "/v4/accounts", "/v4/accounts/ann", "/v4/roles", "/v4/machine-tokens"),
+        *("/v4/default/admin/settings", "/v4/default/admin/tenants", "/v4/default/admin/store"),
+        *(
+            "/v4/default/admin/replicas",
+            "/v4/default/admin/clusters",
+            "/v4/accounts",
+            "/v4/accounts/ann",
+            "/v4/roles",
+            "/v4/machine-tokens",
+        ),
         *("/v4/account-locks", "/v4/default/registry/microservices", "/v4/default/govern/microservices?options=all"),
         *("/v1/default/history", "/v1/default/history/diff?from=0"),
     ):
@@ -95,6 +103,8 @@ def test_nobody_can_name_the_log_of_the_accounts(office: Office, guarded: Replic
             assert b"account-created" not in response.body
             assert b"root" not in response.body
     assert b"accounts" not in office.done("GET", "/v4/default/admin/dump").body
+    tenants = office.done("GET", "/v4/default/admin/tenants").json()["tenants"]
+    assert all(tenant["domain"] for tenant in tenants)
 
 
 def test_the_log_of_the_accounts_is_no_tenant_in_the_figures(talkative: tuple[Replica, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Callable
 
@@ -88,3 +89,32 @@ def test_it_ends_when_the_token_does(office: Office, guarded: Replica, name: str
         office.done("DELETE", f"/v4/machine-tokens/{name}")
         socket.until_end()
     assert code(guest.find()) == 401206
+
+
+# -- the live feed -----------------------------------------------------------------------------------------------------
+
+
+def narrow(watched: Watched) -> None:
+    watched.office.done("PUT", f"/v4/roles/{watched.role}", {"perms": [permission("service", "*", appId="desk")]})
+
+
+@pytest.mark.parametrize("change", [revoke, deactivate, take_the_right, narrow])
+def test_a_feed_ends_with_the_right_to_what_it_tells(
+    office: Office, other: Replica, change: Callable[[Watched], None]
+) -> None:
+    """Also when the right only becomes a smaller one: what is told was chosen by the larger."""
+    watched = Watched(office, other)
+    with socket.create_connection(watched.address, 20) as feed:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in watched.headers.items())
+        feed.sendall(f"GET /v1/default/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{lines}\r\n".encode())
+        told = feed.recv(65_536)
+        assert told.startswith(b"HTTP/1.1 200")
+        watched.guest.put("/microservices/s/instances/i/status?value=DOWN")
+        while b"instance-status-set" not in told:
+            told += feed.recv(65_536)
+        change(watched)
+        while not told.endswith(b"0\r\n\r\n"):
+            more = feed.recv(65_536)
+            told += more
+            if not more:
+                break
