@@ -21,6 +21,7 @@ from registry.client.backoff import CAP_S
 from registry.client.calls import TIMEOUT_S, Calls
 from registry.client.ending import EXIT_CODE, on_sigterm
 from registry.client.errors import ClientError, Closed
+from registry.client.listing import Listing
 from registry.client.login import Login
 from registry.client.names import ServiceName, parse_name
 from registry.client.providers import POLL_S, Poller, Provider
@@ -152,8 +153,7 @@ class AsyncRegistry:
         for task in tasks:
             task.cancel()
         try:
-            for registered in self._registered[::-1]:
-                await registered.unregister()
+            await asyncio.gather(*(registered.unregister() for registered in self._registered))
         finally:
             self._registered.clear()
             if tasks:
@@ -229,14 +229,14 @@ class AsyncRegistry:
 
     # -- of a consumer -------------------------------------------------------------------------------------------------
 
-    def provider(self, name: str | ServiceName) -> Provider:
+    def provider(self, name: str | ServiceName, *, known: Listing | None = None) -> Provider:
         """Subscribe to a provider: its instances are kept current from now on, by one poll for all providers.
 
         Once this client has registered a service it finds as that consumer: what another application or environment
-        does not show to it, it does not see (api-rules.md 3.6).
+        does not show to it, it does not see (api-rules.md 3.6). `known`: what another client knew of the provider.
         """
         self._check_open()
-        provider = self._poller.provider(parse_name(name) if isinstance(name, str) else name)
+        provider = self._poller.provider(parse_name(name) if isinstance(name, str) else name, known)
         self._keep("polling", self._poller.run)
         if self.options.watch:
             self._keep("watching", self._watcher.run)

@@ -7,6 +7,7 @@ import random
 import ssl
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -56,10 +57,11 @@ class Response(Struct, frozen=True):
 
 def steady() -> float:
     """Seconds of the steady clock, which goes on while the machine is suspended, where there is one that does."""
-    return time.clock_gettime(_CLOCK)
+    return _clock()
 
 
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_BOOT_TIME: Final = getattr(time, "CLOCK_BOOTTIME", None)
+_clock: Final = time.monotonic if _BOOT_TIME is None else partial(time.clock_gettime, _BOOT_TIME)
 
 
 class Calls:

@@ -106,10 +106,7 @@ class Provider:
             return
         changes = differences(before.instances, listing.instances)
         for callback in [*self._callbacks] if changes else ():
-            try:
-                callback(changes)
-            except Exception:
-                logger.exception("a callback for changes of %s failed", self.name.text())
+            tell(self.name, callback, changes)
         self._tell()
 
     def close(self) -> None:
@@ -120,6 +117,14 @@ class Provider:
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def tell(name: ServiceName, callback: Callable[[list[Change]], None], changes: list[Change]) -> None:
+    """Call a callback; what it fails with is logged, and hurts nobody else."""
+    try:
+        callback(changes)
+    except Exception:
+        logger.exception("a callback for changes of %s failed", name.text())
 
 
 class Poller:
@@ -155,10 +160,12 @@ class Poller:
         self._nudged = asyncio.Event()
         self._failures = 0
 
-    def provider(self, name: ServiceName) -> Provider:
-        """Subscribe to a provider; the same one for the same name."""
+    def provider(self, name: ServiceName, known: Listing | None = None) -> Provider:
+        """Subscribe to a provider; the same one for the same name. `known`: what is known of it already."""
         if name not in self._providers:
             self._check_limit(name)
+            if known is not None:
+                self._listings.setdefault(name, known)
             self._providers[name] = Provider(name, self._listings.get(name, Listing()), self._zone)
             self.nudge()
         return self._providers[name]

@@ -8,7 +8,7 @@ import logging
 import random
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +121,8 @@ class Registered:
         """
         await self._share.join()
         self._task = asyncio.create_task(self._run(), name=f"registering {self.instance_id}")
+        if wait_s <= 0:
+            return
         try:
             async with asyncio.timeout(wait_s):
                 while not self.is_registered:
@@ -148,12 +150,23 @@ class Registered:
     async def set_status(self, status: str) -> None:
         """UP, DOWN, STARTING, OUTOFSERVICE or TESTING. It outlives a registry that forgets the instance."""
         self.offer = replace(self.offer, instance=replace(self.offer.instance, status=status))
-        await self._api.set_status(self.service_id, self.instance_id, status)
+        await self._tell(self._api.set_status, status)
 
     async def set_properties(self, properties: Mapping[str, str]) -> None:
         """Replace the properties of the instance. They outlive a registry that forgets it."""
         self.offer = replace(self.offer, instance=replace(self.offer.instance, properties=dict(properties)))
-        await self._api.set_properties(self.service_id, self.instance_id, dict(properties))
+        await self._tell(self._api.set_properties, dict(properties))
+
+    async def _tell(self, change: Callable[[str, str, Any], Awaitable[None]], value: Any) -> None:
+        """Tell the registry, if it has the instance; it is registered with the new value anyway, if not."""
+        if not self.is_registered:
+            return
+        try:
+            await change(self.service_id, self.instance_id, value)
+        except Refused as exc:
+            if exc.code != INSTANCE_NOT_EXISTS:
+                raise
+            self.nudge()
 
     def leave_it(self) -> None:
         """Leave the instance to its lease: the end of the client does not unregister it."""

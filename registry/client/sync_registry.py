@@ -24,10 +24,10 @@ from registry.client.api import Api
 from registry.client.async_registry import WAIT_S, AsyncRegistry, Options
 from registry.client.ending import EXIT_CODE, on_sigterm
 from registry.client.errors import Closed
-from registry.client.listing import Change
+from registry.client.listing import Change, Listing
 from registry.client.names import ServiceName, parse_name
 from registry.client.picking import By
-from registry.client.providers import Provider
+from registry.client.providers import Provider, tell
 from registry.client.registering import LEAVE_LIMIT_S, Offer, Registered
 from registry.domain.model import Instance, Microservice
 
@@ -97,8 +97,8 @@ class Registry:
         self._thread = _Thread(self.options)
         for handle in self._registered:
             handle.inner = self._thread.run(_again(self._thread.registry, handle.inner.offer))
-        for name, provider in self._providers.items():
-            provider.inner = self._subscribed(name)
+        for provider in self._providers.values():
+            provider.move_to(self._subscribed(provider.name, provider.inner.listing))
 
     # -- of a provider -------------------------------------------------------------------------------------------------
 
@@ -149,9 +149,9 @@ class Registry:
             self._providers[key] = ProviderHandle(self, self._subscribed(key))
         return self._providers[key]
 
-    def _subscribed(self, name: ServiceName) -> Provider:
+    def _subscribed(self, name: ServiceName, known: Listing | None = None) -> Provider:
         thread = self._running()
-        return thread.call(lambda: thread.registry.provider(name))
+        return thread.call(lambda: thread.registry.provider(name, known=known))
 
     def find(self, name: str | ServiceName) -> tuple[Instance, ...]:
         """As `AsyncRegistry.find`."""
@@ -200,7 +200,17 @@ class ProviderHandle:
 
     def __init__(self, registry: Registry, inner: Provider) -> None:
         self._registry = registry
+        self._callbacks: list[Callable[[list[Change]], None]] = []
+        self.move_to(inner)
+
+    def move_to(self, inner: Provider) -> None:
+        """From now on these are the instances: after a fork."""
         self.inner = inner
+        inner.on_change(self._tell)
+
+    def _tell(self, changes: list[Change]) -> None:
+        for callback in [*self._callbacks]:
+            tell(self.name, callback, changes)
 
     @property
     def name(self) -> ServiceName:
@@ -231,7 +241,8 @@ class ProviderHandle:
 
     def on_change(self, callback: Callable[[list[Change]], None]) -> Callable[[], None]:
         """As `Provider.on_change`; the callback runs in the thread of the client, which it must not hold up."""
-        return self.inner.on_change(callback)
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback) if callback in self._callbacks else None
 
     def changes(self, *, since_now: bool = False) -> Iterator[Change]:
         """As `Provider.changes`; it ends when the client is closed."""

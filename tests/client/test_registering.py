@@ -178,6 +178,21 @@ async def test_status_that_was_set_outlives_a_registry_that_forgets(connect: Con
         assert (stored["status"], stored["properties"]) == ("TESTING", {"a": "b"})
 
 
+async def test_status_may_be_set_while_the_registry_does_not_have_it(connect: Connect, api: Api, gate: Gate) -> None:
+    """Before it answers for the first time, and after it has forgotten: the instance comes with the new status."""
+    gate.answer = lambda request: BROKEN
+    async with connect(gate.url) as client:
+        one = await client.register(NAME, [ENDPOINT], instance=QUICK, wait_s=0.0)
+        await one.set_status("STARTING")
+        gate.answer = lambda request: None
+        await until(lambda: said(one.is_registered), "the registration")
+        assert api.read_instance(one.service_id, one.instance_id)["status"] == "STARTING"
+        api.delete(f"/microservices/{one.service_id}/instances/{one.instance_id}")
+        await one.set_status("TESTING")
+        await until(lambda: said(registered(api) == [one.instance_id]), "the instance to be back")
+        assert api.read_instance(one.service_id, one.instance_id)["status"] == "TESTING"
+
+
 @pytest.mark.parametrize("fault", [BROKEN, HTML, "hang", Reply(401, b"<html>"), Reply(429), Reply(404, b"not here")])
 async def test_no_answer_of_anybody_else_is_taken_for_one_of_the_registry(
     connect: Connect, api: Api, gate: Gate, fault: Reply | str

@@ -128,7 +128,9 @@ def test_forked_children_keep_the_instance_and_the_last_one_unregisters(client: 
 
 def test_a_child_that_is_killed_costs_nothing(client: Registry, api: Api) -> None:
     one = client.register(NAME, [ENDPOINT], instance=QUICK)
-    child = Forked(lambda: serve(client, client.provider("shop/cart"), one))
+    cart = client.provider("shop/cart")
+    assert cart.ready()
+    child = Forked(lambda: serve(client, cart, one))
     assert child.said() == b"ready"
     child.end(signal.SIGKILL)
     assert registered(api) == [one.instance_id]
@@ -138,11 +140,11 @@ def test_a_child_that_is_killed_costs_nothing(client: Registry, api: Api) -> Non
 
 def serve(client: Registry, cart: object, one: object) -> bytes:
     """What a child does: it finds, and is registered, with connections of its own."""
+    assert cart.pick().instance_id == one.instance_id  # type: ignore[attr-defined]
     until_sync(lambda: one.is_registered, "the child to be registered")  # type: ignore[attr-defined]
     found = [instance.instance_id for instance in client.find("shop/cart")]
     assert found == [one.instance_id]  # type: ignore[attr-defined]
     assert cart.ready()  # type: ignore[attr-defined]
-    assert cart.pick().instance_id == one.instance_id  # type: ignore[attr-defined]
     return b"ready"
 
 
