@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from registry.domain.model import Instance
 
-#: So many empty answers in a row are believed, or one each of two replicas.
+#: The number of empty answers in a row that is believed, or one each of two replicas.
 EMPTIES_BELIEVED: Final = 3
 
 

@@ -26,7 +26,7 @@ from registry.domain.model import INTERVAL_MIN_S, Instance, Microservice, Schema
 
 logger = logging.getLogger(__name__)
 
-#: Seconds. So long an end waits for the registry; after that the lease ends by itself.
+#: Seconds that an end waits for the registry; after that the lease ends by itself.
 LEAVE_LIMIT_S: Final = 5.0
 HOST_NAME_MAX: Final = 64
 

@@ -26,7 +26,7 @@ except ImportError:  # not on Windows, where nothing is pre-forked either
 
 logger = logging.getLogger(__name__)
 
-#: Seconds. So long a process that comes waits for one that is just unregistering: longer than that may take.
+#: Seconds that a process that comes waits for one that is just unregistering: longer than that may take.
 JOIN_LIMIT_S: Final = 10.0
 JOIN_PAUSE_S: Final = 0.02
 

@@ -1,4 +1,4 @@
-"""emptiness: whether a tenant holds nothing, and has held nothing for so long that it need not be kept in memory."""
+"""emptiness: whether a tenant holds nothing, and has held nothing for long enough not to be kept in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def is_empty(view: RegistryView) -> bool:
 
 
 def may_be_forgotten(view: RegistryView, seen_ms: int, now_ms: int, after_ms: int) -> bool:
-    """Whether the tenant has been empty for so long. The registry's own are never forgotten.
+    """Whether the tenant has been empty for this long. The registry's own are never forgotten.
 
     Args:
         seen_ms: since when it is known to be empty, beside what its log says.

@@ -15,7 +15,8 @@ INSTANCES_PER_EVENT: Final = 4
 HISTORY_STEPS: Final = 4
 #: A snapshot is due after this fraction (one in …) of the bytes that a log may have.
 BYTES_STEPS: Final = 4
-#: So many of the newest snapshots stay however long the log is behind them: one that cannot be read is passed over.
+#: How many of the newest snapshots stay, no matter how long the log is behind them: one that cannot be read is passed
+#: over.
 LEAST: Final = 2
 
 

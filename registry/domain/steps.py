@@ -1,4 +1,4 @@
-"""Steps: a large answer is made bit by bit, so that whoever else is asked for something gets a turn in between."""
+"""Steps: a large answer is made bit by bit, so that other requests get a turn in between."""
 
 from __future__ import annotations
 

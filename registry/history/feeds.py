@@ -210,7 +210,7 @@ class Feed:
         return self._choice.takes(kept.event, kept.outcome, kept.service)
 
     def drop(self) -> None:
-        """End it: whoever opened it may not have it any more."""
+        """End it: the one who opened it may not have it any more."""
         self._dropped = True
         self._feeds.newest(self._tenant).wake()
 

@@ -1,4 +1,4 @@
-"""Endpoint of whoever keeps a copy of a tenant's outline: the console, first of all."""
+"""Endpoint for those that keep a copy of a tenant's outline: the console, first of all."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Reply(Struct, frozen=True):
 
 
 class Droppable(Protocol):
-    """What ends when whoever opened it may not have it any more."""
+    """What ends when the one who opened it may not have it any more."""
 
     def drop(self) -> None: ...
 

@@ -10,7 +10,7 @@ from registry.domain.model import Microservice
 from registry.domain.version import Version, parse_rule, parse_version, select
 from registry.remote.failing import Exit, Failure
 
-#: So many candidates are named when a name means several.
+#: Candidates that are named when a name means several.
 NAMED_MAX = 5
 
 

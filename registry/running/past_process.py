@@ -40,7 +40,7 @@ WAITING_MAX: Final = 64
 QUESTION_TIMEOUT_S: Final = 60.0
 #: Seconds without a replica after which it ends.
 LONELY_S: Final = 3.0
-#: Views of the past may take so many parts of the memory.
+#: How many parts of the memory views of the past may take.
 VIEWS_SHARE: Final = 4
 
 _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}

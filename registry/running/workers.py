@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: A worker that ends sooner than this after its start (seconds) is failing, not unlucky.
 STABLE_AFTER_S: Final = 5.0
-#: So many failing starts in a row end everything - unless some worker has lived: then the cause may pass.
+#: The number of failing starts in a row that ends everything - unless some worker has lived: then the cause may pass.
 FAILURES_MAX: Final = 3
 #: Seconds before a failing worker is started again.
 RESTART_PAUSE_S: Final = 1.0

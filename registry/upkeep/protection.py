@@ -94,7 +94,7 @@ class Protection:
         self.alive(tenant, (name,))
 
     def forget(self, tenant: Tenant) -> None:
-        """The tenant is no more."""
+        """The tenant is gone."""
         self._states.pop(tenant, None)
 
     def keep(self, tenant: Tenant, present: Callable[[LeaseName], bool]) -> None:

@@ -22,7 +22,7 @@ from registry.store.port import Store
 
 #: Seconds from one word to the next.
 TELL_EVERY_S: Final = 2.0
-#: A replica that has said nothing for so long, ms, is on the list no more.
+#: A replica that has said nothing for this long (ms) is no longer on the list.
 KEPT_MS: Final = 10_000
 #: Where it stands. A client that leaves the domain blank is of `default`.
 ROSTER: Final = Tenant("", "replicas")

@@ -87,7 +87,7 @@ def test_a_service_is_unregistered_with_what_it_has(opened: Opened) -> None:
 
 
 def test_what_the_registry_refuses_is_said_and_nothing_is_called_done(opened: Opened) -> None:
-    """SERVICECENTER is written by replicas only, whoever asks."""
+    """SERVICECENTER is written by replicas only, no matter who asks."""
     console, api = opened
     own = api.on(api.connection)
     own.domain = "default"

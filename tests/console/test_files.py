@@ -93,7 +93,7 @@ def test_the_console_can_be_left_out(redis_url: str) -> None:
 
 
 def test_all_of_it_is_small() -> None:
-    """It is read once by whoever opens it, over whatever network there is between."""
+    """It is read once by anyone who opens it, over any network in between."""
     assert sum(path.stat().st_size for path in WEB.rglob("*") if path.is_file()) < SIZE_MAX
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 SERVICES, INSTANCES = map(int, os.environ.get("REGISTRY_CONSOLE_SCALE", "600x10").split("x"))
 #: Rows that a window of 800 pixels shows, and those that are drawn beside them.
 ROWS_MAX = 50
-#: Scrolls a table from its beginning to its end in so many steps, one per frame; the lengths of the frames, ms.
+#: Scrolls a table from its beginning to its end in a number of steps, one per frame; the lengths of the frames, ms.
 SCROLL = """async (steps) => {
   const table = document.querySelector('.table');
   const times = [];

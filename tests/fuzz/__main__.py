@@ -14,7 +14,9 @@ from tests.fuzz.world import Options, Report, run
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="how many are sent, about")
-    parser.add_argument("--seconds", type=float, default=3600.0, help="end after so long, whatever has been sent")
+    parser.add_argument(
+        "--seconds", type=float, default=3600.0, help="end after this time, no matter what has been sent"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()), help="decides what is sent; by default the time")
     parser.add_argument("--rbac", choices=("off", "on", "both"), default="both", help="without or with accounts")
     chosen = parser.parse_args()

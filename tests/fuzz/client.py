@@ -14,7 +14,7 @@ from typing import Final
 from tests.fuzz.mutations import mutate
 from tests.fuzz.requests import Requests
 
-#: A connection that has not ended after so long hangs: the registries under test let go of whoever is late in 2 s.
+#: A connection that has not ended after this time hangs: the registries under test let go of a late client in 2 s.
 HANG_S: Final = 20.0
 #: The share of requests that are spoiled, in half of the conversations.
 MUTATED: Final = 0.35

@@ -1,6 +1,6 @@
 """A hosted Redis goes over to another server under the same name; the old one stays, and ends no connection.
 
-Services do so by DNS: whoever is connected stays where he is, and only a new connection leads to the new master.
+Services do so by DNS: a client that is connected stays where it is, and only a new connection leads to the new master.
 """
 
 from __future__ import annotations

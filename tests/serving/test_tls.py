@@ -126,7 +126,7 @@ def test_plain_http_is_told_to_speak_tls(server: Running) -> None:
 def test_what_only_begins_as_a_handshake_ends_the_connection(
     server: Running, sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever knocks wrongly writes nothing into the log."""
+    """A client that knocks wrongly writes nothing into the log."""
     failed = server.shared.tallies.handshakes_failed
     assert not server.exchange(sent, half_close=True).startswith(b"HTTP")
     until_sync(lambda: server.call(lambda: server.shared.tallies.handshakes_failed) == failed + 1, "it to be counted")

@@ -73,7 +73,7 @@ class Feed:
                 yield Sent(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
 
     def take(self, number: int) -> list[Sent]:
-        """The next events, so many."""
+        """A number of the next events."""
         events = self.events()
         return [next(events) for _ in range(number)]
 

@@ -62,7 +62,7 @@ async def go(server: MemoryServer, tenant: Tenant = T, by: str = "x") -> None:
 
 
 async def empty_for(server: MemoryServer, seconds: float, *names: str) -> list[MemoryReplica]:
-    """Replicas that have followed a tenant which came, went, and was empty for so long."""
+    """Replicas that have followed a tenant which came, went, and was empty for that long."""
     await come(server)
     await go(server)
     await come(server, DEFAULT_TENANT)

@@ -339,7 +339,7 @@ def steps_of(steps: Steps) -> tuple[list[int], bytes]:
 
 @pytest.mark.parametrize(("services", "instances"), [(3, 0), (3, STEP_ROWS), (2, 2 * STEP_ROWS + 1)])
 def test_large_answers_are_made_bit_by_bit(services: int, instances: int) -> None:
-    """No step is longer than so many instances, and the steps tell how large the answer is before it is made."""
+    """No step is longer than a number of instances, and the steps tell how large the answer is before it is made."""
     view = crowded(services, instances)
     query = DetailsQuery(ALL_PARTS)
     for steps, longest in (
