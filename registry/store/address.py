@@ -20,12 +20,12 @@ SCHEMES: Final[dict[str, tuple[Mode, str]]] = {
 }
 DEFAULT_PORTS: Final[dict[Mode, int]] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 #: What may stand behind the `?`: nothing that would change what the store promises (time limits, retries, decoding).
-OPTIONS: Final = {"username", "password", "client_name", "protocol"}
+OPTIONS: Final = {"username", "password", "password_file", "client_name", "protocol"}
 TLS_OPTIONS: Final = {
     *("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"),
     *("ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
 }
-SENTINEL_OPTIONS: Final = {"sentinel_username", "sentinel_password"}
+SENTINEL_OPTIONS: Final = {"sentinel_username", "sentinel_password", "sentinel_password_file"}
 #: What the value of a parameter must look like, and how that is said.
 VALUES: Final = {
     "db": (r"\d{1,9}", "a number"),
@@ -62,6 +62,8 @@ class Address:
     service: str = ""
     #: What the sentinels themselves ask for.
     sentinel_login: dict[str, str] = field(default_factory=dict, repr=False)
+    #: From where the password is read, "" when it stands in the URL or is none.
+    password_file: str = ""
 
 
 def parse_address(url: str) -> Address:
@@ -85,10 +87,13 @@ def parse_address(url: str) -> Address:
         # Its own message may quote the password.
         raise BadAddress("cannot be read: what is special in a URL must be percent-encoded in a password") from None
     _check_options(mode, base, options)
+    password_file = options.pop("password_file", "")
+    if password_file:
+        url = f"{url.partition('?')[0]}?{urlencode(options)}".removesuffix("?")
     if base == "unix":
         if not parts.path or parts.netloc.rpartition("@")[2]:
             raise BadAddress("must name a socket: unix:///PATH")
-        return Address(mode, url)
+        return Address(mode, url, password_file=password_file)
     login, at, hosts = parts.netloc.rpartition("@")
     nodes = tuple(_node(host, mode) for host in hosts.split(","))
     if mode == "server":
@@ -96,14 +101,23 @@ def parse_address(url: str) -> Address:
             raise BadAddress("names several servers: redis+sentinel:// or redis+cluster:// tells what they are")
         if not re.fullmatch(r"(/\d{0,9})?", unquote(parts.path)):
             raise BadAddress("must end in the number of a database, if in anything: redis://HOST:PORT/DB")
-        return Address(mode, url)
+        return Address(mode, url, password_file=password_file)
     path = unquote(parts.path.strip("/"))
     if mode == "sentinel" and not path:
         raise BadAddress("must end in the name of the master: redis+sentinel://host:port,host:port/NAME")
     if mode == "cluster" and (path not in ("", "0") or options.get("db", "0") != "0"):
         raise BadAddress("names a database, but a cluster has only one")
     sentinel_login = {name.removeprefix("sentinel_"): options.pop(name) for name in SENTINEL_OPTIONS & set(options)}
-    return Address(mode, f"{base}://{login}{at}?{urlencode(options)}", nodes, path, sentinel_login)
+    return Address(mode, f"{base}://{login}{at}?{urlencode(options)}", nodes, path, sentinel_login, password_file)
+
+
+def with_password_files(url: str, password_file: str, sentinel_password_file: str) -> str:
+    """The URL that names these files too, "" for none."""
+    files = {"password_file": password_file, "sentinel_password_file": sentinel_password_file}
+    more = urlencode({name: path for name, path in files.items() if path})
+    if not more or more in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{more}"
 
 
 def _node(text: str, mode: Mode) -> Node:

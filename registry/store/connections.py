@@ -23,6 +23,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from registry.store.address import Address, Node
 from registry.store.dial import Dial
 from registry.store.lines import OwnLines, SharedLine
+from registry.store.password_file import PasswordFile
 from registry.store.tls import TlsConnection
 
 #: Seconds after which a sentinel, or a server asked for the cluster's slots, counts as not answering.
@@ -211,7 +212,7 @@ class NamedMaster(OneMaster):
         self._sentinel = _Sentinels(  # type: ignore[no-untyped-call]
             list(address.nodes),
             sentinel_kwargs={
-                **address.sentinel_login,
+                **_sentinel_login(address),
                 **({"ssl": True, **tls} if secure else {}),
                 "socket_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
                 "socket_connect_timeout": min(pools.timeout_s, FINDING_TIMEOUT_S),
@@ -344,11 +345,20 @@ def _sizes(pools: Pools) -> list[tuple[int, float | None]]:
 def connection_options(address: Address, node: Node | None = None) -> dict[str, Any]:
     """The options of each connection, as redis-py names them."""
     options: dict[str, Any] = dict(parse_url(address.url))
+    if address.password_file:
+        options.pop("password", None)
+        options["credential_provider"] = PasswordFile(address.password_file, options.pop("username", None) or "")
     if options.get("connection_class") is SSLConnection:
         options["connection_class"] = TlsConnection
     if node is not None:
         options.update(host=node.host, port=node.port)
     return options
+
+
+def _sentinel_login(address: Address) -> dict[str, Any]:
+    login = dict(address.sentinel_login)
+    path = login.pop("password_file", "")
+    return {"credential_provider": PasswordFile(path, login.get("username", ""))} if path else login
 
 
 def pool_options(most: int, timeout_s: float | None, connect_timeout_s: float) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class _Case:
         self._parts = urlsplit(url)
         self.options = {name: values[0] for name, values in parse_qs(self._parts.query).items()}
         self.speaks_tls = self._parts.scheme.startswith("rediss")
-        self.has_login = bool(self._parts.password or self.options.get("password"))
+        self.has_login = bool(self._parts.password or self.options.get("password") or self.address.password_file)
 
     def first(self, *kinds: type[BaseException]) -> Any:
         return next((cause for cause in self.causes if isinstance(cause, kinds)), None)
@@ -107,6 +107,8 @@ def _login(case: _Case) -> str:
         return ""
     if case.first(SentinelsSilent):
         return "refuse the login; mend sentinel_username and sentinel_password in the URL"
+    if case.address.password_file:
+        return f"refuses the login; mend the user in the URL, or the password in {case.address.password_file}"
     if case.has_login:
         return "refuses the login; mend the user or the password in the URL"
     return "wants a login; put USER:PASSWORD@ before the host in the URL"

@@ -85,7 +85,9 @@ class Dial:
     def _greeting(self) -> list[tuple[Any, ...]]:
         user, password = self._options.get("username"), self._options.get("password")
         commands: list[tuple[Any, ...]] = []
-        if user or password:
+        if provider := self._options.get("credential_provider"):
+            commands.append(("AUTH", *provider.get_credentials()))
+        elif user or password:
             commands.append(("AUTH", *((user,) if user else ()), password or ""))
         if name := self._options.get("client_name"):
             commands.append(("CLIENT", "SETNAME", name))

@@ -14,13 +14,14 @@ from typing import Final
 from tests.fuzz.mutations import mutate
 from tests.fuzz.requests import Requests
 
-#: A connection that has not ended after this time hangs: the registries under test let go of a late client in 2 s.
-HANG_S: Final = 20.0
+#: A connection that has not ended after this time hangs: the registries under test let go of a late client in 2 s, and
+#: one that waits for news may wait for a minute.
+HANG_S: Final = 75.0
 #: The share of requests that are spoiled, in half of the conversations.
 MUTATED: Final = 0.35
 #: The share of connections to a port for TLS that do not speak it.
 NO_TLS: Final = 0.1
-#: Seconds for which a websocket is listened to.
+#: Seconds for which a websocket, or a feed, is listened to.
 SOCKET_S: Final = 0.02
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 #: Who asks for a position that is not there yet is told so by 500011. On a busy machine the store may not answer for a
@@ -128,7 +129,7 @@ async def _receive(reader: asyncio.StreamReader) -> bytes:
     came = b""
     while chunk := await reader.read(1 << 18):
         came += chunk
-        if b"HTTP/1.1 101 " in came:
+        if b"HTTP/1.1 101 " in came or b"text/event-stream" in came:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOCKET_S):
                     came += await reader.read()

@@ -42,6 +42,7 @@ QUERY_VALUES: Final[dict[str, list[str]]] = {
     "schemaId": NAMES,
     **{name: ["2026-11-29T20:00:00Z", "1795981241000", "0-1", "1-5"] for name in ("at", "from", "to")},
     "before": ["1-5"],
+    "wait": ["0s", "1s"],
     "limit": ["1", "100"],
 }
 FLAGS: Final = ["0", "1", "true", "false", ""]
@@ -138,7 +139,7 @@ def _target(operation: Operation, random: Random) -> str:
         path = path.replace("/v4/default/registry", "/registry/v3").replace("/v4/other/registry", "/registry/v3")
     pairs = []
     for name in operation.query:
-        if name in operation.required or random.random() < 0.4:
+        if name in operation.required or name == "wait" or random.random() < 0.4:
             values = ["query"] if name == "type" and operation.method == "POST" else QUERY_VALUES.get(name, FLAGS)
             value = _odd_or(values, random, 0.03)
             pairs.append(f"{name}={quote(value, safe='') if random.random() < 0.9 else value}")
