@@ -7,7 +7,7 @@ from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, RegistryView
 
 def is_empty(view: RegistryView) -> bool:
     """Whether there is nothing in the view that anybody has registered."""
-    return not (view.services or view.policies)
+    return not (view.services or view.policies or view.access)
 
 
 def may_be_forgotten(view: RegistryView, seen_ms: int, now_ms: int, after_ms: int) -> bool:
