@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator
+from os.path import normpath
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,21 @@ def test_nothing_comes_from_elsewhere_and_no_text_becomes_a_program(path: Path) 
     assert re.findall(sinks, text) == []
     assert re.findall(r"""(?:src|href|import|url)\s*[=(]?\s*["'(]\s*(?:https?:)?//""", text) == []
     assert "style=" not in text
+
+
+def needed(name: str, found: set[str]) -> set[str]:
+    """The module and all that it imports."""
+    if name not in found:
+        found.add(name)
+        for other in re.findall(r"^import [^;]*? from \"([^\"]+)\";", (WEB / name).read_text(), re.MULTILINE):
+            needed(normpath(Path(name).parent / other), found)
+    return found
+
+
+def test_what_the_first_view_needs_is_fetched_at_once() -> None:
+    """Else the browser learns of each module from another one, and asks again and again."""
+    preloaded = set(re.findall(r'rel="modulepreload" href="([^"]+)"', (WEB / "index.html").read_text()))
+    assert preloaded == needed("pages/overview.js", needed("main.js", set())) - {"main.js"}
 
 
 def test_every_text_that_is_shown_is_in_the_table_of_texts_and_no_other() -> None:

@@ -66,7 +66,7 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   services: "Services",
   "services.versions": "Versions: {count}",
   "services.filter": "Filter services (press /)",
-  "services.filter.hint": "Filter by name, app, version, id, property=value …",
+  "services.filter.hint": "Filter by name, app, version, id, status, property=value …",
   "services.found": "{count} of {of} service versions",
   "services.none": "No service passes the filter. Services appear here when they register.",
   service: "Service",

@@ -242,7 +242,8 @@ function serviceOf(row) {
   const counts = row.instances ?? {};
   const tags = row.tags ?? {};
   const pairs = [...Object.entries(body.properties ?? {}), ...Object.entries(tags)].map(([k, v]) => `${k}=${v}`);
-  const parts = [body.serviceName, body.alias, body.appId, body.environment, body.version, body.serviceId, ...pairs];
+  const names = [body.serviceName, body.alias, body.appId, body.environment, body.version, body.serviceId];
+  const parts = [...names, ...pairs, ...Object.keys(counts)];
   return {
     id: body.serviceId,
     env: body.environment ?? "",
