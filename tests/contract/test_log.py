@@ -506,3 +506,16 @@ async def test_the_eldest_event_is_the_first_that_is_read(world: World) -> None:
     assert await store.eldest(DEFAULT_TENANT) == (Position(epoch, 1), b"1")
     assert await store.snapshots.trim(DEFAULT_TENANT, Position(epoch, 400)) > 0
     assert await store.eldest(DEFAULT_TENANT) == (await whole_log(store))[0]
+
+
+# -- what it is --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_tells_what_it_is(world: World) -> None:
+    about = await (await world.connect()).about()
+    assert about.mode in ("memory", "server", "cluster")
+    assert about.program in ("memory", "Redis", "Valkey")
+    assert (about.mode == "memory") == (about.program == "memory") == (not about.version)
+    assert about.servers == (3 if about.mode == "cluster" else 1)
+    assert about.limit_bytes == 0
+    assert about.mode == "memory" or about.used_bytes > 100_000

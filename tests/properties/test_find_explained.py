@@ -10,7 +10,7 @@ from hypothesis import given
 from registry.domain.errors import RegistryError, ServiceNotExists
 from registry.domain.events import Event
 from registry.domain.find import FindQuery, find
-from registry.domain.find_explained import Reason, explain
+from registry.domain.find_explained import CANDIDATES_MAX, Reason, explain
 from registry.domain.version import parse_rule
 from registry.domain.view import Answer, RegistryView
 from tests.support.builders import append, instance, instance_registered, microservice, service_registered, view_of
@@ -77,3 +77,21 @@ def test_each_reason_is_told(query: FindQuery, against: list[Reason]) -> None:
     )
     (one,) = [one for one in explain(view, query).candidates if one.service_id == "s1"]
     assert one.against == against
+
+
+def test_candidates_that_somebody_may_not_see_are_not_told() -> None:
+    """That another application has a service of this name is its own business."""
+    view = view_of(
+        service_registered(microservice("s1", "cart")),
+        service_registered(microservice("s2", "cart", app_id="secret")),
+    )
+    explained = explain(view, FindQuery("shop", "cart"), lambda environment, app_id, name: app_id == "shop")
+    assert [one.service_id for one in explained.candidates] == ["s1"]
+
+
+def test_very_many_candidates_are_counted_and_those_in_the_answer_come_first() -> None:
+    others = [microservice(f"o{number}", "cart", app_id=f"a{number}") for number in range(CANDIDATES_MAX + 5)]
+    view = view_of(*map(service_registered, [*others, microservice("s1", "cart")]))
+    explained = explain(view, FindQuery("shop", "cart"))
+    assert explained.candidates[0].service_id == "s1"
+    assert (len(explained.candidates), explained.more) == (CANDIDATES_MAX, 6)

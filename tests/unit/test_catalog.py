@@ -98,3 +98,9 @@ def test_shared_services_are_left_out_where_they_are_hidden() -> None:
     view = view_of(service_registered(microservice("s1", "SERVICECENTER", app_id="default")))
     assert catalog(view, frozenset({"SERVICECENTER"})).total == 0
     assert catalog(view, frozenset()).total == 1
+
+
+def test_what_somebody_may_not_see_is_not_counted() -> None:
+    view = view_of(service_registered(microservice("s1", "cart")), service_registered(microservice("s2", "till")))
+    page = catalog(view, frozenset(), covers=lambda environment, app_id, name: name == "till")
+    assert (list(rows(page)), page.total) == (["s2"], 1)
