@@ -16,10 +16,10 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.service_reads import is_shared
 from registry.domain.view import Covers, RegistryView, ServiceRow
 
-#: Services in one page.
-PAGE_MAX: Final = 1000
-#: Instances that are counted for one page; a page ends with the service that passes it.
-COUNTED_MAX: Final = 10_000
+#: Services in one page, and instances that are counted for it: a page ends with the service that passes this number.
+#: Together they take some five milliseconds, in which nobody else is answered.
+PAGE_MAX: Final = 500
+COUNTED_MAX: Final = 4000
 
 
 class CatalogRow(Struct, frozen=True, omit_defaults=True):

@@ -62,13 +62,9 @@ def explain(view: RegistryView, query: FindQuery, covers: Covers | None = None) 
     """
     consumer = service_or_refuse(view, query.consumer_id).service if query.consumer_id else None
     environment = consumer.environment if consumer else query.environment
-    candidates = (
-        one
-        for one in _candidates(view, query, environment, consumer)
-        if covers is None or covers(one.environment, one.app_id, one.service_name)
-    )
-    found = sorted(candidates, key=lambda one: bool(one.against))
-    shown, more = found[:CANDIDATES_MAX], max(len(found) - CANDIDATES_MAX, 0)
+    found = sorted(_candidates(view, query, environment, consumer, covers), key=lambda one: bool(one[1]))
+    shown = [_candidate(row, against) for row, against in found[:CANDIDATES_MAX]]
+    more = max(len(found) - CANDIDATES_MAX, 0)
     try:
         answer = find(view, query)
     except RegistryError as error:
@@ -78,13 +74,16 @@ def explain(view: RegistryView, query: FindQuery, covers: Covers | None = None) 
 
 
 def _candidates(
-    view: RegistryView, query: FindQuery, environment: str, consumer: Microservice | None
-) -> Iterator[Candidate]:
+    view: RegistryView, query: FindQuery, environment: str, consumer: Microservice | None, covers: Covers | None
+) -> Iterator[tuple[ServiceRow, list[Reason]]]:
+    """Those that bear the name, with what is against each."""
     named = (environment, query.app_id, query.service_name) in view.groups
     meant = _meant(view, query, environment)
     for row in view.services.values():
         service = row.service
         if query.service_name not in (ANY_SERVICE, service.service_name, service.alias):
+            continue
+        if covers is not None and not covers(*row.group.key):
             continue
         against: list[Reason] = []
         if service.environment != environment:
@@ -99,8 +98,11 @@ def _candidates(
             against.append("tags")
         if "environment" not in against and not may_see(consumer, service):
             against.append("crossApp")
-        key = service.environment, service.app_id, service.service_name
-        yield Candidate(row.service_id, *key, service.version, against, count_by_status(row))
+        yield row, against
+
+
+def _candidate(row: ServiceRow, against: list[Reason]) -> Candidate:
+    return Candidate(row.service_id, *row.group.key, row.service.version, against, count_by_status(row))
 
 
 def _meant(view: RegistryView, query: FindQuery, environment: str) -> set[str]:
