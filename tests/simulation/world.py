@@ -102,7 +102,7 @@ def _seeded(seed: int) -> Iterator[None]:
             patch.object(secrets, "token_bytes", lambda count=32: chance.randbytes(count)),
             patch.object(socket, "gethostname", lambda: "host"),
             # The HTTP application is not part of the simulation, and building it takes longer than a virtual second.
-            patch("registry.bootstrap.Door", lambda api: None),
+            patch("registry.bootstrap.Door", lambda *_: None),
         ):
             yield
     finally:
