@@ -270,7 +270,11 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     pulses = Pulses(store, projector, clock, settings.outage_after_ms)
     expiry = Expiry(store, projector, writes, clock, pulses, protection)
     retention = Retention(
-        settings.snapshot_every, settings.snapshots_kept, settings.history_s * 1000, settings.log_max_bytes
+        settings.snapshot_every,
+        settings.snapshots_kept,
+        settings.history_s * 1000,
+        settings.log_max_bytes,
+        settings.history_events,
     )
     snapshotting = Snapshotting(store, projector, clock, retention)
     agreement = Agreement(store, projector, snapshotting, clock)

@@ -130,7 +130,14 @@ class Settings:
     )
     snapshots_kept: int = _setting(2, "snapshots", "how many of the newest are kept", 1, 100)
     history_s: int = _setting(
-        0, "seconds", "how far back the log reaches; 0: to the oldest of the snapshots that are kept", 0, 31_536_000
+        86_400,
+        "seconds",
+        "how far back the log reaches; 0: to the oldest of the snapshots that are kept",
+        0,
+        31_536_000,
+    )
+    history_events: int = _setting(
+        10_000_000, "events", "how many events of one tenant the log has at most", 1_000, 10**12
     )
     log_max_bytes: int = _setting(
         256 * MIB,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 from registry.access.rule import Target
@@ -44,11 +45,20 @@ class PastHere:
 
     def __init__(self, api: Api, store: Store) -> None:
         self.past = Past(store)
-        self._views = _StillProjector(store)
-        discovery = _StillDiscovery(self._views, api.discovery.shared)
-        self._api = replace(api, discovery=discovery, historian=Historian(self.past))
+        self._present = api
+        self._store = store
         #: The views are set, looked at, and forgotten without another question in between.
         self._showing = asyncio.Lock()
+
+    @cached_property
+    def _views(self) -> _StillProjector:
+        return _StillProjector(self._store)
+
+    @cached_property
+    def _api(self) -> Api:
+        """Made with the first question: most replicas are never asked one here."""
+        discovery = _StillDiscovery(self._views, self._present.discovery.shared)
+        return replace(self._present, discovery=discovery, historian=Historian(self.past))
 
     async def answer(self, operation: Operation, call: Call) -> Reply:
         """Answer a call about the past.

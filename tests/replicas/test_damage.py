@@ -114,7 +114,8 @@ class Scene:
 
     def options(self) -> list[str]:
         # Of many lines of one kind the log has a number, unless it is to have each.
-        return ["--redis-url", self.server.url, "--snapshot-every", str(EVERY), "--log-level", "debug"]
+        options = ["--redis-url", self.server.url, "--snapshot-every", str(EVERY), "--history-s", "0"]
+        return [*options, "--log-level", "debug"]
 
 
 @pytest.fixture(scope="module")

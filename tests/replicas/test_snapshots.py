@@ -143,8 +143,9 @@ def redis(server: RedisServer) -> Iterator[Redis]:
 def pairs(server: RedisServer, redis: Redis) -> Iterator[tuple[Pair, Pair]]:
     """A pair that has written two snapshots and trimmed its log; one with a reader that stands still; their clients."""
     working = ["--redis-url", server.url, "--redis-prefix", "working:", "--snapshot-every", str(EVERY)]
+    working += ["--history-s", "0"]
     halted = ["--redis-url", server.url, "--redis-prefix", "halted:", "--snapshot-every", "10"]
-    halted += ["--snapshots-kept", "1"]
+    halted += ["--snapshots-kept", "1", "--history-s", "0"]
     with fleet(working, working, halted, halted) as started:
         pair = Pair(started[:2], Written(redis, "working:"))
         slow = Pair(started[2:], Written(redis, "halted:"))
