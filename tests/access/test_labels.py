@@ -10,7 +10,9 @@ import pytest
 
 from tests.access.people import Guest, Office, code, permission
 from tests.support.api import ids, ok, wanted, wanted_instance
+from tests.support.http import Response
 from tests.support.replica import Replica
+from tests.support.waiting import until_sync
 
 
 @pytest.fixture(scope="module", params=["lane", "parser"])
@@ -134,6 +136,44 @@ def test_a_heartbeat_set_renews_the_elements_that_are_allowed(world: World) -> N
     assert [(one["serviceId"], one.get("errMessage", "").partition("(")[0]) for one in elements] == [
         *(("cart", ""), ("vault", "No permission"), ("ghost", "Instance does not exist")),
     ]
+
+
+def test_a_heartbeat_set_leaves_the_leases_of_others_alone(world: World) -> None:
+    def left(id: str) -> int:
+        return int(own(world, world.all.token, f"/leases/{id}/{id}-1").json()["leftMs"])
+
+    until_sync(lambda: max(left("cart"), left("vault")) < 120_000 - 300, "both to have lost something of their leases")
+    body = {"instances": [{"serviceId": id, "instanceId": f"{id}-1"} for id in ("cart", "vault")]}
+    ok(world.shop.put("/heartbeats", body))
+    assert left("cart") > 120_000 - 300 > left("vault")
+
+
+def own(world: World, token: str, path: str) -> Response:
+    """One of the registry's own reads, below /v1."""
+    headers = {"X-Domain-Name": world.domain, "Authorization": f"Bearer {token}"}
+    return world.all.connection.request("GET", f"/v1/default{path}", None, headers)
+
+
+@pytest.mark.parametrize(
+    "path", ["/leases/{id}/{id}-1", "/schemas/{id}/x", "/find/explain?appId={app}&serviceName={id}"]
+)
+def test_the_registrys_own_reads_are_for_microservices_with_the_labels(world: World, path: str) -> None:
+    def ask(id: str, app: str) -> int:
+        return code(own(world, world.shop.token, path.replace("{id}", id).replace("{app}", app)))
+
+    assert ask("cart", "shop") == 0
+    assert ask("vault", "bank") == 403205
+
+
+@pytest.mark.parametrize("path", ["/catalog", "/history", "/history/churn?byService=true", "/history/diff?from=0"])
+def test_the_registrys_own_lists_hold_what_is_allowed(world: World, path: str) -> None:
+    everything = own(world, world.all.token, path).body.decode()
+    allowed = own(world, world.shop.token, path)
+    assert allowed.status < 400 or allowed.status == 410, allowed
+    if allowed.status < 400:
+        assert "vault" in everything
+        assert "cart" in allowed.body.decode()
+    assert "vault" not in allowed.body.decode()
 
 
 def test_a_bulk_status_change_reaches_what_is_allowed(world: World) -> None:

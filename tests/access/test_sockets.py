@@ -113,8 +113,10 @@ def test_a_feed_ends_with_the_right_to_what_it_tells(
         while b"instance-status-set" not in told:
             told += feed.recv(65_536)
         change(watched)
+        feed.settimeout(10)  # it says more often that it is alive
         while not told.endswith(b"0\r\n\r\n"):
             more = feed.recv(65_536)
+            assert b"alive" not in more
             told += more
             if not more:
                 break
