@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,7 +32,7 @@ from registry.domain.model import Instance, Microservice
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at which replicas there are.
+#: Seconds between two looks at which replicas there are, a fifth more or less.
 LEARN_S: Final = 300.0
 #: Seconds that a registration may take until the program goes on without it.
 WAIT_S: Final = 10.0
@@ -284,7 +285,7 @@ class AsyncRegistry:
             else:
                 calls = self.api.calls
                 calls.book = calls.book.learned(replicas, tls=calls.tls is not None)
-            await asyncio.sleep(LEARN_S)
+            await asyncio.sleep(LEARN_S * (0.8 + 0.4 * random.random()))
 
 
 async def _forever(name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from registry.client import keeping
 from registry.client.addresses import NOWHERE, Zone
-from registry.client.api import Api, FindResult, Found, NotModified
+from registry.client.api import Api, FindResult, Found, NotModified, Unknown
 from registry.client.backoff import delay_s
 from registry.client.calls import steady
 from registry.client.errors import SERVICE_NOT_EXISTS, Refused, Unreachable
@@ -157,6 +157,8 @@ class Poller:
         self._listings: dict[ServiceName, Listing] = keeping.load(file, tenant) if file else {}
         self._kept = dict(self._listings)
         self._providers: dict[ServiceName, Provider] = {}
+        #: Why the registry refuses a provider, for those that it refuses.
+        self._refused: dict[ServiceName, int] = {}
         self._nudged = asyncio.Event()
         self._failures = 0
 
@@ -240,16 +242,23 @@ class Poller:
                 listing = known.unchanged(steady())
             case Found(instances, rev, address):
                 listing = known.answered(instances, rev, address, steady())
-            case _:
+            case Unknown(error, address) if error.code == SERVICE_NOT_EXISTS:
                 # A provider that is not there any more is an empty one, and doubted as such.
-                listing = known.answered([], "", result.address, steady())
+                listing = known.answered([], "", address, steady())
+            case Unknown(error):
+                # What may not be seen now, or not asked so, says nothing of the instances.
+                if self._refused.get(name) != error.code:
+                    logger.warning("%s is refused, what is known stands: %s", name.text(), error)
+                self._refused[name] = error.code
+                return known
+        self._refused.pop(name, None)
         self._listings[name] = listing
         if name in self._providers:
             self._providers[name].update(listing)
         return listing
 
     def _note_unknown(self, names: Sequence[ServiceName], results: Sequence[FindResult]) -> None:
-        unknown = [isinstance(r, Found | NotModified) for r in results].count(False)
+        unknown = sum(isinstance(r, Unknown) and r.error.code == SERVICE_NOT_EXISTS for r in results)
         if unknown and unknown == len(names) and self._consumer():
             # 400012 means the provider, or the consumer (README, error codes).
             self._forgotten()
@@ -281,6 +290,4 @@ class Poller:
                 await self._nudged.wait()
         except TimeoutError:
             pass
-        # Subscriptions to several in a row are answered by one request.
-        await asyncio.sleep(0)
         self._nudged.clear()

@@ -101,7 +101,7 @@ def _replica_table(found: list[Replica]) -> Any:
     table = _table()
     columns = [column for column in REPLICA_COLUMNS if not column.wide]
     for column in columns:
-        table.add_column(column.title)
+        table.add_column(column.title, overflow="fold")
     for replica in found:
         table.add_row(*(column.text(replica) for column in columns), style="" if replica.is_ready else "red")
     return table

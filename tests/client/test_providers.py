@@ -147,6 +147,23 @@ async def test_an_empty_list_after_instances_is_believed_only_when_it_is_confirm
         assert len(gate.requests) - asked >= 3
 
 
+async def test_what_may_not_be_seen_any_more_is_not_taken_for_gone(
+    connect: Connect, api: Api, gate: Gate, service_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A role that was changed by mistake would empty the lists of everybody."""
+    api.instance(service_id, instanceId="a")
+    error = b'{"errorCode":"403205","errorMessage":"No permission","detail":"service"}'
+    refused = Reply(200, b'{"services":{"failed":[{"indexes":[0],"error":' + error + b"}]}}")
+    async with connect(gate.url, poll_s=0.05) as client:
+        provider = client.provider("shop/cart")
+        await provider.ready()
+        gate.answer = lambda request: refused
+        asked = len(gate.replies)
+        await until(lambda: said(len(gate.replies) > asked + 5), "more refusals than empty answers are believed")
+        assert named(provider.instances) == ["a"]
+        assert caplog.text.count("shop/cart is refused, what is known stands") == 1
+
+
 async def test_another_replica_confirms_an_empty_list_at_once(
     connect: Connect, api: Api, gate: Gate, registry: Replica, service_id: str
 ) -> None:
