@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -65,7 +66,7 @@ class Files:
     """
 
     def __init__(self, web: Path = WEB, help: Path = HELP) -> None:
-        self._files = {ROOT + name: _file(name, body) for name, body in (*_read(web), *_read_help(help))}
+        self._files = _ready(web, help)
 
     def answer(self, scope: Scope) -> Reply | None:
         """What is said to a request for which there is no operation; None: nothing, it is no file either."""
@@ -89,6 +90,12 @@ def _answer(file: File, scope: Scope) -> Reply:
         size = (b"Content-Length", b"%d" % len(file.packed))
         return Reply(200, [*head, (b"Content-Encoding", b"gzip"), size], file.packed)
     return Reply(200, [*head, (b"Content-Length", b"%d" % len(file.body))], file.body)
+
+
+@cache
+def _ready(web: Path, help: Path) -> Mapping[str, File]:
+    """The files by their paths. Many replicas in one process, as in tests, compress them once."""
+    return {ROOT + name: _file(name, body) for name, body in (*_read(web), *_read_help(help))}
 
 
 def _header(scope: Scope, name: bytes) -> bytes:
