@@ -75,7 +75,9 @@ async def talk(target: Target, random: Random, tally: Tally) -> None:
     statuses = list(map(int, _STATUS.findall(came)))
     tally.statuses.update(statuses)
     failed = sum(status >= 500 for status in statuses)
-    excused = failed if b'"500011"' in came and _MAY_WAIT.search(sent) else len(_EXCUSED.findall(came))
+    # The answer to a HEAD has no body that says why.
+    waits = _MAY_WAIT.search(sent) and (b'"500011"' in came or b"HEAD " in sent)
+    excused = failed if waits else len(_EXCUSED.findall(came))
     tally.excused += min(failed, excused)
     if failed > excused:
         tally.findings.append(f"{target.name}: {came!r} to {sent!r}")
