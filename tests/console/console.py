@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -24,7 +25,7 @@ PAGES = {
     "help": "Help",
 }
 #: Milliseconds that anything may take on a machine that others use as well.
-PATIENCE_MS = 6_000
+PATIENCE_MS = 15_000
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -77,6 +78,12 @@ class Console:
     def misses(self, text: str | re.Pattern[str]) -> Console:
         """Wait until the page shows the text no more."""
         expect(self.main).not_to_contain_text(text)
+        return self
+
+    def filter(self, text: str) -> Console:
+        """Fill in the filter of a page that keeps it in its address, and wait until it counts."""
+        self.page.get_by_role("searchbox").fill(text)
+        expect(self.page).to_have_url(re.compile(re.escape(urlencode({"text": text}))))
         return self
 
     def press(self, *keys: str) -> Console:

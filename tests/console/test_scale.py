@@ -69,6 +69,7 @@ def crowd(redis_url: str) -> Iterator[Replica]:
 
 
 def scrolled(console: Console, steps: int = 120) -> None:
+    assert console.page.locator(".rows .tr").count() <= ROWS_MAX
     times = console.page.evaluate(SCROLL, steps)
     middle, most = times[len(times) // 2], times[int(len(times) * 0.95)]
     size = f"{SERVICES} services, {SERVICES * INSTANCES} instances"
