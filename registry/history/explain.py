@@ -94,24 +94,25 @@ class Life:
         #: How it left for the last time.
         self.removal: Happened | None = None
 
-    def begin(self, view: RegistryView) -> None:
-        """A stretch begins, at this state."""
+    def begin(self, held: bool) -> None:
+        """A stretch begins, at a state that holds the instance or does not."""
         self.happened = []
         self.removal = None
-        self._held = view.instance(self.service_id, self.instance_id) is not None
-
-    def add(self, view: RegistryView, position: Position, event: Event, outcome: Outcome) -> None:
-        """The view has applied the event."""
-        held = view.instance(self.service_id, self.instance_id) is not None
-        gone = self._held and not held
         self._held = held
-        service = _service(view, self.service_id, outcome)
+
+    def add(self, position: Position, event: Event, outcome: Outcome, service: Microservice | None) -> None:
+        """What comes next, and the microservice that it is about."""
+        gone = False
+        for change in outcome.changes:
+            if (change.row.service_id, change.row.instance_id) == (self.service_id, self.instance_id):
+                gone = change.action == DELETE
+                self._held = not gone
         if gone or self._choice.takes(event, outcome, service):
-            happened = Happened(tell(position, event, outcome, service), event, outcome, service, held)
+            happened = Happened(tell(position, event, outcome, service), event, outcome, service, self._held)
             self.happened.append(happened)
             if gone:
                 self.removal = happened
-        if held:
+        if self._held:
             self.removal = None
 
     @property
@@ -124,11 +125,6 @@ class Life:
         """The last registration under this id that ended up under another."""
         of_this_id = (h for h in reversed(self.happened) if h.told.instance_id == self.instance_id)
         return next((h for h in of_this_id if h.told.merged_into), None)
-
-
-def _service(view: RegistryView, service_id: str, outcome: Outcome) -> Microservice | None:
-    row = view.services.get(service_id)
-    return row.service if row is not None else outcome.removed
 
 
 # -- where it is -------------------------------------------------------------------------------------------------------

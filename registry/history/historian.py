@@ -25,6 +25,7 @@ from registry.history.difference import Difference, difference, hold
 from registry.history.explain import Explanation, Life, explain
 from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find
 from registry.history.moments import END, When
+from registry.history.newest import Newest, NewestOf
 from registry.history.past import Applied, Past, Walk, before_history
 from registry.history.told import Told, encode_told, moment_text, tell
 
@@ -75,8 +76,14 @@ class _Found(NamedTuple):
 class Historian:
     """Errors of all methods: those of `Past.at`."""
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, past: Past, newest: NewestOf | None = None) -> None:
         self.past = past
+        self.newest = newest or NewestOf(past)
+
+    def forget(self) -> None:
+        """What was read may not be what the log holds now."""
+        self.past.views.clear()
+        self.newest.clear()
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -113,11 +120,17 @@ class Historian:
         return await self.past.walker(tenant, start)
 
     async def _newest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
-        found: list[_Encoded] = []
-        reached = await self.past.head(tenant)
-        upper = _upper(query)
+        lately = await self.newest.of(tenant)
+        reached, begins, upper = lately.view.position, lately.begins, _upper(query)
+        found, ended = _lately(lately, query, upper)
+        fits = _fitting(found, query.limit)
+        if len(found) > fits:
+            return _Found(found[:fits], True, reached)
+        if ended:
+            return _Found(found, False, reached)
+        upper = upper.up_to(begins)
         for stretch in await self.past.stretches(tenant):
-            if query.before is not None and stretch.start >= query.before:
+            if stretch.start >= begins or (query.before is not None and stretch.start >= query.before):
                 continue
             walk = await self.past.walker(tenant, When(position=stretch.start))
             # One more than is wanted says that there are more.
@@ -152,8 +165,35 @@ class Historian:
 
     async def explain(self, tenant: Tenant, choice: Choice, until: When) -> Explanation:
         """Where an instance is at that time, and why. Of what is out of reach nothing was ever seen."""
-        view = await self.past.at(tenant, until)
         eldest = await self.past.eldest(tenant)
+        found = await self._explain_lately(tenant, choice, eldest) if until == END else None
+        if found is None:
+            found = await self._explain(tenant, choice, until, eldest)
+        name = found.service
+        if name is None or choice.reach.covers(name.env, name.app_id, name.service_name):
+            return found
+        return explain(Life(choice.service_id, choice.instance_id), RegistryView(tenant), (), "", True, None)
+
+    async def _explain_lately(self, tenant: Tenant, choice: Choice, eldest: RegistryView) -> Explanation | None:
+        """By the newest events alone, if these say where it is."""
+        ids = choice.service_id, choice.instance_id
+        newest = await self.newest.of(tenant)
+        row = newest.view.instance(*ids)
+        registration = await self._registration(newest.view, choice)
+        newest = await self.newest.of(tenant)
+        if newest.view.instance(*ids) is not row:
+            return None  # it has changed meanwhile
+        life = Life(*ids)
+        life.begin(row is not None)
+        for position, _, event, outcome, service in reversed(list(newest.backwards(choice.service_id))):
+            life.add(position, event, outcome, service)
+        if not life.is_told:
+            return None
+        kept_since, complete = moment_text(eldest.moment_ms), eldest.position == ORIGIN
+        return explain(life, newest.view, (), kept_since, complete, registration)
+
+    async def _explain(self, tenant: Tenant, choice: Choice, until: When, eldest: RegistryView) -> Explanation:
+        view = await self.past.at(tenant, until)
         life = Life(choice.service_id, choice.instance_id)
         later: list[Told] = []
         for stretch in await self.past.stretches(tenant):
@@ -161,19 +201,14 @@ class Historian:
                 continue
             walk = await self.past.walker(tenant, When(position=stretch.start))
             later += (happened.told for happened in reversed(life.happened))
-            life.begin(walk.view)
+            life.begin(walk.view.instance(choice.service_id, choice.instance_id) is not None)
             async for position, event, outcome in walk.until(until.up_to(stretch.end)):
-                life.add(walk.view, position, event, outcome)
+                life.add(position, event, outcome, service_of(walk.view, event, outcome))
             if life.is_told:
                 break
-        complete = eldest.position == ORIGIN
         registration = await self._registration(view, choice)
-        found = explain(life, view, later, moment_text(eldest.moment_ms), complete, registration)
-        if found.service is not None and not choice.reach.everywhere:
-            name = found.service
-            if not choice.reach.covers(name.env, name.app_id, name.service_name):
-                return explain(Life(choice.service_id, choice.instance_id), RegistryView(tenant), (), "", True, None)
-        return found
+        kept_since, complete = moment_text(eldest.moment_ms), eldest.position == ORIGIN
+        return explain(life, view, later, kept_since, complete, registration)
 
     async def _registration(self, view: RegistryView, choice: Choice) -> Event | None:
         row = view.instance(choice.service_id, choice.instance_id)
@@ -219,6 +254,24 @@ class Historian:
             if choice.takes(event, outcome, service_of(walk.view, event, outcome)):
                 churn.add(walk.view.moment_ms, event, outcome)
         return churn.timeline()
+
+
+def _lately(newest: Newest, query: PageQuery, upper: When) -> tuple[list[_Encoded], bool]:
+    """Of the newest events those that are asked for, one more than that at most; and whether no older ones are."""
+    found: list[_Encoded] = []
+    lower = query.since.before() if query.since is not None else None
+    for position, moment_ms, event, outcome, service in newest.backwards(query.choice.service_id):
+        if not upper.reaches(position, moment_ms):
+            continue
+        if lower is not None and lower.reaches(position, moment_ms):
+            return found, True
+        if query.after is not None and position <= query.after:
+            return found, True
+        if query.choice.takes(event, outcome, service):
+            found.append(_Encoded(position, encode_told(tell(position, event, outcome, service))))
+            if len(found) > query.limit:
+                return found, False
+    return found, query.after is not None and newest.begins <= query.after
 
 
 def _fitting(found: Sequence[_Encoded], limit: int) -> int:

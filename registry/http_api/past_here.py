@@ -25,7 +25,7 @@ from registry.http_api import reply
 from registry.http_api.admission import path_is_covered, refusal
 from registry.http_api.api import Api
 from registry.http_api.call import AS_OF, Call
-from registry.http_api.history import check_not_ahead
+from registry.http_api.history import check_not_ahead, historian
 from registry.http_api.operation import Kind, Operation
 from registry.http_api.reply import Reply
 from registry.projection.projector import Projector
@@ -73,7 +73,7 @@ class PastHere:
                     return await operation.handler(self._api, call)
                 return await self._as_of(operation, call)
             except HistoryChanged:
-                self.past.views.clear()
+                historian(self._api).forget()
         raise StoreUnavailable(f"the log of {call.tenant} changes faster than it can be read")
 
     async def _as_of(self, operation: Operation, call: Call) -> Reply:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import registry
 from registry.domain import find
-from registry.history import cache
+from registry.history import cache, newest
 from registry.http_api import api, call, reply
 from registry.serving import heads, lane, polls, recognise, responses
 from registry.store import redis_store
@@ -29,6 +29,7 @@ BOUNDS = {
     "store.redis_store.RedisStore": (redis_store.TENANT_KEYS_MAX, None),
     "domain.view.ServiceGroup": (find.ANSWERS_PER_GROUP_MAX, None),
     "history.cache.Views": (cache.VIEWS_MAX, None),
+    "history.newest.NewestOf": (newest.TENANTS_MAX, None),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +13,14 @@ from registry.domain.clone import clone
 from registry.domain.errors import BeforeHistory, InvalidParams
 from registry.domain.events import Event, encode_event
 from registry.domain.fold import apply
-from registry.domain.position import ORIGIN, Position
+from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import take
 from registry.domain.view import DEFAULT_TENANT, RegistryView
 from registry.history.cache import Kept, Views, weigh
-from registry.history.moments import When, parse_when
+from registry.history.choice import Choice, service_of
+from registry.history.historian import Historian, PageQuery
+from registry.history.moments import END, When, parse_when
+from registry.history.newest import NewestOf
 from registry.history.past import Past
 from registry.projection.saving import save
 from registry.store.memory_store import MemoryServer, MemoryStore
@@ -135,6 +139,48 @@ async def write_more(
             view, last = fold(placed, number), encode_event(log[number - 1])
             await save(store, DEFAULT_TENANT, view.position, take(view, last), view.moment_ms, "r1")
     return placed
+
+
+@given(logs(max_size=14), st.data())
+def test_pages_are_what_a_reader_of_the_whole_log_finds(log: list[Event], data: st.DataObject) -> None:
+    """Newest first from what is remembered and from the log behind it, and oldest first, page by page."""
+    marked = data.draw(st.sets(st.integers(1, len(log)), max_size=3))
+    remembered, limit = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 4))
+    service = data.draw(st.sampled_from(["", "s1", "s2"]))
+    since = data.draw(st.none() | st.integers(900, LATE_MS))
+    choice = Choice(service_id=service)
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        placed = await write(server, log, marked)
+        past = Past(MemoryStore(server), Views(2))
+        historian = Historian(past, NewestOf(past, remembered))
+        view, whole = RegistryView(DEFAULT_TENANT), []
+        for position, event in placed:
+            outcome = apply(view, position, event)
+            in_time = since is None or view.moment_ms >= since
+            if in_time and choice.takes(event, outcome, service_of(view, event, outcome)):
+                whole.append(position.text())
+        when = When(since) if since is not None else None
+        for newest_first in (True, False):
+            found: list[str] = []
+            cursor: Position | None = None
+            while True:
+                before, after = (cursor, None) if newest_first else (None, cursor)
+                query = PageQuery(choice, newest_first, when, after=after, before=before, limit=limit)
+                page = msgspec.json.decode(await historian.page(DEFAULT_TENANT, query))
+                found += [event["position"] for event in page["events"]]
+                assert len(page["events"]) <= limit
+                if not page["next"]:
+                    break
+                cursor = parse_position(page["next"])
+            assert found == (whole[::-1] if newest_first else whole)
+        for ids in (("s1", "i1"), ("s2", "i2")):
+            lately = await historian.explain(DEFAULT_TENANT, Choice(*ids), END)
+            by_all = await historian.explain(DEFAULT_TENANT, Choice(*ids), When(position=placed[-1][0]))
+            assert (lately.state, lately.sentence) == (by_all.state, by_all.sentence)
+
+    run(main)
 
 
 def test_a_position_ahead_of_the_log_is_refused() -> None:

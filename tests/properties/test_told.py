@@ -158,7 +158,7 @@ def test_an_instance_is_explained_as_it_came_to_be_where_it_is(history: History)
     naive = {ids: NaiveLife(ids) for ids in everyone}
     lives = {ids: Life(*ids) for ids in everyone}
     for life in lives.values():
-        life.begin(view)
+        life.begin(False)
     for position, event in history:
         before = contents(view)
         outcome = apply(view, position, event)
@@ -166,7 +166,7 @@ def test_an_instance_is_explained_as_it_came_to_be_where_it_is(history: History)
         assert type(event) in LEAVING or before.keys() <= after.keys(), "an instance left by what is not explained"
         for ids in everyone:
             naive[ids].see(ids in before, ids in after, position, event, outcome)
-            lives[ids].add(view, position, event, outcome)
+            lives[ids].add(position, event, outcome, service_of(view, event, outcome))
             found = explain(lives[ids], view, [], "1970-01-01T00:00:00.000Z", True, None)
             assert found.state == naive[ids].state
             assert found.sentence.startswith(f"Instance {ids[1]} of ")
