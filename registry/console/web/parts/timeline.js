@@ -99,7 +99,9 @@ function changes(event) {
 
 /** @param {{field: string, from?: unknown, to?: unknown}} change */
 export function changeLine(change) {
-  return h("li", h("code", change.field), ": ", "from" in change && h("del", short(change.from)), "from" in change && "to" in change && " → ", "to" in change && h("ins", short(change.to)));
+  // A policy is told with its id in front of each member; one event is about one policy.
+  const field = change.field.replace(/^policies\.[^.]+\./, "");
+  return h("li", h("code", field), ": ", "from" in change && h("del", short(change.from)), "from" in change && "to" in change && " → ", "to" in change && h("ins", short(change.to)));
 }
 
 /** @param {unknown} value */
