@@ -30,7 +30,8 @@ ANNOUNCE_EVERY_S: Final = 1.0
 #: A replica that has announced nothing new for this long (ms) is taken for dead.
 ALIVE_MS: Final = 5_000
 #: A replica that has not even tried to hear the others for this long (ms) has slept.
-ASLEEP_MS: Final = 2_500
+#: Less than a change waits: so one that a change did not wait for knows it, when it goes on.
+ASLEEP_MS: Final = 1_800
 #: Seconds that an announcement may take.
 ANNOUNCE_TIMEOUT_S: Final = 1.0
 #: Announcements stand among what replicas say of their views (`agreement`), each under this, the replica's name and
@@ -77,6 +78,8 @@ class Everywhere:
         """Announce and hear until cancelled."""
         while True:
             self._news.clear()
+            if self._clock.wall_ms() < self.sure_until_ms:
+                self._stay_sure()  # the store may take its time
             await self._try_announce()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANNOUNCE_EVERY_S):
@@ -99,6 +102,9 @@ class Everywhere:
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(ANNOUNCE_TIMEOUT_S):
                 await self.announce()
+        self._stay_sure()
+
+    def _stay_sure(self) -> None:
         self.sure_until_ms = 0 if self.behind else self._clock.wall_ms() + ASLEEP_MS
 
     async def announce(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.support.replica import Replica
 
 ROOT_PASSWORD = "Complicated_password1"
 PASSWORD = "Sufficient_password1"
+#: Seconds; the registry itself waits for 90.
+IDLE_MAX_S = 30.0
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -22,8 +25,18 @@ class Office:
     """An admin at one replica."""
 
     def __init__(self, replica: Replica) -> None:
-        self.connection = replica.connect()
+        self._connection = replica.connect()
+        self._asked_s = time.monotonic()
         self.token = self.log_in("root", ROOT_PASSWORD).json()["token"]
+
+    @property
+    def connection(self) -> Connection:
+        """The one that it keeps; opened anew when it was idle for so long that the registry may have closed it."""
+        now_s = time.monotonic()
+        if now_s - self._asked_s > IDLE_MAX_S:
+            self._connection.close()
+        self._asked_s = now_s
+        return self._connection
 
     def log_in(self, name: str, password: str = PASSWORD, **more: str) -> Response:
         return call(self.connection, "POST", "/v4/token", {"name": name, "password": password, **more})

@@ -13,7 +13,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.view import ACCOUNTS
 from registry.store.memory_store import MemoryServer
-from registry.usecases.everywhere import ALIVE_MS, WAIT_MAX_S, Everywhere
+from registry.usecases.everywhere import ALIVE_MS, ASLEEP_MS, WAIT_MAX_S, Everywhere
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, virtual_ms
 
 
@@ -87,6 +87,25 @@ async def test_who_does_not_keep_up_is_named_and_an_alarm() -> None:
     await both.second.announce()
     await both.first.announce()
     assert both.first.late() == []
+
+
+def test_one_that_a_change_did_not_wait_for_knows_that_it_has_slept() -> None:
+    """Else it would answer from the past for a moment, after it was said where that may be."""
+    assert ASLEEP_MS < WAIT_MAX_S * 1000
+
+
+async def test_a_store_that_takes_its_time_makes_nobody_wait() -> None:
+    """The replica runs and asks; that it is not told is no sleep."""
+    both = await Two().open()
+    await both.first.make_sure()
+    both.one.store.hang()
+    running = asyncio.create_task(both.first.run())
+    for _ in range(200):
+        await asyncio.sleep(0.05)
+        began = virtual_ms()
+        await both.first.make_sure()
+        assert virtual_ms() == began
+    running.cancel()
 
 
 async def test_a_replica_that_has_died_is_waited_for_no_more() -> None:
