@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,7 +155,10 @@ class Forked:
     def __init__(self, work: object) -> None:
         self._said, said = os.pipe()
         waits, self._end = os.pipe()
-        self._pid = os.fork()
+        with warnings.catch_warnings():
+            # From 3.12 on Python warns of forks beside threads; that they end well is what is looked at here.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pid = os.fork()
         if self._pid == 0:
             # Nothing of pytest may run in here.
             try:
