@@ -36,6 +36,8 @@ def secure(redis_url: str, files: Certificates) -> Iterator[str]:
 
 def context(files: Certificates, *, shown: bool = True) -> ssl.SSLContext:
     found = ssl.create_default_context(cafile=files.ca)
+    # From 3.13 on Python asks more of certificates than those of these tests have.
+    found.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if shown:
         found.load_cert_chain(files.client, files.client_key)
     return found
