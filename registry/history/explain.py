@@ -61,7 +61,7 @@ class Explanation(Struct, frozen=True, omit_defaults=True, rename="camel"):
     instance_id: str
     state: State
     sentence: str
-    #: Since when the history is kept: what was before, nobody knows.
+    #: Since when the history is kept: what was before, nobody knows. "": from its beginning.
     kept_since: str
     service: ServiceName | None = None
     #: Of who has left: where, by whom, and what proves it.

@@ -51,7 +51,8 @@ class PageQuery(Struct, frozen=True):
 class Page(Struct, frozen=True, rename="camel"):
     """`next`: what to go on with, as `before` (newest first) or `after`; "" at the end.
 
-    `position`: the place in the log up to which it has looked. `kept_since`: what was before this moment is not kept.
+    `position`: the place in the log up to which it has looked. `kept_since`: what was before
+    this moment is not kept; "": all is.
     """
 
     events: list[Told]
@@ -92,7 +93,7 @@ class Historian:
         eldest = await self.past.eldest(tenant)
         events, more, reached = await (self._newest if query.newest_first else self._oldest)(tenant, query, eldest)
         rest = {"next": events[-1].position.text() if more else "", "position": reached.text()}
-        told = msgspec.json.encode({**rest, "keptSince": moment_text(eldest.moment_ms)})
+        told = msgspec.json.encode({**rest, "keptSince": _kept_since(eldest)})
         return b'{"events":[%b],%b' % (b",".join(event.json for event in events), told[1:])
 
     async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
@@ -189,7 +190,7 @@ class Historian:
             life.add(position, event, outcome, service)
         if not life.is_told:
             return None
-        kept_since, complete = moment_text(eldest.moment_ms), eldest.position == ORIGIN
+        kept_since, complete = _kept_since(eldest), eldest.position == ORIGIN
         return explain(life, newest.view, (), kept_since, complete, registration)
 
     async def _explain(self, tenant: Tenant, choice: Choice, until: When, eldest: RegistryView) -> Explanation:
@@ -207,7 +208,7 @@ class Historian:
             if life.is_told:
                 break
         registration = await self._registration(view, choice)
-        kept_since, complete = moment_text(eldest.moment_ms), eldest.position == ORIGIN
+        kept_since, complete = _kept_since(eldest), eldest.position == ORIGIN
         return explain(life, view, later, kept_since, complete, registration)
 
     async def _registration(self, view: RegistryView, choice: Choice) -> Event | None:
@@ -282,6 +283,11 @@ def _fitting(found: Sequence[_Encoded], limit: int) -> int:
         if size > PAGE_MAX_BYTES:
             return number
     return min(len(found), limit)
+
+
+def _kept_since(eldest: RegistryView) -> str:
+    """The moment of the eldest state that is kept; "" where that is the beginning."""
+    return "" if eldest.position == ORIGIN else moment_text(eldest.moment_ms)
 
 
 def _upper(query: PageQuery) -> When:
