@@ -183,6 +183,21 @@ def test_pages_are_what_a_reader_of_the_whole_log_finds(log: list[Event], data: 
     run(main)
 
 
+def test_a_merged_registration_is_found_under_both_ids() -> None:
+    """Whoever asks about the one that stayed wants to know who came, and the other way round."""
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        first, second = await append(server, *(service_registered(microservice(id, "cart")) for id in ("s1", "s2")))
+        historian = Historian(Past(MemoryStore(server)))
+        for service_id, expected in (("s1", [second, first]), ("s2", [second])):
+            page = await historian.page(DEFAULT_TENANT, PageQuery(Choice(service_id=service_id)))
+            found = [event["position"] for event in msgspec.json.decode(page)["events"]]
+            assert found == [position.text() for position in expected]
+
+    run(main)
+
+
 def test_a_position_ahead_of_the_log_is_refused() -> None:
     async def main() -> None:
         server = MemoryServer(virtual_ms)

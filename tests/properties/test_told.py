@@ -171,6 +171,7 @@ def test_an_instance_is_explained_as_it_came_to_be_where_it_is(history: History)
             assert found.state == naive[ids].state
             assert found.sentence.startswith(f"Instance {ids[1]} of ")
             assert found.sentence.endswith(".")
+            assert (found.removal is not None) == (found.state in ("left", "expired"))
             if found.state in ("left", "expired"):
                 assert found.removal is not None
                 assert found.removal.position == naive[ids].position
