@@ -24,7 +24,7 @@ from benchmarks.servers import registry
 from benchmarks.wire import Address, Reply, Request, send
 from registry.domain.events import Event, InstanceRegistered, InstanceStatusSet, ServiceRegistered, encode_event
 from registry.domain.model import DEFAULT_HEALTH_CHECK, Instance, Microservice
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.store.port import Lease, Write
 from registry.store.redis_store import RedisStore
 

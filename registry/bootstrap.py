@@ -15,7 +15,7 @@ from registry.console.files import Files
 from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
 from registry.domain.retention import Retention
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.history.feeds import Feeds
 from registry.http_api.access import Access
 from registry.http_api.api import Api

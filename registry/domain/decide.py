@@ -38,7 +38,8 @@ from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import STATUSES, decode_instance
 from registry.domain.own import ACTOR, forbidden, is_own, is_own_place, refuse_clients
 from registry.domain.quotas import Quotas
-from registry.domain.view import InstanceRow, RegistryView, ServiceRow, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import InstanceRow, RegistryView, ServiceRow
 
 
 class Stamp(NamedTuple):

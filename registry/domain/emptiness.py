@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, RegistryView
+from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT
+from registry.domain.view import RegistryView
 
 
 def is_empty(view: RegistryView) -> bool:

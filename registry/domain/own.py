@@ -6,7 +6,8 @@ from typing import Final
 
 from registry.domain.errors import Forbidden
 from registry.domain.model import Microservice
-from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import OWN_GROUP, RegistryView
 
 OWN_ENVIRONMENT: Final = OWN_GROUP[0]
 OWN_APP_ID: Final = OWN_GROUP[1]

@@ -15,7 +15,8 @@ from registry.domain import weight
 from registry.domain.errors import LimitExceeded, NotEnoughQuota
 from registry.domain.events import DependenciesAdded, DependenciesReplaced
 from registry.domain.model import Instance, Microservice, Policy
-from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, GroupKey, RegistryView, ServiceRow, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import OWN_GROUP, GroupKey, RegistryView, ServiceRow
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from registry.domain.events import Event, HistoryResumed, InstanceExpired
 from registry.domain.position import Position, parse_position
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 
 #: Events of one tenant that a replica remembers. A store that loses more of its tail is seeded from memory instead.
 RECENT_MAX: Final = 20_000

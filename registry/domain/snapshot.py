@@ -32,8 +32,9 @@ from registry.domain.sections import (
     rest_sections,
     service_sections,
 )
+from registry.domain.tenant import Tenant
 from registry.domain.version import parse_version
-from registry.domain.view import InstanceRow, RegistryView, ServiceGroup, ServiceRow, Tenant
+from registry.domain.view import InstanceRow, RegistryView, ServiceGroup, ServiceRow
 
 #: What this version writes. It reads no other, because there has been no other.
 FORMAT: Final = 1

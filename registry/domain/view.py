@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 from weakref import ref
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from registry.domain.accounts import AccessView
 from registry.domain.large import Large
 from registry.domain.model import Microservice, Policy, Schema
 from registry.domain.position import ORIGIN, Position
+from registry.domain.tenant import Tenant
 from registry.domain.version import Version
 
 GroupKey = tuple[str, str, str]  # environment, app id, service name or alias
@@ -25,20 +26,6 @@ Covers = Callable[[str, str, str], bool]
 VersionKey = tuple[str, str, str, str]  # the same and a version
 
 
-class Tenant(NamedTuple):
-    """The owner of one separate registry: `X-Domain-Name` and the `{project}` of the path."""
-
-    domain: str
-    project: str
-
-    def __str__(self) -> str:
-        return f"{self.domain}/{self.project}"
-
-
-DEFAULT_TENANT = Tenant("default", "default")
-#: Whose log holds accounts and roles. No client can name it: a blank domain is the default one, and no path has a blank
-#: project.
-ACCOUNTS: Final = Tenant("", "accounts")
 #: The registry's own microservice, which stands in the default tenant.
 OWN_GROUP: Final[GroupKey] = ("production", "default", "SERVICECENTER")
 

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from registry.domain.position import Position
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.history.moments import When
 
 #: Views kept, and their bytes as they are counted here.

@@ -17,7 +17,7 @@ from registry.domain.events import Event
 from registry.domain.model import Microservice
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.history.choice import Choice, service_of
 from registry.history.told import encode_told, kind_of, tell
 from registry.projection.projector import Projector

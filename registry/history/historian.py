@@ -17,8 +17,9 @@ from registry.access.reach import Reach
 from registry.domain.errors import InvalidParams
 from registry.domain.events import Event
 from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.tenant import Tenant
 from registry.domain.version import VersionRule
-from registry.domain.view import GroupKey, RegistryView, Tenant
+from registry.domain.view import GroupKey, RegistryView
 from registry.history.choice import Choice, service_of
 from registry.history.churn import STEPS_MAX, Churn, Timeline
 from registry.history.difference import Difference, difference, hold

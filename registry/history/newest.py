@@ -14,7 +14,8 @@ from registry.domain.events import Event
 from registry.domain.model import Microservice
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.history.choice import service_of
 from registry.history.moments import END, When
 from registry.history.past import Past, Walk

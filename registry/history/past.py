@@ -13,7 +13,8 @@ from registry.domain.marks import Mark
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import SnapshotUnreadable
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.history.cache import Kept, Views
 from registry.history.moments import When
 from registry.history.told import moment_text

@@ -10,7 +10,8 @@ from msgspec import Struct
 from registry.domain.dump import CLUSTER, dump
 from registry.domain.errors import Forbidden
 from registry.domain.model import Instance
-from registry.domain.view import DEFAULT_TENANT, Answer, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import Answer, RegistryView
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call

@@ -12,8 +12,8 @@ from msgspec import Struct, field
 from registry.domain.accounts import Permission, Role
 from registry.domain.errors import ErrorBody
 from registry.domain.find_explained import Reason
-from registry.domain.govern import Node, Statistics
 from registry.domain.model import Instance, Microservice, Schema
+from registry.domain.overviews import Node, Statistics
 from registry.usecases.lockouts import Lock
 from registry.usecases.roster import Presence
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from registry.clock import Clock
 from registry.domain.find import FindQuery
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.history.feeds import Feeds
 from registry.history.historian import Historian
 from registry.http_api import reply

@@ -16,7 +16,8 @@ from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
 from registry.domain.recorded import Asker, asker
-from registry.domain.view import Covers, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import Covers
 from registry.http_api import bodies
 from registry.http_api.load import Share
 from registry.usecases.principals import Grant

@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.types import Message
 
 from registry.access.reach import Reach
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.http_api.call import Call
 
 

@@ -16,7 +16,7 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from registry.domain.errors import Forbidden, InvalidParams, RegistryError
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from registry.http_api import reply, target
 from registry.http_api.api import Api
 from registry.http_api.call import Call, ClientGone

@@ -6,7 +6,7 @@ import msgspec
 
 from registry.domain.commands import HeartbeatSet, RegisterInstance, SetProperties, SetStatuses, to_properties
 from registry.domain.errors import InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call

@@ -16,7 +16,8 @@ from registry.access.rule import Target
 from registry.clock import Clock
 from registry.domain.errors import BeforeHistory, StoreUnavailable
 from registry.domain.find import FindQuery
-from registry.domain.view import DEFAULT_TENANT, GroupKey, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import GroupKey, RegistryView
 from registry.history.historian import Historian
 from registry.history.moments import When, parse_when
 from registry.history.past import Past

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from registry.metrics.figure import Figure
 from registry.projection.projector import Projector
 from registry.upkeep.agreement import Agreement

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from registry.domain.errors import StoreUnavailable
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.store.port import Damaged, Store
 from registry.store.soundness import complaint
 

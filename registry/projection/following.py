@@ -17,7 +17,7 @@ from typing import Final
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.port import Damaged, Store
 
 logger = logging.getLogger(__name__)

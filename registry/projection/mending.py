@@ -32,7 +32,8 @@ from registry.domain.own import ACTOR
 from registry.domain.position import ORIGIN, Position
 from registry.domain.recent import Recent, Remembered
 from registry.domain.snapshot import Loader, take
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.projection.restoring import Restored, restore
 from registry.projection.saving import save
 from registry.store.leases import rearm

@@ -20,7 +20,8 @@ from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.recent import Recent, Recents, Remembered
 from registry.domain.retention import Log
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.episode import Actions, Episode
 from registry.projection.aside import Aside
 from registry.projection.following import Following

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 from registry.domain.events import Event
 from registry.domain.position import Position
 from registry.domain.recent import Remembered
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.projection.aside import Aside
 from registry.store.port import Damaged, Store
 

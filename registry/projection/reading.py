@@ -11,7 +11,8 @@ from typing import Final, Protocol
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.episode import Actions, Episode
 from registry.projection.aside import Aside
 from registry.projection.following import Following

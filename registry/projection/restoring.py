@@ -16,7 +16,8 @@ from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.recent import RECENT_MAX, Recent
 from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.store.port import REPAIR, Damaged, HistoryChanged, Store
 
 logger = logging.getLogger(__name__)

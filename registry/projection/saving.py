@@ -10,7 +10,7 @@ from typing import Final
 from registry.domain.marks import ChunksDigest, Mark
 from registry.domain.position import Position
 from registry.domain.snapshot import FORMAT
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.port import Store
 
 #: Chunks of at least this many bytes are packed beside the event loop.

@@ -10,7 +10,7 @@ from itertools import count
 from registry.domain.events import Event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 
 _Waiter = tuple[Position, int, "asyncio.Future[None]"]
 

@@ -18,7 +18,7 @@ from registry.domain.errors import RegistryError
 from registry.domain.events import encode_event
 from registry.domain.fold_access import AccessFact
 from registry.domain.own import ACTOR
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from registry.projection.restoring import restore
 from registry.running.private_redis import CannotStart
 from registry.running.replica import starting

@@ -20,7 +20,7 @@ from registry.bootstrap import Replica, build_replica, redis_store
 from registry.domain.accounts import ROOT
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from registry.http_api.client_address import TrustedProxies
 from registry.http_api.door import Door
 from registry.http_api.operations import PROBES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.serving import responses

@@ -8,7 +8,8 @@ from msgspec import structs
 
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.view import DEFAULT_TENANT, Answer, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import Answer
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.serving import responses

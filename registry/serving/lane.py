@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from registry.domain.errors import RegistryError
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.http_api import operations
 from registry.http_api.api import Api
 from registry.http_api.door import Door

@@ -15,7 +15,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 from registry.domain.commands import FindKeyBody
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.view import Answer, GroupKey, Standing, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import Answer, GroupKey, Standing
 from registry.http_api import bodies, queries
 from registry.memo import Memo
 from registry.usecases.discovery import Asker, Discovery

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.view import Answer, GroupKey, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import Answer, GroupKey
 from registry.http_api import queries
 from registry.http_api.call import AS_OF, parse_query, service_id_of, tenant_of
 from registry.http_api.target import URI_MAX_BYTES, is_malformed

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from registry.domain.view import InstanceRow, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import InstanceRow
 from registry.store.port import Lease, Store
 
 #: Leases re-armed in one step.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.memory_notes import NoteData
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.port import Condition, KeyName, Lease, LeaseName

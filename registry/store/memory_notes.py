@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 
 #: By name: until when (Unix ms), and the note.
 NoteData = dict[str, tuple[int, bytes]]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from registry.domain.marks import Mark
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.port import KeyName
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.store.memory_data import Gone, TenantData
 from registry.store.memory_notes import MemoryNotes
 from registry.store.memory_snapshots import MemorySnapshots

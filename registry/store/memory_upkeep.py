@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.memory_data import Gone, TenantData
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.port import Condition, HistoryChanged, KeyName

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from registry.domain.errors import StoreUnavailable, Withheld
 from registry.domain.marks import Mark
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 
 
 class LeaseName(NamedTuple):

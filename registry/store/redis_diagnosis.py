@@ -10,7 +10,7 @@ from redis.exceptions import ClusterDownError, ReadOnlyError, ResponseError, Try
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys
 from registry.store.port import Condition, Damaged, HistoryChanged, KeyName, OutageSuspected
 from registry.store.soundness import LIST_TYPES, TYPES, complaint, mistyped, read_position

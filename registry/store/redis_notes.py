@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys, decode_name, encode_name
 from registry.store.redis_snapshots import RunScript
 

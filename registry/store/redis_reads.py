@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position, parse_position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.connections import Connections
 from registry.store.keys import Keys, decode_name
 from registry.store.port import Tail

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from registry.domain.marks import Mark, decode_mark, encode_mark
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys
 
 #: How long (ms) a chunk is kept whose snapshot is not marked as complete.

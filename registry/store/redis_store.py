@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN, Position, parse_position
-from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.store import redis_about, redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections

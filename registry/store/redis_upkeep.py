@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys, encode_name
 from registry.store.port import Condition, KeyName
 from registry.store.redis_snapshots import RunScript

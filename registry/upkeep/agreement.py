@@ -26,7 +26,8 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position, parse_position
 from registry.domain.sections import REST, PartDigest, rest_sections, service_sections
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.port import Damaged, Store

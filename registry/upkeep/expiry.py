@@ -22,7 +22,8 @@ from registry.domain.events import Event, InstanceExpired, InstanceRegistered, e
 from registry.domain.outcome import DELETE, Outcome
 from registry.domain.own import ACTOR
 from registry.domain.position import Position
-from registry.domain.view import InstanceRow, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS

@@ -15,7 +15,7 @@ from registry.clock import Clock
 from registry.domain.emptiness import is_empty, may_be_forgotten
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.projection.projector import Projector
 from registry.store.port import Store
 

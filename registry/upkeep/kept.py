@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.port import LeaseName
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from registry.clock import Clock
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.episode import Actions, Episode
 from registry.store.port import LeaseName
 

@@ -17,7 +17,8 @@ from typing import Final
 
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
-from registry.domain.view import InstanceRow, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 
 #: Width of a slot, ms; with the sweep's tick it bounds how late a lapse is noticed.
 SLOT_MS: Final = 100

@@ -20,7 +20,7 @@ from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.retention import Retention
 from registry.domain.snapshot import FORMAT, take
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.projection.saving import save

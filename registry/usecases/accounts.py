@@ -31,7 +31,8 @@ from registry.domain.decide import Stamp
 from registry.domain.errors import Forbidden, InvalidParams
 from registry.domain.fold_access import AccessFact, account_or_refuse, role_or_refuse
 from registry.domain.own import ACTOR
-from registry.domain.view import ACCOUNTS, RegistryView
+from registry.domain.tenant import ACCOUNTS
+from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
 from registry.usecases.everywhere import Everywhere
 from registry.usecases.logins import Logins

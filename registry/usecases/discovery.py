@@ -26,8 +26,9 @@ from registry.domain.own import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME, i
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
 from registry.domain.schemas import list_schemas, schema_or_refuse
+from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
 from registry.domain.version import VersionRule
-from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, Answer, Covers, GroupKey, InstanceRow, RegistryView, Tenant
+from registry.domain.view import Answer, Covers, GroupKey, InstanceRow, RegistryView
 from registry.projection.projector import Projector
 from registry.usecases.grouping import Group, Waiter
 

@@ -12,7 +12,7 @@ from registry.clock import Clock
 from registry.domain.errors import InvalidParams, StoreUnavailable
 from registry.domain.events import Event, encode_event
 from registry.domain.position import Position
-from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.episode import Actions, Episode
 from registry.store.port import Durability, NotDurable, Store
 from registry.usecases.grouping import Group

@@ -18,7 +18,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import ACCOUNTS, Tenant
+from registry.domain.tenant import ACCOUNTS, Tenant
 from registry.projection.projector import Projector
 from registry.store.port import Store
 from registry.store.soundness import read_position

@@ -13,7 +13,7 @@ from typing import Final
 from registry.clock import Clock
 from registry.domain.errors import NotReadByAll, StoreUnavailable
 from registry.domain.events import EVENT_FORMAT, Event
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.projection.mending import CLAIMS
 from registry.store.port import Store
 

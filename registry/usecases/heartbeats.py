@@ -17,7 +17,8 @@ from typing import Final
 from registry.domain.decide import instance_or_refuse
 from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.own import is_own, refuse_clients
-from registry.domain.view import InstanceRow, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Store

@@ -13,7 +13,8 @@ from registry.domain.decide import Known
 from registry.domain.errors import Forbidden, InstanceNotExists, StoreUnavailable
 from registry.domain.events import InstanceRegistered
 from registry.domain.model import decode_instance
-from registry.domain.view import Covers, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import Covers
 from registry.store.port import Lease, LeaseName
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.writes import Writes

@@ -15,7 +15,7 @@ from msgspec import Struct
 from registry.access.lockout import Failures, failed, is_locked
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from registry.store.port import Store
 
 #: Accounts and addresses that are counted at a time. Of one more those go that would be forgotten soonest.

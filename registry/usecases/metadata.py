@@ -16,7 +16,8 @@ from registry.domain.events import DependenciesAdded, DependenciesReplaced, Even
 from registry.domain.policies import policies_to_delete, save_policy
 from registry.domain.schemas import delete_schema, put_schema, replace_schemas
 from registry.domain.tags import delete_tags, replace_tags, set_tag
-from registry.domain.view import GroupKey, RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import GroupKey, RegistryView
 from registry.episode import Actions, Episode
 from registry.usecases.writes import Writes
 

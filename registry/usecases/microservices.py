@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry.domain import decide
 from registry.domain.commands import MicroserviceBody
 from registry.domain.decide import Known
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.usecases.writes import Writes
 
 

@@ -17,7 +17,7 @@ from registry.domain.accounts import ACTIVE, ADMIN, ANY, AccessView, Permission
 from registry.domain.events import Event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import ACCOUNTS, Tenant
+from registry.domain.tenant import ACCOUNTS, Tenant
 from registry.memo import Memo
 from registry.projection.projector import Projector
 from registry.usecases.everywhere import Everywhere

@@ -14,7 +14,7 @@ from registry.domain.events import Event, InstanceExpired, InstanceUnregistered,
 from registry.domain.model import Microservice
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.projection.projector import Projector
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from registry.clock import Clock
 from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.projection.restoring import Inapplicable, apply_or_tell, read_event, salvage
 from registry.store.port import Condition, Damaged, KeyName, Store
 from registry.store.soundness import TYPES, log_complaint, mistyped

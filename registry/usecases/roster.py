@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from registry.domain.errors import RegistryError, StoreUnavailable
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.projection.projector import Projector
 from registry.store.port import Store
 

@@ -21,7 +21,7 @@ from registry.domain.find import may_see
 from registry.domain.model import ServiceKey
 from registry.domain.outcome import Change, Outcome
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.projection.projector import Projector
 
 #: Watchers of one replica; one more is refused.

@@ -19,7 +19,8 @@ from registry.domain.outcome import Outcome
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
 from registry.domain.recorded import Asker
-from registry.domain.view import ACCOUNTS, DEFAULT_TENANT, Covers, InstanceRow, RegistryView, Tenant
+from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
+from registry.domain.view import Covers, InstanceRow, RegistryView
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
 from registry.usecases.formats import Formats

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from registry.domain.fold import move
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.projection.restoring import Restored
 from registry.serving.lane import REQUESTS_MAX, REQUESTS_MAX_BYTES
 from tests.support.memory_replica import VIRTUAL

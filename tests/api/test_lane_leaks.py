@@ -16,7 +16,7 @@ from weakref import ref
 import pytest
 
 from registry.domain.find import FindQuery
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.serving.connection import HELD_MAX_BYTES
 from registry.serving.heads import BLOCK_MAX_BYTES, BLOCKS_MAX, Head, Heads
 from registry.serving.recognise import MEANT_MAX, MEANT_MAX_BYTES

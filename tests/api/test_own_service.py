@@ -13,7 +13,7 @@ import pytest
 
 from registry.domain.errors import Forbidden, InstanceNotExists
 from registry.domain.own import ACTOR
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from tests.support.api import Api, assert_empty, assert_refused, ok
 from tests.support.http import Response
 from tests.support.memory_replica import VIRTUAL

@@ -13,7 +13,7 @@ import pytest
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import InstanceRegistered, decode_event
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from tests.support.memory_replica import VIRTUAL, elapse_until
 from tests.support.wires import BASE, BLOCK, Lane, Wire, fill, follow, header, status, two_lanes, whole
 

@@ -13,7 +13,8 @@ from registry.domain import fold_instances
 from registry.domain.find import FindQuery
 from registry.domain.recent import Recent
 from registry.domain.rev import content_digest
-from registry.domain.view import Answer, InstanceRow, RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import Answer, InstanceRow, RegistryView
 from registry.projection import mending
 from registry.projection.restoring import Restored, restore
 from registry.store.port import Lease, Store

@@ -15,7 +15,7 @@ import pytest
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.port import (
     Condition,
     Damaged,

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store, Write
 from tests.contract.worlds import MemoryWorld, RedisWorld, World
 from tests.support.redis_server import redis_server

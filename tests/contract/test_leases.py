@@ -8,8 +8,8 @@ import pytest
 
 from registry.domain.model import TTL_MAX_S
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import DEFAULT_TENANT as TENANT
-from registry.domain.view import Tenant
+from registry.domain.tenant import DEFAULT_TENANT as TENANT
+from registry.domain.tenant import Tenant
 from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store, Write
 from tests.contract.worlds import World
 

@@ -9,7 +9,7 @@ import pytest
 
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.store.port import HistoryChanged, Lease, LeaseName, Proposal, Store, Write
 from tests.contract.worlds import World
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from tests.contract.worlds import World
 
 LONG_MS = 600_000

@@ -17,8 +17,8 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT
-from registry.domain.view import DEFAULT_TENANT as TENANT
-from registry.domain.view import Tenant
+from registry.domain.tenant import DEFAULT_TENANT as TENANT
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys
 from registry.store.port import Lease, LeaseName, OutageSuspected, Proposal, Tail, Write
 from registry.store.redis_check import StoreRefused

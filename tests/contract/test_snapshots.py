@@ -9,8 +9,8 @@ import pytest
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT
-from registry.domain.view import DEFAULT_TENANT as TENANT
-from registry.domain.view import Tenant
+from registry.domain.tenant import DEFAULT_TENANT as TENANT
+from registry.domain.tenant import Tenant
 from registry.store import redis_snapshots
 from registry.store.port import Store, Write
 from tests.contract.worlds import World

@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import KeyName, LeaseName, Store

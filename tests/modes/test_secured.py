@@ -16,7 +16,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from registry.domain.errors import StoreUnavailable
-from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.store.keys import Keys
 from registry.store.port import Write
 from registry.store.redis_durability import WAITAOF_SINCE

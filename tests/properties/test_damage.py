@@ -13,7 +13,8 @@ from registry.domain.commands import MicroserviceBody
 from registry.domain.events import Event, HistoryResumed, InstanceExpired, encode_event
 from registry.domain.position import Position
 from registry.domain.snapshot import take
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from registry.projection.saving import save
 from registry.store.memory_store import MemoryServer
 from registry.usecases.repair import examine, mend

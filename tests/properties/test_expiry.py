@@ -10,7 +10,8 @@ from registry.domain.events import Event, InstanceExpired, InstanceRegistered, I
 from registry.domain.fold import apply
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import RegistryView
 from tests.support.builders import EPOCH
 from tests.support.catching import counterexample
 from tests.support.strategies import comings_and_goings, logs

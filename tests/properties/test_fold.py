@@ -17,7 +17,8 @@ from registry.domain.find import FindQuery, find
 from registry.domain.fold import apply
 from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
 from registry.projection.projector import APPLY_BATCH_MAX, Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Tail, Write

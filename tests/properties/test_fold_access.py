@@ -27,7 +27,8 @@ from registry.domain.position import Position
 from registry.domain.recent import Remembered
 from registry.domain.sections import rest_sections
 from registry.domain.snapshot import Loader, take
-from registry.domain.view import ACCOUNTS, RegistryView
+from registry.domain.tenant import ACCOUNTS
+from registry.domain.view import RegistryView
 
 names = st.sampled_from(["ann", "bob"])
 own_roles = st.sampled_from(["r1", "r2"])

@@ -35,7 +35,8 @@ from registry.domain.history import put_back
 from registry.domain.model import Policy, Schema
 from registry.domain.position import ORIGIN, Position
 from registry.domain.recent import RECENT_MAX, Recent, Remembered, event_id
-from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import RegistryView
 from tests.support.builders import instance, instance_registered, microservice, service_registered, stamp
 from tests.support.strategies import events, histories, stamps
 

@@ -15,7 +15,8 @@ from registry.domain.events import Event, encode_event
 from registry.domain.fold import apply
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import take
-from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import RegistryView
 from registry.history.cache import Kept, Views, weigh
 from registry.history.choice import Choice, service_of
 from registry.history.historian import Historian, PageQuery

@@ -16,8 +16,9 @@ from registry.domain import find as domain_find
 from registry.domain.batch_find import batch_find, encode_batch
 from registry.domain.events import DependenciesAdded, Event, ServiceRegistered, ServiceUnregistered
 from registry.domain.find import FindQuery, find, unrecorded
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.version import ALL_VERSIONS, parse_rule
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
 from registry.serving import polls
 from registry.serving.polls import Polls
@@ -47,6 +48,9 @@ class OneView:
 
     def view(self, tenant: Tenant) -> RegistryView:
         return self.it
+
+    def listen_for_leaves(self, listener: object) -> None:
+        """No tenant leaves."""
 
 
 class Registry:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from registry.domain.events import Event, HistoryResumed
 from registry.domain.position import Position
 from registry.domain.recent import EVENT_OVERHEAD_BYTES, Recent, Recents, Remembered
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
 from tests.support.builders import microservice, service_registered
 from tests.support.strategies import histories
 

@@ -20,7 +20,8 @@ from registry.domain.instance_reads import InstanceQuery, get_instance, list_ins
 from registry.domain.model import Instance
 from registry.domain.position import Position
 from registry.domain.rev import rev
-from registry.domain.view import DEFAULT_TENANT, Answer, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import Answer, RegistryView
 from tests.support import strategies
 from tests.support.builders import (
     EPOCH,

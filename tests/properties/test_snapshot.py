@@ -47,7 +47,8 @@ from registry.domain.sections import (
 )
 from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable, take
 from registry.domain.steps import at_once
-from registry.domain.view import RegistryView, ServiceRow, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView, ServiceRow
 from tests.support import strategies
 from tests.support.builders import (
     append,

@@ -15,8 +15,9 @@ from registry.domain.events import EVENT_TYPES, Event, HistoryResumed, InstanceE
 from registry.domain.fold import apply
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
+from registry.domain.tenant import Tenant
 from registry.domain.version import ALL_VERSIONS
-from registry.domain.view import RegistryView, Tenant
+from registry.domain.view import RegistryView
 from registry.history.choice import Choice, service_of
 from registry.history.churn import Churn
 from registry.history.difference import difference, hold

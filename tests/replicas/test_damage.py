@@ -17,7 +17,7 @@ from redis import Redis
 
 from registry.domain.events import InstanceStatusSet, encode_event
 from registry.domain.marks import decode_mark
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys
 from registry.store.soundness import TYPES
 from tests.support.api import Api, assert_refused, ids, ok

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from redis import Redis
 
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.store.keys import Keys
 from tests.replicas.test_damage import ASIDE, NOTICED_WITHIN_S, alarms
 from tests.support.api import assert_refused, ids, ok

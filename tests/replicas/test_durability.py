@@ -13,7 +13,7 @@ from redis import Redis
 from registry.clock import Clock
 from registry.domain.events import encode_event
 from registry.domain.position import Position
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.store.port import NotDurable
 from registry.usecases.durable import CONFIRM_TIMEOUT_MS, Durable
 from tests.support.api import Api, ids, ok

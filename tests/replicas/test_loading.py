@@ -16,7 +16,7 @@ import redis
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.running import private_redis
 from registry.running.private_redis import CannotStart, PrivateRedis
 from registry.store.redis_limits import RedisLimits

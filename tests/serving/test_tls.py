@@ -127,6 +127,7 @@ def test_what_only_begins_as_a_handshake_ends_the_connection(
     server: Running, sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client that knocks wrongly writes nothing into the log."""
+    until_sync(lambda: server.call(lambda: server.shared.crowd.count) == 0, "those before it to leave")
     failed = server.shared.tallies.handshakes_failed
     assert not server.exchange(sent, half_close=True).startswith(b"HTTP")
     until_sync(lambda: server.call(lambda: server.shared.tallies.handshakes_failed) == failed + 1, "it to be counted")

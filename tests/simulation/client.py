@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from registry.domain.errors import InstanceNotExists, StoreUnavailable
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.http_api.api import Api
 from tests.simulation.process import ConnectionLost
 from tests.simulation.recorder import Recorder

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.memory_store import MemoryStore
 from registry.store.port import LeaseName, Tail
 from tests.simulation.recorder import Recorder

@@ -25,7 +25,8 @@ from registry.domain.outcome import NOTHING, Outcome
 from registry.domain.position import Position
 from registry.domain.recent import Recent, Remembered
 from registry.domain.rev import content_digest
-from registry.domain.view import Answer, InstanceRow, RegistryView, Tenant
+from registry.domain.tenant import Tenant
+from registry.domain.view import Answer, InstanceRow, RegistryView
 from registry.projection import mending
 from registry.projection.restoring import Restored, restore
 from registry.store.memory_store import MemoryStore

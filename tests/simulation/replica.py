@@ -11,7 +11,7 @@ from typing import Final, TypeVar, cast
 from registry.bootstrap import Replica, build_replica
 from registry.clock import Clock
 from registry.domain.errors import RegistryError, StoreUnavailable
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.http_api.api import Api
 from registry.settings import Settings
 from registry.store.port import Store

@@ -21,7 +21,8 @@ from unittest.mock import patch
 from registry.domain.commands import MicroserviceBody
 from registry.domain.find import FindQuery
 from registry.domain.sections import PartDigest, rest_sections, service_sections
-from registry.domain.view import DEFAULT_TENANT, Answer, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import Answer
 from registry.http_api.api import Api
 from registry.projection.projector import Projector
 from tests.simulation.client import Client, Ended

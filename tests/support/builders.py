@@ -13,7 +13,8 @@ from registry.domain.fold import apply
 from registry.domain.model import Instance, Microservice
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
 
 #: The history in which tests apply events, unless they bring their own.
 EPOCH = 7

@@ -13,7 +13,8 @@ from registry.domain.events import Event, decode_event, encode_event
 from registry.domain.position import ORIGIN, Position
 from registry.domain.retention import Retention
 from registry.domain.sections import PartDigest, rest_sections, service_sections
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Lease, Write

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from registry.domain.events import Event
 from registry.domain.marks import Mark
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
 from registry.projection.restoring import restore
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.memory_store import MemoryServer, MemoryStore

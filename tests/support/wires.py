@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from registry.bootstrap import Replica, build_replica
 from registry.clock import Clock
-from registry.domain.view import DEFAULT_TENANT, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.http_api.api import Api
 from registry.http_api.door import Door
 from registry.serving.connection import Connection

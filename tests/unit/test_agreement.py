@@ -10,7 +10,7 @@ from msgspec import structs
 
 from registry.domain.events import Event
 from registry.domain.retention import Retention
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.projection.restoring import restore
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Damaged

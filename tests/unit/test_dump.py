@@ -10,7 +10,8 @@ import pytest
 from registry.domain.dump import dump
 from registry.domain.events import DependenciesAdded, SchemaPut, TagsReplaced
 from registry.domain.steps import at_once
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
 from tests.support.builders import (
     instance,
     instance_registered,

@@ -11,7 +11,7 @@ from registry.domain.access_events import RoleCreated
 from registry.domain.emptiness import is_empty
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from registry.store.memory_store import MemoryServer
 from registry.usecases.everywhere import ALIVE_MS, ASLEEP_MS, WAIT_MAX_S, Everywhere
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, virtual_ms

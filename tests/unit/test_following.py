@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from registry.domain.position import Position
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.projection import following, proving
 from registry.store.memory_store import MemoryServer
 from registry.store.port import Tail

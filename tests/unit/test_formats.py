@@ -12,7 +12,7 @@ from registry.domain.access_events import AccountDeleted
 from registry.domain.commands import MicroserviceBody
 from registry.domain.errors import NotReadByAll
 from registry.domain.events import EVENT_FORMAT
-from registry.domain.view import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.projection.mending import CLAIMS
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.usecases import formats

@@ -15,8 +15,8 @@ from registry.domain.model import DataCenterInfo, HealthCheck, Instance, Microse
 from registry.domain.position import Position
 from registry.domain.rev import content_digest
 from registry.domain.snapshot import FORMAT, Loader
+from registry.domain.tenant import Tenant
 from registry.domain.version import parse_version
-from registry.domain.view import Tenant
 from tests.support.builders import instance, instance_registered, stamp
 
 FOLDER = Path(__file__).parent.parent / "data" / "snapshots"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
 from registry.store.port import LeaseName
 

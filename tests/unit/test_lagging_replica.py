@@ -8,7 +8,8 @@ from registry.clock import Clock
 from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
-from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.usecases.heartbeats import Heartbeats

@@ -18,7 +18,7 @@ from registry.domain.access_events import AccountCreated, SigningKeyAdded
 from registry.domain.accounts import AccessView, Account, MachineToken, Role, Secret
 from registry.domain.decide import Stamp
 from registry.domain.errors import NotEnoughQuota, RegistryError, TooManyRequests
-from registry.domain.view import ACCOUNTS
+from registry.domain.tenant import ACCOUNTS
 from registry.store.memory_store import MemoryServer
 from registry.usecases import lockouts, logins, passwords, principals
 from registry.usecases.everywhere import Everywhere

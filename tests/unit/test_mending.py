@@ -34,7 +34,8 @@ from registry.domain.events import (
 from registry.domain.model import Policy, Schema
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
-from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import RegistryView
 from registry.projection import mending, rebuilding, restoring
 from registry.projection.saving import save
 from registry.store import leases

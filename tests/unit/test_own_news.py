@@ -10,7 +10,7 @@ import pytest
 
 from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.position import Position
-from registry.domain.view import DEFAULT_TENANT as T
+from registry.domain.tenant import DEFAULT_TENANT as T
 from registry.projection.reading import OWN_NEWS_PAUSE_MAX_S
 from registry.store.memory_store import MemoryServer
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, elapse, virtual_ms

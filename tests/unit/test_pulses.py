@@ -9,7 +9,8 @@ import pytest
 
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event
-from registry.domain.view import DEFAULT_TENANT, InstanceRow, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import InstanceRow
 from registry.store.memory_store import MemoryServer
 from registry.upkeep.pulses import Pulses
 from tests.support.builders import instance, instance_registered, microservice, service_registered

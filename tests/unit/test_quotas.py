@@ -23,7 +23,8 @@ from registry.domain.own import ACTOR
 from registry.domain.quotas import Quotas
 from registry.domain.schemas import replace_schemas
 from registry.domain.tags import replace_tags
-from registry.domain.view import DEFAULT_TENANT, OWN_GROUP, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import OWN_GROUP, RegistryView
 from registry.serving.heads import BODY_MAX_BYTES
 from registry.settings import BadSetting, read_settings
 from tests.support.builders import (

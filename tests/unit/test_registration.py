@@ -24,7 +24,8 @@ from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import HealthCheck
 from registry.domain.outcome import Outcome
 from registry.domain.quotas import Quotas
-from registry.domain.view import DEFAULT_TENANT, RegistryView, Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
 from tests.support.builders import (
     AT_MS,
     append,

@@ -14,7 +14,7 @@ from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.retention import Retention
 from registry.domain.snapshot import FORMAT
-from registry.domain.view import Tenant
+from registry.domain.tenant import Tenant
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.upkeep.snapshotting import (
     EVENTS_AT_STOP,

@@ -1,4 +1,4 @@
-"""domain.govern: what consoles show, as functions of a view (api-rules.md 3.13)."""
+"""domain.overviews: what consoles show, as functions of a view (api-rules.md 3.13)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from registry.domain.events import (
     TagsReplaced,
 )
 from registry.domain.fold import apply
-from registry.domain.govern import ALL_PARTS, DetailsQuery, apps, detail, details, relations, statistics
 from registry.domain.model import Microservice
+from registry.domain.overviews import ALL_PARTS, DetailsQuery, apps, detail, details, relations, statistics
 from registry.domain.steps import STEP_ROWS, Steps, at_once
-from registry.domain.view import DEFAULT_TENANT, RegistryView
+from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import RegistryView
 from tests.support.builders import (
     instance,
     instance_registered,

@@ -1,4 +1,4 @@
-"""Endpoints of control panels and consoles (api-rules.md 3.13); traffic policies are in `governance`."""
+"""Endpoints of control panels and consoles (api-rules.md 3.13); traffic policies are in `policies`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from registry.domain import govern, rules
-from registry.domain.govern import ALL_PARTS, STATISTICS, DetailsQuery
+from registry.domain import overviews, rules
+from registry.domain.overviews import ALL_PARTS, STATISTICS, DetailsQuery
 from registry.domain.steps import Steps
 from registry.domain.view import RegistryView
 from registry.http_api import reply
@@ -21,7 +21,7 @@ async def list_details(api: Api, call: Call) -> Reply:
     """`GET govern/microservices`."""
     query = _details_query(call)
     hidden = _hidden(api, call)
-    return await _big(api, call, lambda view: govern.details(view, query, hidden, call.covers))
+    return await _big(api, call, lambda view: overviews.details(view, query, hidden, call.covers))
 
 
 def _details_query(call: Call) -> DetailsQuery:
@@ -40,13 +40,13 @@ def _details_query(call: Call) -> DetailsQuery:
 async def get_detail(api: Api, call: Call) -> Reply:
     """`GET govern/microservices/{serviceId}`."""
     service_id = call.service_id
-    return await _big(api, call, lambda view: govern.detail(view, service_id))
+    return await _big(api, call, lambda view: overviews.detail(view, service_id))
 
 
 async def get_statistics(api: Api, call: Call) -> Reply:
     """`GET govern/statistics`."""
     hidden = _hidden(api, call)
-    found = await api.discovery.read(call.tenant, lambda view: govern.statistics(view, hidden, call.covers))
+    found = await api.discovery.read(call.tenant, lambda view: overviews.statistics(view, hidden, call.covers))
     return await _answer(api, call, {STATISTICS: found})
 
 
@@ -54,14 +54,14 @@ async def list_apps(api: Api, call: Call) -> Reply:
     """`GET govern/apps`."""
     environment = rules.ENVIRONMENT.check_optional(call.query("env"), "env", "query parameter `env`")
     hidden = _hidden(api, call)
-    apps = await api.discovery.read(call.tenant, lambda view: govern.apps(view, environment, hidden, call.covers))
+    apps = await api.discovery.read(call.tenant, lambda view: overviews.apps(view, environment, hidden, call.covers))
     return await _answer(api, call, {"appIds": apps} if apps else {})
 
 
 async def relations(api: Api, call: Call) -> Reply:
     """`GET govern/relations`."""
     hidden = _hidden(api, call)
-    return await _big(api, call, lambda view: govern.relations(view, hidden, call.covers))
+    return await _big(api, call, lambda view: overviews.relations(view, hidden, call.covers))
 
 
 def _hidden(api: Api, call: Call) -> frozenset[str]:

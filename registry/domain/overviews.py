@@ -1,4 +1,4 @@
-"""govern: what control panels and consoles show of a tenant - details, statistics, applications, the graph.
+"""Overviews: what control panels and consoles show of a tenant - details, statistics, applications, the graph.
 
 Pure functions of a view (api-rules.md 3.13). Consoles ask every ten seconds for everything, so what is written
 down ready (the bodies of rows) goes into the answer as it is.
