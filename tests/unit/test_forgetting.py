@@ -229,3 +229,16 @@ async def test_heartbeats_of_the_forgotten_are_refused_as_those_of_the_gone(serv
     a.store.go_away()
     with pytest.raises(StoreUnavailable):
         await a.services.register(T, microservice_body("third"), "client")
+
+
+async def test_who_came_and_went_since_is_not_forgotten_for_what_was_said_before(server: MemoryServer) -> None:
+    """It is empty again, but not for a day: what took it off the list spoke of an earlier place."""
+    (a,) = await empty_for(server, DAY_S, "a")
+    before = a.projector.view(T).position
+    await come(server, by="y")
+    await go(server, by="z")
+    await a.follow()
+    assert await a.store.forget_tenant(T, before)
+    await a.follow()
+    assert a.projector.knows(T)
+    assert T in server.listed()
