@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from registry.domain.events import Event
 from registry.domain.model import Microservice
 from registry.domain.outcome import Outcome
-from registry.domain.position import Position
+from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.history.choice import service_of
@@ -130,6 +130,8 @@ class NewestOf:
         if newest is None:
             newest = Newest(await self._past.walker(tenant, await self._start(tenant)), self._most)
         await newest.follow()
+        if newest.view.position == ORIGIN:
+            return newest  # of a tenant that nobody has written to, and perhaps made up
         self._newest[tenant] = newest
         while len(self._newest) > TENANTS_MAX:
             self._newest.popitem(last=False)
