@@ -31,8 +31,9 @@ IDLE_S: Final = 300.0
 ANSWER_TIMEOUT_S: Final = 70.0
 #: Questions of this replica that are under way.
 UNDER_WAY_MAX: Final = 64
-#: Times a question is asked whose process ends over it.
-TRIES_MAX: Final = 2
+#: Times a question is asked whose process ends over it. One that was killed may be met twice: as the old connection,
+#: and as a new one to the socket that it still holds.
+TRIES_MAX: Final = 3
 
 _answers = msgspec.msgpack.Decoder(Answered)
 
@@ -116,7 +117,7 @@ class PastLine:
             except TimeoutError:
                 raise PastUnavailable(f"no answer within {ANSWER_TIMEOUT_S:.0f} s") from None
             except OSError:
-                continue
+                await asyncio.sleep(LOOK_EVERY_S)
         raise PastUnavailable("the process that reads the past ended over this question: ask for less")
 
     async def _connected(self) -> _Connection:

@@ -117,6 +117,7 @@ def test_half_a_request_is_none(client: Api, cart: str, line: str, left_out: int
 QUERIES: Final = {
     "find-instances": "?appId=shop&serviceName=cart&version=0%2B",
     "explain-find": "?appId=shop&serviceName=cart&version=0%2B",
+    "follow-events": "?wait=10ms",
     "check-existence": "?type=microservice&appId=shop&serviceName=cart&version=0%2B",
 }
 #: Their answers differ from one request to the next.

@@ -30,7 +30,9 @@ listens = False
 
 def hook(event, arguments):
     global listens
-    if listens and threading.get_ident() == loop and event.startswith(WAITING):
+    # What the kernel says of the process itself lies on no disk.
+    is_file = not (event == "open" and str(arguments[0]).startswith("/proc/self/"))
+    if listens and threading.get_ident() == loop and event.startswith(WAITING) and is_file:
         listens = False  # the look at the stack reads files
         where = " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(traceback.extract_stack()[-6:-1]))
         logging.error("%s%r at %s", event, arguments[:2], where, extra={"action": "waited"})
