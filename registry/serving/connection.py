@@ -219,7 +219,9 @@ class Connection(asyncio.Protocol):
             if exchange is not None:
                 exchange.half_close()
         active = self._active is not None and not self._active.disconnected
-        return active or self._owed is not None or bool(self._waiting or self._held or self._upgrade or self._refusal)
+        # What is held while nothing is answered is half a request, and nothing that comes could complete it.
+        held = bool(self._held) and (self.wire.is_full or not self._is_between())
+        return active or held or self._owed is not None or bool(self._waiting or self._upgrade or self._refusal)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)

@@ -102,13 +102,15 @@ def test_half_closed_client_is_answered_all_that_it_has_asked(client: Api, cart:
 
 @pytest.mark.parametrize("line", [f"POST {BASE}/microservices", f"PUT {BASE}/microservices/cart/instances/a/heartbeat"])
 @pytest.mark.parametrize("left_out", [1, len(MICROSERVICE) + 1], ids=["body", "head"])
-def test_half_a_request_is_none(client: Api, cart: str, line: str, left_out: int) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "answered before"])
+def test_half_a_request_is_none(client: Api, cart: str, line: str, left_out: int, late: bool) -> None:
     """What stands before it is answered, and then the connection ends: nothing that comes could complete it."""
     beat = message(client, f"PUT {BASE}/microservices/cart/instances/a/heartbeat")
     with socket.create_connection(client.connection.address, LIMIT_S) as connection:
         connection.sendall(beat + message(client, line, MICROSERVICE)[:-left_out])
+        said = connection.recv(1 << 16) if late else b""
         connection.shutdown(socket.SHUT_WR)
-        assert read_to_the_end(connection).count(b"HTTP/1.1 ") == 1
+        assert (said + read_to_the_end(connection)).count(b"HTTP/1.1 ") == 1
 
 
 # -- HEAD --------------------------------------------------------------------------------------------------------------
