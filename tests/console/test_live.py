@@ -122,7 +122,7 @@ def test_the_overview_lists_replicas_as_they_come(open_console: Callable[..., Co
         console = open_console(first).open("overview").sees("One replica: nothing answers while it restarts.")
         with replica(*options) as second:
             console.sees(f"127.0.0.1:{second.port}").misses("One replica")
-        console.page.goto("about:blank")  # it would complain that the first one goes, too
+        console.close()  # it would complain that the first one goes, too
 
 
 # -- hostile names -----------------------------------------------------------------------------------------------------
