@@ -11,9 +11,9 @@ from registry.domain.position import Position
 
 #: Instances of a snapshot that cost a start about as much as one event's entry.
 INSTANCES_PER_EVENT: Final = 4
-#: Snapshots that reach back as far as history is kept are spaced so that there are about this many, and closer where
-#: more than so many events lie between them: to tell what was at a moment, those since the snapshot before it are read.
+#: Snapshots that reach back as far as history is kept are spaced so that there are about this many.
 HISTORY_STEPS: Final = 24
+#: Events between two of them, at most: to tell what was at a moment, those since the snapshot before it are read.
 EVENTS_APART_MAX: Final = 100_000
 #: A snapshot is due after this fraction (one in …) of the bytes that a log may have.
 BYTES_STEPS: Final = 4
@@ -46,7 +46,7 @@ class Retention:
 
     `every_events`: a snapshot is due after this number, or more where instances are many. `snapshots`: how many of
     the newest stay. `history_ms`: beyond them, enough stay for the log to reach back this far (0: no further).
-    `history_events`: that log has no more than so many events. `log_bytes`: what the log of one tenant may have; a part
+    `history_events`: the most events that log has. `log_bytes`: what the log of one tenant may have; a part
     of it makes a snapshot due, and what does not fit goes. The snapshots beyond the newest have no more bytes either.
     """
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from tests.support.api import Api, assert_refused, ids, ok, wanted
 from tests.support.http import Response
+from tests.support.waiting import until_sync
 
 
 def history(api: Api, path: str = "", **query: str) -> Response:
@@ -67,12 +68,18 @@ def test_every_read_shows_what_it_showed_then(api: Api) -> None:
     assert_refused(api.get("/instances?appId=shop&serviceName=cart"), 400012)
 
 
+def next_millisecond() -> int:
+    """Unix ms, later than everything that has happened: moments must differ, by the clock that all of them have."""
+    before = time.time_ns() // 1_000_000
+    until_sync(lambda: time.time_ns() // 1_000_000 > before, "the next millisecond")
+    return time.time_ns() // 1_000_000
+
+
 def test_a_moment_shows_what_was_then(api: Api) -> None:
     service = api.service()
     api.instance(service, instanceId="a")
-    time.sleep(0.005)  # the moments must differ, by the clock that everybody has
-    between_ms = time.time_ns() // 1_000_000
-    time.sleep(0.005)
+    between_ms = next_millisecond()
+    next_millisecond()
     api.instance(service, instanceId="b")
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(between_ms // 1000)) + f".{between_ms % 1000:03d}Z"
     for as_of in (str(between_ms), moment):
@@ -220,8 +227,7 @@ def test_an_expiry_explains_itself(api: Api) -> None:
     """The lease of 5 s ends; half a minute would be the default."""
     service = api.service(version="1.0.0")
     api.instance(service, instanceId="a", healthCheck={"mode": "push", "interval": 5, "times": 0})
-    while explain(api, service, "a")["state"] == "present":
-        time.sleep(0.2)
+    until_sync(lambda: explain(api, service, "a")["state"] != "present", "the lease to end", 15)
     found = explain(api, service, "a")
     assert found["state"] == "expired"
     assert "its lease of 5 s was last renewed at " in found["sentence"]
@@ -269,7 +275,7 @@ def test_churn_counts_what_happened(api: Api) -> None:
     service = api.service()
     for number in range(3):
         api.instance(service, instanceId=f"i{number}")
-    time.sleep(0.002)  # `to` is left out of what is counted
+    next_millisecond()  # `to`, which is now, is left out of what is counted
     found = ok(history(api, "/churn", step="1h", byService="true")).json()
     assert found["step"] == 3_600_000
     (step,) = found["steps"]
