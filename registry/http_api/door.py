@@ -171,6 +171,8 @@ class Door:
             raise Forbidden(f"/admin may not be used from {call.address or 'here'} (REGISTRY_ADMIN_FROM)")
         past = operation.kind is Kind.PAST or (operation.as_of and call.asks_past)
         await self._admit(operation, call, past)
+        if operation.request is None and operation.kind in (Kind.WRITE, Kind.BEAT):
+            await call.body()  # nobody needs it, but half a request changes nothing
         wanted = call.wanted_position
         if wanted is not None and not operation.of_accounts:
             await api.discovery.await_position(call.tenant, wanted)

@@ -113,6 +113,18 @@ def test_half_a_request_is_none(client: Api, cart: str, line: str, left_out: int
         assert (said + read_to_the_end(connection)).count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.parametrize("line", ["DELETE {}", "PUT {}/status?value=DOWN"])
+def test_half_a_request_changes_nothing(client: Api, cart: str, line: str) -> None:
+    """Also where nobody needs the body."""
+    instance = f"{BASE}/microservices/cart/instances/a"
+    half = message(client, line.format(instance), MICROSERVICE)[:-1]
+    with socket.create_connection(client.connection.address, LIMIT_S) as connection:
+        connection.sendall(half)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_to_the_end(connection) == b""
+    assert client.read_instance("cart", "a")["status"] == "UP"
+
+
 # -- HEAD --------------------------------------------------------------------------------------------------------------
 
 #: What the queries of reads need.
