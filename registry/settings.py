@@ -47,7 +47,7 @@ def _quota(default: int, variable: str, unit: str, help: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one `registry serve` runs with. The table in README.md is checked against this class by a test."""
+    """What one `registry serve` runs with. A test checks the tables in registry/docs/settings.md against this class."""
 
     host: str = _setting("127.0.0.1", "address", "address to listen on", form=forms.host)
     port: int = _setting(30100, "port", "port to listen on", 0, 65535)
@@ -368,7 +368,7 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
     ignored = made_by_kubernetes(environment)
     for name in environment:
         if name.startswith(PREFIX) and name not in known and name not in ignored:
-            raise BadSetting(f"{name} is no setting of the registry; README.md lists them")
+            raise BadSetting(f"{name} is no setting of the registry; registry/docs/settings.md lists them")
     values: dict[str, Any] = {}
     for setting in fields(Settings):
         given = (flags or {}).get(setting.name)

@@ -260,7 +260,7 @@ class Poller:
     def _note_unknown(self, names: Sequence[ServiceName], results: Sequence[FindResult]) -> None:
         unknown = sum(isinstance(r, Unknown) and r.error.code == SERVICE_NOT_EXISTS for r in results)
         if unknown and unknown == len(names) and self._consumer():
-            # 400012 means the provider, or the consumer (README, error codes).
+            # 400012 means the provider, or the consumer (registry/docs/errors.md).
             self._forgotten()
 
     def _keep(self) -> None:

@@ -1,7 +1,7 @@
 """Operation: one thing that a client can ask for, and everything that is to be known of it outside its handler.
 
-The route, both ways through the server, the OpenAPI document, durability, access, metric labels and the README's table
-come from these.
+The route, both ways through the server, the OpenAPI document, durability, access, metric labels and the tables of
+registry/docs/api.md come from these.
 """
 
 from __future__ import annotations

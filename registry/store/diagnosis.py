@@ -116,7 +116,8 @@ def _login(case: _Case) -> str:
 
 def _rights(case: _Case) -> str:
     if case.first(NoPermissionError) or any(words in case.text for words in NOT_ALLOWED):
-        return f"does not allow its user what the registry needs ({case.text}); README.md has the ACL line"
+        page = "registry/docs/production.md"
+        return f"does not allow its user what the registry needs ({case.text}); {page} has the ACL line"
     return ""
 
 

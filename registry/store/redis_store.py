@@ -270,7 +270,7 @@ class RedisStore:
                     yield lease
         except NoPermissionError as exc:
             raise StoreUnavailable(
-                f"Redis does not allow its user to subscribe; README.md has the ACL line: {exc}"
+                f"Redis does not allow its user to subscribe; registry/docs/production.md has the ACL line: {exc}"
             ) from exc
         except (RedisError, OSError) as exc:
             raise StoreUnavailable(f"Redis ended the notifications: {exc}") from exc

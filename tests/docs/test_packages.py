@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from tests.docs.test_scripts import INSTALL_LIMIT_S, LEFT_OUT
-from tests.support.readme import REPOSITORY
+from tests.support.pages import REPOSITORY
 from tests.support.replica import replica
 
 pytestmark = pytest.mark.slow

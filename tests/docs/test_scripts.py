@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.http import Connection
-from tests.support.readme import REPOSITORY, block
+from tests.support.pages import REPOSITORY, block
 from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ class Served:
     """`scripts/serve`, run to the moment when it is ready, and ended."""
 
     def __init__(self, checkout: Path, *options: str) -> None:
-        serve, test = (line.split("#")[0].strip() for line in block("scripts/serve").splitlines())
+        serve, test = (line.split("#")[0].strip() for line in block("README.md", "scripts/serve").splitlines())
         assert (serve, test) == ("scripts/serve", "scripts/test")
         self.folder = checkout.parent
         with (self.folder / "output").open("w+b") as output:

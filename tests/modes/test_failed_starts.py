@@ -22,7 +22,7 @@ from tests.support.waiting import until_sync
 USER = "redis-cli ACL SETUSER registry on '>secret' '~registry:*' '&*' +@all"
 HURRY = ("--redis-timeout-s", "0.5")
 TOO_OLD = "is too old: the registry needs 6.2 or newer"
-NOT_ALLOWED = "does not allow its user what the registry needs (…); README.md has the ACL line"
+NOT_ALLOWED = "does not allow its user what the registry needs (…); registry/docs/production.md has the ACL line"
 NO_TLS = "and the registry do not agree on TLS: …; look at the parameters ssl_… of the URL"
 NOT_TRUSTED = "is not trusted: …; ssl_ca_certs must name its authority, and its certificate the host in the URL"
 

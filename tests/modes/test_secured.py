@@ -1,4 +1,4 @@
-"""TLS and ACL users: both sides prove who they are, and the registry needs no more rights than README.md says."""
+"""TLS and ACL users: both sides prove who they are, and the registry needs no more rights than production.md says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from registry.store.redis_limits import RedisLimits
 from registry.store.redis_scripts import SCRIPTS
 from registry.store.redis_store import RedisStore
 from tests.modes.serving import assert_serves, two_replicas
-from tests.support.readme import acl_block, acl_further_rights, acl_rights
+from tests.support.pages import acl_block, acl_further_rights, acl_rights
 from tests.support.redis_modes import Certificates, acl_redis, tls_redis
 from tests.support.redis_server import redis_server
 from tests.support.repair import repair
@@ -34,7 +34,7 @@ from tests.support.waiting import until_sync
 #: The password of the user; it holds a `%`, so that a URL that is decoded twice is noticed.
 PASSWORD: Final = "p%40ss"
 LOGIN: Final = "registry:p%2540ss"
-#: What README.md has an operator paste. Sentinel needs `role`, a Cluster the three after it.
+#: What production.md has an operator paste. Sentinel needs `role`, a Cluster the three after it.
 PASTED: Final = acl_block().replace("PASSWORD", PASSWORD)
 #: What the adapter says itself, besides what its scripts do.
 SPOKEN: Final = "evalsha script|load info subscribe get mget xrange xread role cluster|slots asking publish ping"
@@ -50,7 +50,7 @@ def server() -> Iterator[tuple[str, Certificates]]:
 
 
 def test_serves_over_tls_as_a_user_with_exactly_these_rights(server: tuple[str, Certificates]) -> None:
-    """`rediss://` with redis-py's parameters and the line in README.md are all it takes; nobody should give `+@all`."""
+    """`rediss://` with parameters of redis-py and production.md's line are all it takes; nobody need give `+@all`."""
     place, own = server
     tls = f"ssl_ca_certs={own.ca}&ssl_certfile={own.client}&ssl_keyfile={own.client_key}"
     url = f"rediss://{LOGIN}@{place}?{tls}"
@@ -132,7 +132,9 @@ def test_a_user_that_may_not_subscribe_is_told_so_once() -> None:
             before = rejected(client, "subscribe")
             until_sync(lambda: rejected(client, "subscribe") >= before + 3, "three more attempts")
             (said,) = one.said("notifications_lost")
-            assert "does not allow its user to subscribe; README.md has the ACL line" in said["message"]
+            assert (
+                "does not allow its user to subscribe; registry/docs/production.md has the ACL line" in said["message"]
+            )
 
 
 def rejected(client: Any, command: str) -> int:

@@ -17,7 +17,7 @@ from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
 from tests.modes.load import RECOVERY_LIMIT_S, Load
 from tests.modes.serving import LIMIT_S, assert_serves, two_replicas
-from tests.support.readme import acl_further_rights
+from tests.support.pages import acl_further_rights
 from tests.support.redis_modes import SentinelTrio, paste, sentinel_trio
 from tests.support.waiting import until
 
@@ -111,7 +111,7 @@ async def test_nobody_who_knows_the_master_is_told_in_one_sentence(trio: Sentine
 
 
 async def test_the_right_on_the_sentinels_is_enough(trio: SentinelTrio, limits: RedisLimits) -> None:
-    """A login of their own, which may do no more than README.md says."""
+    """A login of their own, which may do no more than production.md says."""
     *_, right = acl_further_rights()
     for sentinel in trio.sentinels:
         assert paste(sentinel, f"redis-cli ACL SETUSER watcher on '>s3cret' resetchannels '{right}'") == ["OK"]

@@ -54,7 +54,7 @@ SETTINGS = {
         f"REGISTRY_LOG_LEVEL is 'loud', {LEVELS}", environment={"REGISTRY_LOG_LEVEL": "loud"}
     ),
     "variable that is no setting": FailedStart(
-        "REGISTRY_REDDIS_URL is no setting of the registry; README.md lists them",
+        "REGISTRY_REDDIS_URL is no setting of the registry; registry/docs/settings.md lists them",
         environment={"REGISTRY_REDDIS_URL": "{free}"},
     ),
     "flag that is no setting": FailedStart(

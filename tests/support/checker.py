@@ -1,4 +1,4 @@
-"""Checker: judges a recorded history by what the registry promises (README.md, "Guarantees" and "Limits").
+"""Checker: judges a recorded history by what the registry promises (registry/docs/guarantees.md).
 
 A finding is a promise that was broken. What a fault excuses is not found: a read that a fault touches may be as old
 as the fault, and an instance that falls silent may stay for one more lease after it. No fault excuses an acknowledged

@@ -1,7 +1,4 @@
-"""Every block of README.md can be pasted as it is: each is executed, or validated, by a test.
-
-Those of the first two commands are in `test_scripts.py`, that of the ACL user in `tests/modes/test_secured.py`.
-"""
+"""Every block of README.md and of the pages can be pasted as it is: each is executed, or validated, by a test."""
 
 from __future__ import annotations
 
@@ -16,44 +13,40 @@ import yaml
 
 from registry.http_api.operations import OPERATIONS
 from registry.settings import BadSetting, read_settings
-from tests.support.readme import REPOSITORY, block, blocks
+from tests.support.pages import REPOSITORY, block, blocks
 from tests.support.redis_server import redis_server
 from tests.support.replica import Replica, replica
+from tests.support.sessions import play
 from tests.support.tools import tool
 
-#: How each block begins, and where it is executed.
+#: The page and the beginning of each block, and where it is executed.
 EXECUTED: Final = {
-    "scripts/serve": "test_scripts.py",
-    "R=http://127.0.0.1:30100": "test_what_a_client_would_do",
-    "H=http://127.0.0.1:30100": "test_what_somebody_would_do_who_asks_about_the_past",
-    "redis-cli ACL SETUSER": "tests/modes/test_secured.py",
+    ("README.md", "scripts/serve"): "test_scripts.py",
+    ("README.md", "$ R=http://127.0.0.1:30100"): "test_five_minutes",
+    ("README.md", "docker compose up"): "validated: the compose file, below; no engine runs here",
+    ("api.md", "H=http://127.0.0.1:30100"): "test_what_somebody_would_do_who_asks_about_the_past",
+    ("production.md", "redis-cli ACL SETUSER"): "tests/modes/test_secured.py",
 }
-#: What the lines of the client's block answer, in their order.
-ANSWERED: Final = (
-    r'\{"serviceId":"cart-1"\}',
-    r'\{"instanceId":"a"\}',
-    r"",
-    r'HTTP/1.1 200 OK.*X-Resource-Revision: [0-9a-f]{40}.*"rest://10\.0\.0\.1:8080".*',
-    r'\{"services":\{"updated":\[.*"rest://10\.0\.0\.1:8080".*',
-)
-#: What those of the block about the past answer, after the first block.
+#: What the lines of the block about the past answer, after the five minutes.
 ANSWERED_OF_THE_PAST: Final = (
-    r'\{"serviceId":"cart-1","instanceId":"a","state":"present","sentence":"Instance a of shop/cart 1.*',
+    r'\{"serviceId":"cart-1","instanceId":"a","state":"left","sentence":"Instance a of shop/cart 1.*',
     r'\{"events":\[\{.*"kind":"instance-registered".*"kind":"service-registered".*\],"next":"".*',
-    r'HTTP/1.1 200 OK.*X-Registry-As-Of: 2.*"rest://10\.0\.0\.1:8080".*',
+    r"HTTP/1.1 200 OK.*X-Registry-As-Of: 2.*",
     r'\{"services":\{"added":\[\],.*\}',
 )
 
 
-def test_every_block_is_executed_by_a_test() -> None:
+@pytest.mark.parametrize("name", sorted({name for name, _ in EXECUTED}))
+def test_every_block_is_executed_by_a_test(name: str) -> None:
     """A new one needs a test before it stands there: shell is run, YAML is read."""
-    for language, text in blocks():
+    begins = [begins for page, begins in EXECUTED if page == name]
+    for language, text in blocks(name):
         if language == "yaml":
             check_deployment(text)
         else:
-            assert language == "sh", f"nobody executes this block: {text}"
-            assert [begins for begins in EXECUTED if text.startswith(begins)], f"nobody executes this block: {text}"
-    assert all(block(begins) for begins in EXECUTED)
+            assert language in ("sh", "console"), f"nobody executes this block: {text}"
+            assert [each for each in begins if text.startswith(each)], f"nobody executes this block: {text}"
+    assert all(block(name, each) for each in begins)
 
 
 @pytest.fixture
@@ -62,23 +55,20 @@ def one(tmp_path: Path) -> Iterator[Replica]:
         yield one
 
 
-def test_what_a_client_would_do(one: Replica) -> None:
-    """Line by line, each with what it is there for."""
-    answers(one, block("R="), "", ANSWERED)
+def test_five_minutes(one: Replica, tmp_path: Path) -> None:
+    """Line by line, each with the answer that stands below it."""
+    play(block("README.md", "$ R="), one.port, tmp_path)
 
 
-def test_what_somebody_would_do_who_asks_about_the_past(one: Replica) -> None:
-    answers(one, block("R="), "", ANSWERED)
-    given, _, lines = block("H=").partition("curl")
+def test_what_somebody_would_do_who_asks_about_the_past(one: Replica, tmp_path: Path) -> None:
+    play(block("README.md", "$ R="), one.port, tmp_path)
+    given, _, lines = block("api.md", "H=").partition("curl")
     answers(one, "curl" + lines, given, ANSWERED_OF_THE_PAST)
 
 
 def answers(one: Replica, text: str, given: str, expected_answers: Sequence[str]) -> None:
-    """Each line answers as expected. What is given stands before each; without it, that is the first line."""
-    tool("curl")
+    """Each line answers as expected. What is given stands before each."""
     lines = text.splitlines()
-    if not given:
-        given = lines.pop(0)
     given = given.replace(":30100", f":{one.port}")
     assert len(lines) == len(expected_answers)
     for line, expected in zip(lines, expected_answers, strict=True):
