@@ -299,11 +299,15 @@ class TenantsAnswer(Struct):
 
 
 class LeaseAnswer(Struct, rename="camel"):
-    """`left_ms` is -1 when the lease has lapsed; `last_beat_ms`, Unix time, is when it was last renewed, or granted."""
+    """`left_ms` is -1 when the lease has lapsed; `last_beat_ms`, Unix time, is when it was last renewed, or granted.
+
+    `last_beat_through` is the replica that brought that heartbeat; "" when it was none, or is not kept any more.
+    """
 
     ttl_ms: int
     left_ms: int
     last_beat_ms: int
+    last_beat_through: str
 
 
 class CandidateBody(Struct, rename="camel"):

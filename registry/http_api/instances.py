@@ -42,10 +42,10 @@ async def heartbeat(api: Api, call: Call) -> Reply:
 
 
 async def get_lease(api: Api, call: Call) -> Reply:
-    """`GET leases/{serviceId}/{instanceId}`: how much is left of the instance's lease, and when it was last renewed."""
-    ttl_ms, left_ms = await api.heartbeats.lease(call.tenant, call.service_id, call.instance_id)
+    """`GET leases/{serviceId}/{instanceId}`: how much is left of the instance's lease, and who renewed it when."""
+    ttl_ms, (left_ms, replica) = await api.heartbeats.lease(call.tenant, call.service_id, call.instance_id)
     beat_ms = api.now_ms() - (ttl_ms - max(left_ms, 0))
-    found = {"ttlMs": ttl_ms, "leftMs": left_ms, "lastBeatMs": beat_ms}
+    found = {"ttlMs": ttl_ms, "leftMs": left_ms, "lastBeatMs": beat_ms, "lastBeatThrough": replica}
     return reply.json(msgspec.json.encode(found), api.position(call.tenant))
 
 

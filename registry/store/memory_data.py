@@ -9,7 +9,7 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
 from registry.store.memory_notes import NoteData
 from registry.store.memory_snapshots import SnapshotData
-from registry.store.port import Condition, KeyName, Lease, LeaseName
+from registry.store.port import Condition, KeyName, LeaseName
 from registry.store.soundness import TYPES
 
 
@@ -27,7 +27,8 @@ class TenantData:
     #: Deadline of each lease, ms; a lapsed one stays until it is looked at, as in Redis.
     leases: dict[LeaseName, int] = field(default_factory=dict)
     lapses: dict[LeaseName, tuple[str, int]] = field(default_factory=dict)
-    beats: list[tuple[str, tuple[Lease, ...]]] = field(default_factory=list)
+    #: When each lease was renewed by a heartbeat, ms, and through which replica.
+    beats: dict[LeaseName, tuple[int, str]] = field(default_factory=dict)
     #: When, and in which run of the server.
     pulse: tuple[int, int] | None = None
     rearmed: int = 0

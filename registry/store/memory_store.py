@@ -23,6 +23,7 @@ from registry.store.port import (
     OutageSuspected,
     Proposal,
     Pulse,
+    Renewed,
     Tail,
     Write,
 )
@@ -288,10 +289,10 @@ class MemoryStore:
             name = LeaseName(lease.service_id, lease.instance_id)
             if self._alive(data, name):
                 data.leases[name] = max(data.leases[name], now + lease.ttl_ms)
+                data.beats[name] = (now, replica)
             else:
                 missing.append(index)
         self._need(tenant, "beats")
-        data.beats.append((replica, tuple(leases)))
         return missing
 
     async def revive(self, tenant: Tenant, at: Position, leases: Sequence[Lease]) -> bool:
@@ -320,6 +321,15 @@ class MemoryStore:
         data = self._server.of(tenant)
         now = self._server.clock_ms()
         return [data.leases[name] - now if self._alive(data, name) else -1 for name in names]
+
+    async def renewed(self, tenant: Tenant, lease: Lease) -> Renewed:
+        data, name = self._server.of(tenant), LeaseName(lease.service_id, lease.instance_id)
+        if not self._alive(data, name):
+            return Renewed(-1, "")
+        self._need(tenant, "beats")
+        at_ms, replica = data.beats.get(name, (0, ""))
+        renewed_ms = data.leases[name] - lease.ttl_ms
+        return Renewed(data.leases[name] - self._server.clock_ms(), replica if at_ms == renewed_ms else "")
 
     async def expire(
         self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int, applied: int = 0

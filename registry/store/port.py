@@ -26,6 +26,17 @@ class Lease(NamedTuple):
     ttl_ms: int
 
 
+class Renewed(NamedTuple):
+    """`left_ms` is -1 when there is no such lease.
+
+    `replica` brought the last heartbeat; "" when no heartbeat has renewed it last (it was granted, or given its full
+    length after an outage), or when that one is not kept any more.
+    """
+
+    left_ms: int
+    replica: str
+
+
 class Write(NamedTuple):
     """One event to append (None: none; never empty), and the leases to grant and to drop with it."""
 
@@ -255,6 +266,9 @@ class Store(Protocol):
 
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
         """Milliseconds left of each lease, -1 where there is none."""
+
+    async def renewed(self, tenant: Tenant, lease: Lease) -> Renewed:
+        """How much is left of a lease that is `ttl_ms` long, and which replica brought its last heartbeat."""
 
     async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
         """Give each of these instances a lease of its full length from now, whether it has one or not.

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Final
 
 SCRIPTS: Final = (
-    *("beat", "commit", "expire", "pulse", "rearm", "remaining", "resume", "revive", "tenant"),
+    *("beat", "commit", "expire", "pulse", "rearm", "remaining", "renewed", "resume", "revive", "tenant"),
     *("drop", "exchange", "fetch", "hold", "mark", "marks", "stow", "trim"),
     *("condition", "cut", "forget", "leave", "list", "note", "notes"),
 )

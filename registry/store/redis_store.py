@@ -28,6 +28,7 @@ from registry.store.port import (
     LeaseName,
     Proposal,
     Pulse,
+    Renewed,
     Tail,
     Write,
 )
@@ -232,6 +233,12 @@ class RedisStore:
         packed = _pack([lease_name(*name) for name in names])
         left: list[int] = await self._run("remaining", (self._names(tenant).leases,), (packed,))
         return [max(ms, -1) for ms in left]
+
+    async def renewed(self, tenant: Tenant, lease: Lease) -> Renewed:
+        names = self._names(tenant)
+        arguments = (lease_name(lease.service_id, lease.instance_id), lease.ttl_ms)
+        left, replica = await self._run("renewed", (names.beats, names.leases), arguments)
+        return Renewed(max(left, -1), replica.decode())
 
     async def expire(
         self, tenant: Tenant, epoch: int, proposals: Sequence[Proposal], outage_after_ms: int, applied: int = 0

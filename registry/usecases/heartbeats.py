@@ -21,7 +21,7 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
-from registry.store.port import Lease, LeaseName, Store
+from registry.store.port import Lease, LeaseName, Renewed, Store
 from registry.usecases.grouping import Group, Waiter
 
 logger = logging.getLogger(__name__)
@@ -95,8 +95,8 @@ class Heartbeats:
         """As `renew`, telling the waiter."""
         self._group(tenant).put_for(_lease(row), waiter)
 
-    async def lease(self, tenant: Tenant, service_id: str, instance_id: str) -> tuple[int, int]:
-        """Milliseconds of an instance's whole lease, and those left of it; -1: it has lapsed.
+    async def lease(self, tenant: Tenant, service_id: str, instance_id: str) -> tuple[int, Renewed]:
+        """Milliseconds of an instance's whole lease, what is left of it, and who renewed it last.
 
         Raises:
             ServiceNotExists, InstanceNotExists: as the log has it.
@@ -105,8 +105,7 @@ class Heartbeats:
         if self._projector.view(tenant).instance(service_id, instance_id) is None:
             await self._projector.catch_up(tenant)
         row = instance_or_refuse(self._projector.view(tenant), service_id, instance_id)
-        left = await self._store.remaining(tenant, (LeaseName(service_id, instance_id),))
-        return row.ttl_ms, left[0]
+        return row.ttl_ms, await self._store.renewed(tenant, _lease(row))
 
     async def beat_many(self, tenant: Tenant, names: Sequence[LeaseName]) -> dict[LeaseName, str]:
         """Renew each distinct instance; the value is the reason why not, "" when renewed."""

@@ -76,6 +76,10 @@ def test_a_lease_tells_what_is_left_of_it(api: Api) -> None:
     lease = ok(own(api, f"leases/{cart}/{instance_id}")).json()
     assert lease["ttlMs"] == 300_000
     assert 290_000 < lease["leftMs"] <= 300_000
+    assert lease["lastBeatThrough"] == "", "nobody has renewed it"
+    ok(api.put(f"/microservices/{cart}/instances/{instance_id}/heartbeat"))
+    [event] = ok(own(api, f"history?instanceId={instance_id}")).json()["events"]
+    assert ok(own(api, f"leases/{cart}/{instance_id}")).json()["lastBeatThrough"] == event["replica"] != ""
     assert_refused(own(api, f"leases/{cart}/nobody"), 400017)
     assert_refused(own(api, f"leases/nobody/{instance_id}"), 400017)
 

@@ -87,6 +87,15 @@ def test_an_instance_expires_before_ones_eyes(opened: Opened) -> None:
     console.forgive("400")
 
 
+def test_the_last_heartbeat_and_its_replica_are_told(opened: Opened) -> None:
+    console, api = opened
+    cart = api.service()
+    instance = api.instance(cart, hostName="beats")
+    console.open(f"instance/{cart}/{instance}", "beats").sees("last renewed")
+    ok(api.put(f"/microservices/{cart}/instances/{instance}/heartbeat"))
+    console.sees(re.compile(r"last heartbeat \d\d:\d\d:\d\d, through replica \w"))
+
+
 def test_consumers_appear_when_they_have_found(opened: Opened) -> None:
     console, api = opened
     cart, till = api.service("cart"), api.service("till")

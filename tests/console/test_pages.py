@@ -90,9 +90,7 @@ def test_a_service_shows_everything_around_it(console: Console) -> None:
 def test_an_instance_shows_its_lease_and_its_endpoints(console: Console) -> None:
     console.open("instances").sees("Instances: ")
     console.filter("mail").page.get_by_role("link", name="mail 1.0.0").first.click()
-    console.sees(re.compile(r"\d+ min of 60 min left")).sees("last heartbeat").sees("rest://10.0.").sees(
-        "dc1 / eu / az1"
-    )
+    console.sees(re.compile(r"\d+ min of 60 min left")).sees("last renewed").sees("rest://10.0.").sees("dc1 / eu / az1")
 
 
 def test_the_topology_is_a_drawing_and_a_table(console: Console) -> None:

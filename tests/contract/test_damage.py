@@ -51,6 +51,7 @@ CALLS: dict[str, tuple[Call, set[KeyName]]] = {
     "beat": (lambda store, t, at: store.beat(t, [LEASE], "r"), {"beats"}),
     "revive": (lambda store, t, at: store.revive(t, at, [LEASE]), {"head"}),
     "remaining": (lambda store, t, at: store.remaining(t, [NAME]), set()),
+    "renewed": (lambda store, t, at: store.renewed(t, LEASE), {"beats"}),
     # What all tenants of a part share is overwritten, whatever stands there: one tenant must not stop the others.
     "rearm": (lambda store, t, at: store.rearm(t, [LEASE]), set()),
     "pulse": (lambda store, t, at: store.pulse(t, LONG_MS, False), set()),

@@ -129,6 +129,27 @@ async def test_remaining_counts_down_and_says_minus_one_for_none(world: World) -
     assert 0 < after <= before - 4
 
 
+async def test_the_replica_of_the_last_heartbeat_is_told(world: World) -> None:
+    """A person who asks why an instance lives, or soon will not, wants to know which replica to look at."""
+    store = await world.connect()
+    await begin(store, lease(A), lease(B))
+    assert (await store.renewed(TENANT, lease(A))).replica == "", "it was granted"
+    for replica in ("r1", "r2"):
+        await world.pass_time(5)
+        await store.beat(TENANT, [lease(B), lease(A)], replica)
+        assert (await store.renewed(TENANT, lease(A))).replica == replica
+    for number in range(50):
+        await world.pass_time(number % 3)
+        await store.beat(TENANT, [lease(B)] * (1 + number % 7), "r3")
+    left_ms, replica = await store.renewed(TENANT, lease(A))
+    assert LONG_MS - 60_000 < left_ms < LONG_MS - 40
+    assert (replica, (await store.renewed(TENANT, lease(B))).replica) == ("r2", "r3")
+    await world.pass_time(5)
+    await store.rearm(TENANT, [lease(A)])
+    assert (await store.renewed(TENANT, lease(A))).replica == ""
+    assert await store.renewed(TENANT, lease(C)) == (-1, "")
+
+
 async def test_rearm_gives_everyone_a_full_lease(world: World) -> None:
     """After an outage of the registry every provider gets its full time to send the next heartbeat."""
     store = await world.connect()

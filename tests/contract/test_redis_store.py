@@ -144,6 +144,18 @@ async def test_heartbeats_are_kept_as_evidence_up_to_a_limit(
     assert msgspec.msgpack.decode(newest[b"b"])[:2] == ["s/i0", LONG_MS]
 
 
+async def test_whose_heartbeat_is_not_kept_any_more_is_not_guessed(store: RedisStore) -> None:
+    """Better no replica than the wrong one."""
+    other = LEASE._replace(instance_id="other")
+    await store.commit(TENANT, 0, [Write(b"e", (LEASE, other))])
+    await store.beat(TENANT, [LEASE], "r1")
+    assert (await store.renewed(TENANT, LEASE)).replica == "r1"
+    for _ in range(3 * BEATS_MAX // 2000):
+        await store.beat(TENANT, [other] * 100, "r2")
+    assert (await store.renewed(TENANT, LEASE)).replica == ""
+    assert (await store.renewed(TENANT, other)).replica == "r2"
+
+
 async def test_scripts_that_redis_forgot_are_loaded_again(own_server: RedisServer) -> None:
     """A restarted Redis knows no scripts: writes must go on without a restart of the registry."""
     store = RedisStore(own_server.url)

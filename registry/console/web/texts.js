@@ -143,7 +143,8 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   lease: "Lease",
   "lease.left": "{left} of {ttl} left",
   "lease.over": "run out: it is removed now, unless it beats",
-  "lease.beat": "last heartbeat {at}",
+  "lease.beat": "last heartbeat {at}, through replica {replica}",
+  "lease.granted": "last renewed {at}",
 
   "history.life": "Where it is, and why",
   "history.none": "Nothing has happened that is kept.",

@@ -28,6 +28,7 @@ export async function show(main, route, signal) {
   let leftMs = 0;
   let ttlMs = 0;
   let beatMs = 0;
+  let through = "";
   let askedMs = 0;
   replace(main, head, lease, body, card(t("history.life"), story));
   store.addEventListener("changed", (event) => {
@@ -61,7 +62,7 @@ export async function show(main, route, signal) {
     if (!instance || past.ms) return;
     try {
       const found = await get(own("leases", serviceId, instanceId), { signal });
-      ({ leftMs, ttlMs, lastBeatMs: beatMs } = found);
+      ({ leftMs, ttlMs, lastBeatMs: beatMs, lastBeatThrough: through } = found);
       askedMs = performance.now();
     } catch {
       // The registry's answer to the next question says what there is to say.
@@ -74,7 +75,7 @@ export async function show(main, route, signal) {
     const meter = /** @type {HTMLMeterElement} */ (h("meter", { min: 0, max: ttlMs, low: ttlMs / 4, "aria-label": t("lease") }));
     meter.value = left;
     const text = left > 0 ? t("lease.left", { left: duration(left), ttl: duration(ttlMs) }) : t("lease.over");
-    replace(lease, h("div.lease", h("strong", t("lease")), meter, h("span", text), h("span.muted", t("lease.beat", { at: moment(beatMs) }))));
+    replace(lease, h("div.lease", h("strong", t("lease")), meter, h("span", text), h("span.muted", t(through ? "lease.beat" : "lease.granted", { at: moment(beatMs), replica: through }))));
   }
 
   function drawGone() {
