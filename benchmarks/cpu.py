@@ -61,7 +61,7 @@ class Usage:
 
 
 def read_usage(roots: Iterable[int]) -> Usage:
-    """What the given processes and all their descendants have used so far.
+    """What the given processes and all their descendants have used until now.
 
     A child that has ended is in its parent's count of waited-for children, under the parent's name, so nothing is lost
     when Redis forks to write a file. A process that left the tree (a daemon) is not seen: the report names what was.

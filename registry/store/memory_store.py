@@ -253,7 +253,7 @@ class MemoryStore:
         now = self._server.clock_ms()
         self._need(tenant, "head")
         if data.head_text or epoch != data.head.epoch or data.head.sequence < applied:
-            raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
+            raise HistoryChanged(f"this is not the log that was followed; its newest event is {data.head.text()}")
         if any(write.payload is not None for write in writes):
             self._need(tenant, "events")
             self._need_room(tenant)
@@ -337,7 +337,7 @@ class MemoryStore:
         data = self._server.of(tenant)
         self._need(tenant, "head")
         if data.head_text or epoch != data.head.epoch or data.head.sequence < applied:
-            raise HistoryChanged(f"the log is not the one followed so far; its newest event is {data.head.text()}")
+            raise HistoryChanged(f"this is not the log that was followed; its newest event is {data.head.text()}")
         now = self._server.clock_ms()
         pulse, run = self._server.of(self.part(tenant)).pulse or (0, 0)
         if run != self._server.run:

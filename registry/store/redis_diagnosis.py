@@ -97,7 +97,7 @@ def meaning(exc: Exception) -> StoreUnavailable:
     if not isinstance(exc, ResponseError) or isinstance(exc, AWAY):
         return StoreUnavailable(f"Redis did not answer: {text}")
     if text.startswith("EPOCH"):
-        return HistoryChanged(f"the log is not the one followed so far; its newest event is {text.partition(' ')[2]}")
+        return HistoryChanged(f"this is not the log that was followed; its newest event is {text.partition(' ')[2]}")
     if text.startswith("OUTAGE"):
         return OutageSuspected(text.partition(" ")[2])
     return StoreUnavailable(f"Redis refused: {text}")

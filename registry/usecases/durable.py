@@ -129,7 +129,7 @@ class Durable:
                     await self.check(tenant, self._default, asked_for=False)
 
     async def confirm(self, tenant: Tenant, durability: Durability) -> None:
-        """Wait until everything written so far has it. One question serves all who wait.
+        """Wait until everything that is written has it. One question serves all who wait.
 
         Raises:
             NotDurable: it was written, but this is not confirmed in time.

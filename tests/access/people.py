@@ -31,7 +31,7 @@ class Office:
 
     @property
     def connection(self) -> Connection:
-        """The one that it keeps; opened anew when it was idle for so long that the registry may have closed it."""
+        """The one that it keeps; opened anew when the registry may have closed it as idle."""
         now_s = time.monotonic()
         if now_s - self._asked_s > IDLE_MAX_S:
             self._connection.close()

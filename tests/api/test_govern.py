@@ -1,6 +1,6 @@
 """GET govern/microservices, govern/microservices/{serviceId}, govern/statistics, govern/apps, govern/relations.
 
-api-rules.md 3.13. What the answers hold is tested in tests/unit/test_govern.py; here, what is asked for how.
+api-rules.md 3.13. What the answers hold is tested in tests/unit/test_overviews.py; here, what is asked for how.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class World(ABC):
 
     @abstractmethod
     async def restart(self) -> None:
-        """Make the store another run than the one that the pulses so far were recorded in."""
+        """Make the store another run than the one in which the pulses were recorded."""
 
     @abstractmethod
     async def lose_log(self, tenant: Tenant) -> None:

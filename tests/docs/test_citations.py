@@ -1,9 +1,13 @@
-"""What code and tests cite of the pages in `registry/docs` is there."""
+"""What code, tests and pages cite is there: places of pages, files, decisions, tests."""
 
 from __future__ import annotations
 
+import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,14 @@ PLACE = r"(?:D\d+|\d+(?:\.(?:\d+|[A-Z]\b))*(?:-\d+)?)"
 #: `page.md 3.2`, and further places of the same page behind commas.
 CITATION = re.compile(rf"(?P<page>[a-z0-9-]+\.md) (?:section )?(?P<places>{PLACE}(?:(?:[,;]| and| to) {PLACE}\b)*)")
 DECISION = re.compile(r"(?<![\w.{\-])D\d{1,2}\b(?!\.\w)")
+#: A file of this repository: by a path, or a page or a module of tests by its name.
+FILE = re.compile(r"(?<![\w./-])((?:[a-z_][\w-]*/)+[\w.-]+\.[a-z]{2,4}\b|[a-z][\w-]*\.md\b|test_\w+\.py\b)(?![\w/])")
+TEST = re.compile(r"(?<![\w./])test_\w+\b(?!\.py|\*)")
+REASON = re.compile(r"\b[Dd]ecisions? (\d+(?:(?:, | and )\d+)*)")
+#: What the benchmark writes, and what others' programs read.
+ELSEWHERE = {"results.md", "conf/chassis.yaml"}
+#: Issues and papers that stand outside the repository.
+OUTSIDE = re.compile(r"\b[Ii]ssue #?\d+|(?<![\w&])#\d+\b|/work/|\bADR\b")
 
 
 def places_of(page: str) -> set[str]:
@@ -53,18 +65,83 @@ def texts() -> Iterator[tuple[Path, str]]:
                 yield path.relative_to(ROOT), path.read_text(errors="replace")
 
 
+@cache
+def files() -> frozenset[str]:
+    """The files of the repository, each by its path and by every end of it."""
+    found = [
+        path.relative_to(ROOT)
+        for name in CITING
+        for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
+    ]
+    return frozenset("/".join(path.parts[start:]) for path in found for start in range(len(path.parts)))
+
+
+@cache
+def known_tests() -> frozenset[str]:
+    """The names of tests and of their modules."""
+    modules = list((ROOT / "tests").rglob("test_*.py"))
+    named = {name for path in modules for name in re.findall(r"def (test_\w+)", path.read_text())}
+    return frozenset(named | {path.stem for path in modules})
+
+
+def prose(path: Path, text: str) -> str:
+    """What is written for people: comments and docstrings of a program, a page without its blocks."""
+    if path.suffix == ".md":
+        return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    if path.suffix != ".py":
+        return "\n".join(line for line in text.splitlines() if re.match(r"\s*(#|--|//|\*|/\*)", line))
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    lines = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    statements = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr))
+    lines += [each.value for each in statements if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return "\n".join(lines)
+
+
+def lost(text: str) -> list[str]:
+    """What a text cites that the repository does not hold."""
+    reasons = {int(path.name[:4]) for path in (ROOT / "registry" / "decisions").glob("0*.md")}
+    cited = [name for names in REASON.findall(text) for name in re.findall(r"\d+", names)]
+    return [
+        *(name for name in FILE.findall(text) if name not in files() | ELSEWHERE),
+        *(name for name in TEST.findall(text) if name not in known_tests()),
+        *(f"decision {name}" for name in cited if int(name) not in reasons),
+        *OUTSIDE.findall(text),
+    ]
+
+
 PLACES = {path.name: places_of(path.read_text()) for path in sorted(DOCS.glob("*.md"))}
 
 
 def test_every_cited_place_is_there() -> None:
     """A reader who follows a citation finds the rule, and not another numbering of it."""
-    lost = {
+    missing = {
         f"{path}: {page} {place}"
         for path, text in texts()
         for page, place in citations(text)
         if place not in PLACES.get(page, set())
     }
-    assert lost == set()
+    assert missing == set()
+
+
+def test_every_cited_file_decision_and_test_is_there() -> None:
+    """A citation that leads nowhere says that there is a reason, and keeps it."""
+    missing = [f"{path}: {name}" for path, text in texts() for name in lost(prose(path, text))]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("see store/port.py, tests/unit/test_keys.py and api.md", []),
+        ("see store/prot.py and gone.md", ["store/prot.py", "gone.md"]),
+        ("`test_keys` and test_nobody_wrote_this", ["test_nobody_wrote_this"]),
+        ("decision 1, decisions 2 and 99", ["decision 99"]),
+        ("as issue 19 asks, #7, ADR 6, /work/shared/design", ["issue 19", "#7", "ADR", "/work/"]),
+        ("&#13; %231 https://example.com/a/b.html `application.yml`", []),
+    ],
+)
+def test_a_citation_that_leads_nowhere_is_noticed(text: str, missing: list[str]) -> None:
+    assert lost(text) == missing
 
 
 def test_the_pages_are_cited() -> None:

@@ -44,7 +44,7 @@ class Target:
 
 @dataclass
 class Tally:
-    """What has happened so far."""
+    """Counts of what was sent and answered."""
 
     requests: int = 0
     connections: int = 0

@@ -222,7 +222,7 @@ def decisions(draw: st.DrawFn) -> Decision:
 def test_writes_decided_on_views_that_lag_behind_come_to_the_same_on_every_replica(
     log: list[Event], writes: list[tuple[Decision, int]]
 ) -> None:
-    """Two replicas decide on what they have seen so far; the log's order alone says who wins, and everyone agrees."""
+    """Two replicas decide on what each has seen; the log's order alone says who wins, and everyone agrees."""
     appended = list(log)
     replicas = [view_of(), view_of(), view_of()]
     read = [0, 0, 0]

@@ -480,7 +480,7 @@ async def test_events_before_the_cut_speak_against_nothing_whatever_their_clock(
 
 
 async def test_a_lapse_that_was_lost_with_its_registration_is_void_and_lapses_again(server: MemoryServer) -> None:
-    """Its registration has another position now (ADR 6): the instance is there with a lease, not without one."""
+    """Its registration has another position now (decision 6): the instance is there with a lease, not without one."""
     await append(server, *written(comes("j"), by="v"))
     registered = server.of(T).head.sequence
     await append(server, *written(lapsed("j", registered), by="w2", at_ms=NOW + 20_000))

@@ -26,7 +26,7 @@ export const RETRY_MS = 1500;
  * at most this share of the time is spent on it. */
 const GAP_MS = 150;
 const BUSY_SHARE = 10;
-/** The feed says every 15 s that it is there. Silent for so long, ms, it is given up. */
+/** The feed says every 15 s that it is there. After this silence, ms, it is given up. */
 export const SILENT_MAX_MS = 40_000;
 
 /** `changed`: ids of services that are new, gone or not as before. */

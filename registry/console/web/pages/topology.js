@@ -14,7 +14,7 @@ import { t } from "../texts.js";
 /** @typedef {import("../data/graph.js").Graph} Graph */
 /** @typedef {import("../data/graph.js").Node} Node */
 
-/** With so many services or fewer all of them are drawn at once. */
+/** Up to this number of services all of them are drawn at once. */
 const WHOLE_MAX = 40;
 /** Nodes in one drawing, and lines in the table, at most. */
 const DRAWN_MAX = 300;
