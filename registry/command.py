@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 #: Verbs that work on a store, and need the extra `server`.
-SERVER_VERBS: Final = ("serve", "repair", "accounts")
+SERVER_VERBS: Final = ("serve", "repair", "accounts", "dump", "restore")
 #: What that extra brings, as modules.
 SERVER_MODULES: Final = {
     "redis",
