@@ -29,7 +29,7 @@ from benchmarks.wire import Reply, Request
 
 SERVICES: Final = 1000
 SERVICES_QUICK: Final = 50
-PER_SERVICE: Final = 5
+PER_SERVICE: Final = 1
 CONNECTIONS: Final = 64
 #: Connections on which changes are made.
 WRITERS: Final = 16
@@ -122,6 +122,7 @@ def _half(stage: Stage, outcome: Outcome, polls: _Polls) -> None:
     outcome.numbers |= {
         f"half peak {name}": number for name, number in made.summary("change").numbers("change").items()
     }
+    outcome.numbers["half peak client busy"] = Number(record.client_busy, "cores")
     outcome.numbers["half peak client late"] = Number(record.client_late_us / 1000, "ms", "less")
 
 
