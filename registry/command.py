@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 #: Verbs that work on a store, and need the extra `server`.
-SERVER_VERBS: Final = ("serve", "repair", "accounts", "dump", "restore")
+SERVER_VERBS: Final = ("serve", "repair")
+#: Verbs of `accounts` that do so; the others ask a registry.
+STORE_VERBS: Final = ("reset-root", "rotate-key")
 #: What that extra brings, as modules.
 SERVER_MODULES: Final = {
     "redis",
@@ -25,7 +27,7 @@ SERVER_MODULES: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given or given[0] not in SERVER_VERBS:
+    if not _is_of_server(given):
         from registry.remote.main import run
 
         return run(given)
@@ -41,3 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return cli.main(given)
+
+
+def _is_of_server(given: Sequence[str]) -> bool:
+    verb, second = [*given, "", ""][:2]
+    return verb in SERVER_VERBS or (verb == "accounts" and second in STORE_VERBS)

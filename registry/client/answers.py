@@ -28,12 +28,13 @@ class Answer(Struct, frozen=True):
 class Fault(Exception):
     """This is no answer of a registry that can serve; another address may have one. The message says what it is.
 
-    `code` is that of the registry, 0 where there is none.
+    `code` is that of the registry, 0 where there is none; `status` the HTTP status, 0 without an answer.
     """
 
-    def __init__(self, message: str, code: int = 0) -> None:
+    def __init__(self, message: str, code: int = 0, status: int = 0) -> None:
         super().__init__(message)
         self.code = code
+        self.status = status
 
 
 def read_answer(status: int, body: bytes, wanted: Any) -> Any:
@@ -65,7 +66,7 @@ def _refusal(status: int, body: bytes) -> Exception:
         error = _decode_error(body)
         code = int(error.error_code)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
-        return Fault(f"answered {status}: {_quoted(body)}" if body else f"answered {status}")
+        return Fault(f"answered {status}: {_quoted(body)}" if body else f"answered {status}", status=status)
     if status >= 500 or status == 429 or code == Unhealthy.code:
         return Fault(f"answered {status}: {error.error_message}: {error.detail}", code)
     return Refused(code, error.error_message, error.detail)

@@ -44,6 +44,7 @@ class Options(Struct, frozen=True):
     servers: one address or several, as a list or with commas between them; "" is `REGISTRY_SERVER`, or the default.
     tenant: X-Domain-Name. project: of the path.
     login: name and password of an account, where the registry has accounts.
+    token: one that was given before, of a machine for example; with `login` it is renewed before it ends.
     tls: for https addresses; None: the authorities that the system trusts.
     zone: REGION/ZONE of this process; nearer replicas and instances are preferred.
     poll_s: seconds between two polls for changes.
@@ -58,6 +59,7 @@ class Options(Struct, frozen=True):
     tenant: str = "default"
     project: str = "default"
     login: tuple[str, str] | None = None
+    token: str = ""
     tls: ssl.SSLContext | None = None
     zone: str = ""
     poll_s: float = POLL_S
@@ -92,7 +94,8 @@ class AsyncRegistry:
         self.options = replace(options, **({"servers": servers} if servers else {}), **named)
         zone: Zone = parse_zone(self.options.zone)
         book = self.options.book()
-        login = Login(*self.options.login) if self.options.login else None
+        account = self.options.login or (("", "") if self.options.token else None)
+        login = Login(*account, self.options.token) if account else None
         calls = Calls(
             book,
             tenant=self.options.tenant,

@@ -18,7 +18,7 @@ from msgspec import Struct
 from registry import __version__
 from registry.client.addresses import NOWHERE, AddressBook, Zone
 from registry.client.answers import Answer, Fault, read_answer
-from registry.client.errors import Refused, Unreachable
+from registry.client.errors import NotOffered, Refused, Unreachable
 from registry.client.login import Login
 from registry.domain.errors import PositionNotReached
 from registry.domain.position import ORIGIN, parse_position
@@ -113,6 +113,7 @@ class Calls:
         query: Mapping[str, str] | None = None,
         consumer: str = "",
         avoid: str = "",
+        optional: bool = False,
     ) -> Answer:
         """Send a request, to one address after the other until a registry has answered.
 
@@ -121,9 +122,11 @@ class Calls:
             body: encoded as JSON.
             consumer: the id of the consuming service (X-ConsumerId).
             avoid: an address that is asked last.
+            optional: not every registry has this operation.
 
         Raises:
             Refused: the registry refused.
+            NotOffered: it has no such operation, and that was to be expected.
             Unreachable: no address answered as a registry does.
         """
         content = None if body is None else msgspec.json.encode(body)
@@ -136,6 +139,8 @@ class Calls:
             try:
                 answer = await self._ask(address, method, target, wanted, content, headers)
             except Fault as exc:
+                if optional and exc.status == 404:
+                    raise NotOffered(f"{address} has no {path}") from exc
                 faults.append(f"{address} {exc}")
                 behind = behind or exc.code == PositionNotReached.code
                 self.book = self.book.failed(address, steady(), random.random())

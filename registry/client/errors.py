@@ -45,6 +45,10 @@ class Refused(ClientError):
         return self.code // 1000
 
 
+class NotOffered(ClientError):
+    """The registry has no such operation: it is another one, or not set up for it."""
+
+
 class NoInstance(ClientError):
     """There is nothing to pick: the provider has no instance that is up, as far as is known."""
 

@@ -23,13 +23,19 @@ Post = Callable[[bytes], Awaitable[tuple[int, bytes]]]
 
 
 class Login:
-    """One account. A registry that has no accounts (404) is spoken to without a token."""
+    """One account. A registry that has no accounts (404) is spoken to without a token.
 
-    def __init__(self, name: str, password: str) -> None:
+    Args:
+        password: "": the token is used until it ends, and not renewed.
+        token: one that was given before; "": it is asked for when it is needed.
+    """
+
+    def __init__(self, name: str, password: str, token: str = "") -> None:
         self._credentials = msgspec.json.encode(Credentials(name, password))
-        self._token = ""
+        self._may_renew = bool(password)
+        self._token = token
         #: Seconds since 1970, as the tokens have it; 0: there is none yet.
-        self._renew_at = 0.0
+        self._renew_at = (renew_at(token, time.time()) if password else float("inf")) if token else 0.0
         self._refused: Refused | None = None
         self._one_at_a_time: asyncio.Lock | None = None
 
@@ -51,7 +57,7 @@ class Login:
 
     def renew(self, refused: str) -> bool:
         """The registry does not take this token. True when asking for a new one may help."""
-        if self._refused is not None:
+        if self._refused is not None or not self._may_renew:
             return False
         if refused == self._token:
             self._renew_at = 0.0

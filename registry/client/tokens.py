@@ -24,10 +24,11 @@ def renew_at(token: str, now: float) -> float:
 
     Never later than the end of the token.
     """
-    return now + max(0.0, _life_s(token, now)) * RENEWED_SHARE
+    return now + max(0.0, life_s(token, now)) * RENEWED_SHARE
 
 
-def _life_s(token: str, now: float) -> float:
+def life_s(token: str, now: float) -> float:
+    """Seconds until the token ends; not above 0 when it has."""
     try:
         payload = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)

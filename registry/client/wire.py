@@ -84,6 +84,7 @@ class FoundMany(WireStruct, frozen=True):
 class Credentials(WireStruct, frozen=True):
     name: str
     password: str
+    token_expiration_time: str = ""
 
 
 class Token(WireStruct, frozen=True):

@@ -7,6 +7,7 @@ import functools
 import os
 import ssl
 import sys
+import time
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,9 +16,12 @@ from typing import Any, Final, Literal
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.client.addresses import SERVER_DEFAULT
 from registry.client.async_registry import AsyncRegistry, Options
+from registry.client.tokens import life_s
+from registry.remote import kept
 from registry.remote.failing import Exit, Failure
 
 Form = Literal["table", "wide", "json", "ndjson"]
@@ -30,22 +34,58 @@ VARIABLES: Final = {
     "user": "REGISTRY_USER",
 }
 PASSWORD_VARIABLE: Final = "REGISTRY_PASSWORD"
+NEW_PASSWORD_VARIABLE: Final = "REGISTRY_NEW_PASSWORD"
 PROFILE_VARIABLE: Final = "REGISTRY_PROFILE"
 PROFILE_DEFAULT: Final = "default"
 IN_PROFILES: Final = (*VARIABLES, "ca", "cert", "key", "timeout", "output")
 
 
 class Asking(Struct, frozen=True):
-    """One verb that was typed: where it asks, and how it answers."""
+    """One verb that was typed: where it asks, as whom, and how it answers. `options` are without the account."""
 
     options: Options
     form: Form
+    user: str = ""
+    is_timeout_given: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it asks, as log-ins are kept: addresses with commas between them."""
+        return ",".join(sorted(address.url for address in self.options.book().addresses))
+
+    @property
+    def account(self) -> str:
+        """Who asks; "" when nobody is named, and nobody is logged in."""
+        known = kept.kept_at(self.place)
+        return self.user or (known.user if known else "")
 
     @asynccontextmanager
-    async def client(self, **named: Any) -> AsyncIterator[AsyncRegistry]:
-        """A client for the time of the verb. It learns nothing: a verb asks where it was told to ask."""
-        async with AsyncRegistry(options=self.options, learn=False, watch=False, **named) as client:
+    async def client(self, *, keep: bool = True, timeout_s: float = 0.0, **named: Any) -> AsyncIterator[AsyncRegistry]:
+        """A client for the time of the verb. It learns nothing: a verb asks where it was told to ask.
+
+        keep: a token that was renewed takes the place of the one that is kept.
+        timeout_s: seconds for one request, where no others were given; 0: the usual ones.
+        """
+        known = kept.kept_at(self.place)
+        if known is not None and self.user not in ("", known.user):
+            known = None
+        options = self._as(known)
+        if timeout_s and not self.is_timeout_given:
+            options = replace(options, timeout_s=timeout_s)
+        async with AsyncRegistry(options=options, learn=False, watch=False, **named) as client:
             yield client
+            if known is not None and keep and (token := await client.api.calls.token()) != known.token:
+                kept.keep(self.place, kept.Kept(known.user, token))
+
+    def _as(self, known: kept.Kept | None) -> Options:
+        """Options with the account: who is logged in, else who is named."""
+        if known is None:
+            return replace(self.options, login=(self.user, password_of(self.user))) if self.user else self.options
+        password = os.environ.get(PASSWORD_VARIABLE, "")
+        if not password and life_s(known.token, time.time()) <= 0:
+            missing = f"the log-in of {known.user} has ended; `registry login` logs in again"
+            password = prompted(f"Password of {known.user}", missing)
+        return replace(self.options, login=(known.user, password) if password else None, token=known.token)
 
 
 def asks(verb: Callable[..., Awaitable[int | None]]) -> Callable[..., int]:
@@ -83,7 +123,7 @@ _NAMES: Final = ("server", "tenant", "project", "user", "profile", "ca", "cert",
 
 
 def profiles_file() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "registry" / "profiles.toml"
+    return kept.folder() / "profiles.toml"
 
 
 def _asking(given: dict[str, Any]) -> Asking:
@@ -94,26 +134,31 @@ def _asking(given: dict[str, Any]) -> Asking:
         by_variable = os.environ.get(VARIABLES[name], "") if name in VARIABLES else ""
         return given[name] or by_variable or profile.get(name, default)
 
-    user = chosen("user")
     options = Options(
         chosen("server"),
         tenant=chosen("tenant", "default"),
         project=chosen("project", "default"),
-        login=(user, _password(user)) if user else None,
         tls=_tls(chosen("ca"), chosen("cert"), chosen("key")),
         timeout_s=float(chosen("timeout", 5.0)),
     )
     form: Form = "json" if given["as_json"] else chosen("output", "table")
     if form not in FORMS:
         raise Failure(Exit.USAGE, f"there is no form {form!r} of output, only {', '.join(FORMS)}")
-    return Asking(options, form)
+    return Asking(options, form, chosen("user"), bool(chosen("timeout")))
 
 
-def _password(user: str) -> str:
-    password = os.environ.get(PASSWORD_VARIABLE, "")
-    if not password and not sys.stdin.isatty():
-        raise Failure(Exit.USAGE, f"the password of {user} is missing; set {PASSWORD_VARIABLE}")
-    return password or str(click.prompt(f"Password of {user}", hide_input=True, err=True))
+def password_of(user: str) -> str:
+    """The password of an account."""
+    return os.environ.get(PASSWORD_VARIABLE, "") or prompted(
+        f"Password of {user}", f"the password of {user} is missing; set {PASSWORD_VARIABLE}"
+    )
+
+
+def prompted(question: str, missing: str, *, twice: bool = False) -> str:
+    """What is typed, unseen. Where nobody can type, `missing` says what to do."""
+    if not sys.stdin.isatty():
+        raise Failure(Exit.USAGE, missing)
+    return str(click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True))
 
 
 def _profile(name: str) -> dict[str, Any]:

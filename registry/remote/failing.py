@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from registry.client.errors import ClientError, Refused, Unreachable
+from registry.client.errors import ClientError, NotOffered, Refused, Unreachable
 
-NOT_FOUND = (400012, 400016, 400017, 400018, 400026)
+NOT_FOUND = (400012, 400016, 400017, 400018, 400026, 400200, 400201, 401206)
 
 
 class Exit(IntEnum):
@@ -34,10 +34,12 @@ def failure_of(exc: ClientError) -> Failure:
     """What a failed call means to the one who typed the command."""
     if isinstance(exc, Unreachable):
         return Failure(Exit.UNREACHABLE, f"no registry answers: {exc}; give its address as --server or REGISTRY_SERVER")
+    if isinstance(exc, NotOffered):
+        return Failure(Exit.NOT_FOUND, f"{exc}; it is another registry, or one without accounts (REGISTRY_RBAC)")
     if isinstance(exc, Refused):
         if exc.code in NOT_FOUND:
             return Failure(Exit.NOT_FOUND, str(exc))
         if exc.status == 401:
-            return Failure(Exit.REFUSED, f"{exc}; give an account as --user and REGISTRY_PASSWORD")
+            return Failure(Exit.REFUSED, f"{exc}; log in with `registry login --user NAME`")
         return Failure(Exit.REFUSED, f"the registry refuses this with {exc.code}: {exc}")
     return Failure(Exit.NOT_FOUND, str(exc))

@@ -25,11 +25,16 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status", "say how the registry is"),
     "watch": ("watch", "write a line for every change"),
     "top": ("top", "look at the registry live"),
+    "history": ("history", "list what happened"),
+    "explain": ("explaining", "say where an instance is and why, or why a find has what it has"),
+    "diff": ("explaining", "say what is not the same as at another time"),
+    "events": ("history", "write what happened last, and what happens"),
+    "login": ("login", "log in, and keep the token for other verbs"),
+    "accounts": ("accounts", "list and change accounts, and tokens of machines"),
+    "roles": ("roles", "list and change roles"),
     "completion": ("completion", "make the shell complete this command"),
     "serve": ("", "run the registry"),
     "repair": ("", "say what is damaged in the store, and mend it"),
-    "dump": ("", "write everything in the store to a file"),
-    "restore": ("", "put back what such a file holds"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from registry.client.api import Api
-from registry.client.names import ANY_VERSION, parse_name
+from registry.client.names import ANY_VERSION, ServiceName, parse_name
 from registry.domain.model import Microservice
 from registry.domain.version import Version, parse_rule, parse_version, select
 from registry.remote.failing import Exit, Failure
@@ -74,6 +74,28 @@ async def one(api: Api, text: str, environment: str = "") -> Microservice:
     if len(found) > 1:
         raise Failure(Exit.USAGE, f"{text} may be {listed(found)}; write one of them, or its id")
     return found[0]
+
+
+async def provider_of(api: Api, text: str, environment: str = "") -> ServiceName:
+    """What a consumer finds by, from an id or a name; without APP it may be of any application that has such a service.
+
+    Raises:
+        Failure: several applications have one.
+    """
+    if "/" in text:
+        return parse_name(text, environment)
+    known = await api.services(shared=True)
+    for service in known:
+        if service.service_id == text:
+            return ServiceName(service.app_id, service.service_name, service.version, service.environment)
+    wanted = parse_name(text, environment)
+    found = meant(known, wanted.name, environment)
+    groups = {(service.environment, service.app_id) for service in found}
+    if len(groups) > 1:
+        raise Failure(Exit.USAGE, f"{text} may be {listed(found)}; write the application in front, or give --env")
+    for environment_, app in groups:
+        return ServiceName(app, wanted.name, wanted.version, environment_)
+    return wanted
 
 
 def listed(services: Sequence[Microservice]) -> str:

@@ -10,12 +10,11 @@ import click
 from msgspec import Struct
 
 from registry.client.api import Found
-from registry.client.names import parse_name
 from registry.client.wire import Details
 from registry.domain.model import Instance, Microservice
 from registry.remote.asking import Asking, asks
 from registry.remote.failing import Exit, Failure
-from registry.remote.naming import name_of, one, several
+from registry.remote.naming import name_of, one, provider_of, several
 from registry.remote.writing import Column, pairs, write_json, write_rows
 
 ENVIRONMENT: Final = click.option("--env", default="", metavar="NAME", help="Only of this environment.")
@@ -142,7 +141,7 @@ async def find(asking: Asking, name: str, env: str, consumer: str) -> int:
     async with asking.client() as client:
         api = client.api
         by = (await one(api, consumer)).service_id if consumer else ""
-        result = await api.find(parse_name(name, env), "", by)
+        result = await api.find(await provider_of(api, name, env), "", by)
         assert isinstance(result, Found), "without a rev there is always an answer"
         names = {service.service_id: name_of(service) for service in await api.services(shared=True)}
     rows = [InstanceRow(names.get(i.service_id, i.service_id), i) for i in result.instances]

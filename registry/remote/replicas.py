@@ -40,12 +40,13 @@ class Replica(Struct, frozen=True, rename="camel"):
         return not self.problem
 
 
-async def replicas(client: AsyncRegistry, options: Options) -> list[Replica]:
+async def replicas(client: AsyncRegistry) -> list[Replica]:
     """Every replica that the registry names, each asked for itself; the addresses that were given where it names none.
 
     Raises:
         Unreachable: no address answers.
     """
+    options = client.options
     named = list(_named(await client.api.health()))
     found = named or [Replica(address.url) for address in options.book().addresses]
     return list(await asyncio.gather(*(_asked(replica, options) for replica in found)))

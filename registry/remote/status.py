@@ -55,7 +55,7 @@ async def status(asking: Asking) -> int:
     registry status --json --server a:30100,b:30100
     """
     async with asking.client() as client:
-        found = await replicas(client, asking.options)
+        found = await replicas(client)
         version = await client.api.version()
         details = await client.api.all_details("instances")
     said = Status(version.version, len(details), sum(len(d.instances) for d in details), found)

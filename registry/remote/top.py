@@ -81,7 +81,7 @@ async def _look(client: AsyncRegistry, asking: Asking, churn: Churn) -> Any:
 
     try:
         details = await client.api.all_details("instances")
-        found = await replicas(client, asking.options)
+        found = await replicas(client)
     except ClientError as exc:
         return Text(f"no registry answers: {exc}", "red")
     instances = [instance for detail in details for instance in detail.instances]

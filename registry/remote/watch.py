@@ -12,10 +12,11 @@ from msgspec import Struct
 
 from registry.client import AsyncRegistry, Change, Provider
 from registry.client.errors import ClientError
-from registry.client.names import ServiceName, parse_name
+from registry.client.names import ServiceName
 from registry.domain.model import Microservice
 from registry.remote.asking import Asking, Form, asks
 from registry.remote.failing import Exit
+from registry.remote.naming import provider_of
 from registry.remote.waiting import interrupted
 from registry.remote.writing import STYLES, console, write_line
 
@@ -48,7 +49,7 @@ async def watch(asking: Asking, names: tuple[str, ...], env: str, every: float, 
     """
     async with asking.client(poll_s=every) as client:
         writer = _Writer(asking.form)
-        wanted = {parse_name(name, env) for name in names} or await _all_names(client, env)
+        wanted = {await provider_of(client.api, name, env) for name in names} or await _all_names(client, env)
         known: set[ServiceName] = set()
         with interrupted():
             try:

@@ -25,7 +25,17 @@ VARYING: Final = (
     (r'imestamp":"\d+"', 'imestamp":"TIME"'),
     (r"http://127\.0\.0\.1:\d+", "ADDRESS"),
     (r"ready 0\.1\.0 .*", "ready FIGURES"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r"position \d+-\d+", "position PLACE"),
+    (r"replica [0-9a-f]{12}", "replica REPLICA"),
+    (r"eyJ\S+", "TOKEN"),
 )
+PASSWORDS: Final = {"REGISTRY_PASSWORD": "Root_password_1", "REGISTRY_NEW_PASSWORD": "Ann_password_1"}
+#: How the registry of each block of commands is set up, and who types.
+SETTINGS: Final[list[tuple[dict[str, str], dict[str, str]]]] = [
+    ({}, {}),
+    ({"REGISTRY_RBAC": "on", "SC_INIT_ROOT_PASSWORD": "Root_password_1"}, PASSWORDS),
+]
 
 
 def normal(text: str) -> list[str]:
@@ -36,14 +46,21 @@ def normal(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_what_is_typed_answers_what_stands_there(shell: Shell, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+def test_what_is_typed_answers_what_stands_there(
+    shell: Shell, redis_url: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "vm")
-    (session,) = (text for language, text in BLOCKS if language == "console")
-    typed = re.findall(r"^\$ registry (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
-    assert len(typed) == session.count("$ registry ")
-    with replica("--redis-url", redis_url, "--redis-prefix", f"page-{os.getpid()}:") as one:
+    sessions = [text for language, text in BLOCKS if language == "console"]
+    assert len(sessions) == len(SETTINGS)
+    typed = re.findall(r"^\$ registry (.*)\n((?:(?!\$ ).*\n)*)", sessions[number], re.MULTILINE)
+    assert len(typed) == sessions[number].count("$ registry ")
+    environment, variables = SETTINGS[number]
+    options = ("--redis-url", redis_url, "--redis-prefix", f"page-{number}-{os.getpid()}:")
+    with replica(*options, environment=environment) as one:
+        where = {"REGISTRY_SERVER": f"127.0.0.1:{one.port}", "REGISTRY_TENANT": "default", **variables}
         for command, answer in typed:
-            done = shell.run(*shlex.split(command), REGISTRY_SERVER=f"127.0.0.1:{one.port}", REGISTRY_TENANT="default")
+            done = shell.run(*shlex.split(command), **where)
             assert normal(done.out + done.err) == normal(answer), command
 
 

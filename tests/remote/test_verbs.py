@@ -243,7 +243,7 @@ def test_accounts(shell: Shell, redis_url: str) -> None:
         server = {"REGISTRY_SERVER": f"127.0.0.1:{guarded.port}"}
         refused = shell.run("services", **server)
         assert refused.code == 4
-        assert "give an account as --user and REGISTRY_PASSWORD" in refused.err
+        assert "log in with `registry login --user NAME`" in refused.err
         assert rows(shell.run("services", "--user", "root", REGISTRY_PASSWORD=password, **server)) == []
 
 
