@@ -20,6 +20,7 @@ from registry.http_api.reply import Header, Reply
 ROOT: Final = "/console/"
 WEB: Final = Path(__file__).parent / "web"
 HELP: Final = Path(__file__).parents[1] / "docs"
+DECISIONS: Final = Path(__file__).parents[1] / "decisions"
 
 TYPES: Final = {
     ".html": b"text/html; charset=utf-8",
@@ -116,8 +117,8 @@ def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_help(folder: Path) -> Iterable[tuple[str, bytes]]:
-    """The pages and their pictures, and the list of the pages with their titles."""
-    pages = [(f"help/{name}", body) for name, body in _read(folder)]
+    """The pages and their pictures, the decisions that they cite, and the list of all with their titles."""
+    pages = [(f"help/{name}", body) for name, body in (*_read(folder), *_read(DECISIONS))]
     titles = [{"name": name.removeprefix("help/"), "title": _title(body)} for name, body in pages if name[-3:] == ".md"]
     return [*pages, ("help/pages.json", msgspec.json.encode(titles))]
 

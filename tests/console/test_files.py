@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.console.files import HELP, WEB
+from registry.console.files import DECISIONS, HELP, WEB
 from tests.support.http import Connection, Response
 from tests.support.replica import Replica, replica
 
@@ -75,10 +75,11 @@ def test_nothing_else_is_served(connection: Connection) -> None:
 
 def test_the_pages_of_documentation_are_served(connection: Connection) -> None:
     pages = ask(connection, "/console/help/pages.json").json()
-    assert {page["name"] for page in pages} == {path.name for path in HELP.glob("*.md")}
+    files = {path.name: path for folder in (HELP, DECISIONS) for path in folder.glob("*.md")}
+    assert {page["name"] for page in pages} == files.keys()
     for page in pages:
         assert page["title"]
-        assert ask(connection, f"/console/help/{page['name']}").body == (HELP / page["name"]).read_bytes()
+        assert ask(connection, f"/console/help/{page['name']}").body == files[page["name"]].read_bytes()
 
 
 def test_the_console_can_be_left_out(redis_url: str) -> None:

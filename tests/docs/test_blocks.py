@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,20 +16,27 @@ import yaml
 
 from registry.http_api.operations import OPERATIONS
 from registry.settings import BadSetting, read_settings
-from tests.support.pages import REPOSITORY, block, blocks
+from tests.support.pages import DOCS, REPOSITORY, block, blocks, is_settings, settings_of
 from tests.support.redis_server import redis_server
 from tests.support.replica import Replica, replica
 from tests.support.sessions import play
 from tests.support.tools import tool
 
-#: The page and the beginning of each block, and where it is executed.
+#: The page and the beginning of each block of `sh` and the like, and where it is executed. Those of settings and of
+#: deployments are validated here, sessions (`console`) are typed by `test_sessions.py`.
 EXECUTED: Final = {
-    ("README.md", "scripts/serve"): "test_scripts.py",
-    ("README.md", "$ R=http://127.0.0.1:30100"): "test_five_minutes",
-    ("README.md", "docker compose up"): "validated: the compose file, below; no engine runs here",
-    ("api.md", "H=http://127.0.0.1:30100"): "test_what_somebody_would_do_who_asks_about_the_past",
+    ("README.md", "scripts/serve"): "tests/docs/test_scripts.py",
+    ("README.md", "docker compose up"): "no engine here; the file is validated in tests/docs/test_blocks.py",
+    ("access.md", "registry accounts rotate-key"): "tests/docs/test_blocks.py",
+    ("api.md", "H=http://127.0.0.1:30100"): "tests/docs/test_blocks.py",
+    ("client.md", "# "): "tests/client/test_docs.py",
+    ("command.md", "[far]"): "tests/remote/test_page.py",
     ("production.md", "redis-cli ACL SETUSER"): "tests/modes/test_secured.py",
+    ("tutorial.md", "scripts/serve"): "tests/docs/test_scripts.py",
 }
+PAGES: Final = ("README.md", *sorted(path.name for path in DOCS.glob("*.md") if path.name != "README.md"))
+#: Sessions, and what is no program: drawings.
+DRAWN: Final = ("console", "text")
 #: What the lines of the block about the past answer, after the five minutes.
 ANSWERED_OF_THE_PAST: Final = (
     r'\{"serviceId":"cart-1","instanceId":"a","state":"left","sentence":"Instance a of shop/cart 1.*',
@@ -36,17 +46,24 @@ ANSWERED_OF_THE_PAST: Final = (
 )
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _ in EXECUTED}))
+@pytest.mark.parametrize("name", PAGES)
 def test_every_block_is_executed_by_a_test(name: str) -> None:
-    """A new one needs a test before it stands there: shell is run, YAML is read."""
+    """A new one needs a test before it stands there."""
     begins = [begins for page, begins in EXECUTED if page == name]
-    for language, text in blocks(name):
+    found = blocks(name)
+    for language, text in found:
         if language == "yaml":
             check_deployment(text)
-        else:
-            assert language in ("sh", "console"), f"nobody executes this block: {text}"
-            assert [each for each in begins if text.startswith(each)], f"nobody executes this block: {text}"
-    assert all(block(name, each) for each in begins)
+        elif language == "sh" and is_settings(text):
+            read_settings(settings_of(name))
+        elif language not in DRAWN:
+            assert any(text.startswith(each) for each in begins), f"nobody executes this block: {text}"
+    assert [each for each in begins if not any(text.startswith(each) for _, text in found)] == []
+
+
+def test_every_test_that_executes_a_block_is_there() -> None:
+    named = [re.findall(r"tests/[\w/]+\.py", where) for where in EXECUTED.values()]
+    assert all(paths and all((REPOSITORY / path).exists() for path in paths) for paths in named)
 
 
 @pytest.fixture
@@ -55,13 +72,8 @@ def one(tmp_path: Path) -> Iterator[Replica]:
         yield one
 
 
-def test_five_minutes(one: Replica, tmp_path: Path) -> None:
-    """Line by line, each with the answer that stands below it."""
-    play(block("README.md", "$ R="), one.port, tmp_path)
-
-
 def test_what_somebody_would_do_who_asks_about_the_past(one: Replica, tmp_path: Path) -> None:
-    play(block("README.md", "$ R="), one.port, tmp_path)
+    play("README.md", one.port, tmp_path)
     given, _, lines = block("api.md", "H=").partition("curl")
     answers(one, "curl" + lines, given, ANSWERED_OF_THE_PAST)
 
@@ -75,6 +87,19 @@ def answers(one: Replica, text: str, given: str, expected_answers: Sequence[str]
         done = subprocess.run(["sh", "-euc", f"{given}\n{line}"], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), line
         assert re.fullmatch(expected, done.stdout.strip(), re.DOTALL), f"{line} answered {done.stdout}"
+
+
+def test_keys_of_accounts_are_rotated_while_the_registry_runs(redis_url: str, key_prefix: str) -> None:
+    where = {"REGISTRY_REDIS_URL": redis_url, "REGISTRY_REDIS_PREFIX": key_prefix}
+    with replica(environment=where | settings_of("access.md")):
+        for line in block("access.md", "registry accounts rotate-key").splitlines():
+            words = shlex.split(line, comments=True)
+            assert words[0] == "registry"
+            done = subprocess.run(
+                [sys.executable, "-m", *words], capture_output=True, text=True, env={**os.environ, **where}
+            )
+            assert (done.returncode, done.stderr) == (0, ""), line
+    assert done.stdout
 
 
 # -- deployments -------------------------------------------------------------------------------------------------------

@@ -34,6 +34,19 @@ def block(name: str, begins: str) -> str:
     return text
 
 
+def settings_of(name: str) -> dict[str, str]:
+    """The variables of the blocks of a page that hold nothing else than these, by their names."""
+    found: dict[str, str] = {}
+    for block in blocks(name):
+        if block.language == "sh" and is_settings(block.text):
+            found |= dict(word.split("=", 1) for word in shlex.split(block.text, comments=True))
+    return found
+
+
+def is_settings(text: str) -> bool:
+    return all(re.fullmatch(r"[A-Z_]+=.*", word) for word in shlex.split(text, comments=True))
+
+
 def rows(name: str, heading: str = "") -> list[list[str]]:
     """The cells of all rows of the tables of a page, or of one of its sections, without the heads."""
     text = page(name)

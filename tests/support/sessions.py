@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.support.pages import REPOSITORY
+from tests.support.pages import REPOSITORY, blocks
 from tests.support.tools import tool
 
 #: What is another one each time, and what it is compared as.
@@ -16,14 +18,19 @@ VARYING: Final = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "MOMENT"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "MOMENT"),
     (r"\w\w\w, \d\d \w\w\w \d{4} \d\d:\d\d:\d\d GMT", "MOMENT"),
-    (r'imestamp":"\d+"', 'imestamp":"SECONDS"'),
+    (r'(imestamp|Time)":"\d+"', r'\1":"SECONDS"'),
+    (r'"id":"[0-9a-f]{32}"', '"id":"ID"'),
     (r"\b\d{13}-\d+\b", "POSITION"),
     (r"replica(\":\"| )[0-9a-f]{12}\b", r"replica\1NAME"),
     (r'userAgent":"[^"]*"', 'userAgent":"PROGRAM"'),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
+    (r"ready 0\.1\.0 .*", "ready FIGURES"),
+    (r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", "TOKEN"),
+    (r"\b\d+ ms\b|(?<=lateMs\":)\d+", "N ms"),
 )
-#: For one command, on a busy machine.
-LIMIT_S: Final = 120.0
+#: For a whole session, on a busy machine.
+LIMIT_S: Final = 180.0
+_END: Final = "\n-- end of an answer: {} --\n"
 
 
 class Typed(NamedTuple):
@@ -33,34 +40,41 @@ class Typed(NamedTuple):
     answer: str
 
 
-def typed(session: str) -> list[Typed]:
-    """What stands behind each `$ `; a line that ends in a backslash goes on in the next."""
-    found = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
-    return [Typed(*each) for each in found]
+def session(page: str) -> list[Typed]:
+    """What is typed in all `console` blocks of a page: behind each `$ `; a line that ends in a backslash goes on."""
+    text = "\n".join(block.text for block in blocks(page) if block.language == "console")
+    return [Typed(*each) for each in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE)]
 
 
-def play(session: str, port: int, folder: Path) -> None:
-    """Type it against the registry at that port. Variables that are set stay set.
+def play(page: str, port: int, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+    """Type the session of a page, in one shell, against the registry at that port.
 
     Raises:
         AssertionError: a command fails, or answers something else than stands there.
     """
     tool("curl")
-    given = ""
-    for command, answer in typed(session):
-        text = command.replace("30100", str(port))
-        if re.match(r"^[A-Z]+=", text):
-            given += f"{text}\n"
-            continue
-        done = subprocess.run(
-            ["sh", "-euc", given + text],
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=_environment(port),
-            timeout=LIMIT_S,
-        )
-        assert normal(done.stdout + done.stderr) == normal(answer), command
+    typed = session(page)
+    end = _END.format("$?").replace("\n", "\\n")
+    script = "".join(f'{command.replace("30100", str(port))}\nprintf "{end}"\n' for command, _ in typed)
+    done = subprocess.run(
+        ["sh", "-uc", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env=_environment(port) | dict(variables or {}),
+        timeout=LIMIT_S,
+    )
+    said = re.sub(rf"\b{re.escape(socket.gethostname())}\s*$", "vm", done.stdout, flags=re.MULTILINE)
+    for (command, expected), (answer, code) in zip(typed, _answers(said), strict=True):
+        assert normal(answer) == normal(expected), command
+        assert code == 0, f"{command} ended with {code}"
+
+
+def _answers(text: str) -> Iterator[tuple[str, int]]:
+    pieces = re.split(_END.format(r"(\d+)"), text)
+    return zip(pieces[::2], map(int, pieces[1::2]), strict=False)
 
 
 def normal(text: str) -> list[str]:

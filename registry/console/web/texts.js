@@ -365,7 +365,7 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   "api.answer": "{status} after {ms} ms, {bytes} characters",
   "api.headers": "Headers of the answer",
 
-  "help.explain": "Choose a page, or search in all of them.",
+  "help.index": "All pages",
   "help.search": "Search the documentation (press /)",
   "help.pages": "Pages of the documentation",
   "help.found": "Pages that have it: {count}",

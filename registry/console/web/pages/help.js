@@ -10,6 +10,8 @@ import { t } from "../texts.js";
 
 /** @typedef {{name: string, title: string}} Page */
 
+/** The page that leads to all others. */
+const INDEX = "README.md";
 /** Lines shown of one page, and characters of a line. */
 const LINES_MAX = 3;
 const LETTERS_MAX = 200;
@@ -17,17 +19,16 @@ const LETTERS_MAX = 200;
 /** @param {HTMLElement} main @param {import("../router.js").Route} route @param {AbortSignal} signal */
 export async function show(main, route, signal) {
   const place = h("article.doc");
-  const contents = h("ul.plain");
+  const contents = h("p");
   const search = input("text", "", { type: "search", "aria-label": t("help.search"), placeholder: t("help.search"), oninput: soon(() => void find()) });
   replace(main, h("h1", t("page.help")), h("div.filters", search), h("nav", { "aria-label": t("help.pages") }, contents), place);
   /** @type {Page[]} */
   let pages = [];
   try {
     pages = await get("help/pages.json", { signal });
-    replace(contents, pages.map((page) => h("li", h("a", { href: link("help", [page.name]) }, page.title))));
-    const name = route.args[0];
-    if (name) replace(place, h("hr"), render(await text(name), (page) => link("help", [page])));
-    else replace(place, h("p.muted", t("help.explain")));
+    const name = route.args[0] ?? INDEX;
+    if (name !== INDEX) replace(contents, h("a", { href: link("help") }, t("help.index")));
+    replace(place, render(await text(name), (page) => link("help", [page])));
   } catch (error) {
     if (!signal.aborted) replace(place, trouble(error));
   }

@@ -148,7 +148,7 @@ function image(words, source) {
 
 /** @param {string} words @param {string} target @param {PageLink} pageLink */
 function anchorTo(words, target, pageLink) {
-  const page = target.match(/^(?:\.\/)?([\w-]+\.md)(?:#.*)?$/);
+  const page = target.match(/^(?:\.\/|\.\.\/decisions\/)?([\w-]+\.md)(?:#.*)?$/);
   if (page) return h("a", { href: pageLink(page[1]) }, inline(words, pageLink));
   if (/^https?:\/\//.test(target)) return h("a", { href: target, rel: "noreferrer", target: "_blank" }, inline(words, pageLink));
   return h("span", inline(words, pageLink));

@@ -1,0 +1,50 @@
+"""Every `console` block is typed by a test, and answers what stands below each line.
+
+That of command.md is in `tests/remote/test_page.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.pages import DOCS, blocks, settings_of
+from tests.support.replica import replica
+from tests.support.sessions import Typed, play
+
+pytestmark = pytest.mark.slow
+
+#: The pages that have one, and with which settings their registry runs.
+PLAYED: Final[Mapping[str, Mapping[str, str]]] = {
+    "README.md": {},
+    "tutorial.md": {},
+    "operations.md": {},
+    "access.md": settings_of("access.md"),
+}
+
+
+@pytest.mark.parametrize("page", PLAYED)
+def test_what_is_typed_answers_what_stands_there(page: str, redis_url: str, key_prefix: str, tmp_path: Path) -> None:
+    options = ("--redis-url", redis_url, "--redis-prefix", key_prefix)
+    with replica(*options, environment=PLAYED[page]) as one:
+        play(page, one.port, tmp_path)
+
+
+def test_every_session_is_played() -> None:
+    pages = ["README.md", *(path.name for path in DOCS.glob("*.md") if path.name != "README.md")]
+    found = {page for page in pages if any(block.language == "console" for block in blocks(page))}
+    assert found == {*PLAYED, "command.md"}
+
+
+def test_a_session_that_is_not_true_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*typed: tuple[str, str]) -> None:
+        monkeypatch.setattr("tests.support.sessions.session", lambda page: [Typed(*each) for each in typed])
+        play("a page", 1, tmp_path)
+
+    told(("A=1", ""), ("echo $A", "1"), ('echo "at 2026-11-29T22:38:13.004Z"', "at 2020-01-01T00:00:00Z"))
+    for wrong in (("echo 1", "2"), ("echo 1", ""), ("false", ""), ("true", "1"), ("exit 0", "")):
+        with pytest.raises((AssertionError, ValueError)):
+            told(wrong)
