@@ -98,10 +98,10 @@ class Historian:
         return b'{"events":[%b],%b' % (b",".join(event.json for event in events), told[1:])
 
     async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
-        if query.after is not None and query.after < eldest.position:
-            raise before_history(eldest)
+        found = await self._resumed(tenant, query, eldest)
+        if len(found) == query.limit:
+            return _Found(found, True, found[-1].position)
         walk = await self._begin(tenant, query, eldest)
-        found: list[_Encoded] = []
         size = 0
         async for applied in walk.until(_upper(query)):
             told = self._chosen(walk, applied, query)
@@ -111,6 +111,17 @@ class Historian:
                 if len(found) == query.limit or size > PAGE_MAX_BYTES:
                     return _Found(found, True, applied.position)
         return _Found(found, False, max(walk.view.position, query.after or ORIGIN))
+
+    async def _resumed(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> list[_Encoded]:
+        """Who stands where a lost log was seeded from has missed nothing, and is told of that. Raises BeforeHistory."""
+        if query.after is None or query.after >= eldest.position:
+            return []
+        resumed = await self.past.resumption(tenant, query.after)
+        if resumed is None:
+            raise before_history(eldest)
+        position, event, outcome = resumed
+        told = _Encoded(position, encode_told(tell(position, event, outcome, None)))
+        return [told] if query.choice.takes(event, outcome, None) else []
 
     async def _begin(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> Walk:
         """Where the first event that is asked for can be."""

@@ -10,7 +10,7 @@ from registry.domain.clone import clone
 from registry.domain.errors import BeforeHistory, InvalidParams
 from registry.domain.events import Event, HistoryResumed
 from registry.domain.marks import Mark
-from registry.domain.outcome import Outcome
+from registry.domain.outcome import NOTHING, Outcome
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import SnapshotUnreadable
 from registry.domain.tenant import Tenant
@@ -151,6 +151,20 @@ class Past:
             if kept is not None:
                 return kept
         raise HistoryChanged(f"no snapshot of {tenant} can be read, and the log does not begin with its first event")
+
+    async def resumption(self, tenant: Tenant, after: Position) -> Applied | None:
+        """The first event that the log holds, if by it the history goes on from this place, of which nothing was lost.
+
+        Else what came behind the place is not kept.
+        """
+        found = await self._store.eldest(tenant)
+        if found is None:
+            return None
+        position, payload = found
+        event = read_event(self._store, tenant, position, payload)
+        if isinstance(event, HistoryResumed) and event.after == after.text():
+            return Applied(position, event, NOTHING)
+        return None
 
     async def _is_complete(self, tenant: Tenant, head: Position) -> bool:
         """Whether the log is kept from its first event on, or there is none."""

@@ -27,6 +27,12 @@ from registry.domain.recent import Recent, Remembered
 from registry.domain.rev import content_digest
 from registry.domain.tenant import Tenant
 from registry.domain.view import Answer, InstanceRow, RegistryView
+from registry.history.cache import Kept, Views
+from registry.history.feeds import Feeds
+from registry.history.moments import When
+from registry.http_api import events as http_events
+from registry.http_api.api import Api
+from registry.http_api.call import Call
 from registry.projection import mending
 from registry.projection.restoring import Restored, restore
 from registry.store.memory_store import MemoryStore
@@ -39,11 +45,13 @@ from tests.support.case import (
     BACKWARDS,
     DEAD_KEPT,
     DIVERGENCE,
+    EXACT,
     FAILURE,
     FEED,
     LIVING_REMOVED,
     LOST_WRITE,
     ORDER,
+    PAST,
     REV,
     STALE_READ,
     WRONG_304,
@@ -214,6 +222,46 @@ def kept_watchers() -> Patch:
     return patch.object(Watching, "_drop_all", lambda self, tenant: None)
 
 
+# -- feeds and the past -----------------------------------------------------------------------------------------------
+
+
+def dropped_from_feed() -> Patch:
+    """Now and then an event is not told to feeds."""
+    right, numbers = Feeds._note, count(1)
+
+    def note(self: Feeds, *arguments: Any) -> None:
+        if next(numbers) % 5:
+            right(self, *arguments)
+
+    return patch.object(Feeds, "_note", note)
+
+
+def told_again() -> Patch:
+    """Who comes back is told once more what it was told last."""
+
+    async def after(api: Api, call: Call) -> Position:
+        place = await right(api, call)
+        return Position(place.epoch, max(place.sequence - 1, 0))
+
+    right = http_events._after
+    return patch.object(http_events, "_after", after)
+
+
+def feeds_kept() -> Patch:
+    """When the log is another one feeds go on from what they hold of the old one."""
+    return patch.object(Feeds, "_begin_anew", lambda self, tenant: None)
+
+
+def later_past() -> Patch:
+    """What was at a time is told as of the nearest state that is at hand, though it came later."""
+
+    def nearest(self: Views, tenant: Tenant, when: When) -> Kept | None:
+        kept = [kept for (of, _), kept in self._kept.items() if of == tenant]
+        return kept[-1] if kept else None
+
+    return patch.object(Views, "nearest", nearest)
+
+
 # -- mending -----------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +331,10 @@ BUGS: Final[dict[str, Bug]] = {
     "unheard-position": Bug(unheard_position, "all", frozenset((BACKWARDS,))),
     "dropped-change": Bug(dropped_change, "calm", frozenset((FEED,))),
     "kept-watchers": Bug(kept_watchers, "wreck", frozenset((FEED,))),
+    "dropped-from-feed": Bug(dropped_from_feed, "calm", frozenset((EXACT,))),
+    "told-again": Bug(told_again, "calm", frozenset((EXACT,))),
+    "feeds-kept": Bug(feeds_kept, "lost_tail", frozenset((EXACT,))),
+    "later-past": Bug(later_past, "calm", frozenset((PAST,))),
     "no-mending": Bug(no_mending, "lost_tail", frozenset((LOST_WRITE, *_GONE, DIVERGENCE, FAILURE))),
     "dropped-in-mending": Bug(dropped_in_mending, "lost_tail", frozenset((*_GONE, DIVERGENCE, DEAD_KEPT))),
     "turned-in-mending": Bug(turned_in_mending, "lost_tail", frozenset((*_GONE, DIVERGENCE, DEAD_KEPT))),

@@ -37,9 +37,17 @@ class SimReplica:
     """What stands at one address."""
 
     def __init__(
-        self, name: str, loop: VirtualLoop, host: StoreHost, link: Link, recorder: Recorder, clock_offset_ms: int
+        self,
+        name: str,
+        loop: VirtualLoop,
+        host: StoreHost,
+        link: Link,
+        recorder: Recorder,
+        clock_offset_ms: int,
+        settings: Settings = SETTINGS,
     ) -> None:
         self.name = name
+        self._settings = settings
         self.link = link
         link.broken = self._note_break
         self._loop = loop
@@ -66,7 +74,7 @@ class SimReplica:
         try:
             faulty = FaultyStore(self._loop, self._host, self.link, self._recorder, process.name)
             store = cast("Store", faulty)  # every method by __getattr__
-            replica = build_replica(SETTINGS, store, f"{self.name}.example:30100", self._clock)
+            replica = build_replica(self._settings, store, f"{self.name}.example:30100", self._clock)
             await _serve(replica, lambda: self._serves(replica))
         except (RegistryError, OSError) as error:
             self._recorder.trace(f"{process.name} could not start: {error!r}")

@@ -11,7 +11,7 @@ import random as random_module
 import secrets
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha1
 from random import Random
@@ -28,10 +28,11 @@ from registry.projection.projector import Projector
 from tests.simulation.client import Client, Ended
 from tests.simulation.consumers import APP, ConsumerClient, described
 from tests.simulation.faults import PROFILES, FaultPlan
+from tests.simulation.history_readers import FeedReader, PastReader, logged
 from tests.simulation.instances import InstanceClient, Slot
 from tests.simulation.process import ConnectionLost
 from tests.simulation.recorder import Recorder
-from tests.simulation.replica import SimReplica, seeded_link
+from tests.simulation.replica import SETTINGS, Refusal, SimReplica, seeded_link
 from tests.simulation.store_host import StoreHost
 from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.watchers import WatcherClient
@@ -121,6 +122,8 @@ class World:
         self.recorder = Recorder(loop, keep_trace)
         self.host = StoreHost(loop)
         late = random.choice((0.0, 0.05, 0.3))
+        # Logs that are trimmed as soon as they may be, or never.
+        settings = replace(SETTINGS, history_s=Random(f"settings {seed}").choice((0, 10, SETTINGS.history_s)))
         self.replicas = [
             SimReplica(
                 name,
@@ -129,6 +132,7 @@ class World:
                 seeded_link(random, late, faults.breaks),
                 self.recorder,
                 random.randint(-SKEW_MS, SKEW_MS),
+                settings,
             )
             for name in "abcd"[: random.choice((2, 3, 3, 4))]
         ]
@@ -154,7 +158,7 @@ class World:
         begin_ms = self._loop.now_ms()
         quiet_ms = begin_ms + int(self.busy_s * 1000)
         end_ms = quiet_ms + int(self.settle_s * 1000)
-        clients = [*self._instances(quiet_ms), *self._consumers(), *self._watchers(end_ms)]
+        clients = [*self._instances(quiet_ms), *self._consumers(), *self._watchers(end_ms), *self._readers()]
         tasks = [self._loop.create_task(_live(client)) for client in clients]
         await self._faults.run(1.0, self.busy_s)
         rest_s = max(quiet_ms - self._loop.now_ms(), 0) / 1000 + self.settle_s
@@ -167,6 +171,7 @@ class World:
             if task.done():
                 task.result()
         await self._look()
+        await self._read_to_the_end([client for client in clients if isinstance(client, FeedReader)])
 
     def end(self) -> None:
         """Nothing runs any more; what was under way is put away, or Python would complain of each."""
@@ -223,6 +228,12 @@ class World:
             clients.append(client)
         return clients
 
+    def _readers(self) -> list[FeedReader | PastReader]:
+        feeds = [self._client(FeedReader, f"feed{number}") for number in range(self._random.randint(1, 2))]
+        past = self._client(PastReader, "past")
+        past.services = self.services
+        return [*feeds, past]
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
@@ -235,6 +246,17 @@ class World:
         for look in looks:
             if look is not None:
                 self.recorder.add(look)
+
+    async def _read_to_the_end(self, readers: list[FeedReader]) -> None:
+        """What the feeds have not told yet, and what the history tells, by a replica each."""
+        for reader in readers:
+            await reader.finish()
+        for _ in range(LOOKS_MAX):
+            with contextlib.suppress(Refusal):  # a connection may break at any time
+                for entry in await logged(readers[0], self._random.choice(self.replicas)):
+                    self.recorder.add(entry)
+                return
+        self.recorder.failure("", "the log cannot be read, long after the last fault")
 
     async def _look_at(self, replica: SimReplica, service: str) -> LastLook | None:
         try:

@@ -39,11 +39,13 @@ WRONG_304: Final = "wrong-304"  # the same of a not-modified
 REV: Final = "rev"  # one rev for two lists, or two revs for one
 BACKWARDS: Final = "backwards"  # a replica, or what a position was asked of, went back
 FEED: Final = "feed"  # a watcher was not told something
+EXACT: Final = "exact"  # the feed of events left one out, told one twice, or another than the history has
+PAST: Final = "past"  # what was at a time is not what it was
 DUPLICATE: Final = "duplicate"  # one endpoint twice in a list
 FAILURE: Final = "failure"  # a replica ended, or answered 500003
 RULES: Final = (
     *(FAILURE, ORDER, LOST_WRITE, LIVING_REMOVED, DEAD_KEPT, DIVERGENCE),
-    *(STALE_READ, WRONG_304, REV, BACKWARDS, FEED, DUPLICATE),
+    *(STALE_READ, WRONG_304, REV, BACKWARDS, FEED, DUPLICATE, EXACT, PAST),
 )
 
 
@@ -204,6 +206,24 @@ class Case:
         if any(find.start_ms <= self._felt_until_ms(loss) for loss in losses):
             return None
         return len(losses)
+
+    @cached_property
+    def _doubts(self) -> list[tuple[int, int]]:
+        """From when to when a log may hold what it loses, or lack what it gets back: from the moment to which it fell
+        back until it is mended everywhere, and for as long as other faults hold that up.
+        """
+        troubles: list[tuple[int, int, bool]] = []
+        for fault in sorted(self.history.faults, key=lambda fault: fault.start_ms):
+            begin_ms, end_ms, loses = fault.start_ms, self._felt_until_ms(fault), fault.kind in LOSSES
+            if troubles and begin_ms <= troubles[-1][1]:
+                begin_ms, before_ms, lost = troubles.pop()
+                end_ms, loses = max(end_ms, before_ms), loses or lost
+            troubles.append((begin_ms, end_ms, loses))
+        return [(begin_ms, end_ms) for begin_ms, end_ms, loses in troubles if loses]
+
+    def is_doubtful(self, begin_ms: int, end_ms: int) -> bool:
+        """Whether what stood in a log in this stretch of time may not be what stands there now."""
+        return any(begin <= end_ms and begin_ms <= end for begin, end in self._doubts)
 
     # -- positions -----------------------------------------------------------------------------------------------------
 

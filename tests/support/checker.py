@@ -20,11 +20,13 @@ from tests.support.case import (
     DEAD_KEPT,
     DIVERGENCE,
     DUPLICATE,
+    EXACT,
     FAILURE,
     FEED,
     LIVING_REMOVED,
     LOST_WRITE,
     ORDER,
+    PAST,
     REV,
     RULES,
     STALE_READ,
@@ -32,6 +34,7 @@ from tests.support.case import (
     Case,
     Rules,
 )
+from tests.support.exactness import changed_past, inexact
 from tests.support.history import (
     NOWHERE,
     REFUSED,
@@ -47,11 +50,13 @@ __all__ = (
     "DEAD_KEPT",
     "DIVERGENCE",
     "DUPLICATE",
+    "EXACT",
     "FAILURE",
     "FEED",
     "LIVING_REMOVED",
     "LOST_WRITE",
     "ORDER",
+    "PAST",
     "REV",
     "RULES",
     "STALE_READ",
@@ -89,6 +94,8 @@ def check(history: History, rules: Rules | None = None) -> list[Finding]:
         _revs,
         _backwards,
         _feeds,
+        _exact,
+        _past,
     ]
     return [finding for judge in judges for finding in judge(case) if finding.rule in rules.enabled]
 
@@ -279,8 +286,22 @@ def _untold(case: Case, watch: Watch, where: str) -> Iterator[Finding]:
     """Acknowledged writes of the session that set a value nobody had set before must have come as events."""
     told = {change.seen.value for change in watch.changes} | {instance.value for instance in watch.first}
     for operation in case.writes_of_values.get(watch.service, ()):
+        if case.is_doubtful(operation.start_ms, operation.end_ms) and case.is_doubtful(
+            watch.closed_ms, watch.closed_ms
+        ):
+            continue  # the watcher may stand in a history that lacks it, and in which its place names another event
         if watch.first_position < operation.position <= watch.last_position and operation.value not in told:
             yield Finding(FEED, where, f"it was not told of {operation.value}, set at {operation.position}")
+
+
+def _exact(case: Case) -> Iterator[Finding]:
+    for client, at_ms, text in inexact(case):
+        yield Finding(EXACT, f"{client} at {at_ms}", text)
+
+
+def _past(case: Case) -> Iterator[Finding]:
+    for where, text in changed_past(case):
+        yield Finding(PAST, where, text)
 
 
 def _where(operation: Operation) -> str:

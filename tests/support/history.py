@@ -17,9 +17,10 @@ noted from before it is made until it is mended; for a tail that is lost, from t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -163,7 +164,63 @@ class LastLook(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="last_
     state_hash: str = ""
 
 
-Entry = Operation | Watch | Fault | Failure | LastLook
+class FeedBegins(Struct, frozen=True, kw_only=True, tag="feed_begins"):
+    """A reader of the feed takes a place: its first, or another one as what came behind its own is not kept."""
+
+    client: str
+    at_ms: int
+    position: Position
+    #: The place that is not kept.
+    given_up: Position = NOWHERE
+
+
+class Fed(Struct, frozen=True, kw_only=True, tag="fed"):
+    """One event as a reader of the feed was told it. `digest`: of its JSON."""
+
+    client: str
+    replica: str
+    at_ms: int
+    position: Position
+    kind: str
+    digest: str
+
+
+class FeedEnds(Struct, frozen=True, kw_only=True, tag="feed_ends"):
+    """A reader of the feed has read until nothing came any more, when nothing was written any more: up to here."""
+
+    client: str
+    at_ms: int
+    position: Position
+
+
+class Logged(Struct, frozen=True, kw_only=True, tag="logged"):
+    """One event as the history tells it at the end, the eldest first. `digest`: of its JSON."""
+
+    at_ms: int
+    position: Position
+    kind: str
+    digest: str
+
+
+class PastLook(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="past_look"):
+    """A find `asOf` a time that has passed."""
+
+    client: str
+    replica: str
+    start_ms: int
+    end_ms: int
+    service: str
+    #: What was asked for, as it was written.
+    as_of: str
+    #: The place that the answer is of.
+    position: Position
+    rev: str
+    digest: str
+
+
+Entry = Operation | Watch | Fault | Failure | LastLook | FeedBegins | Fed | FeedEnds | Logged | PastLook
+#: What readers of the feed take down.
+Reading = FeedBegins | Fed | FeedEnds
 
 
 class History(Struct, frozen=True):
@@ -174,9 +231,14 @@ class History(Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
     failures: tuple[Failure, ...] = ()
     last_looks: tuple[LastLook, ...] = ()
+    #: In the order in which they were taken down.
+    readings: tuple[Reading, ...] = ()
+    logged: tuple[Logged, ...] = ()
+    past_looks: tuple[PastLook, ...] = ()
 
     def entries(self) -> list[Entry]:
-        return [*self.operations, *self.watches, *self.faults, *self.failures, *self.last_looks]
+        told = [*self.readings, *self.logged, *self.past_looks]
+        return [*self.operations, *self.watches, *self.faults, *self.failures, *self.last_looks, *told]
 
 
 _decode = msgspec.json.Decoder(Entry).decode
@@ -184,20 +246,23 @@ _decode = msgspec.json.Decoder(Entry).decode
 
 def history_of(entries: Iterable[Entry]) -> History:
     """Sort entries into a history, in the order in which they come."""
-    operations, watches, faults, failures, last_looks = [], [], [], [], []
+    found: dict[type[Entry], list[Any]] = defaultdict(list)
+    readings: list[Reading] = []
     for entry in entries:
-        match entry:
-            case Operation():
-                operations.append(entry)
-            case Watch():
-                watches.append(entry)
-            case Fault():
-                faults.append(entry)
-            case Failure():
-                failures.append(entry)
-            case LastLook():
-                last_looks.append(entry)
-    return History(tuple(operations), tuple(watches), tuple(faults), tuple(failures), tuple(last_looks))
+        if isinstance(entry, FeedBegins | Fed | FeedEnds):
+            readings.append(entry)
+        else:
+            found[type(entry)].append(entry)
+    return History(
+        tuple(found[Operation]),
+        tuple(found[Watch]),
+        tuple(found[Fault]),
+        tuple(found[Failure]),
+        tuple(found[LastLook]),
+        tuple(readings),
+        tuple(found[Logged]),
+        tuple(found[PastLook]),
+    )
 
 
 def lines(history: History) -> list[str]:
@@ -209,7 +274,7 @@ def lines(history: History) -> list[str]:
 
 def _begin_ms(entry: Entry) -> int:
     match entry:
-        case Operation() | Fault():
+        case Operation() | Fault() | PastLook():
             return entry.start_ms
         case Watch():
             return entry.opened_ms

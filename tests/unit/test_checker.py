@@ -14,17 +14,20 @@ from tests.support.checker import (
     DEAD_KEPT,
     DIVERGENCE,
     DUPLICATE,
+    EXACT,
     FAILURE,
     FEED,
     LIVING_REMOVED,
     LOST_WRITE,
     ORDER,
+    PAST,
     REV,
     STALE_READ,
     WRONG_304,
     Rules,
     check,
 )
+from tests.support.exactness import RESUMED
 from tests.support.history import (
     CLOCK_JUMP,
     FIND,
@@ -44,8 +47,13 @@ from tests.support.history import (
     Entry,
     Failure,
     Fault,
+    Fed,
+    FeedBegins,
+    FeedEnds,
     LastLook,
+    Logged,
     Operation,
+    PastLook,
     Position,
     Seen,
     Watch,
@@ -123,6 +131,38 @@ def watch(changes: Sequence[Change], last: Sequence[Seen], first: Sequence[Seen]
 
 def fault(kind: str, start_ms: int, end_ms: int, target: str = "") -> Fault:
     return Fault(kind=kind, start_ms=start_ms, end_ms=end_ms, target=target)
+
+
+def begins(at_ms: int, number: int, given_up: int = 0) -> FeedBegins:
+    return FeedBegins(client="f", at_ms=at_ms, position=(1, number), given_up=(1, given_up) if given_up else NOWHERE)
+
+
+def fed(at_ms: int, number: int, epoch: int = 1, digest: str = "", kind: str = "k") -> Fed:
+    return Fed(
+        client="f", replica="a.1", at_ms=at_ms, position=(epoch, number), kind=kind, digest=digest or f"d{number}"
+    )
+
+
+def ends(at_ms: int, number: int, epoch: int = 1) -> FeedEnds:
+    return FeedEnds(client="f", at_ms=at_ms, position=(epoch, number))
+
+
+def logged(*numbers: int, epoch: int = 1) -> list[Logged]:
+    return [Logged(at_ms=99_000, position=(epoch, number), kind="k", digest=f"d{number}") for number in numbers]
+
+
+def past_look(at_ms: int, *seen: Seen, as_of: str = "1-1", position: Position = (1, 1)) -> PastLook:
+    return PastLook(
+        client="p",
+        replica="a.1",
+        start_ms=at_ms,
+        end_ms=at_ms + 10,
+        service="s",
+        as_of=as_of,
+        position=position,
+        rev=rev(seen),
+        digest=f"d{rev(seen)}",
+    )
 
 
 ALIVE: Final = [register(1000), beat(6000), beat(11_000)]
@@ -248,6 +288,41 @@ CASES: Final[dict[str, tuple[str, list[Entry], list[Entry]]]] = {
         [register(1000), watch([], [ONE], dropped=True)],
         [register(1000), watch([], [ONE])],
     ),
+    "the feed leaves nothing out": (
+        EXACT,
+        [begins(100, 1), fed(200, 2), fed(210, 3), ends(900, 3), *logged(1, 2, 3)],
+        [begins(100, 1), fed(200, 2), ends(900, 3), *logged(1, 2, 3)],
+    ),
+    "the feed tells nothing twice": (
+        EXACT,
+        [begins(100, 1), fed(200, 2), fed(210, 3), *logged(1, 2, 3)],
+        [begins(100, 1), fed(200, 2), fed(210, 2), fed(220, 3), *logged(1, 2, 3)],
+    ),
+    "the feed tells what the history has": (
+        EXACT,
+        [begins(100, 1), fed(200, 2), *logged(2)],
+        [begins(100, 1), fed(200, 2, digest="another"), *logged(2)],
+    ),
+    "who falls behind what is kept takes another place": (
+        EXACT,
+        [begins(100, 1), begins(200, 8, given_up=1), fed(300, 9), *logged(7, 8, 9)],
+        [begins(100, 1), begins(200, 8, given_up=7), fed(300, 9), *logged(7, 8, 9)],
+    ),
+    "what was at a place stays as it was": (
+        PAST,
+        [*ALIVE, find(2000, ONE), past_look(3000, ONE), past_look(9000, ONE)],
+        [*ALIVE, find(2000, ONE), past_look(3000, ONE), past_look(9000, TWO)],
+    ),
+    "what was at a place is what was told then": (
+        PAST,
+        [*ALIVE, find(2000, ONE), past_look(3000, ONE)],
+        [*ALIVE, find(2000, ONE), past_look(3000, TWO)],
+    ),
+    "what was at a moment stays as it was": (
+        PAST,
+        [past_look(3000, ONE, as_of="2000"), past_look(9000, ONE, as_of="2000")],
+        [past_look(3000, ONE, as_of="2000"), past_look(9000, TWO, as_of="2000", position=(1, 2))],
+    ),
     "an endpoint once": (
         DUPLICATE,
         [*ALIVE, find(2000, ONE)],
@@ -291,6 +366,24 @@ EXCUSES: Final[dict[str, tuple[list[Entry], Fault]]] = {
         [register(1000), SET_TWO, beat(6000), find(2000, ONE, position=(1, 2)), find(4000, TWO, position=(1, 2))],
         fault(LOST_TAIL, 1900, 3000),
     ),
+    "a watcher in a history that lacks a write": (
+        [register(1000), SET_TWO, watch([Change(1010, "CREATE", ONE)], [ONE])],
+        fault(LOST_TAIL, 2900, 4000),
+    ),
+    "a feed that was told what the log has lost": (
+        [
+            begins(100, 1),
+            fed(2000, 2, digest="lost"),
+            fed(9000, 1, 2, kind=RESUMED),
+            *logged(1, 2),
+            *logged(1, epoch=2),
+        ],
+        fault(LOST_TAIL, 1900, 3000),
+    ),
+    "the past of a place that the log has lost": (
+        [past_look(2000, ONE), past_look(30_000, TWO), past_look(31_000, TWO)],
+        fault(LOST_TAIL, 1900, 3000),
+    ),
 }
 
 
@@ -312,6 +405,17 @@ def test_a_fault_of_another_replica_excuses_no_read() -> None:
 def test_no_fault_excuses_a_lost_write() -> None:
     entries: list[Entry] = [*ALIVE, SET_TWO, fault(LOST_TAIL, 2900, 4000), look(12_000, ONE)]
     assert LOST_WRITE in {finding.rule for finding in check(history_of(entries))}
+
+
+def test_what_a_log_has_lost_is_no_excuse_without_a_word_of_it() -> None:
+    entries: list[Entry] = [begins(100, 1), fed(2000, 2, digest="lost"), fed(9000, 3), *logged(1, 2, 3)]
+    found = check(history_of([*entries, fault(LOST_TAIL, 1900, 3000)]))
+    assert [finding.rule for finding in found] == [EXACT]
+
+
+def test_a_loss_excuses_no_past_that_was_before_it() -> None:
+    entries: list[Entry] = [past_look(1000, ONE), past_look(2500, TWO), fault(LOST_TAIL, 1900, 3000)]
+    assert [finding.rule for finding in check(history_of(entries))] == [PAST]
 
 
 def test_tolerances_are_parameters() -> None:

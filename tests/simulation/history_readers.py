@@ -1,0 +1,260 @@
+"""HistoryReaders: a client that follows the feed of events, and one that asks what was at a time, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha1
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Raw, Struct
+
+from registry.domain.errors import BeforeHistory
+from registry.history.historian import PAGE_MAX
+from registry.http_api import events
+from registry.http_api.api import Api
+from registry.http_api.call import Call
+from registry.http_api.history import LIST_EVENTS
+from registry.http_api.operation import Operation
+from registry.http_api.operations import OPERATIONS
+from registry.http_api.reply import StreamReply
+from tests.simulation.client import TIMEOUT_S, Client
+from tests.simulation.consumers import APP
+from tests.simulation.process import ConnectionLost
+from tests.simulation.replica import Refusal, SimReplica
+from tests.support.history import NOWHERE, Fed, FeedBegins, FeedEnds, Logged, PastLook, Position
+
+#: Questions of a reader of the feed at the end, when the log has been read by all.
+LAST_TRIES_MAX: Final = 60
+FIND: Final = next(operation for operation in OPERATIONS if operation.name == "find-instances")
+
+
+class _Told(Struct):
+    position: str
+    kind: str
+
+
+class _Page(Struct):
+    events: list[Raw]
+    next: str = ""
+    position: str = ""
+
+
+_told = msgspec.json.Decoder(_Told).decode
+_page = msgspec.json.Decoder(_Page).decode
+
+
+def position_of(text: str) -> Position:
+    epoch, _, sequence = text.partition("-")
+    return int(epoch), int(sequence)
+
+
+def text_of(position: Position) -> str:
+    return f"{position[0]}-{position[1]}"
+
+
+def call(client: Client, headers: dict[bytes, bytes] | None = None, **query: str) -> Call:
+    """A request of the client, without a body."""
+
+    async def nothing() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    path = {"project": client.tenant.project}
+    return Call(path, urlencode(query).encode(), headers or {}, client.name, nothing, client.tenant)
+
+
+class FeedReader(Client):
+    """Reads server-sent events of one replica after another, and comes back with the last id that it was sent."""
+
+    _place: Position = NOWHERE
+
+    async def run(self) -> None:
+        while self.loop.now_ms() < self.end_ms:
+            try:
+                if self._place == NOWHERE:
+                    await self._begin(NOWHERE)
+                await self._follow(self.random.choice(self.replicas))
+            except (Refusal, ConnectionLost, TimeoutError):
+                pass
+            await self.pause(0.01, 1)
+
+    async def _begin(self, given_up: Position) -> None:
+        """Take the place where the log is now."""
+        replica = self.random.choice(self.replicas)
+        async with asyncio.timeout(TIMEOUT_S):
+            _, self._place = await replica.ask(lambda api: api.discovery.catch_up(self.tenant), self.tenant)
+        self.recorder.add(
+            FeedBegins(client=self.name, at_ms=self.loop.now_ms(), position=self._place, given_up=given_up)
+        )
+
+    async def _follow(self, replica: SimReplica) -> None:
+        """One connection, for a while. What it brings after its end is not read."""
+        name, is_open = replica.process.name, True
+        headers = {b"accept": b"text/event-stream", b"last-event-id": text_of(self._place).encode()}
+
+        async def serve(api: Api) -> None:
+            answer = await events.follow(api, call(self, headers))
+            assert isinstance(answer, StreamReply)
+            async for chunk in answer.chunks:
+                if not is_open:
+                    break
+                self._take(name, chunk)
+            await answer.chunks.aclose()
+            answer.source.close()
+
+        try:
+            async with asyncio.timeout(self.random.uniform(0.5, 20)):
+                await replica.ask(serve, self.tenant)
+        except Refusal as refusal:
+            if isinstance(refusal.error, BeforeHistory):
+                await self._begin(self._place)
+        finally:
+            is_open = False
+
+    def _take(self, replica: str, chunk: bytes) -> None:
+        for block in chunk.decode().split("\n\n"):
+            fields = dict(line.partition(": ")[::2] for line in block.splitlines())
+            if "data" in fields and fields["event"] != "error":
+                self._note(replica, fields["data"].encode())
+                assert fields["id"] == text_of(self._place)
+            elif "id" in fields:
+                self._place = position_of(fields["id"])
+
+    def _note(self, replica: str, json: bytes) -> None:
+        told = _told(json)
+        self._place = position_of(told.position)
+        self.recorder.add(
+            Fed(
+                client=self.name,
+                replica=replica,
+                at_ms=self.loop.now_ms(),
+                position=self._place,
+                kind=told.kind,
+                digest=sha1(json).hexdigest(),
+            )
+        )
+
+    async def finish(self) -> None:
+        """Read on to the end of the log, where nothing is written any more."""
+        for _ in range(LAST_TRIES_MAX):
+            replica = self.random.choice(self.replicas)
+            try:
+                if self._place == NOWHERE:
+                    await self._begin(NOWHERE)
+                page = _page(await _poll(replica, self, self._place))
+            except Refusal as refusal:
+                if isinstance(refusal.error, BeforeHistory):
+                    await self._begin(self._place)
+                continue
+            for raw in page.events:
+                self._note(replica.process.name, bytes(raw))
+            self._place = position_of(page.position)
+            if not page.events:
+                self.recorder.add(FeedEnds(client=self.name, at_ms=self.loop.now_ms(), position=self._place))
+                return
+        self.recorder.failure("", f"the feed cannot be read behind {self._place}, long after the last fault")
+
+
+async def _poll(replica: SimReplica, client: Client, after: Position) -> bytes:
+    async def poll(api: Api) -> bytes:
+        return (await events.follow(api, call(client, after=text_of(after), wait="0s"))).body
+
+    async with asyncio.timeout(TIMEOUT_S):
+        body, _ = await replica.ask(poll, client.tenant)
+    return body
+
+
+async def logged(client: Client, replica: SimReplica) -> list[Logged]:
+    """Every event that is kept, as the history tells it."""
+    found: list[Logged] = []
+    after = ""
+    while True:
+
+        async def ask(api: Api, after: str = after) -> bytes:
+            asked = call(client, None, order="oldest", limit=str(PAGE_MAX), after=after)
+            return await _past(api, LIST_EVENTS, asked)
+
+        body, _ = await replica.ask(ask, client.tenant)
+        page = _page(body)
+        for raw in page.events:
+            told = _told(raw)
+            digest = sha1(bytes(raw)).hexdigest()
+            found.append(
+                Logged(at_ms=client.loop.now_ms(), position=position_of(told.position), kind=told.kind, digest=digest)
+            )
+        after = page.next
+        if not after:
+            return found
+
+
+class PastReader(Client):
+    """Asks what was at times that it knows of: at positions that others were answered at, and at moments gone by."""
+
+    services: Sequence[str]
+
+    async def run(self) -> None:
+        self._asked: list[tuple[str, str]] = []
+        while self.loop.now_ms() < self.end_ms:
+            await self.pause(0.2, 2)
+            replica = self.random.choice(self.replicas)
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    service, as_of = await self._choose(replica)
+                    await self._look(replica, service, as_of)
+            except (Refusal, ConnectionLost, TimeoutError):
+                continue
+
+    async def _choose(self, replica: SimReplica) -> tuple[str, str]:
+        """A time that has been asked about, or a new one that the log has passed."""
+        if self._asked and self.random.random() < 0.5:
+            return self.random.choice(self._asked)
+        service = self.random.choice(self.services)
+
+        async def settled(api: Api) -> int:
+            return await api.discovery.read(self.tenant, lambda view: view.moment_ms)
+
+        moment_ms, position = await replica.ask(settled, self.tenant)
+        if self.random.random() < 0.5:
+            epoch, sequence = position
+            as_of = text_of((epoch, max(sequence - self.random.randint(0, 20), 0)))
+        else:
+            as_of = str(moment_ms - 1 - self.random.randint(0, 10_000))
+        return service, as_of
+
+    async def _look(self, replica: SimReplica, service: str, as_of: str) -> None:
+        name, start_ms = replica.process.name, self.loop.now_ms()
+
+        async def ask(api: Api) -> tuple[str, str, str]:
+            asked = call(self, appId=APP, serviceName=service, version="0+", asOf=as_of)
+            assert api.past is not None
+            answer = await api.past.answer(FIND, asked)
+            if answer.status != 200:
+                raise ConnectionLost(str(answer.body))
+            headers = dict(answer.headers)
+            position = headers[b"X-Registry-Position"].decode()
+            return position, headers[b"X-Resource-Revision"].decode(), sha1(answer.body).hexdigest()
+
+        (position, rev, digest), _ = await replica.ask(ask, self.tenant)
+        self._asked.append((service, as_of))
+        self.recorder.add(
+            PastLook(
+                client=self.name,
+                replica=name,
+                start_ms=start_ms,
+                end_ms=self.loop.now_ms(),
+                service=service,
+                as_of=as_of,
+                position=position_of(position),
+                rev=rev,
+                digest=digest,
+            )
+        )
+
+
+async def _past(api: Api, operation: Operation, asked: Call) -> bytes:
+    assert api.past is not None
+    answer = await api.past.answer(operation, asked)
+    assert answer.status == 200, answer.body
+    return answer.body
