@@ -27,7 +27,10 @@ from registry.http_api.origins import ANY, NONE, Origins
 from registry.http_api.past_here import PastHere
 from registry.http_api.sockets import text_frame
 from registry.logconfig import lines_dropped
-from registry.metrics.figures import figures
+from registry.metrics.events import EventCounts
+from registry.metrics.figure import Figure
+from registry.metrics.figures import Figures
+from registry.metrics.streams import Streams
 from registry.projection.projector import Projector
 from registry.settings import Settings
 from registry.store.port import Durability, Store
@@ -90,6 +93,8 @@ class Replica:
     door: Door
     #: Answers about the past in this process; a replica that serves asks another one.
     past: PastHere
+    #: How long the logs are.
+    streams: Streams
     #: Whether requests should come only while the store takes writes.
     needs_writes: bool = False
     stopping: bool = False
@@ -138,6 +143,13 @@ class Replica:
         if access is None:
             return {}
         return {"accounts": access.everywhere.run(), "sessions": access.sessions.run()}
+
+    def figures(self) -> tuple[Figure, ...]:
+        """What stands around the use cases."""
+        return (
+            Figure("stale_seconds", "For how long answers say that they may be old; 0: they do not.", self.stale_s()),
+            Figure("log_lines_dropped_total", "Lines of its log that were not read in time.", lines_dropped(), True),
+        )
 
     def stale_s(self) -> int:
         """For how many seconds the store has been away; 0 when it is not."""
@@ -305,12 +317,6 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
             projector.knows,
             settings.durability,  # type: ignore[arg-type]  # checked with the settings
         ),
-        lambda: (
-            *figures(
-                projector, expiry, pulses, heartbeats, snapshotting, agreement, watching, discovery, lines_dropped()
-            ),
-            *(api.access.figures() if api.access is not None else ()),
-        ),
         lambda: replica.not_ready(),
         lambda: replica.unhealthy(),
         projector.aside,
@@ -323,7 +329,8 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     api.access = build_access(settings, store, projector, writes, discovery, clock, new_id, advertise)
     if api.access is not None:
         access = api.access
-        api.caches.append(lambda: access.admission.principals.size)
+        api.caches["grants"] = lambda: access.admission.principals.size
+        api.figures.append(access.figures)
     api.load = Load(settings.requests_max)
     guarded = settings.rbac == "on"
     api.origins = Origins(settings.cors_origins or (NONE if guarded else ANY), settings.rbac != "off")
@@ -344,11 +351,21 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         api,
         door,
         past,
+        Streams(store, projector),
     )
     replica.started_ms = clock.wall_ms()
     api.now_ms = clock.wall_ms
     api.settings = settings
     api.past = replica.past
-    api.feeds = Feeds(projector)
+    api.feeds = feeds = Feeds(projector)
+    streams = replica.streams
+    api.figures += [
+        Figures(
+            *(projector, writes, instances, heartbeats, discovery, watching, feeds, api.alarms, api.roster, expiry),
+            *(pulses, snapshotting, agreement, EventCounts(projector), streams, clock),
+        ).all,
+        replica.figures,
+    ]
+    api.observer.tenants.exists = projector.knows
     replica.needs_writes = settings.ready_needs_writes
     return replica

@@ -18,6 +18,7 @@ import uvloop
 
 from registry import __version__, logconfig
 from registry.running.accounts import reset_root, rotate_key
+from registry.running.board import Place
 from registry.running.listening import Sockets, Speech, host_port, listening_sockets, with_ports
 from registry.running.listening import close as close_sockets
 from registry.running.private_redis import CannotStart, PrivateRedis
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.command == "accounts":
             return _with_redis(settings, lambda chosen: asyncio.run(_change_accounts(chosen, parsed)))
         if parsed.fd is not None:
-            return _worker(settings, parsed.fd)
+            return _worker(settings, parsed.fd, parsed.board)
         return _serve(settings)
     except (BadSetting, CannotStart) as exc:
         print(f"registry: {exc}", file=sys.stderr)
@@ -84,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(serve, {setting.name for setting in fields(Settings)})
     # Of a worker: a socket that its parent has bound, and what is spoken there.
     serve.add_argument("--fd", action="append", help=argparse.SUPPRESS)
+    # ... its number, and where all workers leave their figures.
+    serve.add_argument("--board", default="", help=argparse.SUPPRESS)
     about = "say what is damaged in the store, and what mending it means"
     mending = commands.add_parser("repair", help=about, description=f"{about.capitalize()}.")
     mending.add_argument("--apply", action="store_true", help="mend it")
@@ -157,7 +160,7 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
         private.stop()
 
 
-def _run(settings: Settings, bound: Sockets) -> int:
+def _run(settings: Settings, bound: Sockets, place: Place | None = None) -> int:
     def started() -> None:
         places = [
             f"{'http' if speech == 'probes' else speech}://{host_port(settings.host, one.getsockname()[1])}"
@@ -167,7 +170,7 @@ def _run(settings: Settings, bound: Sockets) -> int:
         logger.info("registry %s listens on %s", __version__, ", ".join(places), extra={"action": "listening"})
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run_replica(settings, bound, started))
+        runner.run(run_replica(settings, bound, started, place))
     return 0
 
 
@@ -177,10 +180,11 @@ def _run_workers(settings: Settings) -> int:
     return Workers(settings, settings.redis_url).run()
 
 
-def _worker(settings: Settings, passed: Sequence[str]) -> int:
+def _worker(settings: Settings, passed: Sequence[str], board: str) -> int:
     """One worker: the sockets are those that its parent has bound."""
+    number, _, pieces = board.partition(":")
     bound: Sockets = {}
     for one in passed:
         speech, _, fd = one.partition(":")
         bound[cast(Speech, speech)] = socket.socket(fileno=int(fd))  # as `Workers` has named it
-    return _run(settings, bound)
+    return _run(settings, bound, Place(int(number), [int(piece) for piece in pieces.split(",")]))

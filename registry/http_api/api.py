@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -22,7 +22,8 @@ from registry.http_api.origins import Origins
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Compressor, Header, Reply
 from registry.memo import Memo
-from registry.metrics.figure import Figure
+from registry.metrics.family import Family
+from registry.metrics.figure import Told
 from registry.metrics.observer import Observer
 from registry.projection.aside import Aside
 from registry.settings import Settings
@@ -51,6 +52,13 @@ class PastAnswers(Protocol):
         """Answer an `Operation` for a `Call`. Raises RegistryError."""
 
 
+class Workers(Protocol):
+    """The replicas that share this one's port, itself included."""
+
+    async def families(self) -> Mapping[str, Sequence[Family]]:
+        """The figures of each, by its number; those that do not answer are told to be away."""
+
+
 _Request = tuple[bytes, str]  # query string or body, consumer id
 
 
@@ -70,7 +78,6 @@ class Api:
     watching: Watching
     alarms: Alarms
     durable: Durable
-    figures: Callable[[], Sequence[Figure]]
     #: "" when this replica may be sent requests, else the reason why not.
     not_ready: Callable[[], str]
     #: "" when the store answers and takes writes, else the reason why this cannot be relied on.
@@ -102,20 +109,21 @@ class Api:
     #: What a request's bytes and consumer meant: clients repeat their polls byte for byte.
     finds: Memo[_Request, FindQuery] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
     batches: Memo[_Request, BatchQueries] = field(default_factory=lambda: Memo(MEANT_MAX, MEANT_MAX_BYTES, _size))
-    #: Of what stands around this: the server.
-    more_figures: list[Callable[[], Sequence[Figure]]] = field(default_factory=list)
+    #: What /metrics says, beside what this counts itself; set where the parts are put together.
+    figures: list[Callable[[], Iterable[Told]]] = field(default_factory=list)
+    workers: Workers | None = None
     #: How many bytes each cache of the HTTP side holds (registry/docs/caches.md).
-    caches: list[Callable[[], int]] = field(init=False)
+    caches: dict[str, Callable[[], int]] = field(init=False)
     #: Answers that take long to make.
     big_reads: BigReads = field(init=False)
 
     def __post_init__(self) -> None:
         self.big_reads = BigReads(self.answer_max_bytes)
-        self.caches = [lambda: self.finds.size, lambda: self.batches.size, lambda: self.compressor.size]
-
-    @property
-    def cache_bytes(self) -> int:
-        return sum(size() for size in self.caches)
+        self.caches = {
+            "finds": lambda: self.finds.size,
+            "batches": lambda: self.batches.size,
+            "compressed": lambda: self.compressor.size,
+        }
 
     def position(self, tenant: Tenant) -> Header:
         """The header that says at which position of the tenant's log an answer is made."""

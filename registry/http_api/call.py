@@ -50,7 +50,7 @@ class Call:
 
     __slots__ = (
         *("_actor", "_body_max", "_headers", "_query", "_receive"),
-        *("address", "covers", "grant", "path", "query_string", "reach", "share", "tenant"),
+        *("address", "covers", "grant", "path", "query_string", "reach", "received", "share", "tenant"),
     )
 
     def __init__(
@@ -64,6 +64,8 @@ class Call:
         body_max: int = BODY_MAX_BYTES,
     ) -> None:
         self._body_max = body_max
+        #: Bytes of the body that have been read.
+        self.received = 0
         self.path = path
         self.query_string = query_string
         self._headers = headers
@@ -202,6 +204,7 @@ class Call:
                 raise ClientGone
             chunk = message.get("body", b"")
             size += len(chunk)
+            self.received = size
             if size > self._body_max:
                 raise InvalidParams(
                     f"the body is larger than {self._body_max} bytes (REGISTRY_BODY_MAX_BYTES) - at `$`"

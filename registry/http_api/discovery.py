@@ -88,6 +88,7 @@ async def batch_find(api: Api, call: Call) -> Reply:
     if asked.consumer_id and await _record(api, call, _covered(api, call, asked.services)):
         results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
     whole = reply.json(_batch_body(api, asked, results), api.position(call.tenant))
+    _count(api, results[0])
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
@@ -106,6 +107,13 @@ def _batch_asked(api: Api, body: bytes, consumer_id: str) -> BatchQueries:
         asked = queries.batch_queries(*key)
         api.batches.put(key, asked)
     return asked
+
+
+def _count(api: Api, services: BatchResult) -> None:
+    polled = api.observer.polled
+    polled["200"] += len(services.updated)
+    polled["304"] += len(services.not_modified)
+    polled["failed"] += sum(len(indexes) for _, indexes in services.failed)
 
 
 def _batch_body(api: Api, asked: BatchQueries, results: list[BatchResult]) -> bytes:

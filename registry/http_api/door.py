@@ -147,17 +147,20 @@ class Door:
         except RegistryError as error:
             answer = self._refused(call, error)
         except ClientGone:
-            self._api.observer.observe(operation.name, 499, perf_counter() - began)
+            self._count(operation, call, 499, perf_counter() - began, 0)
             raise
         except Exception:
             logger.exception("%s failed", operation.name, extra={"action": "request_failed"})
             answer = self._refused(call, RegistryError("the registry failed; its log says why"))
         finally:
             call.share.give_back()
-        self._api.observer.observe(operation.name, answer.status, perf_counter() - began)
+        self._count(operation, call, answer.status, perf_counter() - began, len(answer.body))
         if call.tenant in self._api.aside.tenants:
             return reply.set_aside(answer, self._api.aside.seconds(call.tenant))
         return answer
+
+    def _count(self, operation: Operation, call: Call, status: int, seconds: float, sent: int) -> None:
+        self._api.observer.tally(operation.name).add(call.tenant, status, seconds, call.received, sent)
 
     async def _answer(self, operation: Operation, call: Call) -> Reply:
         answer = await self._handle(operation, call)

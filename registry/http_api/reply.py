@@ -94,6 +94,11 @@ def text(status: int, line: str, *headers: Header) -> Reply:
     return Reply(status, [*_COMMON, _TEXT, (b"Content-Length", b"%d" % len(body)), *headers], body)
 
 
+def of_type(content_type: bytes, body: bytes) -> Reply:
+    """Success with a body of another type than this API speaks."""
+    return Reply(200, [*_COMMON, (b"Content-Type", content_type), (b"Content-Length", b"%d" % len(body))], body)
+
+
 def error(error: RegistryError, *headers: Header) -> Reply:
     """The error in the API's shape. HTTP status = code // 1000."""
     if isinstance(error, (TooManyRequests, Overloaded)):

@@ -1,37 +1,47 @@
-"""Observer: how many requests of each operation there were, how they ended, and how long they took."""
+"""Observer: how many requests of each operation there were, how they ended, how long they took, how large they were."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
 
-#: Upper bounds of the latency buckets, seconds.
-BUCKETS_S: Final = (
-    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
+from registry.domain.tenant import Tenant
+from registry.histogram import BYTES, SECONDS, Histogram
+from registry.metrics.figure import Figure, Spread, Told
+from registry.metrics.tenants import TenantCounts
 
 
 class Tally:
-    """What came of one operation's requests."""
+    """What came of one operation's requests. On the hot way adding to it is all that a request costs here."""
 
-    __slots__ = ("buckets", "by_status", "seconds")
+    __slots__ = ("_tenants", "by_status", "received", "seconds", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, tenants: TenantCounts) -> None:
+        self._tenants = tenants
         self.by_status: dict[int, int] = {}
-        #: Requests by latency bucket; the last one has no bound.
-        self.buckets = [0] * (len(BUCKETS_S) + 1)
-        self.seconds = 0.0
+        self.seconds = Histogram(SECONDS)
+        #: Bodies of requests and of answers; what has none is not counted.
+        self.received = Histogram(BYTES)
+        self.sent = Histogram(BYTES)
 
-    def add(self, status: int, seconds: float) -> None:
+    def add(self, tenant: Tenant, status: int, seconds: float, received: int = 0, sent: int = 0) -> None:
+        """One request was answered. `received`, `sent`: bytes of the bodies, 0 where there is none."""
+        self._tenants.add(tenant)
         self.by_status[status] = self.by_status.get(status, 0) + 1
-        self.buckets[bisect_left(BUCKETS_S, seconds)] += 1
-        self.seconds += seconds
+        self.seconds.counts[bisect_left(SECONDS, seconds)] += 1
+        self.seconds.sum += seconds
+        if received:
+            self.received.add(received)
+        if sent:
+            self.sent.add(sent)
 
-    def add_instant(self, status: int) -> None:
+    def add_instant(self, tenant: Tenant, status: int, sent: int) -> None:
         """As `add`, for what takes less time than to look at a clock twice would be worth."""
+        self._tenants.add(tenant)
         self.by_status[status] = self.by_status.get(status, 0) + 1
-        self.buckets[0] += 1
+        self.seconds.counts[0] += 1
+        if sent:
+            self.sent.add(sent)
 
 
 class Observer:
@@ -39,37 +49,33 @@ class Observer:
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
+        self.tenants = TenantCounts()
+        #: Services asked for in batch finds, by what was answered.
+        self.polled = {"200": 0, "304": 0, "failed": 0}
 
     def tally(self, operation: str) -> Tally:
         """The tally of an operation, to be added to."""
-        return self._tallies.setdefault(operation, Tally())
-
-    def observe(self, operation: str, status: int, seconds: float) -> None:
-        """One request of the operation was answered."""
-        self.tally(operation).add(status, seconds)
+        return self._tallies.setdefault(operation, Tally(self.tenants))
 
     def answered(self, operations: Iterable[str]) -> int:
         """How many requests of these operations there were."""
         tallies = (self._tallies.get(operation) for operation in operations)
         return sum(sum(tally.by_status.values()) for tally in tallies if tally is not None)
 
-    def lines(self) -> list[str]:
-        """The tallies in the Prometheus text format. Operations that nobody has called are left out."""
-        requests = ["# HELP registry_requests_total Requests answered.", "# TYPE registry_requests_total counter"]
-        seconds = [
-            "# HELP registry_request_seconds Time from a request's head to its answer.",
-            "# TYPE registry_request_seconds histogram",
-        ]
+    def figures(self) -> Iterator[Told]:
+        """Operations that nobody has called are left out."""
         for name, tally in self._tallies.items():
-            label = f'operation="{name}"'
+            operation = {"operation": name}
             for status, count in sorted(tally.by_status.items()):
-                requests.append(f'registry_requests_total{{{label},status="{status}"}} {count}')
-            if not tally.by_status:
-                continue
-            total = 0
-            for bound, count in zip((*BUCKETS_S, "+Inf"), tally.buckets, strict=True):
-                total += count
-                seconds.append(f'registry_request_seconds_bucket{{{label},le="{bound}"}} {total}')
-            seconds.append(f"registry_request_seconds_sum{{{label}}} {tally.seconds:.9g}")
-            seconds.append(f"registry_request_seconds_count{{{label}}} {total}")
-        return [*requests, *seconds]
+                labels = {**operation, "status": str(status)}
+                yield Figure("requests_total", "Requests answered; 499: the client had gone.", count, True, labels)
+            if tally.by_status:
+                yield Spread("request_seconds", "Time from a request's head to its answer.", tally.seconds, operation)
+            if tally.received.count:
+                yield Spread("request_body_bytes", "Bodies of requests that have one.", tally.received, operation)
+            if tally.sent.count:
+                yield Spread("response_body_bytes", "Bodies of answers that have one.", tally.sent, operation)
+        for answer, count in self.polled.items():
+            help = "Services asked for in batch finds, by what was answered."
+            yield Figure("batch_find_services_total", help, count, True, {"answer": answer})
+        yield from self.tenants.figures()

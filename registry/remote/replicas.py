@@ -24,6 +24,8 @@ FIGURES: Final = (
     "registry_store_silent_seconds",
     "registry_events_applied_total",
 )
+#: Those that each worker has for itself.
+OF_CLIENTS: Final = frozenset({"registry_watchers", "registry_connections"})
 
 
 class Replica(Struct, frozen=True, rename="camel"):
@@ -71,13 +73,20 @@ async def _asked(replica: Replica, options: Options) -> Replica:
 
 
 def figures_in(text: str) -> dict[str, float]:
-    """The figures of a text of /metrics that are looked at here; one that is missing is left out."""
+    """The figures of a text of /metrics that are looked at here; one that is missing is left out.
+
+    Where several workers share the address, each tells its own: clients are added up, and of what all of them have the
+    most is taken.
+    """
     found: dict[str, float] = {}
     for line in text.splitlines():
-        name, _, value = line.partition(" ")
+        series, _, value = line.rpartition(" ")
+        name = series.partition("{")[0]
         if name in FIGURES:
             try:
-                found[name] = float(value)
+                number = float(value)
             except ValueError:
                 continue
+            before = found.get(name, 0.0)
+            found[name] = before + number if name in OF_CLIENTS else max(before, number)
     return found

@@ -23,7 +23,10 @@ from registry.domain.position import ORIGIN
 from registry.domain.tenant import ACCOUNTS
 from registry.http_api.client_address import TrustedProxies
 from registry.http_api.door import Door
+from registry.http_api.metrics import replica_families
 from registry.http_api.operations import PROBES
+from registry.metrics.figures import store_figures
+from registry.running.board import Board, Place
 from registry.running.listening import Sockets, host_port
 from registry.running.memory import give_back_large_pieces
 from registry.running.past_line import PastLine
@@ -85,8 +88,13 @@ def check_certificates(settings: Settings) -> Certificates | None:
         raise CannotStart(str(exc)) from exc
 
 
-async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], None]) -> None:
+async def run_replica(
+    settings: Settings, bound: Sockets, started: Callable[[], None], place: Place | None = None
+) -> None:
     """Run until a stop is asked for, or until a part fails, which is raised.
+
+    Args:
+        place: of one of several workers.
 
     Raises:
         CannotStart: Redis cannot be reached or relied on.
@@ -95,6 +103,7 @@ async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], 
     store = redis_store(settings)
     replica = build_replica(settings, store, advertised(settings, bound))
     replica.api.past = line = PastLine(settings)
+    replica.api.figures.append(lambda: store_figures(store.round_trips))
     certificates = check_certificates(settings)
     if certificates is not None:
         give_back_large_pieces()
@@ -102,6 +111,9 @@ async def run_replica(settings: Settings, bound: Sockets, started: Callable[[], 
         if await _unless(stop, _part("start", _open(settings, replica))):
             server = _server(settings, replica, bound, certificates, started)
             besides = {"certificates": certificates.follow()} if certificates is not None else {}
+            if place is not None:
+                board = replica.api.workers = Board(place, lambda: replica_families(replica.api))
+                besides["board"] = board.run()
             await _run_parts(settings, replica, server, besides, stop)
     finally:
         line.close()
@@ -210,7 +222,7 @@ def _server(
     )
     proxies = TrustedProxies(settings.trusted_proxies)
     shared = Shared(replica.door, lane, limits, replica.stale_s, proxies=proxies)
-    replica.api.more_figures.append(shared.figures)
+    replica.api.figures.append(shared.figures)
     entrances: list[Entrance] = []
     for speech, one in bound.items():
         match speech:
@@ -219,7 +231,7 @@ def _server(
             case "https":
                 assert certificates is not None
                 entrances.append(secure(one, shared, certificates))
-                replica.api.more_figures.append(certificates.figures)
+                replica.api.figures.append(certificates.figures)
             case "probes":
                 entrances.append(probes(one, shared, Door(replica.api, PROBES)))
     return Server(shared, entrances, settings.stop_timeout_s, started)
@@ -251,6 +263,7 @@ async def _run_parts(
         projector,
         *(_part(name, work) for name, work in (replica.loops() | besides).items()),
         _part("roster", replica.api.roster.run()),
+        _part("streams", replica.streams.run()),
     ]
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from typing import Final
 
 from registry.episode import Actions, Episode
+from registry.running.board import make_pieces
 from registry.running.listening import Sockets, close, listening_sockets, with_ports
 from registry.running.private_redis import die_with_parent
 from registry.running.signals import stop_signals
@@ -54,6 +55,7 @@ class Workers:
             for one in bound.values():
                 one.listen(BACKLOG)
             self._sockets.append(bound)
+        self._pieces = make_pieces(settings.workers)
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * settings.workers
         self._started_s = [0.0] * settings.workers
         ended = Actions("worker_ended", "worker_back")
@@ -79,7 +81,8 @@ class Workers:
     def _start(self, index: int, bound: Sockets) -> None:
         command = [sys.executable, "-P", "-m", "registry", "serve"]
         command += [f"--fd={speech}:{one.fileno()}" for speech, one in bound.items()]
-        passed = [one.fileno() for one in bound.values()]
+        command.append(f"--board={index}:{','.join(map(str, self._pieces))}")
+        passed = [*(one.fileno() for one in bound.values()), *self._pieces]
         self._processes[index] = subprocess.Popen(
             command, env=self._environment, pass_fds=passed, preexec_fn=die_with_parent
         )

@@ -11,7 +11,7 @@ from registry.serving.hot import HotConnection, Owed
 from registry.serving.polls import Polls, Told
 from registry.serving.recognise import BatchFind
 from registry.serving.request import AskDoor, Request
-from registry.serving.responses import Parts
+from registry.serving.responses import Parts, body_size
 
 
 class BatchFinds:
@@ -20,7 +20,8 @@ class BatchFinds:
         self._ask_door = ask_door
         self._polls = Polls(api.discovery, api.answer_max_bytes)
         self._tally = api.observer.tally(operations.BATCH_FIND.name)
-        api.caches.append(lambda: self._polls.size)
+        self._polled = api.observer.polled
+        api.caches["providers"] = lambda: self._polls.size
 
     def answer(self, batch: BatchFind, request: Request, connection: HotConnection) -> bool:
         """Answer now or owe it; False: the door has to."""
@@ -35,9 +36,16 @@ class BatchFinds:
                 return False
             connection.owe(changed)
             return True
-        connection.write(self._response(batch, answer, connection.lines))
-        self._tally.add(200, perf_counter() - request.began)
+        response = self._response(batch, answer, connection.lines)
+        connection.write(response)
+        self._count(batch, answer, request, response)
         return True
+
+    def _count(self, batch: BatchFind, answer: Told, request: Request, response: Parts) -> None:
+        seconds, sent = perf_counter() - request.began, body_size(response)
+        self._tally.add(batch.tenant, 200, seconds, len(request.body), sent)
+        self._polled["200"] += answer.updated
+        self._polled["304"] += answer.unmodified
 
     def _response(self, batch: BatchFind, answer: Told, lines: bytes) -> Parts:
         position = self._api.discovery.position_text(batch.tenant)
@@ -55,8 +63,9 @@ class BatchFinds:
                 self._ask_door(owed, owed.request)
                 return
             answer = again
-        owed.settle(self._response(batch, answer, owed.connection.lines))
-        self._tally.add(200, perf_counter() - owed.request.began)
+        response = self._response(batch, answer, owed.connection.lines)
+        owed.settle(response)
+        self._count(batch, answer, owed.request, response)
 
 
 class _ChangedBatch(Owed):

@@ -40,7 +40,7 @@ class Beats:
             response = responses.render(reply.empty(reply.position(position)), lines)
             self._last = (position, lines, response)
         owed.settle(response)
-        self._tally.add(200, perf_counter() - owed.request.began)
+        self._tally.add(owed.tenant, 200, perf_counter() - owed.request.began)
 
     def hand_over(self, owed: _Heartbeat) -> None:
         """Lapsed, or the store is away: the whole use case, which may wait, decides what is true."""

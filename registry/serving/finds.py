@@ -16,7 +16,7 @@ from registry.serving import responses
 from registry.serving.hot import HotConnection, Owed
 from registry.serving.recognise import SAID_MAX_BYTES, Find, Said
 from registry.serving.request import AskDoor, Request
-from registry.serving.responses import FindResponses, Parts
+from registry.serving.responses import FindResponses, Parts, body_size
 from registry.usecases.discovery import Asker
 
 
@@ -26,7 +26,7 @@ class Finds:
         self._ask_door = ask_door
         self._responses = FindResponses()
         self._tally = api.observer.tally(operations.FIND.name)
-        api.caches.append(lambda: self._responses.size)
+        api.caches["responses"] = lambda: self._responses.size
 
     def say_again(self, said: Said, tenant: Tenant, connection: HotConnection) -> bool:
         """Send the response to the same request once more, if nothing has happened since."""
@@ -40,7 +40,7 @@ class Finds:
                 return False
             said.changes = discovery.changes  # of other tenants
         connection.write(said.response)
-        self._tally.add_instant(said.status)
+        self._tally.add_instant(tenant, said.status, said.sent)
         return True
 
     def answer(self, find: Find, request: Request, connection: HotConnection) -> Said | bool:
@@ -58,7 +58,7 @@ class Finds:
             self._say(find, asker, said.answer, connection.lines)
             said = find.said[asker.kind]
         connection.write(said.response)
-        self._tally.add(said.status, perf_counter() - request.began)
+        self._tally.add(tenant, said.status, perf_counter() - request.began, 0, said.sent)
         return said
 
     def _find(self, find: Find, asker: Asker, request: Request, connection: HotConnection) -> Said | bool:
@@ -78,7 +78,7 @@ class Finds:
             return True
         said = self._say(find, asker, answer, connection.lines)
         connection.write(said.response)
-        self._tally.add(said.status, perf_counter() - request.began)
+        self._tally.add(tenant, said.status, perf_counter() - request.began, 0, said.sent)
         # What was not recorded for a quota is counted with each find.
         return said if len(said.response) == 1 and discovery.left_out == left_out else True
 
@@ -93,6 +93,7 @@ class Finds:
             answer,
             provider,
             status,
+            body_size(response),
             (b"".join(response),) if is_small else response,
             lines,
             discovery.position_text(find.tenant),
@@ -128,7 +129,7 @@ class Finds:
             return
         status, response = self._response(find, answer, owed.connection.lines)
         owed.settle(response)
-        self._tally.add(status, perf_counter() - owed.request.began)
+        self._tally.add(find.tenant, status, perf_counter() - owed.request.began, 0, body_size(response))
 
 
 def _on_behalf(find: Find, consumer_id: str) -> FindQuery:

@@ -69,7 +69,11 @@ class Lane:
         self._principals = api.access.guards(operations.FIND.access) if api.access is not None else None
         self.heads = Heads()
         self.recogniser = Recogniser()
-        api.caches += [lambda: self.requests.size, lambda: self.heads.size, lambda: self.recogniser.size]
+        api.caches |= {
+            "requests": lambda: self.requests.size,
+            "heads": lambda: self.heads.size,
+            "meanings": lambda: self.recogniser.size,
+        }
         self.finds = Finds(api, self._ask_door)
         self._batch_finds = BatchFinds(api, self._ask_door)
         self._beats = Beats(api, self._ask_door)

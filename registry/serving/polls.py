@@ -65,10 +65,15 @@ class _Provider(Struct, gc=False):
 
 
 class Told(Struct, frozen=True, gc=False):
-    """The answer to a poll. `contradicts`: it tells the client that something it holds has changed."""
+    """The answer to a poll. `contradicts`: it tells the client that something it holds has changed.
+
+    `updated`, `unmodified`: how many services are answered in full, and how many by their index alone.
+    """
 
     body: bytes
     contradicts: bool
+    updated: int
+    unmodified: int
 
 
 class Polls:
@@ -131,7 +136,7 @@ class Polls:
             return None
         if new and self._discovery.unrecorded(tenant, new):
             return None
-        return Told(_joined(unmodified, updated), contradicts)
+        return Told(_joined(unmodified, updated), contradicts, len(updated) // 3, len(unmodified))
 
     def _kind(self, asker: Asker) -> bytes:
         kind = self._kinds.get(asker.kind)

@@ -45,6 +45,8 @@ class Said(Struct, gc=False):
     #: As dependencies name the provider; None: it is not recorded who finds it.
     provider: GroupKey | None
     status: int
+    #: Bytes of the body.
+    sent: int
     response: tuple[bytes, ...]
     lines: bytes
     position: bytes

@@ -22,6 +22,11 @@ _POSITION: Final = b"X-Registry-Position: "
 _END: Final = b"\r\n\r\n"
 
 
+def body_size(parts: Parts) -> int:
+    """Bytes of the body of a response that was rendered here."""
+    return len(parts[1]) if len(parts) > 1 else 0
+
+
 def header_lines(answer: Reply) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in answer.headers])
 

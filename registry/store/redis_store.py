@@ -40,6 +40,7 @@ from registry.store.redis_reads import RedisReads
 from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
 from registry.store.redis_upkeep import RedisUpkeep
+from registry.store.round_trips import RoundTrips
 from registry.store.soundness import read_position
 
 #: Tenants whose key names are remembered; reads of tenants that do not exist must not grow anything.
@@ -56,6 +57,7 @@ class RedisStore:
 
     def __init__(self, url: str, limits: RedisLimits | None = None) -> None:
         self._limits = limits or RedisLimits()
+        self.round_trips = RoundTrips()
         self._keys = Keys(self._limits.prefix)
         self._tenant_keys = lru_cache(TENANT_KEYS_MAX)(TenantKeys.of)
         self._mode = parse_address(url).mode
@@ -95,7 +97,16 @@ class RedisStore:
         except (RedisError, OSError, TimeoutError) as exc:
             raise (await self._diagnosis.cause(exc, key) if key else meaning(exc)) from exc
 
+    async def _query(self, command: str, key: str, *arguments: str) -> Any:
+        """The answer to a question about a key."""
+        with self.round_trips.timed(command.lower()):
+            return await self._ask(self._connections.ask(command, key, *arguments), key)
+
     async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        with self.round_trips.timed(script):
+            return await self._run_script(script, keys, arguments)
+
+    async def _run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         digest = self._scripts[script].digest
         try:
             return await self._connections.run(digest, keys, arguments)
@@ -127,17 +138,18 @@ class RedisStore:
         return bool(await self._run("leave", (self._keys.tenants, self._keys.tenants_stream), arguments))
 
     async def tenants(self) -> list[Tenant]:
-        names = await self._ask(self._connections.ask("SMEMBERS", self._keys.tenants), self._keys.tenants)
+        names = await self._query("SMEMBERS", self._keys.tenants)
         pairs = (bytes(name).decode("utf-8", "replace").partition("/") for name in names)
         return [Tenant(decode_name(domain), decode_name(project)) for domain, slash, project in pairs if slash]
 
     async def head(self, tenant: Tenant) -> Position:
         key = self._names(tenant).head
-        text = await self._ask(self._connections.ask("GET", key), key)
+        text = await self._query("GET", key)
         return self._diagnosis.position(tenant, text) if text is not None else ORIGIN
 
     async def heads(self, tenants: Sequence[Tenant]) -> list[Position | None]:
-        found = await self._ask(self._connections.get([self._names(tenant).head for tenant in tenants]))
+        with self.round_trips.timed("mget"):
+            found = await self._ask(self._connections.get([self._names(tenant).head for tenant in tenants]))
         # What holds another type comes as nothing.
         return [read_position(text) if text else ORIGIN for text in found]
 
@@ -147,19 +159,19 @@ class RedisStore:
         if not after and tenants_after is None:
             # There is nothing that can be read; a sign of life all the same.
             await asyncio.sleep(block_ms / 1000)
-            await self._ask(self._connections.ask("EXISTS", self._keys.tenants_stream))
+            await self._query("EXISTS", self._keys.tenants_stream)
             return Tail({}, [], "")
         streams = {self._names(tenant).events: (tenant, position) for tenant, position in after.items()}
         return await self._reads.read(streams, tenants_after, block_ms, follow)
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         key, text = self._names(tenant).events, position.text()
-        entries = await self._ask(self._connections.ask("XRANGE", key, text, text), key)
+        entries = await self._query("XRANGE", key, text, text)
         return bytes(entries[0][1].get(b"e", b"")) if entries else None
 
     async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None:
         key = self._names(tenant).events
-        entries = await self._ask(self._connections.ask("XRANGE", key, "-", "+", "COUNT", "1"), key)
+        entries = await self._query("XRANGE", key, "-", "+", "COUNT", "1")
         return (parse_position(entries[0][0]), bytes(entries[0][1].get(b"e", b""))) if entries else None
 
     async def commit(
@@ -267,7 +279,8 @@ class RedisStore:
         events = self._names(tenant).events
         server = await self._ask(self._connections.server_of(events))
         place = redis_durability.Place(events, at.text(), self._keys.marker(tenant))
-        return await redis_durability.confirm(server, self._ask, place, durability, timeout_ms)
+        with self.round_trips.timed("confirm"):
+            return await redis_durability.confirm(server, self._ask, place, durability, timeout_ms)
 
     async def lapses(self) -> AsyncIterator[tuple[Tenant, LeaseName]]:
         try:

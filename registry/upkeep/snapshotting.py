@@ -118,6 +118,10 @@ class Snapshotting:
                 for tenant in self._projector.tenants:
                     await self._look(tenant, EVENTS_AT_STOP)
 
+    def newest(self, tenant: Tenant) -> Mark | None:
+        """The newest snapshot of the tenant that this replica knows of."""
+        return self._newest.get(tenant)
+
     def suspect(self, tenant: Tenant, since_ms: int, until_ms: int) -> None:
         """Replicas have differed between these moments: as soon as they agree, replace the snapshots taken then.
 

@@ -33,6 +33,11 @@ DURABILITY_LOST: Final = "DurabilityLost"
 TENANT_DAMAGED: Final = "TenantDamaged"
 #: A replica that lives has not applied a change of accounts.
 ACCOUNTS_LATE: Final = "AccountsLate"
+#: All there are, in the order in which registry/docs/alarms.md explains them.
+ALARMS: Final = (
+    *(BACKEND_REFUSED, STORE_REFUSES_WRITES, DURABILITY_LOST, HEARTBEATS_WAITING, MASS_LAPSE),
+    *(REPLICAS_DIFFER, TENANT_DAMAGED, ACCOUNTS_LATE, INTERNAL_ERROR),
+)
 #: Characters kept of a detail.
 DETAIL_MAX: Final = 500
 

@@ -85,6 +85,10 @@ class Group(Generic[T, R]):
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def __len__(self) -> int:
+        """Items that wait."""
+        return len(self._waiting)
+
     @property
     def is_idle(self) -> bool:
         """Nothing waits, and nothing is in a flush."""

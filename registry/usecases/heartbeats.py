@@ -42,6 +42,10 @@ DELIVER_TIMEOUT_S: Final = 2.0
 
 @dataclass(slots=True)
 class HeartbeatStats:
+    #: Leases renewed by the store; restored after they had lapsed; and those that nobody has any more.
+    renewed: int = 0
+    revived: int = 0
+    unknown: int = 0
     #: Accepted without the store, and delivered to it later.
     remembered: int = 0
     delivered: int = 0
@@ -78,7 +82,7 @@ class Heartbeats:
         if row is None:
             # When the log cannot be read, nobody can say that it does not hold the instance.
             await self._projector.catch_up(tenant)
-            row = instance_or_refuse(self._projector.view(tenant), service_id, instance_id)
+            row = self._row(tenant, LeaseName(service_id, instance_id))
         refuse_clients(self._projector.view(tenant), service_id, actor)
         if not await self.renew(tenant, row):
             try:
@@ -132,13 +136,21 @@ class Heartbeats:
         """Restore a lapsed lease, if no event that this replica has not seen removed the instance."""
         for _ in range(REVIVE_TRIES_MAX):
             view = self._projector.view(tenant)
-            lease = _lease(instance_or_refuse(view, *name))
-            if await self._store.revive(tenant, view.position, (lease,)):
+            if await self._store.revive(tenant, view.position, (_lease(self._row(tenant, name)),)):
+                self.stats.revived += 1
                 return
             await self._projector.catch_up(tenant)
         # The view is as fresh as it gets. At worst a lease without an instance remains, which lapses by itself.
-        lease = _lease(instance_or_refuse(self._projector.view(tenant), *name))
-        await self._store.rearm(tenant, (lease,))
+        await self._store.rearm(tenant, (_lease(self._row(tenant, name)),))
+        self.stats.revived += 1
+
+    def _row(self, tenant: Tenant, name: LeaseName) -> InstanceRow:
+        """The instance that beats. Raises InstanceNotExists."""
+        try:
+            return instance_or_refuse(self._projector.view(tenant), *name)
+        except RegistryError:
+            self.stats.unknown += 1
+            raise
 
     def _group(self, tenant: Tenant) -> Group[Lease, bool]:
         group = self._groups.get(tenant)
@@ -162,6 +174,7 @@ class Heartbeats:
         except (StoreUnavailable, TimeoutError):
             self._remember(tenant, leases)
             return renewed
+        self.stats.renewed += len(leases) - len(missing)
         if aside:
             # Its log cannot be asked whether it still holds them: they are revived when it can.
             self._remember(tenant, [leases[index] for index in missing])
@@ -169,6 +182,11 @@ class Heartbeats:
         for index in missing:
             renewed[index] = False
         return renewed
+
+    @property
+    def gathering(self) -> int:
+        """Renewals that wait for the next batch."""
+        return sum(map(len, self._groups.values()))
 
     # -- while the store is away ---------------------------------------------------------------------------------------
 

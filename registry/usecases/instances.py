@@ -13,6 +13,7 @@ from registry.domain.decide import Known
 from registry.domain.errors import Forbidden, InstanceNotExists, StoreUnavailable
 from registry.domain.events import InstanceRegistered
 from registry.domain.model import decode_instance
+from registry.domain.outcome import CREATE, Outcome
 from registry.domain.tenant import Tenant
 from registry.domain.view import Covers
 from registry.store.port import Lease, LeaseName
@@ -32,6 +33,9 @@ class Instances:
         self._writes = writes
         self._heartbeats = heartbeats
         self._new_id = new_id
+        #: Registrations by what came of them: another instance; other content of one that is there; its lease was
+        #: renewed; and it became part of one that another client had registered meanwhile.
+        self.registered = {"new": 0, "changed": 0, "renewed": 0, "merged": 0}
 
     async def register(self, tenant: Tenant, service_id: str, body: InstanceBody | None, actor: str) -> str:
         """Register an instance or renew what is registered (D1, D2). Returns its id.
@@ -45,6 +49,7 @@ class Instances:
                 return await self._commit_registration(tenant, decision)
             with contextlib.suppress(InstanceNotExists):
                 await self._heartbeats.beat(tenant, service_id, decision.id, actor)
+                self.registered["renewed"] += 1
                 return decision.id
         raise StoreUnavailable(f"service {service_id} changes faster than an instance of it can be registered")
 
@@ -64,6 +69,7 @@ class Instances:
         ttl_ms = instance.health_check.ttl_ms()
         granted = Lease(instance.service_id, instance.instance_id, ttl_ms)
         outcome = await self._writes.commit(tenant, event, grants=(granted,))
+        self.registered[_kind(outcome, instance.instance_id)] += 1
         if outcome.id != instance.instance_id:
             # The fold merged it into another instance: that one's lease is renewed, the unused one dropped.
             unused = LeaseName(instance.service_id, instance.instance_id)
@@ -119,3 +125,9 @@ class Instances:
                 if isinstance(result, BaseException) and not isinstance(result, InstanceNotExists | Forbidden):
                     raise result
         return len(names)
+
+
+def _kind(outcome: Outcome, instance_id: str) -> str:
+    if outcome.id != instance_id:
+        return "merged"
+    return "new" if outcome.changes and outcome.changes[0].action == CREATE else "changed"

@@ -72,6 +72,8 @@ class Roster:
         self._projector = projector
         self._describe = describe
         self._others: dict[str, Presence] = {}
+        #: Events that this replica had not applied yet when it last looked; -1: it cannot know.
+        self.lag = -1
 
     async def run(self) -> None:
         """Tell and hear until cancelled. A store that is away is an alarm already."""
@@ -79,12 +81,13 @@ class Roster:
             try:
                 await self.tell()
             except RegistryError:
-                self._others = {}
+                self._others, self.lag = {}, -1
             await asyncio.sleep(TELL_EVERY_S)
 
     async def tell(self) -> None:
         """Say how this replica is, and hear how the others are. Raises StoreUnavailable."""
-        said = structs.replace(self._describe(), lag=await self._lag())
+        self.lag = await self._lag()
+        said = structs.replace(self._describe(), lag=self.lag)
         found = await self._store.snapshots.exchange(ROSTER, self._projector.replica, _encode(said), KEPT_MS)
         heard = (_read(said) for said in found.values())
         self._others = {presence.name: presence for presence in heard if presence is not None}

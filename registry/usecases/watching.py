@@ -64,6 +64,11 @@ class Watching:
     def count(self) -> int:
         return self._count
 
+    @property
+    def pending(self) -> int:
+        """Deliveries that are left for the next turns of the loop."""
+        return sum(len(watchers) for _, watchers in self._pending)
+
     def add(self, tenant: Tenant, consumer_id: str, watcher: Watcher) -> None:
         """From now on deliver to this watcher what concerns the consumer."""
         if self._count >= WATCHERS_MAX:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import count
+from time import perf_counter
 from typing import Final, NamedTuple, TypeVar
 
 from registry.clock import Clock
@@ -21,6 +22,7 @@ from registry.domain.quotas import Quotas
 from registry.domain.recorded import Asker
 from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
 from registry.domain.view import Covers, InstanceRow, RegistryView
+from registry.histogram import ITEMS, Histogram
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
 from registry.usecases.formats import Formats
@@ -69,6 +71,9 @@ class Writes:
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
         self._waiting = Budget(waiting_max_bytes)
+        #: Of what was appended: writes in a batch, and seconds until the store had it.
+        self.batches = Histogram(ITEMS)
+        self.seconds = Histogram()
         projector.listen_for_leaves(self._leave)
 
     def stamp(self, actor: str) -> Stamp:
@@ -77,6 +82,16 @@ class Writes:
         if isinstance(actor, Asker):
             return Stamp(now_ms, replica, number, str(actor), actor.request_id, actor.user_agent)
         return Stamp(now_ms, replica, number, actor)
+
+    @property
+    def waiting(self) -> int:
+        """Writes that wait to be appended, of all tenants."""
+        return sum(map(len, self._groups.values()))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the events that wait or are on their way to the store."""
+        return self._waiting.used
 
     def rows(self, tenant: Tenant, covers: Covers | None = None) -> list[InstanceRow]:
         """All instances of the tenant that are covered, as this replica holds them now."""
@@ -171,6 +186,7 @@ class Writes:
             self._groups.pop(tenant, None)
 
     async def _append(self, tenant: Tenant, batch: Sequence[_Pending]) -> Sequence[Position | None]:
+        began = perf_counter()
         if not self._projector.knows(tenant):
             await self._begin(tenant)
         writes = [pending.write for pending in batch]
@@ -180,6 +196,8 @@ class Writes:
             # Nothing was done. This replica has not seen the newest history yet; with it, once more.
             await self._projector.catch_up(tenant)
             positions = await self._store.commit(tenant, *self._followed(tenant, writes))
+        self.batches.add(len(batch))
+        self.seconds.add(perf_counter() - began)
         appended = [
             (position, pending.event, len(pending.write.payload or b""))
             for position, pending in zip(positions, batch, strict=True)

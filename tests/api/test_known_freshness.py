@@ -366,8 +366,8 @@ async def test_heartbeats_remembered_by_known_requests_are_in_the_metrics(both: 
         lane.store.go_away()
         assert status(await lane.say(wire, ASKED[1])) == 200
         metrics = await lane.say(wire, whole(b"GET", b"/metrics"))
-        assert b"\nregistry_heartbeats_remembered_total 1\n" in metrics
-        assert b"\nregistry_heartbeats_waiting 1\n" in metrics
+        assert b"\nregistry_heartbeats_remembered_total 1.0\n" in metrics
+        assert b"\nregistry_heartbeats_waiting 1.0\n" in metrics
 
 
 async def test_known_heartbeat_that_fails_within_the_registry_is_answered_and_logged(
