@@ -43,7 +43,7 @@ def _figures(api: Api) -> Iterator[Told]:
         yield from figures()
     under_way = "Requests that are being answered, bodies not awaited."
     yield Figure("requests_under_way", under_way, api.load.count)
-    yield Figure("requests_refused_total", "There were too many under way.", api.load.refused, True)
+    yield Figure("requests_refused_total", "Requests refused: too many under way.", api.load.refused, True)
     yield Figure("ready", "1 while this replica may be sent requests.", float(not api.not_ready()))
     for cache, size in api.caches.items():
         yield Figure("cache_bytes", "Bytes in the caches of the HTTP side.", size(), False, {"cache": cache})

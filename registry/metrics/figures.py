@@ -76,18 +76,22 @@ class Figures:
         held = sum(view.held_bytes for view in views)
         yield Figure("held_bytes", "Bytes that its views hold, as quotas count them.", held)
         left_out = self.discovery.left_out
-        yield Figure("dependencies_left_out_total", "Not recorded by finds: a quota was full.", left_out, True)
+        yield Figure(
+            "dependencies_left_out_total", "Dependencies that finds did not record: a quota was full.", left_out, True
+        )
 
     def _log(self) -> Iterator[Told]:
         projector, stats = self.projector, self.projector.stats()
         refuses = float(projector.refusing.lasts)
         yield Figure("store_refuses_writes", "1 while the store takes no writes.", refuses)
-        yield Figure("store_silent_seconds", "Since the store last answered the reader of the log.", stats.silent_s)
+        yield Figure(
+            "store_silent_seconds", "Time since the store last answered the reader of the log.", stats.silent_s
+        )
         lag = self.roster.lag if self.roster.lag >= 0 else float("nan")
         yield Figure("log_lag_events", "Events of the log that it has not applied; NaN: it cannot know.", lag)
         yield Figure("log_events", "Events that the logs hold, when it last looked.", self.streams.events)
         yield Figure("events_applied_total", "Events applied to the views.", stats.applied, True)
-        yield Figure("remembered_bytes", "Of the newest events that it remembers.", projector.remembered_bytes)
+        yield Figure("remembered_bytes", "Bytes of the newest events that it remembers.", projector.remembered_bytes)
         yield Figure("events_refused_total", "Events that lost a race.", stats.refused, True)
         yield Figure("rebuilds_total", "Views replayed because the log had changed.", stats.rebuilt, True)
         yield Figure("events_put_back_total", "Lost events appended again by it.", projector.mending.put_back, True)
@@ -96,7 +100,7 @@ class Figures:
     def _writes(self) -> Iterator[Told]:
         writes = self.writes
         yield Spread("append_batch_events", "Writes that were appended together.", writes.batches)
-        yield Spread("append_seconds", "Time until the store had them.", writes.seconds)
+        yield Spread("append_seconds", "Time until the store had what was appended.", writes.seconds)
         for queue, length in (
             ("writes", writes.waiting),
             ("heartbeats", self.heartbeats.gathering),
@@ -118,8 +122,8 @@ class Figures:
         ):
             labels = {"outcome": outcome}
             yield Figure("heartbeats_total", "Heartbeats by what came of them.", count, True, labels)
-        yield Figure("heartbeats_remembered_total", "Accepted without the store.", stats.remembered, True)
-        yield Figure("heartbeats_waiting", "Remembered and not delivered yet.", self.heartbeats.waiting)
+        yield Figure("heartbeats_remembered_total", "Heartbeats accepted without the store.", stats.remembered, True)
+        yield Figure("heartbeats_waiting", "Heartbeats remembered and not delivered yet.", self.heartbeats.waiting)
 
     def _expiry(self) -> Iterator[Told]:
         stats, protection = self.expiry.stats, self.expiry.protection
@@ -138,15 +142,21 @@ class Figures:
     def _snapshots(self, views: Sequence[RegistryView]) -> Iterator[Told]:
         stats = self.snapshotting.stats
         yield Figure("snapshots_written_total", "Snapshots written by it.", stats.written, True)
-        yield Figure("snapshot_bytes", "Size of the newest one that it wrote.", stats.size)
-        yield Figure("snapshot_write_seconds", "How long that took.", stats.took_ms / 1000)
+        yield Figure("snapshot_bytes", "Size of the newest snapshot that it wrote.", stats.size)
+        yield Figure("snapshot_write_seconds", "How long it took to write that one.", stats.took_ms / 1000)
         newest = [(view, self.snapshotting.newest(view.tenant)) for view in views]
         behind = [self.projector.log(view.tenant).events_since(mark) for view, mark in newest]
-        yield Figure("snapshot_lag_events", "Events since the newest snapshot, at most.", max(behind, default=0))
+        yield Figure(
+            "snapshot_lag_events",
+            "Events since the newest snapshot, of the tenant with the most.",
+            max(behind, default=0),
+        )
         now_ms = self.clock.wall_ms()
         ages = [(now_ms - mark.at_ms) / 1000 for _, mark in newest if mark is not None]
         yield Figure(
-            "snapshot_age_seconds", "Of the newest snapshot that it knows of.", min(ages, default=float("nan"))
+            "snapshot_age_seconds",
+            "Age of the newest snapshot that it knows of; NaN: of none.",
+            min(ages, default=float("nan")),
         )
         yield Figure("events_trimmed_total", "Events it dropped behind snapshots.", stats.trimmed, True)
 
@@ -169,4 +179,4 @@ def store_figures(round_trips: RoundTrips) -> Iterator[Told]:
     for call, histogram in sorted(round_trips.seconds.items()):
         yield Spread("store_seconds", "Round trips to the store, by what was asked.", histogram, {"call": call})
     for call, failed in sorted(round_trips.failed.items()):
-        yield Figure("store_failures_total", "Those that brought no answer.", failed, True, {"call": call})
+        yield Figure("store_failures_total", "Round trips that brought no answer.", failed, True, {"call": call})

@@ -71,11 +71,12 @@ class Board:
         os.pwrite(self._pieces[self._own], _HEAD.pack(len(data), crc32(data), time.monotonic()) + data, 0)
 
     async def families(self) -> Mapping[str, Sequence[Family]]:
-        """See `http_api.api.Workers`. This worker's own are as of now."""
-        return {
-            str(number): self._tell() if number == self._own else _read(piece)
-            for number, piece in enumerate(self._pieces)
-        }
+        """See `http_api.api.Workers`.
+
+        This worker's own are as of now, and written first: whichever worker is asked next, no counter goes back.
+        """
+        self.write()
+        return {str(number): _read(piece) for number, piece in enumerate(self._pieces)}
 
 
 def _read(piece: int) -> list[Family]:

@@ -158,23 +158,23 @@ class Shared:
         crowd, sockets, tallies = self.crowd, self.sockets, self.tallies
         return [
             Figure("connections", "Connections of clients, websockets included.", crowd.count),
-            Figure("connections_refused_total", "There were too many in all.", crowd.refused["all"], True),
+            Figure("connections_refused_total", "Connections refused: too many in all.", crowd.refused["all"], True),
             Figure(
-                "connections_of_address_refused_total", "There were too many of one.", crowd.refused["address"], True
+                "connections_of_address_refused_total", "... too many of one address.", crowd.refused["address"], True
             ),
             Figure("websockets", "Websockets of clients.", sockets.count),
-            Figure("websockets_refused_total", "There were too many in all.", sockets.refused["all"], True),
+            Figure("websockets_refused_total", "Websockets refused: too many in all.", sockets.refused["all"], True),
             Figure(
-                "websockets_of_address_refused_total", "There were too many of one.", sockets.refused["address"], True
+                "websockets_of_address_refused_total", "... too many of one address.", sockets.refused["address"], True
             ),
             Figure("watchers_slow", "Watchers for which events wait.", len(self.backlog)),
-            Figure("watch_waiting_bytes", "Of the events that wait for them.", self.backlog.size),
-            Figure("watchers_let_go_total", "Slow ones: too many bytes waited.", self.backlog.let_go, True),
+            Figure("watch_waiting_bytes", "Bytes of the events that wait for them.", self.backlog.size),
+            Figure("watchers_let_go_total", "Slow watchers let go: too many bytes waited.", self.backlog.let_go, True),
             Figure("heads_refused_total", "Requests with too large or too many headers.", tallies.heads_refused, True),
             Figure("request_bytes", "Bytes of requests that are not answered yet.", self._held_bytes),
-            Figure("bodies_refused_total", "All that had come were too large together.", tallies.bodies_refused, True),
+            Figure("bodies_refused_total", "Bodies refused: too large all together.", tallies.bodies_refused, True),
             Figure("tls_handshakes_total", "Handshakes of TLS that succeeded.", tallies.handshakes, True),
-            Figure("tls_handshakes_failed_total", "... and that did not.", tallies.handshakes_failed, True),
+            Figure("tls_handshakes_failed_total", "Handshakes of TLS that failed.", tallies.handshakes_failed, True),
         ]
 
     # -- clients that send much ----------------------------------------------------------------------------------------
