@@ -20,7 +20,7 @@ BESIDE_MIN_LINES: Final = 2000
 
 async def get_metrics(api: Api, call: Call) -> Reply:
     """`GET /metrics`: the figures of the replica that answers, and of the workers beside it."""
-    told = replica_families(api) if api.workers is None else await _of_all(api.workers)
+    told = await (replica_families(api) if api.workers is None else _of_all(api.workers))
     lines = sum(len(point.counts) or 1 for family in told for point in family.points)
     body = render(told) if lines < BESIDE_MIN_LINES else await asyncio.to_thread(render, told)
     return reply.of_type(CONTENT_TYPE, body)
@@ -33,9 +33,9 @@ async def _of_all(workers: Workers) -> list[Family]:
     return [Family(f"{PREFIX}worker_up", help, "gauge", up), *together(by_worker)]
 
 
-def replica_families(api: Api) -> list[Family]:
-    """This replica's own, and those of its process."""
-    return [*families(_figures(api)), *of_process()]
+async def replica_families(api: Api) -> list[Family]:
+    """This replica's own, and those of its process: the system is asked beside the loop."""
+    return [*families(_figures(api)), *await asyncio.to_thread(of_process)]
 
 
 def _figures(api: Api) -> Iterator[Told]:

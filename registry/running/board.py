@@ -1,6 +1,6 @@
 """Board: where the workers of one `registry serve` leave their figures, so that each of them can tell those of all.
 
-One piece of memory for each worker, which all of them have open. A worker writes its own once a second; nobody is
+One piece of memory for each worker, which all of them have open. A worker writes its own every other second; nobody is
 asked, so nobody waits for a worker that hangs, and nothing is left behind when one is killed.
 """
 
@@ -12,7 +12,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -21,9 +21,9 @@ import msgspec
 from registry.metrics.family import Family, decode_families, encode_families
 
 #: Seconds between two writings.
-WRITE_EVERY_S: Final = 1.0
+WRITE_EVERY_S: Final = 2.0
 #: A worker that has written nothing for this number of seconds is away.
-AWAY_AFTER_S: Final = 5.0
+AWAY_AFTER_S: Final = 10.0
 #: Times that a piece is read which its worker writes at the same moment.
 READS_MAX: Final = 5
 #: Of a piece: bytes that follow, their checksum, and when they were written (a clock that all processes share).
@@ -56,18 +56,18 @@ class Board:
         tell: this worker's figures as of now.
     """
 
-    def __init__(self, place: Place, tell: Callable[[], list[Family]]) -> None:
+    def __init__(self, place: Place, tell: Callable[[], Awaitable[list[Family]]]) -> None:
         self._own, self._pieces = place
         self._tell = tell
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            self.write()
+            await self.write()
             await asyncio.sleep(WRITE_EVERY_S)
 
-    def write(self) -> None:
-        data = encode_families(self._tell())
+    async def write(self) -> None:
+        data = encode_families(await self._tell())
         os.pwrite(self._pieces[self._own], _HEAD.pack(len(data), crc32(data), time.monotonic()) + data, 0)
 
     async def families(self) -> Mapping[str, Sequence[Family]]:
@@ -75,7 +75,7 @@ class Board:
 
         This worker's own are as of now, and written first: whichever worker is asked next, no counter goes back.
         """
-        self.write()
+        await self.write()
         return {str(number): _read(piece) for number, piece in enumerate(self._pieces)}
 
 

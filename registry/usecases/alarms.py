@@ -33,7 +33,7 @@ DURABILITY_LOST: Final = "DurabilityLost"
 TENANT_DAMAGED: Final = "TenantDamaged"
 #: A replica that lives has not applied a change of accounts.
 ACCOUNTS_LATE: Final = "AccountsLate"
-#: All there are, in the order in which registry/docs/alarms.md explains them.
+#: All there are, those of the store first.
 ALARMS: Final = (
     *(BACKEND_REFUSED, STORE_REFUSES_WRITES, DURABILITY_LOST, HEARTBEATS_WAITING, MASS_LAPSE),
     *(REPLICAS_DIFFER, TENANT_DAMAGED, ACCOUNTS_LATE, INTERNAL_ERROR),

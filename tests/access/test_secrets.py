@@ -110,4 +110,4 @@ def test_nobody_can_name_the_log_of_the_accounts(office: Office, guarded: Replic
 def test_the_log_of_the_accounts_is_no_tenant_in_the_figures(talkative: tuple[Replica, str]) -> None:
     process, _ = talkative
     lines = Office(process).done("GET", "/metrics").body.decode().splitlines()
-    assert "registry_tenants 1" in lines
+    assert "registry_tenants 1.0" in lines

@@ -48,7 +48,7 @@ async def every_family(folder: Path) -> dict[str, Family]:
         *guarded.figures(),
     ]
     api.observer.tally("x").add(Tenant("d", "p"), 200, 0.1, 1, 1)
-    return {family.name: family for family in (*replica_families(api), *families(told))}
+    return {family.name: family for family in (*await replica_families(api), *families(told))}
 
 
 def _row(family: Family) -> tuple[str, str, str, str]:

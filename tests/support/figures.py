@@ -34,6 +34,6 @@ def metrics(text: str | bytes) -> Iterable[Metric]:
     return text_string_to_metric_families(text.decode() if isinstance(text, bytes) else text)
 
 
-def of_replica(replica: Replica) -> dict[Series, float]:
+async def of_replica(replica: Replica) -> dict[Series, float]:
     """What a replica in this process would tell."""
-    return scraped(render(replica_families(replica.api)))
+    return scraped(render(await replica_families(replica.api)))

@@ -112,7 +112,10 @@ def test_only_so_many_tenants_are_counted_by_name_and_made_up_ones_never() -> No
 
 
 def board(pieces: list[int], own: int, value: float) -> Board:
-    return Board(Place(own, pieces), lambda: families([Figure("instances", "help", value)]))
+    async def tell() -> list[Family]:
+        return families([Figure("instances", "help", value)])
+
+    return Board(Place(own, pieces), tell)
 
 
 def value_of(told: object) -> float:
@@ -126,7 +129,7 @@ async def test_worker_tells_its_own_figures_as_of_now_and_what_the_others_have_w
     pieces = make_pieces(2)
     other, here = board(pieces, 1, 7), board(pieces, 0, 5)
     assert (await here.families())["1"] == []
-    other.write()
+    await other.write()
     found = await here.families()
     assert value_of(found["0"]) == 5
     assert value_of(found["1"]) == 7
