@@ -26,6 +26,8 @@ IN_A_ROW: Final = 1000
 AT_ONCE: Final = 64
 TIMES: Final = 8
 FIND: Final = BASE + b"/instances?appId=shop&serviceName=s1"
+SERVICES: Final = BASE + b"/microservices"
+KNOWN_SERVICE: Final = json.dumps({"service": {"appId": "shop", "serviceName": "s1", "serviceId": "s1"}}).encode()
 TURNS_MAX: Final = 5000
 
 
@@ -149,6 +151,7 @@ async def measure() -> dict[str, float]:
         await way.at_once("heartbeat", lambda number: whole(b"PUT", beat % number))
         await way.at_once("register, unchanged", way.same)
         await way.at_once("register, new", way.another)
+        await way.at_once("register a service that exists", lambda _: whole(b"POST", SERVICES, body=KNOWN_SERVICE))
         await way.at_once("get one service (no hot request)", lambda _: whole(b"GET", BASE + b"/microservices/cart"))
         way.counting()
         gc.collect()

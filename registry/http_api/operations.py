@@ -100,6 +100,14 @@ BATCH_FIND: Final = Operation(
     required=("type",),
     hot=True,
 )
+REGISTER_SERVICE: Final = _v3(
+    _write(
+        *("register-service", "POST", f"{_R}/microservices", microservices.register, commands.RegisterService),
+        response=answers.ServiceIdAnswer,
+        hot=True,
+        access=right("service", "create", EACH),
+    )
+)
 REGISTER_INSTANCE: Final = _v3(
     _write(
         *("register-instance", "POST", f"{_SERVICE}/instances", instances.register, commands.RegisterInstance),
@@ -126,13 +134,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     _get("get-health", f"{_R}/health", health.health, answers.InstancesAnswer, access=OPEN),
     _get("get-health-short", "/health", health.health, answers.InstancesAnswer, access=OPEN),
     _get("get-readiness", f"{_R}/health/readiness", health.readiness, access=OPEN),
-    _v3(
-        _write(
-            *("register-service", "POST", f"{_R}/microservices", microservices.register, commands.RegisterService),
-            response=answers.ServiceIdAnswer,
-            access=right("service", "create", EACH),
-        )
-    ),
+    REGISTER_SERVICE,
     _v3(
         _get(
             "list-services",

@@ -26,7 +26,7 @@ from registry.serving.finds import Finds
 from registry.serving.heads import Heads
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
 from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration, Said
-from registry.serving.request import Request, call_of
+from registry.serving.request import Request, call_of, operation_of
 from registry.usecases.principals import Grant
 
 logger = logging.getLogger(__name__)
@@ -36,15 +36,6 @@ REQUESTS_MAX: Final = 20_000
 REQUESTS_MAX_BYTES: Final = 16 * 1024 * 1024
 #: A request's line, of printable ASCII.
 _LINE: Final = re.compile(rb"(GET|PUT|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
-
-
-#: The rights that each kind of hot request needs.
-_RULES: Final = {
-    Find: operations.FIND.access,
-    BatchFind: operations.BATCH_FIND.access,
-    Beat: operations.HEARTBEAT.access,
-    Registration: operations.REGISTER_INSTANCE.access,
-}
 
 
 class Known(Struct, frozen=True, gc=False):
@@ -124,7 +115,7 @@ class Lane:
 
         What else may be, and why it may not be, the door says.
         """
-        return self._principals is None or (grant is not None and grant.reach(_RULES[type(hot)]).everywhere)
+        return self._principals is None or (grant is not None and grant.reach(operation_of(hot).access).everywhere)
 
     def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Said | None:
         """Answer, or have the door do it; what may be said again to the same request is returned."""

@@ -30,7 +30,7 @@ SAID_MAX_BYTES: Final = 4096
 _SEGMENT: Final = rb"((?!\.)[!$&-.0-9:;=@-Z_a-z~]+)"
 _FIND: Final = re.compile(rb"/v4/%b/registry/instances\?(.+)" % _SEGMENT)
 _BATCH: Final = re.compile(rb"/v4/%b/registry/instances/action\?type=query(?:&rev=0)?" % _SEGMENT)
-_REGISTER: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances" % (_SEGMENT, _SEGMENT))
+_REGISTER: Final = re.compile(rb"/v4/%b/registry/microservices(?:/%b/instances)?" % (_SEGMENT, _SEGMENT))
 _BEAT: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances/%b/heartbeat" % (_SEGMENT, _SEGMENT, _SEGMENT))
 
 
@@ -84,10 +84,10 @@ class BatchFind(Struct, frozen=True, gc=False):
 
 
 class Registration(Struct, frozen=True, gc=False):
-    """Register an instance; which, says the body."""
+    """Register an instance of a microservice, or without its id a microservice; which, says the body."""
 
     tenant: Tenant
-    service_id: str
+    service_id: str = ""
 
 
 Hot = Beat | Find | BatchFind | Registration
@@ -145,7 +145,8 @@ def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | R
     if method != b"POST":
         return None
     if path := _REGISTER.fullmatch(target):
-        return Registration(tenant_of(head.domain, path[1].decode()), service_id_of(path[2].decode()))
+        service_id = service_id_of(path[2].decode()) if path[2] is not None else ""
+        return Registration(tenant_of(head.domain, path[1].decode()), service_id)
     if path := _BATCH.fullmatch(target):
         return BatchFind(tenant_of(head.domain, path[1].decode()), head.gzip)
     return None

@@ -36,20 +36,29 @@ _RECORDED: Final = re.compile(rb"^(user-agent|x-request-id):([^\r\n]*)", re.IGNO
 AskDoor = Callable[[Owed, Request], None]
 
 
+def operation_of(hot: Hot) -> Operation:
+    """Which operation it is."""
+    match hot:
+        case Find():
+            return operations.FIND
+        case BatchFind():
+            return operations.BATCH_FIND
+        case Registration(service_id=""):
+            return operations.REGISTER_SERVICE
+        case Registration():
+            return operations.REGISTER_INSTANCE
+        case Beat():
+            return operations.HEARTBEAT
+
+
 def call_of(request: Request, client_address: str, body_max: int) -> tuple[Operation, Call]:
     """What the door is to answer, with all that has been understood."""
     hot, head = request.hot, request.head
     path: dict[str, str] = {}
     match hot:
-        case Find():
-            operation = operations.FIND
-        case BatchFind():
-            operation = operations.BATCH_FIND
         case Registration():
-            operation = operations.REGISTER_INSTANCE
-            path = {"service_id": hot.service_id}
+            path = {"service_id": hot.service_id} if hot.service_id else {}
         case Beat():
-            operation = operations.HEARTBEAT
             path = {"service_id": hot.service_id, "instance_id": hot.instance_id}
     headers = {
         b"x-consumerid": head.consumer,
@@ -62,4 +71,4 @@ def call_of(request: Request, client_address: str, body_max: int) -> tuple[Opera
         return {"type": "http.request", "body": request.body, "more_body": False}
 
     query = request.target.partition(b"?")[2]
-    return operation, Call(path, query, headers, client_address, receive, hot.tenant, body_max)
+    return operation_of(hot), Call(path, query, headers, client_address, receive, hot.tenant, body_max)

@@ -76,6 +76,36 @@ async def test_an_instance_without_an_id_is_given_one(lanes: tuple[Lane, Lane]) 
     assert newest(fast).instance.instance_id == instance_id != ""
 
 
+SERVICES = BASE + b"/microservices"
+CART = {"appId": "shop", "serviceName": "cart", "serviceId": "cart"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"service": CART},
+        {"service": CART, "tags": {"zone": "a"}},
+        {"service": CART, "instances": [{"hostName": "h", "endpoints": ["rest://10.3.0.1:1"], "instanceId": "i"}]},
+        {"service": {**CART, "serviceId": "another"}},
+        {"service": {**CART, "version": "x.y"}},
+        {"service": {"serviceName": "new", "serviceId": "new", "appId": "shop"}},
+        {"service": None},
+        {},
+    ],
+)
+async def test_a_microservice_is_registered_as_on_the_other_lane(
+    lanes: tuple[Lane, Lane], body: dict[str, object]
+) -> None:
+    answers = []
+    for lane in lanes:
+        await follow(*lanes)
+        before = lane.hot.recognised
+        answers.append(await lane.say(lane.connect(), whole(b"POST", SERVICES, BLOCK, json.dumps(body).encode())))
+        assert lane.hot.recognised == before + (lane is lanes[0])
+    fast, plain = (re.sub(rb"\d{13}-\d+", b"", answer) for answer in answers)
+    assert fast == plain
+
+
 @pytest.mark.parametrize("named", [b"memory", b"disk", b"nonsense"])
 async def test_the_durability_that_is_asked_for_is_checked(lanes: tuple[Lane, Lane], named: bytes) -> None:
     """A header that the lane does not look at would be a promise not kept."""
