@@ -61,7 +61,8 @@ def texts() -> Iterator[tuple[Path, str]]:
     for name in CITING:
         top = ROOT / name
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
-            if path.suffix in (".py", ".md", ".lua", ".sh", "") and path.is_file() and path != Path(__file__):
+            ours = "node_modules" not in path.parts and path != Path(__file__)
+            if ours and path.suffix in (".py", ".md", ".lua", ".sh", "") and path.is_file():
                 yield path.relative_to(ROOT), path.read_text(errors="replace")
 
 
