@@ -396,6 +396,12 @@ def _check_together(settings: Settings) -> None:
     if settings.tls_client_certs != "off" and not settings.tls_ca_file:
         needed = variable("tls_ca_file")
         raise BadSetting(f"{variable('tls_client_certs')} is {settings.tls_client_certs}, which needs {needed}")
+    taken = {settings.port: "port"}
+    for name in ("tls_port", "probe_port"):
+        port = int(getattr(settings, name) or 0)
+        if port and port in taken:
+            raise BadSetting(f"{variable(name)} is {port}, and so is {variable(taken[port])}: each needs its own port")
+        taken[port] = name
 
 
 def _convert(source: str, text: str, type_: type, metadata: Mapping[str, Any]) -> Any:

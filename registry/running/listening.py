@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from registry.running.private_redis import CannotStart
+from registry.serving.server import BACKLOG
 from registry.settings import Settings
 
 #: What helps, by what the system says.
@@ -54,6 +55,20 @@ def listening_sockets(settings: Settings, share: bool) -> Sockets:
     return bound
 
 
+def listen(bound: Sockets) -> None:
+    """Have the kernel take connections, which wait to be accepted.
+
+    Raises:
+        CannotStart: another process has listened there since the socket was bound.
+    """
+    for one in bound.values():
+        try:
+            one.listen(BACKLOG)
+        except OSError as exc:
+            host, port, *_ = one.getsockname()
+            raise _cannot_listen(host, port, exc) from exc
+
+
 def with_ports(settings: Settings, bound: Sockets) -> Settings:
     """The settings with the ports that the sockets have, where any free one was wanted."""
     chosen = {speech: one.getsockname()[1] for speech, one in bound.items()}
@@ -92,7 +107,11 @@ def listening_socket(host: str, port: int, share: bool) -> socket.socket:
             bound.close()
             raise
     except OSError as exc:
-        said = f"cannot listen on {host_port(host, port)}: {exc.strerror or exc}"
-        raise CannotStart("; ".join(filter(None, (said, REMEDIES.get(exc.errno or 0))))) from exc
+        raise _cannot_listen(host, port, exc) from exc
     bound.setblocking(False)
     return bound
+
+
+def _cannot_listen(host: str, port: int, exc: OSError) -> CannotStart:
+    said = f"cannot listen on {host_port(host, port)}: {exc.strerror or exc}"
+    return CannotStart("; ".join(filter(None, (said, REMEDIES.get(exc.errno or 0)))))

@@ -27,7 +27,7 @@ from registry.http_api.metrics import replica_families
 from registry.http_api.operations import PROBES
 from registry.metrics.figures import store_figures
 from registry.running.board import Board, Place
-from registry.running.listening import Sockets, host_port
+from registry.running.listening import Sockets, host_port, listen
 from registry.running.memory import give_back_large_pieces
 from registry.running.past_line import PastLine
 from registry.running.private_redis import CannotStart
@@ -109,6 +109,7 @@ async def run_replica(
         give_back_large_pieces()
     try:
         if await _unless(stop, _part("start", _open(settings, replica))):
+            listen(bound)  # before anybody is told of this replica
             server = _server(settings, replica, bound, certificates, started)
             besides = {"certificates": certificates.follow()} if certificates is not None else {}
             if place is not None:

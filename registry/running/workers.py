@@ -17,10 +17,9 @@ from typing import Final
 
 from registry.episode import Actions, Episode
 from registry.running.board import make_pieces
-from registry.running.listening import Sockets, close, listening_sockets, with_ports
+from registry.running.listening import Sockets, close, listen, listening_sockets, with_ports
 from registry.running.private_redis import die_with_parent
 from registry.running.signals import stop_signals
-from registry.serving.server import BACKLOG
 from registry.settings import Settings, variable
 
 logger = logging.getLogger(__name__)
@@ -52,8 +51,7 @@ class Workers:
         self._sockets: list[Sockets] = []
         for _ in range(settings.workers):
             bound = listening_sockets(settings, share=True)
-            for one in bound.values():
-                one.listen(BACKLOG)
+            listen(bound)
             self._sockets.append(bound)
         self._pieces = make_pieces(settings.workers)
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * settings.workers

@@ -72,6 +72,24 @@ def test_value_that_cannot_be_used_is_complained_about_under_the_name_by_which_i
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"port": 80, "probe_port": 80}, "REGISTRY_PROBE_PORT is 80, and so is REGISTRY_PORT"),
+        ({"port": 80, "tls_port": 80}, "REGISTRY_TLS_PORT is 80, and so is REGISTRY_PORT"),
+        ({"port": 0, "tls_port": 80, "probe_port": 80}, "REGISTRY_PROBE_PORT is 80, and so is REGISTRY_TLS_PORT"),
+    ],
+)
+def test_port_that_is_named_twice_is_refused(given: dict[str, int], said: str) -> None:
+    """The kernel lets two sockets be bound to it, and refuses the second one when it is to listen."""
+    with pytest.raises(BadSetting, match=f"^{said}: each needs its own port$"):
+        read_settings({}, {"tls_cert_file": "c", **given})
+
+
+def test_ports_that_are_free_are_no_port_named_twice() -> None:
+    assert read_settings({}, {"tls_cert_file": "c", "port": 0, "tls_port": 0, "probe_port": 0}).port == 0
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         *(("advertise", place) for place in ("registry:80", "my_host.example:65535", "10.0.0.1:1", "[2001:db8::1]:80")),
