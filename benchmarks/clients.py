@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ BEAT_EVERY_S: Final = 30.0
 POLL_EVERY_S: Final = 15.0
 PROVIDERS: Final = 10
 SAY_EVERY_S: Final = 10.0
+_REV: Final = re.compile(rb"\r\nx-resource-revision: *([^\r]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Part:
 
 def play(part: Part) -> tuple[Record, Record]:
     """Play the part; what became of its requests, and of the ticks beside them."""
-    clients = _Clients(part)
+    clients = Clients(part)
     driver = Driver(part.address, part.connections, clients.schedule(), _Progress(part.name, part.seconds))
     tick = filling.call(part.address, "tick", part.tick, filling.is_empty, 304)
     [record], ticks = drive_beside(part.address, tick, driver, start_s=part.start_s)
@@ -64,8 +66,28 @@ def play(part: Part) -> tuple[Record, Record]:
 def first_polls(address: Address, population: Population, revs: Mapping[str, str]) -> Iterator[Call]:
     """One poll per consumer: its first makes a registry write down its dependencies, which belongs to the set-up."""
     every = Part("", address, population, 0, population.instances, 0, 0, 0, revs, 0, Request("GET", "/"))
-    clients = _Clients(every)
+    clients = Clients(every)
     return (clients.poll(number * population.per_service) for number in range(population.services))
+
+
+def revs_of(address: Address, population: Population, say: filling.Say) -> dict[str, str]:
+    """What consumers know when a load begins: the current rev of every service."""
+    revs: dict[str, str] = {}
+
+    def found(name: str, head: bytes, body: bytes) -> str | None:
+        rev = _REV.search(head)
+        if rev is None:
+            return "expected an X-Resource-Revision"
+        revs[name] = rev[1].decode()
+        return None
+
+    def find(number: int) -> Call:
+        name = population.service(number)
+        return filling.call(address, "find", workload.find(name), partial(found, name))
+
+    calls = (find(number) for number in range(population.services))
+    filling.send_all(address, calls, population.services, "services found", say)
+    return revs
 
 
 class _Progress:
@@ -107,7 +129,7 @@ class _Answer(msgspec.Struct):
     services: _Found
 
 
-class _Clients:
+class Clients:
     """What the instances of a part send, and what they know."""
 
     def __init__(self, part: Part) -> None:
@@ -120,7 +142,7 @@ class _Clients:
         # The instances of a service mostly know the same: their polls are rendered once.
         self._polls: dict[int, tuple[tuple[str, ...], bytes]] = {}
         count = len(self._providers[0])
-        self._unchanged = json.dumps({"services": {"notModified": list(range(count))}}, separators=(",", ":")).encode()
+        self.unchanged = json.dumps({"services": {"notModified": list(range(count))}}, separators=(",", ":")).encode()
         self._chance = random.Random(f"{workload.SEED}:churn:{part.first}")
 
     def schedule(self) -> Schedule:
@@ -153,7 +175,7 @@ class _Clients:
 
     def _polled(self, member: int, number: int, head: bytes, body: bytes) -> str | None:
         """Check a poll's answer and remember the new revs."""
-        if body == self._unchanged:
+        if body == self.unchanged:
             return None
         try:
             found = msgspec.json.decode(body, type=_Answer).services

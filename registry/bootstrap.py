@@ -37,6 +37,7 @@ from registry.store.port import Durability, Store
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
 from registry.upkeep.agreement import Agreement
+from registry.upkeep.clearing import Clearing
 from registry.upkeep.expiry import Expiry
 from registry.upkeep.forgetting import Forgetting
 from registry.upkeep.protection import MassLapse, Protection
@@ -88,6 +89,7 @@ class Replica:
     agreement: Agreement
     formats: Formats
     forgetting: Forgetting
+    clearing: Clearing
     api: Api
     #: The application, and the way to it for hot requests.
     door: Door
@@ -132,6 +134,7 @@ class Replica:
             "snapshotting": self.snapshotting.run(),
             "agreement": self.agreement.run(),
             "forgetting": self.forgetting.run(),
+            "clearing": self.clearing.run(),
             "formats": self.formats.run(),
             "durability": self.api.durable.run(),
             "damage": self.projector.aside.run(),
@@ -348,6 +351,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         agreement,
         formats,
         Forgetting(store, projector, clock, settings.forget_after_s * 1000),
+        Clearing(store, projector, settings.history_s * 1000),
         api,
         door,
         past,

@@ -1,4 +1,4 @@
-"""The command line of the server: `registry serve`, `registry repair` and `registry accounts`."""
+"""The command line of the server: `registry serve`, `repair`, `accounts`, `dump` and `restore`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, cast
 
 import uvloop
 
-from registry import __version__, logconfig
+from registry import __version__, backup_verbs, logconfig
 from registry.running.accounts import reset_root, rotate_key
 from registry.running.board import Place
 from registry.running.listening import Sockets, Speech, host_port, listening_sockets, with_ports
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: With fewer files there is no room for clients.
 FILES_LEAST: Final = OTHER_FILES
+#: Of verbs that work on a store.
+STORE_SETTINGS: Final = {"redis_url", "redis_prefix", "redis_timeout_s", "data_dir"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _with_redis(settings, lambda chosen: asyncio.run(repair(chosen, parsed.apply)))
         if parsed.command == "accounts":
             return _with_redis(settings, lambda chosen: asyncio.run(_change_accounts(chosen, parsed)))
+        if parsed.command in backup_verbs.VERBS:
+            return _with_redis(settings, lambda chosen: asyncio.run(backup_verbs.run(chosen, parsed)))
         if parsed.fd is not None:
             return _worker(settings, parsed.fd, parsed.board)
         return _serve(settings)
@@ -90,8 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     about = "say what is damaged in the store, and what mending it means"
     mending = commands.add_parser("repair", help=about, description=f"{about.capitalize()}.")
     mending.add_argument("--apply", action="store_true", help="mend it")
-    _add_settings(mending, {"redis_url", "redis_prefix", "redis_timeout_s", "data_dir"})
+    _add_settings(mending, STORE_SETTINGS)
     _add_accounts(commands)
+    for verb in backup_verbs.add_to(commands):
+        _add_settings(verb, STORE_SETTINGS)
     return parser
 
 
@@ -100,14 +106,13 @@ def _add_accounts(commands: Any) -> None:
     verbs = commands.add_parser("accounts", help=about, description=f"{about.capitalize()}.").add_subparsers(
         dest="verb", required=True
     )
-    where = {"redis_url", "redis_prefix", "redis_timeout_s", "data_dir"}
     about = "give the account root a new password: the one that is set, else one that is made and printed"
     reset = verbs.add_parser("reset-root", help=about, description=f"{about.capitalize()}.")
-    _add_settings(reset, {*where, "init_root_password_file"})
+    _add_settings(reset, {*STORE_SETTINGS, "init_root_password_file"})
     about = "sign tokens with a new key from now on"
     rotate = verbs.add_parser("rotate-key", help=about, description=f"{about.capitalize()}.")
     rotate.add_argument("--alone", action="store_true", help="what older keys have signed counts no more")
-    _add_settings(rotate, where)
+    _add_settings(rotate, STORE_SETTINGS)
 
 
 async def _change_accounts(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -161,7 +161,11 @@ class Settings:
         64 * MIB, "bytes", "writes of all tenants on their way to Redis; more are refused with 500011", MIB, 10**12
     )
     forget_after_s: int = _setting(
-        86_400, "seconds", "a tenant that has been empty for this long is forgotten; its log stays", 60, 10**9
+        86_400,
+        "seconds",
+        "a tenant that has been empty for this long is forgotten; its log stays as long as history",
+        60,
+        10**9,
     )
     past_max_bytes: int = _setting(
         2**31,

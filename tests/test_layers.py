@@ -32,6 +32,7 @@ TOP_MODULES = {
     "bootstrap": "running",
     "__main__": "cli",
     "cli": "cli",
+    "backup_verbs": "cli",
     "command": "cli",
 }
 #: What would make the fold depend on more than its arguments.

@@ -26,7 +26,7 @@ FINDS: Final = 20_000
 #: Services, members and different bodies of the batch finds.
 BATCH_SERVICES: Final = 200
 MEMBERS: Final = 10
-BODIES: Final = 10_000
+BODIES: Final = 50_000
 
 
 def _find_traced(address: Address, service: str) -> Load:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
-from functools import partial
 from typing import Final
 
-from benchmarks import clients, cpu, filling, memory, workload
+from benchmarks import clients, cpu, filling, memory
 from benchmarks.clients import Part
 from benchmarks.load import fleet
-from benchmarks.load.driver import Call
 from benchmarks.load.record import Record, merged
 from benchmarks.load.ticks import pauses
 from benchmarks.outcome import Number, Outcome
@@ -37,7 +34,6 @@ WARM_UP_SHARE: Final = 0.1
 HEAD_START_S: Final = 0.5
 SPAWN_S: Final = 3.0
 _MB: Final = 1e6
-_REV: Final = re.compile(rb"\r\nx-resource-revision: *([^\r]+)", re.IGNORECASE)
 
 
 def _run(stage: Stage, outcome: Outcome) -> None:
@@ -60,7 +56,7 @@ def _run(stage: Stage, outcome: Outcome) -> None:
 
 
 def _play(stage: Stage, outcome: Outcome, target: Target, population: Population, connections: int) -> None:
-    revs = _revs(target.address, population, stage)
+    revs = clients.revs_of(target.address, population, stage.say)
     calls = clients.first_polls(target.address, population, revs)
     filling.send_all(target.address, calls, population.services, "services polled for the first time", stage.say)
     tick = unmodified(target.address, QUIET).sample
@@ -118,26 +114,6 @@ def _parts(
         )
         for number in range(count)
     ]
-
-
-def _revs(address: Address, population: Population, stage: Stage) -> dict[str, str]:
-    """What the consumers know when the load begins: the current rev of every service."""
-    revs: dict[str, str] = {}
-
-    def found(name: str, head: bytes, body: bytes) -> str | None:
-        rev = _REV.search(head)
-        if rev is None:
-            return "expected an X-Resource-Revision"
-        revs[name] = rev[1].decode()
-        return None
-
-    def find(number: int) -> Call:
-        name = population.service(number)
-        return filling.call(address, "find", workload.find(name), partial(found, name))
-
-    calls = (find(number) for number in range(population.services))
-    filling.send_all(address, calls, population.services, "services found", stage.say)
-    return revs
 
 
 SCENE: Final = Scene(

@@ -136,6 +136,13 @@ class InstancesAnswer(Struct):
     instances: list[Instance] = []
 
 
+class FoundInstances(Struct):
+    """`total`: how many there are; the first 500 of them are told."""
+
+    instances: list[Instance]
+    total: int
+
+
 class BatchFailure(Struct):
     indexes: list[int]
     error: ErrorBody

@@ -27,7 +27,7 @@ SocketHandler = Callable[[Api, Call, WebSocket, Receive, Send], Awaitable[None]]
 #: Below these stands what a tenant has registered.
 _OF_TENANT: Final = (
     *("/v4/{project}/registry/", "/v4/{project}/govern/", "/v1/{project}/gov/"),
-    *("/v1/{project}/find/", "/v1/{project}/schemas/", "/v1/{project}/catalog"),
+    *("/v1/{project}/find/", "/v1/{project}/schemas/", "/v1/{project}/catalog", "/v1/{project}/instances"),
 )
 
 

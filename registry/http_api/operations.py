@@ -397,6 +397,12 @@ OPERATIONS: Final[Sequence[Operation]] = (
         access=right("service", "get", EACH),
     ),
     _get(
+        *("search-instances", f"{_OWN}/instances", overviews.search_instances, answers.FoundInstances),
+        query=("text", "status", "withShared"),
+        required=("text",),
+        access=right("service", "get", EACH),
+    ),
+    _get(
         *("explain-find", f"{_OWN}/find/explain", discovery.explain, answers.ExplainedAnswer),
         query=_FIND[:5],
         required=("appId", "serviceName"),

@@ -1,4 +1,4 @@
-"""Endpoints of control panels and consoles (api-rules.md 3.13); traffic policies are in `policies`."""
+"""Endpoints of control panels and consoles (api-rules.md 3.13), and the search for instances; not of policies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from registry.domain import overviews, rules
+from registry.domain import instance_search, overviews, rules
+from registry.domain.errors import InvalidParams
+from registry.domain.instance_search import TEXT_MAX
 from registry.domain.overviews import ALL_PARTS, STATISTICS, DetailsQuery
 from registry.domain.steps import Steps
 from registry.domain.view import RegistryView
@@ -62,6 +64,19 @@ async def relations(api: Api, call: Call) -> Reply:
     """`GET govern/relations`."""
     hidden = _hidden(api, call)
     return await _big(api, call, lambda view: overviews.relations(view, hidden, call.covers))
+
+
+async def search_instances(api: Api, call: Call) -> Reply:
+    """`GET instances`: those that have all words of `text` in their id, host name or endpoints; the first 500, and how
+    many there are.
+    """
+    text, status = call.query("text"), call.query("status")
+    if not text.strip():
+        raise InvalidParams("text is missing: a part of an id, a host name or an endpoint - at query parameter `text`")
+    if len(text) > TEXT_MAX:
+        raise InvalidParams(f"text is longer than {TEXT_MAX} characters - at query parameter `text`")
+    hidden = _hidden(api, call)
+    return await _big(api, call, lambda view: instance_search.search(view, text, status, hidden, call.covers))
 
 
 def _hidden(api: Api, call: Call) -> frozenset[str]:

@@ -142,20 +142,25 @@ class Proving:
                 else:
                     self._behind.pop(tenant, None)
 
-    async def check(self, tenant: Tenant, head: Position | None) -> None:
+    async def check(self, tenant: Tenant, head: Position | None) -> bool:
         """Replay the log if it is not the one the view was built from: its newest event is before the view's.
 
         Args:
             head: None: nothing can be made of it. Raises Damaged, StoreUnavailable.
+
+        Returns:
+            Whether it was replayed.
         """
         if tenant in self._views.aside.tenants:
-            return
+            return False
         position = self._views.view(tenant).position
         if head is None or head < position:
             # Asked again: an own write may have been applied after `head` was read.
             now = await self._store.head(tenant)
             if now < position:
                 await self._views.rebuild(tenant, f"it was at {position.text()}, its newest event is now {now.text()}")
+                return True
+        return False
 
 
 def chunks(tenants: Sequence[Tenant], size: int) -> Iterator[Sequence[Tenant]]:

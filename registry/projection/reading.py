@@ -226,14 +226,22 @@ class Reading:
             # It has a log, but this reader was not told: announce it again, so that every replica looks after it.
             await announce(self._store, tenant)
             views.follow(tenant)
-        await views.proving.check(tenant, head)
+        if await views.proving.check(tenant, head):
+            head = await self._store.head(tenant)
         while views.view(tenant).position < head:
             views.aside.check(tenant)
             tail = await self._store.read({tenant: views.view(tenant).position}, self._list_place, 0)
             if not tail.events and views.view(tenant).position < head:
-                await self._store.inspect(tenant)
-                raise StoreUnavailable(f"the log of {tenant} ends before its head {head.text()}")
+                head = await self._head_now(tenant, head)
             await self._absorb(tail)
+
+    async def _head_now(self, tenant: Tenant, head: Position) -> Position:
+        """Where a log ends in which nothing was found up to its head: it may have gone meanwhile (`clearing`)."""
+        await self._store.inspect(tenant)
+        now = await self._store.head(tenant)
+        if now >= head:
+            raise StoreUnavailable(f"the log of {tenant} ends before its head {head.text()}")
+        return now
 
     async def catch_up_all(self, tenants: Sequence[Tenant]) -> None:
         """As `Projector.catch_up`, of many tenants, and of those that nobody has told of yet. Raises StoreUnavailable.

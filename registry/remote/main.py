@@ -35,6 +35,8 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "completion": ("completion", "make the shell complete this command"),
     "serve": ("", "run the registry"),
     "repair": ("", "say what is damaged in the store, and mend it"),
+    "dump": ("", "write everything in the store to a file"),
+    "restore": ("", "put back what such a file holds"),
 }
 
 

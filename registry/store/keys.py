@@ -5,9 +5,11 @@ All keys of a tenant carry the hash tag `{domain/project}`, so that one script t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
 from registry.store.port import KeyName, LeaseName
@@ -65,6 +67,21 @@ class Keys:
 
     def notes(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:notes"
+
+    def all(self, tenant: Tenant, snapshots: Iterable[Mark]) -> list[str]:
+        """Every key of a tenant that does not go by itself, the head and the log first."""
+        beside = (
+            self.beats,
+            self.pulse,
+            self.rearming,
+            self.snapshots,
+            self.marker,
+            self.holder,
+            self.states,
+            self.notes,
+        )
+        chunks = [self.chunk(tenant, mark.position, index) for mark in snapshots for index in range(mark.chunks)]
+        return [self.head(tenant), self.events(tenant), *(name(tenant) for name in beside), *chunks]
 
     def lease_prefix(self, tenant: Tenant) -> str:
         return f"{self.tag(tenant)}:lease:"

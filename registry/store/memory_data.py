@@ -14,10 +14,20 @@ from registry.store.soundness import TYPES
 
 
 class Gone(NamedTuple):
-    """A tenant that was taken off the list when its log went up to `at`."""
+    """A tenant that was taken off the list when its log went up to `at`; `since_ms`: when that was."""
 
     tenant: Tenant
     at: Position
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """An entry of the list of tenants that was deleted: the others keep their places."""
+
+
+#: One of the list of tenants: an announcement, what was taken off it again, or None, which names no tenant.
+Entry = Tenant | Gone | Struck | None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
-from registry.store.memory_data import Gone, TenantData
+from registry.store.memory_data import Entry, Gone, Struck, TenantData
+from registry.store.memory_leftovers import MemoryLeftovers
 from registry.store.memory_notes import MemoryNotes
 from registry.store.memory_snapshots import MemorySnapshots
 from registry.store.memory_upkeep import MemoryUpkeep
@@ -35,8 +36,7 @@ class MemoryServer:
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self.clock_ms = clock_ms
-        #: The announcements, and what was taken off the list again; None is one that names no tenant.
-        self.tenants: list[Tenant | Gone | None] = []
+        self.tenants: list[Entry] = []
         #: Of the list of tenants, keys of another type.
         self.wrong: dict[KeyName, str] = {}
         self.data: dict[Tenant, TenantData] = {}
@@ -54,7 +54,7 @@ class MemoryServer:
         for entry in self.tenants:
             if isinstance(entry, Gone):
                 listed.pop(entry.tenant, None)
-            elif entry is not None:
+            elif isinstance(entry, Tenant):
                 listed[entry] = None
         return listed
 
@@ -96,6 +96,7 @@ class MemoryStore:
         self._snapshots = MemorySnapshots(
             lambda tenant: server.of(tenant).snapshots, server.trim, server.clock_ms, self._need
         )
+        self._leftovers = MemoryLeftovers(server, self._need_list, self._need, self._announced)
         self._damage_listeners: list[Callable[[Damaged], None]] = []
 
     @property
@@ -105,6 +106,10 @@ class MemoryStore:
     @property
     def upkeep(self) -> MemoryUpkeep:
         return MemoryUpkeep(self._server)
+
+    @property
+    def leftovers(self) -> MemoryLeftovers:
+        return self._leftovers
 
     # -- damage --------------------------------------------------------------------------------------------------------
 
@@ -177,7 +182,7 @@ class MemoryStore:
         self._need_list("tenants", "tenants_log")
         if tenant not in self._server.listed():
             return False
-        self._server.tenants.append(Gone(tenant, at))
+        self._server.tenants.append(Gone(tenant, at, self._server.clock_ms()))
         self._server.wake()
         return True
 
@@ -229,14 +234,18 @@ class MemoryStore:
         begin = int(tenants_after or "0")
         listed: dict[Tenant, Position | None] = {}
         for number, entry in enumerate(self._server.tenants[begin:], begin):
-            if entry is None:
-                raise self._damaged(None, "tenants_log", "it announces no tenant", str(number))
-            tenant, gone_at = entry if isinstance(entry, Gone) else (entry, None)
-            listed.pop(tenant, None)
-            listed[tenant] = gone_at
+            if not isinstance(entry, Struck):
+                tenant, gone_at = self._announced(entry, number)
+                listed.pop(tenant, None)
+                listed[tenant] = gone_at
         tenants = [tenant for tenant, gone_at in listed.items() if gone_at is None]
         gone = tuple((tenant, gone_at) for tenant, gone_at in listed.items() if gone_at is not None)
         return Tail(events, tenants, str(len(self._server.tenants)), gone)
+
+    def _announced(self, entry: Tenant | Gone | None, index: int) -> tuple[Tenant, Position | None]:
+        if entry is None:
+            raise self._damaged(None, "tenants_log", "it announces no tenant", str(index + 1))
+        return (entry.tenant, entry.at) if isinstance(entry, Gone) else (entry, None)
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         self._need(tenant, "events")

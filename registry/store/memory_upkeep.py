@@ -7,7 +7,7 @@ from typing import Protocol
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
-from registry.store.memory_data import Gone, TenantData
+from registry.store.memory_data import Entry, TenantData
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.port import Condition, HistoryChanged, KeyName
 
@@ -18,7 +18,7 @@ class Server(Protocol):
     @property
     def data(self) -> Mapping[Tenant, TenantData]: ...
 
-    tenants: list[Tenant | Gone | None]
+    tenants: list[Entry]
     wrong: dict[KeyName, str]
 
     def of(self, tenant: Tenant) -> TenantData: ...

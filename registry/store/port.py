@@ -148,6 +148,19 @@ class Condition(NamedTuple):
     last: str
 
 
+class Notice(NamedTuple):
+    """An entry of the list of tenants' log: that a tenant is there, or has gone.
+
+    entry: the name of the entry. gone_at: where the tenant's log ended when it was taken off the list, None when it was
+    put on it. age_ms: how long ago that was, by the store's clock.
+    """
+
+    entry: str
+    tenant: Tenant
+    gone_at: Position | None
+    age_ms: int
+
+
 class Store(Protocol):
     """Every method raises StoreUnavailable when the store does not answer within its time limit, and Damaged when a
     key that it needs holds something else than the registry has put there.
@@ -173,6 +186,9 @@ class Store(Protocol):
 
     @property
     def upkeep(self) -> Upkeep: ...
+
+    @property
+    def leftovers(self) -> Leftovers: ...
 
     def key(self, tenant: Tenant | None, name: KeyName) -> str:
         """What a key is called in the store, for people."""
@@ -361,6 +377,23 @@ class Notes(Protocol):
 
     async def all(self, tenant: Tenant) -> dict[str, bytes]:
         """Every note by its name."""
+
+
+class Leftovers(Protocol):
+    """What tenants leave in the store that were taken off the list. Errors as for `Store`."""
+
+    async def notices(self, after: str, most: int) -> list[Notice]:
+        """The next entries of the list of tenants' log behind that entry ("": its first ones)."""
+
+    async def strike(self, entries: Sequence[str]) -> None:
+        """Delete entries of the list of tenants' log. Only the last one on each tenant counts for any reader."""
+
+    async def clear(self, tenant: Tenant, at: Position) -> bool:
+        """Delete all that there is of a tenant which is not on the list, if its log ends at `at`, or is gone already.
+
+        False, and nothing is done, when it is on the list, or its log goes on. One that is put on the list in the same
+        moment may find its log gone. That is a `HistoryChanged` to the next `commit`.
+        """
 
 
 class Upkeep(Protocol):

@@ -53,7 +53,7 @@ class RedisReads:
                 events[by_key[key]] = [(parse_position(id), fields.get(b"e", b"")) for id, fields in entries]
                 continue
             for entry_id, fields in entries:
-                tenant, gone_at = self._announced(entry_id.decode(), fields)
+                tenant, gone_at = self.announced(entry_id.decode(), fields)
                 listed.pop(tenant, None)
                 listed[tenant] = gone_at
                 tenants_after = entry_id.decode()
@@ -62,7 +62,12 @@ class RedisReads:
         gone = tuple((tenant, gone_at) for tenant, gone_at in listed.items() if gone_at is not None)
         return Tail(events, tenants, tenants_after or "", gone)
 
-    def _announced(self, entry_id: str, fields: Mapping[bytes, bytes]) -> tuple[Tenant, Position | None]:
+    def announced(self, entry_id: str, fields: Mapping[bytes, bytes]) -> tuple[Tenant, Position | None]:
+        """The tenant of an entry of the list of tenants' log; and where its log ended if it was taken off then.
+
+        Raises:
+            Damaged: it names none.
+        """
         try:
             tenant = Tenant(decode_name(fields[b"d"].decode()), decode_name(fields[b"p"].decode()))
             return tenant, parse_position(fields[b"g"]) if b"g" in fields else None

@@ -11,6 +11,7 @@ SCRIPTS: Final = (
     *("beat", "commit", "expire", "pulse", "rearm", "remaining", "renewed", "resume", "revive", "tenant"),
     *("drop", "exchange", "fetch", "hold", "mark", "marks", "stow", "trim"),
     *("condition", "cut", "forget", "leave", "list", "note", "notes"),
+    *("clear", "listed", "notices", "strike"),
 )
 #: Scripts that append, and which of their keys is the stream.
 APPENDING: Final = {"commit": 1, "cut": 1, "expire": 1, "leave": 2, "list": 2, "resume": 1, "tenant": 2}

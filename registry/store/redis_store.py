@@ -34,6 +34,7 @@ from registry.store.port import (
 )
 from registry.store.redis_check import check, wait_loaded
 from registry.store.redis_diagnosis import Diagnosis, meaning
+from registry.store.redis_leftovers import RedisLeftovers
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_notes import RedisNotes
 from registry.store.redis_reads import RedisReads
@@ -67,6 +68,7 @@ class RedisStore:
         self.upkeep = RedisUpkeep(self._run, self._servers, self._keys)
         self._diagnosis = Diagnosis(self._keys, self.upkeep.condition, self._type_of)
         self._reads = RedisReads(self._connections, self._keys, self._diagnosis, self._limits)
+        self.leftovers = RedisLeftovers(self._run, self._keys, self._reads.announced)
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 

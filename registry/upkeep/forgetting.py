@@ -1,7 +1,7 @@
 """Forgetting: a tenant that has been empty for long is taken off the list, and out of every replica's memory.
 
-Its log stays where it is. Anyone who asks for it in earnest - writes to it, or would be told that something does not
-exist - has it announced again, and it comes back whole.
+Its log stays where it is for as long as history is kept (`clearing`). Anyone who asks for it in earnest - writes to it,
+or would be told that something does not exist - has it announced again, and it comes back whole.
 """
 
 from __future__ import annotations

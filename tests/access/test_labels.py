@@ -165,7 +165,9 @@ def test_the_registrys_own_reads_are_for_microservices_with_the_labels(world: Wo
     assert ask("vault", "bank") == 403205
 
 
-@pytest.mark.parametrize("path", ["/catalog", "/history", "/history/churn?byService=true", "/history/diff?from=0"])
+@pytest.mark.parametrize(
+    "path", ["/catalog", "/instances?text=-1", "/history", "/history/churn?byService=true", "/history/diff?from=0"]
+)
 def test_the_registrys_own_lists_hold_what_is_allowed(world: World, path: str) -> None:
     everything = own(world, world.all.token, path).body.decode()
     allowed = own(world, world.shop.token, path)

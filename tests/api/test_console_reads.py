@@ -66,6 +66,30 @@ def test_an_explained_refusal_names_the_code_and_the_candidates(api: Api) -> Non
     assert_refused(own(api, "find/explain?appId=shop"), 400001, "serviceName")
 
 
+# -- search ------------------------------------------------------------------------------------------------------------
+
+
+def test_instances_are_found_by_a_part_of_their_host_or_address(api: Api) -> None:
+    """Somebody has an address from a log, and asks whose it is."""
+    cart, till = api.service("cart"), api.service("till")
+    api.instance(cart, instanceId="a", hostName="Node-7.prod", endpoints=["rest://10.0.3.17:8080"], status="UP")
+    api.instance(till, instanceId="b", hostName="node-8.prod", endpoints=["rest://10.0.3.170:8080"], status="DOWN")
+
+    def found(query: str) -> list[str]:
+        answer = ok(own(api, f"instances?{query}")).json()
+        assert answer["total"] == len(answer["instances"])
+        return [one["instanceId"] for one in answer["instances"]]
+
+    assert found("text=node") == ["a", "b"]
+    assert found("text=10.0.3.17:") == ["a"]
+    assert found("text=prod+NODE-8") == ["b"]
+    assert found("text=node&status=DOWN") == ["b"]
+    assert found("text=cart") == []
+    assert ok(own(api, "instances?text=10.0.3.17:")).json()["instances"] == [api.read_instance(cart, "a")]
+    assert_refused(own(api, "instances?text=+"), 400001, "`text`")
+    assert_refused(own(api, f"instances?text={257 * 'a'}"), 400001, "`text`")
+
+
 # -- leases ------------------------------------------------------------------------------------------------------------
 
 

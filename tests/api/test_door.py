@@ -130,6 +130,7 @@ def test_half_a_request_changes_nothing(client: Api, cart: str, line: str) -> No
 #: What the queries of reads need.
 QUERIES: Final = {
     "find-instances": "?appId=shop&serviceName=cart&version=0%2B",
+    "search-instances": "?text=a",
     "explain-find": "?appId=shop&serviceName=cart&version=0%2B",
     "follow-events": "?wait=10ms",
     "check-existence": "?type=microservice&appId=shop&serviceName=cart&version=0%2B",

@@ -41,7 +41,13 @@ def test_every_read_shows_what_it_showed_then(api: Api) -> None:
         "/instances?appId=shop&serviceName=cart",
     ]
     own = [
-        *("catalog", "find/explain?appId=shop&serviceName=cart", f"schemas/{service}/s", "gov/display"),
+        *(
+            "catalog",
+            "instances?text=host",
+            "find/explain?appId=shop&serviceName=cart",
+            f"schemas/{service}/s",
+            "gov/display",
+        ),
     ]
 
     def read(path: str) -> Response:

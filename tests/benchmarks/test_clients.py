@@ -18,11 +18,9 @@ REVS = {POPULATION.service(number): f"rev-{number}" for number in range(POPULATI
 
 
 @pytest.fixture
-def member() -> clients._Clients:
+def member() -> clients.Clients:
     """The clients of a part in which member 0 is an instance of service 0."""
-    return clients._Clients(
-        Part("", Address("localhost", 1), POPULATION, 0, 24, 1, 60, 0, REVS, 0, Request("GET", "/"))
-    )
+    return clients.Clients(Part("", Address("localhost", 1), POPULATION, 0, 24, 1, 60, 0, REVS, 0, Request("GET", "/")))
 
 
 def answer(unmodified: list[int], *updated: dict[str, Any]) -> bytes:
@@ -41,20 +39,20 @@ def asked_revs(call: Call) -> list[str]:
 ALL = list(range(clients.PROVIDERS))
 
 
-def test_poll_asks_for_ten_providers_with_the_revs_known(member: clients._Clients) -> None:
+def test_poll_asks_for_ten_providers_with_the_revs_known(member: clients.Clients) -> None:
     """Without them every poll would be a full find, and the load none of production."""
     call = member.poll(0)
     assert asked_revs(call) == [f"rev-{number}" for number in range(1, 11)]
     assert b"X-ConsumerId: bench-t-000000\r\n" in call.data
 
 
-def test_unchanged_answer_is_right_in_any_spelling(member: clients._Clients) -> None:
+def test_unchanged_answer_is_right_in_any_spelling(member: clients.Clients) -> None:
     compact = b'{"services":{"notModified":[0,1,2,3,4,5,6,7,8,9]}}'
     assert member.poll(0).check(b"", compact) is None
     assert member.poll(0).check(b"", answer(ALL)) is None
 
 
-def test_new_rev_is_asked_for_next_time_by_that_instance_alone(member: clients._Clients) -> None:
+def test_new_rev_is_asked_for_next_time_by_that_instance_alone(member: clients.Clients) -> None:
     assert member.poll(0).check(b"", answer(ALL[1:], update(0, "new"))) is None
     assert asked_revs(member.poll(0))[0] == "new"
     assert asked_revs(member.poll(1))[0] == "rev-1"
@@ -71,12 +69,12 @@ def test_new_rev_is_asked_for_next_time_by_that_instance_alone(member: clients._
         (answer(ALL[1:], update(0, "rev-1")), "bench-t-000001 was called updated, with the rev that was asked for"),
     ],
 )
-def test_wrong_answers_are_noticed(member: clients._Clients, body: bytes, problem: str) -> None:
+def test_wrong_answers_are_noticed(member: clients.Clients, body: bytes, problem: str) -> None:
     """A lost instance, a service left out, a needless update: each is a fault that a status does not show."""
     assert member.poll(0).check(b"", body) == problem
 
 
-def test_everybody_beats_every_half_minute_and_polls_every_quarter(member: clients._Clients) -> None:
+def test_everybody_beats_every_half_minute_and_polls_every_quarter(member: clients.Clients) -> None:
     calls = [call for _, call in member.schedule()]
     beats = [call.data.split(b"\r\n")[0] for call in calls if call.kind == "heartbeat"]
     assert len(beats) == 24 * 2

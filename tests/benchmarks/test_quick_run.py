@@ -43,6 +43,20 @@ def test_quick_run_of_a_closed_and_an_open_loop(tmp_path: Path, capsys: pytest.C
     assert "find with the current rev: not modified" in (tmp_path / "results.md").read_text()
 
 
+def test_quick_run_of_what_many_clients_do(tmp_path: Path) -> None:
+    scenes = ["churn", "connections", "tenants", "leaving", "beating"]
+    assert main(["--quick", "--scenes", ",".join(scenes), "--results", str(tmp_path)]) == 0
+    result = Report.from_json(json.loads((tmp_path / "results.json").read_text()))
+    assert ([outcome.name for outcome in result.outcomes], result.problems) == (scenes, [])
+    churn, connections, tenants, leaving, beating = (outcome.numbers for outcome in result.outcomes)
+    assert churn["churn to calm"].value > 0
+    assert "half peak poll p99" in churn
+    assert connections["poll p50"].value > 0
+    assert tenants["until another replica is ready"].value > 0
+    assert leaving["rss left to peak"].value <= 1
+    assert beating["set p50"].value > 0
+
+
 def test_list_names_every_scene(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(catalogue.SCENES)

@@ -108,6 +108,19 @@ async def test_all_keys_of_a_tenant_lie_in_one_slot_below_the_prefix(
     assert len(of_tenant) >= 9
 
 
+async def test_no_key_is_left_of_a_tenant_that_is_cleared(store: RedisStore, redis: Redis, key_prefix: str) -> None:
+    """But its leases and lapses, which go by themselves."""
+    tenant = Tenant("was", "there")
+    head = await use_everything(store, tenant)
+    await redis.set(Keys(key_prefix).marker(tenant), "1")
+    await store.snapshots.put_chunk(tenant, head, 0, b"chunk")  # of a snapshot that nobody has finished
+    await store.forget_tenant(tenant, head)
+    assert await store.leftovers.clear(tenant, head)
+    left = [key async for key in redis.scan_iter(match=f"{Keys(key_prefix).tag(tenant)}*")]
+    assert {key.decode().rpartition("}:")[2].partition(":")[0] for key in left} == {"lease", "lapse", "snapshot"}
+    assert all([await redis.pttl(key) > 0 for key in left])
+
+
 async def test_two_registries_on_one_redis_do_not_see_each_other(
     store: RedisStore, redis_url: str, key_prefix: str
 ) -> None:

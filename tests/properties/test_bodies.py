@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -20,7 +21,9 @@ def written(name: str, way: int) -> str:
 
 
 names = st.builds(written, st.sampled_from(NAMES), st.integers(0, 5))
-scalars = st.sampled_from(["h", "push", "", "<&>", "\\", "\x7f", 5, 30, -0.0, 1e300, None, True])
+scalars = st.sampled_from(
+    ["h", "push", "", "<&>", "\\", "\x7f", ":", 'a":', " : ", '":"', 5, 30, -0.0, 1e300, None, True]
+)
 
 
 class Members(list[tuple[str, Any]]):
@@ -63,7 +66,7 @@ def carefully(body: bytes) -> RegisterInstance | str:
         return type(exc).__name__
 
 
-@given(tree=requests, colon=st.sampled_from([":", ":", " : "]))
+@given(tree=requests, colon=st.sampled_from([":", ": ", " : ", "\n:"]))
 def test_short_way_is_taken_only_where_it_leads_to_the_same(tree: Any, colon: str) -> None:
     """What is taken to be usual has no repeated member, and the careful way makes the same of it."""
     body = text(tree, colon).encode()
@@ -79,6 +82,14 @@ def test_short_way_is_taken_only_where_it_leads_to_the_same(tree: Any, colon: st
     else:
         assert value == carefully(body)
         assert not repeated
+
+
+@pytest.mark.parametrize("written", [{"separators": (",", ":")}, {}, {"indent": 2}, {"ensure_ascii": False}])
+def test_bodies_of_every_usual_encoder_go_the_short_way(written: dict[str, Any]) -> None:
+    """Compact as Go and Java write them, with blanks as Python does, over several lines, with and without escapes."""
+    body = json.dumps({"instance": INSTANCE | {"properties": {"ü": "a/ü <&>"}}}, **written).encode()
+    names: Any = bodies._names
+    assert bodies._is_usual(body, names(RegisterInstance))
 
 
 INSTANCE = {"hostName": "h", "endpoints": ["rest://a"], "healthCheck": {"mode": "push", "interval": 30}}

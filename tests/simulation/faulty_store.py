@@ -70,6 +70,7 @@ class FaultyStore:
         self.on_damage = self._store.on_damage
         self._methods = _Methods(self._store, self._send)
         self.snapshots = _Methods(self._store.snapshots, self._send)
+        self.leftovers = _Methods(self._store.leftovers, self._send)
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._methods, name)

@@ -19,6 +19,7 @@ from registry.projection.projector import Projector
 from registry.store.memory_store import MemoryServer, MemoryStore
 from registry.store.port import Lease, Write
 from registry.upkeep.agreement import Agreement
+from registry.upkeep.clearing import Clearing
 from registry.upkeep.expiry import Expiry
 from registry.upkeep.forgetting import Forgetting
 from registry.upkeep.protection import MassLapse, Protection
@@ -57,9 +58,11 @@ STORE_CALLS: Final = (
     "resume_history",
 )
 SNAPSHOT_CALLS: Final = ("marks", "chunk", "put_chunk", "put_mark", "drop", "trim", "hold", "exchange")
-#: Seconds after which a run that has not ended is given up: virtual ones, so that they cost nothing.
-#: For how long (ms) a tenant has to be empty to be forgotten.
+LEFTOVER_CALLS: Final = ("notices", "strike", "clear")
+#: For how long (ms) a tenant has to be empty to be forgotten, and its log stays after that.
 FORGET_AFTER_MS: Final = 86_400_000
+HISTORY_MS: Final = 43_200_000
+#: Seconds after which a run that has not ended is given up: virtual ones, so that they cost nothing.
 RUN_MAX_S: Final = 100_000.0
 
 
@@ -152,6 +155,8 @@ class FlakyStore(MemoryStore):
             setattr(self, name, self._around(name, getattr(self, name)))
         for name in SNAPSHOT_CALLS:
             setattr(self.snapshots, name, self._around(name, getattr(self.snapshots, name)))
+        for name in LEFTOVER_CALLS:
+            setattr(self.leftovers, name, self._around(name, getattr(self.leftovers, name)))
 
     def _around(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def called(*args: Any, **named: Any) -> Any:
@@ -235,6 +240,7 @@ class MemoryReplica:
         self.snapshotting = Snapshotting(self.store, self.projector, self.clock, retention or Retention())
         self.agreement = Agreement(self.store, self.projector, self.snapshotting, self.clock)
         self.forgetting = Forgetting(self.store, self.projector, self.clock, FORGET_AFTER_MS)
+        self.clearing = Clearing(self.store, self.projector, HISTORY_MS)
 
     @property
     def view(self) -> RegistryView:

@@ -1,0 +1,304 @@
+"""`registry dump` and `registry restore`: everything in the store into a file, and back, while replicas run or not."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import secrets
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from itertools import count, groupby, islice
+from pathlib import Path
+from typing import IO, Final
+
+from msgspec import structs
+
+from registry import __version__
+from registry.bootstrap import redis_store
+from registry.clock import Clock
+from registry.domain.backup import FORMAT, LINE_MAX_BYTES, BadDump, Header, Held, TenantLine, Writer, held_by, read
+from registry.domain.backup_plan import KINDS, Part, put_back
+from registry.domain.decide import Stamp
+from registry.domain.errors import RegistryError
+from registry.domain.events import Event, HistoryResumed, InstanceRegistered, encode_event
+from registry.domain.fold import apply
+from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import take
+from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
+from registry.domain.view import RegistryView
+from registry.projection.restoring import restore as replay
+from registry.projection.saving import save
+from registry.running.private_redis import CannotStart
+from registry.running.replica import starting
+from registry.settings import Settings
+from registry.store.port import HistoryChanged, Lease, Store, Write
+from registry.usecases.formats import FIRST, Formats
+
+#: Who puts back.
+ACTOR: Final = "registry restore"
+STDOUT: Final = "-"
+#: Lines that are put back together.
+BATCH_MAX: Final = 256
+BATCH_BYTES: Final = 4 * 1024 * 1024
+#: Digits of a moment in Unix seconds; more are none.
+MOMENT_DIGITS: Final = 11
+#: Parts that are named, of those that are not as in the dump.
+NAMED_MAX: Final = 50
+#: Exit codes: all is as in the dump, or something is left as it was.
+DONE = 0
+DIFFERENT = 1
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    """The store. Raises CannotStart with one sentence for all that can be wrong with it."""
+    store = redis_store(settings)
+    try:
+        with starting(settings.redis_url):
+            await store.open()
+            try:
+                yield store
+            except HistoryChanged as exc:
+                raise CannotStart(f"the log changes faster than it can be read ({exc}); try again") from exc
+            except RegistryError as exc:
+                if exc.code // 1000 == 500:
+                    raise
+                raise CannotStart(f"{exc.message}: {exc.detail}") from exc
+    finally:
+        await store.close()
+
+
+# -- dump --------------------------------------------------------------------------------------------------------------
+
+
+async def dump(settings: Settings, file: str, only: str, accounts: bool) -> int:
+    """Write everything to a file. Each tenant is as it was at one moment, the one after the other.
+
+    Args:
+        only: one tenant, `domain/project`; blank: all.
+        accounts: with accounts, roles, tokens of machines and signing keys.
+
+    Raises:
+        CannotStart: the store cannot be read, or the file not be written.
+    """
+    writer, told = Writer(), Counter[str]()
+    async with _opened(settings) as store:
+        with _writing(file) as out:
+            out.write(writer.line(Header(FORMAT, __version__, Clock().wall_ms())))
+            for tenant in await _tenants(store, only, accounts):
+                view = (await replay(store, tenant, "dump")).view
+                if view.position == ORIGIN:
+                    continue
+                out.write(writer.line(TenantLine(tenant.domain, tenant.project, view.position.text())))
+                for line in held_by(view):
+                    out.write(writer.line(line))
+                    told[str(type(line).__struct_config__.tag)] += 1
+            out.write(writer.end())
+    said = ", ".join(f"{kind} {number}" for kind, number in told.items()) or "nothing"
+    print(f"written to {file}: {said}", file=sys.stderr)
+    return DONE
+
+
+async def _tenants(store: Store, only: str, accounts: bool) -> list[Tenant]:
+    found = {DEFAULT_TENANT, *await store.tenants()} - {ACCOUNTS}
+    if only:
+        found = {tenant for tenant in found if str(tenant) == only}
+        if not found:
+            raise CannotStart(f"the store has no tenant {only}")
+    return [*sorted(found), *([ACCOUNTS] if accounts and not only else [])]
+
+
+@contextlib.contextmanager
+def _writing(file: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """The file, which its owner alone can read; it is there when all of it is. Raises CannotStart."""
+    if file == STDOUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(file)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with open(descriptor, "wb") as raw:
+                if _is_packed(path):
+                    with gzip.open(raw, "wb") as out:
+                        yield out
+                else:
+                    yield raw
+                raw.flush()
+                os.fsync(raw.fileno())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as exc:
+        raise CannotStart(f"{file} cannot be written: {exc.strerror}") from exc
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix == ".gz"
+
+
+# -- restore -----------------------------------------------------------------------------------------------------------
+
+
+async def restore(
+    settings: Settings, file: str, only: str, accounts: bool, instances: bool, overwrite: bool, dry_run: bool
+) -> int:
+    """Put back what the file holds and the store lacks. The exit code.
+
+    Args:
+        instances: with instances, each of which gets one lease.
+        overwrite: also what is there and differs.
+        dry_run: only say it.
+
+    Raises:
+        CannotStart: the file is no whole dump, or the store cannot be used.
+    """
+    path = Path(file)
+    try:
+        for _ in _lines(path):
+            pass  # to its end, before anything is done
+        told: dict[Tenant, list[Part]] = {}
+        async with _opened(settings) as store:
+            restoring = Restoring(store, overwrite, dry_run)
+            for tenant, lines in _by_tenant(_lines(path)):
+                wanted = tenant != ACCOUNTS or accounts
+                if wanted and (not only or str(tenant) == only):
+                    held = (line for line in lines if instances or type(line).__struct_config__.tag != "instance")
+                    told[tenant] = await restoring.put_back(tenant, held)
+    except OSError as exc:
+        raise CannotStart(f"{file} cannot be read: {exc.strerror or exc}") from exc
+    except (BadDump, EOFError) as exc:
+        raise CannotStart(f"{file} is no whole dump: {exc}") from exc
+    if only and not told:
+        raise CannotStart(f"{file} has no tenant {only}")
+    print(*_report(told, dry_run), sep="\n")
+    return DIFFERENT if any(part.state in ("kept", "refused") for parts in told.values() for part in parts) else DONE
+
+
+def _lines(path: Path) -> Iterator[TenantLine | Held]:
+    with gzip.open(path, "rb") if _is_packed(path) else path.open("rb") as file:
+        yield from read(iter(lambda: file.readline(LINE_MAX_BYTES + 1), b""))
+
+
+def _by_tenant(lines: Iterable[TenantLine | Held]) -> Iterator[tuple[Tenant, Iterator[Held]]]:
+    tenant = DEFAULT_TENANT
+
+    def of(line: TenantLine | Held) -> Tenant:
+        nonlocal tenant
+        if isinstance(line, TenantLine):
+            tenant = line.tenant
+        return tenant
+
+    for key, some in groupby(lines, of):
+        yield key, (line for line in some if not isinstance(line, TenantLine))
+
+
+class Restoring:
+    """Puts lines back, some at a time, on what the log holds then."""
+
+    def __init__(self, store: Store, overwrite: bool, dry_run: bool) -> None:
+        self._store = store
+        self._overwrite = overwrite
+        self._dry_run = dry_run
+        self._clock = Clock()
+        self._replica = secrets.token_hex(6)
+        self._numbers = count(1)
+        self._formats = Formats(store, self._replica, self._clock)
+
+    async def put_back(self, tenant: Tenant, lines: Iterator[Held]) -> list[Part]:
+        """Every part of these lines, and what came of it. Raises HistoryChanged, StoreUnavailable, Damaged."""
+        view, told = await self._view(tenant), []
+        while some := list(islice(lines, BATCH_MAX)):
+            if view.position == ORIGIN:
+                await self._begin(view)
+            before = view.position
+            parts = [part for line in some for part in put_back(view, line, self._overwrite, self._stamp)]
+            events = [event for part in parts for event in part.events]
+            told += [structs.replace(part, events=()) for part in parts]
+            if self._dry_run:
+                continue
+            undisturbed = await self._append(tenant, before, events)
+            if not undisturbed or view.position.sequence != before.sequence + len(events):
+                # Others have written meanwhile, or a refused event is part of this view and of no log.
+                view = await self._view(tenant)
+        return told
+
+    async def _view(self, tenant: Tenant) -> RegistryView:
+        return (await replay(self._store, tenant, self._replica)).view
+
+    async def _begin(self, view: RegistryView) -> None:
+        """The log of a tenant that has none begins now, no matter what moments the events that follow tell of.
+
+        It begins as one that was lost does (`projection.mending`), on a snapshot: here of nothing.
+        """
+        tenant, position = view.tenant, Position(self._clock.wall_ms(), 1)
+        resumed = HistoryResumed(after=ORIGIN.text(), **self._stamp("")._asdict())
+        if not self._dry_run:
+            encoded = encode_event(resumed)
+            await self._store.add_tenant(tenant)
+            chunks = take(view, encoded, position, resumed.at_ms)
+            await save(self._store, tenant, position, chunks, resumed.at_ms, self._replica)
+            await self._store.resume_history(tenant, ORIGIN, position.epoch, [encoded], seeded=True)
+        apply(view, position, resumed)
+
+    async def _append(self, tenant: Tenant, before: Position, events: Sequence[Event]) -> bool:
+        """Append them after `before`, with leases. False when others have written between."""
+        if any(event.since > FIRST for event in events):
+            await self._formats.announce()
+        writes = []
+        for event in events:
+            self._formats.check(event)
+            writes.append(Write(encode_event(event), _leases(event)))
+        undisturbed = True
+        for some in _batches(writes):
+            positions = await self._store.commit(tenant, before.epoch, some, before.sequence)
+            for position in positions:
+                before = before.next()
+                undisturbed = undisturbed and position == before
+        return undisturbed
+
+    def _stamp(self, moment: str) -> Stamp:
+        at_ms = int(moment) * 1000 if moment.isdecimal() and len(moment) <= MOMENT_DIGITS else self._clock.wall_ms()
+        return Stamp(at_ms, self._replica, next(self._numbers), ACTOR)
+
+
+def _leases(event: Event) -> tuple[Lease, ...]:
+    """One full lease, in which a client that lives sends its next heartbeat."""
+    if not isinstance(event, InstanceRegistered):
+        return ()
+    instance = event.instance
+    return (Lease(instance.service_id, instance.instance_id, instance.health_check.ttl_ms()),)
+
+
+def _batches(writes: Sequence[Write]) -> Iterator[list[Write]]:
+    batch: list[Write] = []
+    size = 0
+    for write in writes:
+        batch.append(write)
+        size += len(write.payload or b"")
+        if len(batch) >= BATCH_MAX or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _report(told: dict[Tenant, list[Part]], dry_run: bool) -> Iterator[str]:
+    for tenant, parts in told.items():
+        yield "accounts" if tenant == ACCOUNTS else str(tenant)
+        states = Counter((part.kind, part.state) for part in parts)
+        for kind in KINDS:
+            said = [f"{number} {state}" for (of, state), number in states.items() if of == kind]
+            if said:
+                yield f"  {kind}: {', '.join(said)}"
+        unlike = [part for part in parts if part.state in ("kept", "refused")]
+        yield from (f"  {part.state}: {part.kind} {part.name}: {part.note}" for part in unlike[:NAMED_MAX])
+        if unlike[NAMED_MAX:]:
+            yield f"  ... and {len(unlike) - NAMED_MAX} more"
+    if dry_run:
+        yield "Nothing was changed. Without --dry-run it is done as it is said here."
