@@ -127,12 +127,12 @@ class PastLine:
             return self._connection
 
     async def _connect(self) -> _Connection:
-        path = socket_path(self._settings)
+        path = await asyncio.to_thread(socket_path, self._settings)
         for attempt in range(round(START_TIMEOUT_S / LOOK_EVERY_S)):
             with contextlib.suppress(FileNotFoundError, ConnectionError):
                 return _Connection(*await asyncio.open_unix_connection(path))
             if attempt == 0 or (self._process is not None and self._process.poll() is not None):
-                self._start(path)
+                await asyncio.to_thread(self._start, path)
             await asyncio.sleep(LOOK_EVERY_S)
         raise PastUnavailable(f"the process that reads the past has not started within {START_TIMEOUT_S:.0f} s")
 

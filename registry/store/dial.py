@@ -72,7 +72,7 @@ class Dial:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     async def _greet(self, line: Line, place: str) -> None:
-        answers = [line.say(*command) for command in self._greeting()]
+        answers = [line.say(*command) for command in await self._greeting()]
         # All are waited for, so that none of several refusals is left unheard.
         for answer in await asyncio.gather(*answers, return_exceptions=True):
             if isinstance(answer, BaseException):
@@ -82,11 +82,11 @@ class Dial:
             if role != "master":
                 raise RedisConnectionError(f"{place} is not the master but a {role}")
 
-    def _greeting(self) -> list[tuple[Any, ...]]:
+    async def _greeting(self) -> list[tuple[Any, ...]]:
         user, password = self._options.get("username"), self._options.get("password")
         commands: list[tuple[Any, ...]] = []
         if provider := self._options.get("credential_provider"):
-            commands.append(("AUTH", *provider.get_credentials()))
+            commands.append(("AUTH", *await provider.get_credentials_async()))
         elif user or password:
             commands.append(("AUTH", *((user,) if user else ()), password or ""))
         if name := self._options.get("client_name"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from redis.credentials import CredentialProvider
@@ -33,4 +34,4 @@ class PasswordFile(CredentialProvider):
         return (self._user, password) if self._user else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        return self.get_credentials()
+        return await asyncio.to_thread(self.get_credentials)

@@ -5,11 +5,17 @@ A real registry tells of each such call that is made on its loop, while it goes 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from tests.access.conftest import RBAC
+from tests.access.people import Guest, Office, bearer, permission
 from tests.support.api import ok
+from tests.support.redis_modes import make_certificates
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.replica import Replica
 from tests.support.waiting import until_sync
@@ -58,6 +64,10 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
+def waits(one: Replica) -> list[str]:
+    return [record["message"] for record in one.said("waited")]
+
+
 @pytest.fixture(scope="module")
 def registry(server: RedisServer) -> Iterator[Replica]:
     one = Replica("--redis-url", server.url, "--snapshot-every", "20", program=("-c", PROGRAM))
@@ -90,4 +100,43 @@ def test_the_event_loop_never_waits(server: RedisServer, registry: Replica) -> N
     until_sync(lambda: bool(registry.said("store_back")), "Redis to be back")
     until_sync(lambda: api.register("cart", instanceId="new").status == 200, "writes to be taken")
     assert registry.stop() == 0
-    assert [record["message"] for record in registry.said("waited")] == []
+    assert waits(registry) == []
+
+
+def test_the_event_loop_waits_for_no_secret_and_no_past(server: RedisServer, tmp_path: Path) -> None:
+    """Accounts, certificates that are renewed, passwords that stand in files, and the process that reads the past."""
+    files = make_certificates(tmp_path)
+    secret = tmp_path / "secret"
+    secret.write_text("first")
+    options = ["--redis-url", server.url, "--redis-prefix", "secrets:", "--redis-password-file", str(secret)]
+    options += ["--tls-cert-file", str(files.server), "--tls-key-file", str(files.server_key), "--tls-port", "0"]
+    # A folder of its own: it asks nobody else's process about the past.
+    one = Replica(*options, environment={**RBAC, "TMPDIR": str(tmp_path)}, program=("-c", PROGRAM))
+    with Redis.from_url(server.url) as admin:
+        admin.config_set("requirepass", "first")
+    with Redis.from_url(server.url, password="first") as admin:
+        try:
+            one.start()
+            office = Office(one)
+            guest = Guest(one.connect(), office.person(office.role(permission("service", "*", appId="shop"))), "team")
+            guest.instance(guest.service(serviceId="cart"), instanceId="i")
+            assert office.log_in("root", "Wrong_password1").status == 401
+            for path in ("admin/settings", "admin/store", "admin/replicas", "admin/tenants"):
+                ok(office.call("GET", f"/v4/default/{path}"))
+            ok(office.call("GET", "/console/"))
+            for path in ("history?limit=2", "events?wait=0s", "catalog"):
+                ok(
+                    guest.connection.request(
+                        "GET", f"/v1/default/{path}", headers=bearer(guest.token) | {"X-Domain-Name": "team"}
+                    )
+                )
+            (tmp_path / "other").mkdir()
+            shutil.copy(make_certificates(tmp_path / "other").server, files.server)
+            until_sync(lambda: bool(one.said("certificate_refused")), "the certificate to be read again", 20)
+            admin.client_kill_filter(_type="normal", skipme=True)
+            until_sync(lambda: guest.put("/microservices/cart/instances/i/status?value=DOWN").status == 200, "a write")
+            assert one.stop() == 0
+            assert waits(one) == []
+        finally:
+            one.clean_up()
+            admin.config_set("requirepass", "")
