@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
 from msgspec import Struct
 
 from registry.client.calls import Calls
@@ -13,10 +14,14 @@ from registry.client.errors import Refused
 from registry.client.names import ServiceName
 from registry.client.wire import (
     AllDetails,
+    Beating,
+    Dependencies,
+    Dependency,
     Details,
     DetailsBody,
     FindMany,
     FoundMany,
+    Heartbeats,
     InstanceBody,
     InstanceId,
     Instances,
@@ -26,6 +31,7 @@ from registry.client.wire import (
     ServiceBody,
     ServiceId,
     Services,
+    Tags,
     Version,
     Wanted,
 )
@@ -148,6 +154,15 @@ class Api:
         path = f"{self._service(service_id)}/schemas/{quote(schema.schema_id, safe='')}"
         await self.calls.call("PUT", path, body=SchemaBody(schema.schema, schema.summary))
 
+    async def set_tags(self, service_id: str, tags: dict[str, str]) -> None:
+        """Replace all tags of a service version."""
+        await self.calls.call("POST", f"{self._service(service_id)}/tags", body=Tags(tags))
+
+    async def add_dependencies(self, consumer: ServiceKey, providers: Sequence[ServiceKey]) -> None:
+        """Record that a service version finds these providers; it may do without, for its finds record them too."""
+        body = Dependencies([Dependency(consumer, list(providers))])
+        await self.calls.call("POST", f"{self._registry}/dependencies", body=body)
+
     async def details(self, service_id: str) -> Details:
         """Everything about one service version."""
         path = f"{self._root}/govern/microservices/{quote(service_id, safe='')}"
@@ -167,7 +182,10 @@ class Api:
     async def register_instance(self, service_id: str, instance: Instance) -> str:
         """Register an instance, or renew it; its id."""
         path = f"{self._service(service_id)}/instances"
-        answer: InstanceId = (await self.calls.call("POST", path, InstanceId, body=InstanceBody(instance))).value
+        body = msgspec.to_builtins(InstanceBody(instance))
+        # Left out, it would be taken for 3 (api-rules.md D7).
+        body["instance"]["healthCheck"]["times"] = instance.health_check.times
+        answer: InstanceId = (await self.calls.call("POST", path, InstanceId, body=body)).value
         return answer.instance_id
 
     async def unregister_instance(self, service_id: str, instance_id: str) -> None:
@@ -176,6 +194,14 @@ class Api:
     async def heartbeat(self, service_id: str, instance_id: str) -> None:
         """Renew the lease."""
         await self.calls.call("PUT", f"{self._instance(service_id, instance_id)}/heartbeat")
+
+    async def heartbeats(self, instances: Sequence[tuple[str, str]]) -> None:
+        """Renew the leases of several instances, each by service id and instance id; unknown ones are passed over.
+
+        Old registries refuse the whole with 400017 where one is unknown (api-rules.md 3.7).
+        """
+        body = Heartbeats([Beating(*ids) for ids in instances])
+        await self.calls.call("PUT", f"{self._registry}/heartbeats", body=body)
 
     async def instances(self, service_id: str, consumer: str = "") -> list[Instance]:
         """All instances of one service version."""

@@ -49,6 +49,28 @@ class Properties(WireStruct, frozen=True):
     properties: dict[str, str]
 
 
+class Tags(WireStruct, frozen=True):
+    tags: dict[str, str]
+
+
+class Dependency(WireStruct, frozen=True):
+    consumer: ServiceKey
+    providers: list[ServiceKey]
+
+
+class Dependencies(WireStruct, frozen=True):
+    dependencies: list[Dependency]
+
+
+class Beating(WireStruct, frozen=True):
+    service_id: str
+    instance_id: str
+
+
+class Heartbeats(WireStruct, frozen=True):
+    instances: list[Beating]
+
+
 class Wanted(WireStruct, frozen=True):
     """One service of a batch find."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "login": ("login", "log in, and keep the token for other verbs"),
     "accounts": ("accounts", "list and change accounts, and tokens of machines"),
     "roles": ("roles", "list and change roles"),
+    "import": ("importing", "bring what a running registry holds into another one"),
     "completion": ("completion", "make the shell complete this command"),
     "serve": ("", "run the registry"),
     "repair": ("", "say what is damaged in the store, and mend it"),
@@ -53,7 +55,8 @@ class Verbs(click.Group):
         if not module:
             # `registry.command` runs these itself; here they are for the help and for completion.
             return click.Command(name, help=about, add_help_option=False)
-        command: click.Command = getattr(importlib.import_module(f"registry.remote.{module}"), name)
+        function = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = getattr(importlib.import_module(f"registry.remote.{module}"), function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

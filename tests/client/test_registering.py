@@ -322,3 +322,12 @@ async def test_one_who_comes_while_the_last_goes_is_not_lost(connect: Connect, a
 
 async def said(condition: bool) -> bool:
     return condition
+
+
+async def test_an_instance_that_may_miss_no_heartbeat_says_so(connect: Connect, api: Api) -> None:
+    """Left out, `times` would be taken for 3."""
+    once = Instance(health_check=HealthCheck("push", 0, 5, 0))
+    async with connect() as client, client.registered(NAME, [ENDPOINT], instance=once) as registered:
+        stored = api.read_instance(registered.service_id, registered.instance_id)
+        assert stored["healthCheck"] == {"mode": "push", "interval": 5}
+        assert registered.lease_s == 5
