@@ -120,6 +120,19 @@ def test_a_silent_store_raises_alarms_until_it_answers(alarmed: Api, redis: Redi
     assert ok(admin(alarmed, "alarms")).body == b"{}"
 
 
+@pytest.mark.slow
+def test_health_is_as_bad_as_readiness_though_nobody_writes(alarmed: Api, redis: RedisServer) -> None:
+    """The registry asks the store by itself: at night nobody else would notice."""
+    redis.pause()
+    try:
+        until_sync(lambda: alarmed.get("/health/readiness").status == 503, "readiness to say it", 20)
+        until_sync(lambda: alarmed.get("/health").status == 400, "health to say it")
+        assert_refused(alarmed.get("/health"), 400002)
+    finally:
+        redis.resume()
+    until_sync(lambda: alarmed.get("/health").status == 200, "health to be good again")
+
+
 # -- how everything is ------------------------------------------------------------------------------------------------
 
 
