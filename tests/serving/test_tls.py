@@ -107,6 +107,21 @@ def test_requests_follow_each_other_and_large_answers_come_whole(server: Running
         assert answers.endswith(b"GET /echo last 0 ")
 
 
+def test_client_that_does_not_read_is_let_go(files: Files) -> None:
+    """At once: one that reads nothing does not read a farewell either."""
+    certificates = Certificates(str(files.server), str(files.server_key))
+    with running(apps.app, Limits(send_timeout_s=0.2), certificates=certificates) as server:
+        with server.connect_tls(trusting(files)) as slow:
+            slow.sendall(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n" * 50)
+            until_sync(lambda: server.call(lambda: bool(server.shared.unsent)), "the answer to wait")
+            (connection,) = server.call(lambda: list(server.shared.unsent))
+            assert server.call(lambda: sum(server.shared.unsent.values())) < 1.1 * len(apps.BIG)
+            server.call(lambda: setattr(connection, "deadline", 0.0))
+            until_sync(lambda: server.call(lambda: server.shared.crowd.count) == 0, "it to be let go")
+            assert server.call(lambda: server.shared.unsent) == {}
+        assert ask(server, trusting(files)).endswith(b"GET /echo last 0 ")
+
+
 def test_websocket_is_spoken(server: Running, files: Files) -> None:
     context = trusting(files)
     with connect(
