@@ -117,9 +117,8 @@ class Mending:
     # -- a lost tail ---------------------------------------------------------------------------------------------------
 
     async def _append_again(self, restored: Restored, own: RegistryView, events: PutBack) -> None:
+        """Where all that was lost has been decided otherwise since, the epoch says just that some was."""
         log = restored.view
-        if not events.lost and log.includes(own.position):
-            return  # all that is missing has been decided otherwise since
         head = log.position
         epoch = self._next_epoch(head, own.position)
         resumed = self._resumed(head.text(), _histories(own))

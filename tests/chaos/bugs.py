@@ -15,6 +15,7 @@ from registry.domain.recent import Recent
 from registry.domain.rev import content_digest
 from registry.domain.tenant import Tenant
 from registry.domain.view import Answer, InstanceRow, RegistryView
+from registry.history.feeds import Feeds
 from registry.projection import mending
 from registry.projection.restoring import Restored, restore
 from registry.store.port import Lease, Store
@@ -113,6 +114,17 @@ def silent_watch() -> None:
     Watching._concerned = forgetful  # type: ignore[method-assign,assignment]
 
 
+def silent_feed() -> None:
+    """Now and then feeds are not told of an event."""
+    note, numbers = Feeds._note, count(1)
+
+    def forgetful(self: Feeds, *arguments: Any) -> None:
+        if next(numbers) % FORGOTTEN_EVERY:
+            note(self, *arguments)
+
+    Feeds._note = forgetful  # type: ignore[method-assign,assignment]
+
+
 def stale_finds() -> None:
     """A find is answered again as it was a while ago, whatever has changed since."""
     find_now = Discovery.find_now
@@ -138,6 +150,7 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
     "no-rearming": no_rearming,
     "no-mending": no_mending,
     "silent-watch": silent_watch,
+    "silent-feed": silent_feed,
     "stale-finds": stale_finds,
 }
 

@@ -11,6 +11,7 @@ from tests.chaos.world import Options
 from tests.support.checker import (
     DEAD_KEPT,
     DIVERGENCE,
+    EXACT,
     FEED,
     LIVING_REMOVED,
     LOST_WRITE,
@@ -41,6 +42,7 @@ PLANTED: Final = {
     "no-rearming": Expected((FLUSH,), _GONE, beat_s=4.0),
     "no-mending": Expected((FAILOVER,), _GONE | {DIVERGENCE}),
     "silent-watch": Expected((SLOW,), frozenset({FEED})),
+    "silent-feed": Expected((), frozenset({EXACT})),
     "stale-finds": Expected((), frozenset({STALE_READ, WRONG_304})),
 }
 

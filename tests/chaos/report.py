@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.support.checker import Finding
-from tests.support.history import OK, REFUSED, UNKNOWN, History
+from tests.support.history import OK, REFUSED, UNKNOWN, Fed, History
 
 #: One cause leads to many findings.
 SHOWN_MAX: Final = 20
@@ -25,6 +25,9 @@ def summary(history: History, findings: Sequence[Finding]) -> str:
         changes = sum(len(watch.changes) for watch in history.watches)
         dropped = sum(watch.dropped for watch in history.watches)
         lines.append(f"watches: {len(history.watches)}, {dropped} of them dropped; {changes} events")
+    if history.readings:
+        told = sum(isinstance(reading, Fed) for reading in history.readings)
+        lines.append(f"feeds: {told} events; the past: {len(history.past_looks)} looks")
     faults = Counter(fault.kind for fault in history.faults)
     lines += ["", "faults: " + (", ".join(f"{count} {kind}" for kind, count in sorted(faults.items())) or "none")]
     refusals = Counter((one.kind, one.code) for one in history.operations if one.code)

@@ -17,6 +17,7 @@ from tests.chaos.clocks import Clock, faketime_library
 from tests.chaos.consumers import Consumer, LastLooks
 from tests.chaos.faults import Nemesis
 from tests.chaos.fleet import ChaosReplica, now_ms
+from tests.chaos.history_readers import FeedReader, PastReader
 from tests.chaos.plan import CLOCK, REDIS_CLOCK, WITH_CLOCKS, WITH_COPY, draw, draw_two
 from tests.chaos.providers import Provider, Slot, service_body
 from tests.chaos.proxy import Proxy
@@ -46,6 +47,8 @@ class Options:
     instances: int = 40
     consumers: int = 4
     watchers: int = 4
+    #: Readers of the feed of events; one more asks about the past.
+    feeds: int = 2
     #: Seconds between the polls of a consumer, at most.
     period_s: float = 1.0
     nemeses: Sequence[str] = ()
@@ -113,10 +116,13 @@ class World:
                 self._options.stay_s,
             )
             await self._register_services(shared)
-            clients: list[Provider | Consumer | Watcher] = [
+            feeds = [FeedReader(f"f{number}", self._chance(), shared) for number in range(self._options.feeds)]
+            clients: list[Provider | Consumer | Watcher | FeedReader | PastReader] = [
                 *self._providers(shared),
                 *self._consumers(shared),
                 *self._watchers(shared),
+                *feeds,
+                self._past_reader(shared),
             ]
             nemesis = Nemesis(self._store, self._replicas, self._store_clock, self._record, self._say)
             async with asyncio.TaskGroup() as group:
@@ -132,6 +138,7 @@ class World:
                 await self._look_at_last(shared)
                 for task in tasks:
                     task.cancel()
+            await self._read_to_the_end(feeds)
             for client in clients:
                 client.close()
             for replica in self._replicas:
@@ -212,7 +219,20 @@ class World:
             watchers.append(watcher)
         return watchers
 
+    def _past_reader(self, shared: Run) -> PastReader:
+        reader = PastReader("past", self._chance(), shared)
+        reader.services = self._services
+        return reader
+
     # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def _read_to_the_end(self, feeds: Sequence[FeedReader]) -> None:
+        """What the feeds have not told yet, and what the history tells, by the replica that knows only Redis."""
+        fresh = self._replicas[-1]
+        for feed in feeds:
+            await feed.finish(fresh)
+        for feed in feeds[:1]:
+            await feed.record_log(fresh)
 
     async def _look_at_last(self, shared: Run) -> None:
         """What each replica holds, and one that is started now: at one position, if they ever are at one."""

@@ -1,0 +1,208 @@
+"""HistoryReaders: a client that follows the feed of events, and one that asks what was at places it has seen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from hashlib import sha1
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tests.chaos.client import DOMAIN, ROOT, Client, find_path, found, position_of
+from tests.chaos.fleet import ChaosReplica, now_ms
+from tests.support.history import NOWHERE, OK, Fed, FeedBegins, FeedEnds, Logged, PastLook, Position
+from tests.support.http import Response
+
+FEED: Final = "/v1/default/events"
+HISTORY: Final = "/v1/default/history"
+HEADERS: Final = {"X-Domain-Name": DOMAIN}
+#: A feed says that it is there every 15 s; one that is silent for longer has lost its replica.
+SILENT_S: Final = 20.0
+#: The process that reads the past may have to start first.
+PAST_TIMEOUT_S: Final = 25.0
+#: Bytes of one chunk of a stream.
+CHUNK_MAX_BYTES: Final = 1 << 24
+NOT_KEPT: Final = 410
+
+
+class _Told(Struct):
+    position: str
+    kind: str
+
+
+class _Page(Struct):
+    events: list[Raw]
+    next: str = ""
+    position: str = ""
+
+
+_told = msgspec.json.Decoder(_Told).decode
+_page = msgspec.json.Decoder(_Page).decode
+
+
+def parse(text: str) -> Position:
+    epoch, _, sequence = text.partition("-")
+    return int(epoch), int(sequence)
+
+
+def text_of(position: Position) -> str:
+    return f"{position[0]}-{position[1]}"
+
+
+class FeedReader(Client):
+    """Reads server-sent events of one replica after another, and comes back with the last id that it was sent."""
+
+    _place: Position = NOWHERE
+
+    async def run(self) -> None:
+        while not self.run_of.is_over:
+            replica = self.random.choice(self.run_of.replicas)
+            with contextlib.suppress(OSError, TimeoutError, EOFError):
+                async with asyncio.timeout(self.random.uniform(0.5, 20)):
+                    if self._place == NOWHERE:
+                        await self._begin(replica, NOWHERE)
+                    await self._follow(replica)
+            await self.pause(0.01, 0.5)
+
+    async def _begin(self, replica: ChaosReplica, given_up: Position) -> None:
+        """Take the place where the log is now. Raises OSError, TimeoutError."""
+        answer = await self._ask(replica, f"{FEED}?wait=0s")
+        if answer.status != 200:
+            raise ConnectionError(f"no place: {answer.status}")
+        self._place = parse(_page(answer.body).position)
+        self.run_of.record(FeedBegins(client=self.name, at_ms=now_ms(), position=self._place, given_up=given_up))
+
+    async def _ask(self, replica: ChaosReplica, target: str) -> Response:
+        return await self._connection(replica).request("GET", target, None, HEADERS, PAST_TIMEOUT_S)
+
+    async def _follow(self, replica: ChaosReplica) -> None:
+        life = replica.life
+        reader, writer = await asyncio.open_connection(replica.host, replica.port, limit=CHUNK_MAX_BYTES)
+        try:
+            lines = [f"GET {FEED} HTTP/1.1", "Host: x", f"X-Domain-Name: {DOMAIN}", "Accept: text/event-stream"]
+            writer.write("\r\n".join([*lines, f"Last-Event-ID: {text_of(self._place)}", "", ""]).encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.split(b" ")[1] == b"%d" % NOT_KEPT:
+                await self._begin(replica, self._place)
+            elif head.split(b" ")[1] == b"200":
+                async for block in _blocks(reader):
+                    self._take(life, block)
+        finally:
+            writer.transport.abort()
+
+    def _take(self, life: str, block: bytes) -> None:
+        fields = dict(line.partition(": ")[::2] for line in block.decode().splitlines())
+        if "data" in fields and fields["event"] != "error":
+            self._note(life, fields["data"].encode())
+            assert parse(fields["id"]) == self._place
+        elif "id" in fields:
+            self._place = parse(fields["id"])
+
+    def _note(self, life: str, json: bytes) -> None:
+        told = _told(json)
+        self._place = parse(told.position)
+        digest = sha1(json).hexdigest()
+        self.run_of.record(
+            Fed(
+                client=self.name,
+                replica=life,
+                at_ms=now_ms(),
+                position=self._place,
+                kind=told.kind,
+                digest=digest,
+            )
+        )
+
+    async def finish(self, replica: ChaosReplica) -> None:
+        """Read on to the end of the log, where nothing is written any more. Raises OSError, TimeoutError."""
+        while True:
+            if self._place == NOWHERE:
+                await self._begin(replica, NOWHERE)
+            answer = await self._ask(replica, f"{FEED}?{urlencode({'after': text_of(self._place), 'wait': '0s'})}")
+            if answer.status == NOT_KEPT:
+                await self._begin(replica, self._place)
+                continue
+            if answer.status != 200:
+                raise ConnectionError(f"the feed cannot be read behind {self._place}: {answer.body!r}")
+            page = _page(answer.body)
+            for raw in page.events:
+                self._note(replica.life, bytes(raw))
+            self._place = parse(page.position)
+            if not page.events:
+                self.run_of.record(FeedEnds(client=self.name, at_ms=now_ms(), position=self._place))
+                return
+
+    async def record_log(self, replica: ChaosReplica) -> None:
+        """Take down every event that is kept, as this replica tells it. Raises OSError, TimeoutError."""
+        after = ""
+        while True:
+            query = urlencode({"order": "oldest", "limit": "1000", "after": after})
+            answer = await self._ask(replica, f"{HISTORY}?{query}")
+            if answer.status != 200:
+                raise ConnectionError(f"the history cannot be read: {answer.body!r}")
+            page = _page(answer.body)
+            for raw in page.events:
+                told, digest = _told(raw), sha1(bytes(raw)).hexdigest()
+                self.run_of.record(Logged(at_ms=now_ms(), position=parse(told.position), kind=told.kind, digest=digest))
+            after = page.next
+            if not after:
+                return
+
+
+async def _blocks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """What a stream of events brings, block by block. Raises EOFError, OSError, TimeoutError."""
+    text = b""
+    while True:
+        async with asyncio.timeout(SILENT_S):
+            size = int(await reader.readuntil(b"\r\n"), 16)
+            chunk = (await reader.readexactly(size + 2))[:-2]
+        if not size:
+            return
+        *whole, text = (text + chunk).split(b"\n\n")
+        for block in whole:
+            yield block
+
+
+class PastReader(Client):
+    """Asks what was at places that it has been answered at, and again whether that is still so."""
+
+    services: Sequence[str]
+
+    async def run(self) -> None:
+        self._wanders = 1.0
+        asked: list[tuple[str, Position]] = []
+        while not self.run_of.is_over:
+            await self.pause(0.2, 1.5)
+            if not asked or self.random.random() < 0.3:
+                service = self.random.choice(self.services)
+                live, _ = await self.request("GET", find_path(service), describe=found, kind="find", service=service)
+                if live.outcome == OK:
+                    asked.append((service, live.position))
+                continue
+            with contextlib.suppress(OSError, TimeoutError):
+                await self._look(self.random.choice(self.run_of.replicas), *self.random.choice(asked))
+
+    async def _look(self, replica: ChaosReplica, service: str, position: Position) -> None:
+        life, start_ms, as_of = replica.life, now_ms(), text_of(position)
+        target = f"{ROOT}{find_path(service)}&asOf={as_of}"
+        answer = await self._connection(replica).request("GET", target, None, HEADERS, PAST_TIMEOUT_S)
+        if answer.status != 200:
+            return
+        said = found(answer)
+        self.run_of.record(
+            PastLook(
+                client=self.name,
+                replica=life,
+                start_ms=start_ms,
+                end_ms=now_ms(),
+                service=service,
+                as_of=as_of,
+                position=position_of(answer),
+                rev=said["rev"],
+                digest=said["digest"],
+            )
+        )
