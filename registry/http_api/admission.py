@@ -63,6 +63,7 @@ class Admission:
         if reach.nowhere:
             raise refusal(rule)
         if reach.everywhere:
+            call.reach, call.covers = reach, None
             return
         if rule.target is Target.SERVICE and not past:
             await self._check_path(rule, call, reach)

@@ -37,7 +37,7 @@ async def watch(api: Api, call: Call, socket: WebSocket, receive: Receive, send:
         await api.discovery.catch_up(call.tenant)
         await api.discovery.read(call.tenant, lambda view: service_or_refuse(view, service_id))
         await send({"type": "websocket.accept"})
-        api.watching.add(call.tenant, service_id, socket)
+        api.watching.add(call.tenant, service_id, socket, call.covers)
     except RegistryError as error:
         await _refuse_watch(socket, error, receive, send)
         return

@@ -22,6 +22,7 @@ from registry.domain.model import ServiceKey
 from registry.domain.outcome import Change, Outcome
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
+from registry.domain.view import Covers
 from registry.projection.projector import Projector
 
 #: Watchers of one replica; one more is refused.
@@ -52,7 +53,8 @@ class Watching:
     def __init__(self, projector: Projector, frame: Callable[[bytes], bytes]) -> None:
         self._projector = projector
         self._frame = frame
-        self._watchers: dict[tuple[Tenant, str], dict[Watcher, None]] = defaultdict(dict)
+        #: By consumer; each with the providers that it may be told of, None for all.
+        self._watchers: dict[tuple[Tenant, str], dict[Watcher, Covers | None]] = defaultdict(dict)
         self._pending: deque[tuple[bytes, deque[Watcher]]] = deque()
         self._count = 0
         #: Consumers that have found what could not be recorded.
@@ -69,11 +71,11 @@ class Watching:
         """Deliveries that are left for the next turns of the loop."""
         return sum(len(watchers) for _, watchers in self._pending)
 
-    def add(self, tenant: Tenant, consumer_id: str, watcher: Watcher) -> None:
-        """From now on deliver to this watcher what concerns the consumer."""
+    def add(self, tenant: Tenant, consumer_id: str, watcher: Watcher, covers: Covers | None = None) -> None:
+        """From now on deliver to this watcher what concerns the consumer, about providers that are covered."""
         if self._count >= WATCHERS_MAX:
             raise StoreUnavailable(f"this replica has {WATCHERS_MAX} watchers already")
-        self._watchers[tenant, consumer_id][watcher] = None
+        self._watchers[tenant, consumer_id][watcher] = covers
         self._count += 1
 
     def remove(self, tenant: Tenant, consumer_id: str, watcher: Watcher) -> None:
@@ -128,7 +130,7 @@ class Watching:
         for consumer_id in dict.fromkeys((*watching(self._projector.view(tenant), key), *released)):
             watchers = self._watchers.get((tenant, consumer_id))
             if watchers and consumer_id in services and may_see(services[consumer_id].service, service):
-                concerned += watchers
+                concerned += (one for one, covers in watchers.items() if covers is None or covers(*key))
         return concerned
 
     def _turn(self) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.access.people import Guest, Office, code, permission
+from tests.access.people import Guest, Office, bearer, code, permission
 from tests.support.api import ids, ok, wanted, wanted_instance
 from tests.support.http import Response
 from tests.support.replica import Replica
 from tests.support.waiting import until_sync
+from tests.support.websocket import WebSocket
 
 
 @pytest.fixture(scope="module", params=["lane", "parser"])
@@ -176,6 +177,25 @@ def test_the_registrys_own_lists_hold_what_is_allowed(world: World, path: str) -
         assert "vault" in everything
         assert "cart" in allowed.body.decode()
     assert "vault" not in allowed.body.decode()
+
+
+def test_a_watch_tells_of_microservices_with_the_labels(world: World) -> None:
+    """The consumer is within reach; what it has found, by whomever, need not be."""
+    own = World(world.office, world.replica)
+    ok(own.all.put("/microservices/vault/properties", {"properties": {"allowCrossApp": "true"}}))
+    for name, app in (("vault", "bank"), ("till", "shop")):
+        ok(own.all.find(name, app, consumer="cart"))
+
+    def watch(guest: Guest) -> WebSocket:
+        headers = {**bearer(guest.token), "X-Domain-Name": own.domain}
+        path = "/v4/default/registry/microservices/cart/watcher"
+        return WebSocket((own.replica.host, own.replica.port), path, headers)
+
+    with watch(own.shop) as limited, watch(own.all) as whole:
+        for name in ("vault", "till"):
+            ok(own.all.put(f"/microservices/{name}/instances/{name}-1/status?value=DOWN"))
+        told = [limited.next_event()["key"]["serviceName"], *(whole.next_event()["key"]["serviceName"] for _ in "12")]
+        assert told == ["till", "vault", "till"]
 
 
 def test_a_bulk_status_change_reaches_what_is_allowed(world: World) -> None:

@@ -179,6 +179,22 @@ def test_what_is_no_token_opens_nothing(place: tuple[Replica, dict[str, str]]) -
                 assert told == expected, (operation.name, name, told)
 
 
+def test_head_is_refused_as_get_is(place: tuple[Replica, dict[str, str]]) -> None:
+    """The length of an answer tells something, too."""
+    process, tokens = place
+    connection = process.connect()
+    for operation in (one for one in EVERYTHING if one.method == "GET"):
+        path = re.sub(r"{(\w+)}", "nothing-there", operation.path.replace("{project}", "default"))
+        query = "?appId=a&serviceName=b" if operation.name == "find-instances" else ""
+        nobody, stranger = (
+            connection.request("HEAD", path + query, None, credentials).status
+            for credentials in ({}, bearer(tokens["stranger"]))
+        )
+        what = needed(operation)
+        assert (nobody == 401) == (what != "open"), operation.name
+        assert (stranger == 403) == (what not in ("open", "token")), operation.name
+
+
 def test_nobody_gets_a_hot_answer_that_the_table_does_not_give(place: tuple[Replica, dict[str, str]]) -> None:
     """What is there is answered from its bytes, and what was answered once is known by all of them."""
     process, tokens = place
