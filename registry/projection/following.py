@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 #: connection, and its size is what it costs to be told of news of one of them.
 GROUP_SIZE: Final = 256
 GROUPS_MAX: Final = 64
-#: How long one read of a group waits for news, ms.
-QUIET_BLOCK_MS: Final = 20_000
+#: How long one read of a group waits for news, ms. Each read names all logs of the group, so a longer one costs less.
+QUIET_BLOCK_MS: Final = 60_000
 #: Seconds until a group that could not be read is read again.
 RETRY_S: Final = 1.0
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 from urllib.parse import quote, unquote
 
 from registry.domain.marks import Mark
@@ -14,16 +16,21 @@ from registry.domain.position import Position
 from registry.domain.tenant import Tenant
 from registry.store.port import KeyName, LeaseName
 
+#: Tenants whose tags are remembered: more than there are by default, since quiet ones are read in turn, all of them.
+TAGS_MAX: Final = 16_384
+
 
 class Keys:
     """The key names below one prefix, so that several registries can share one Redis."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
+        #: What all keys of a tenant begin with.
+        self.tag = lru_cache(TAGS_MAX)(self._tag)
         self.tenants = f"{prefix}{{tenants}}"
         self.tenants_stream = f"{prefix}{{tenants}}:log"
 
-    def tag(self, tenant: Tenant) -> str:
+    def _tag(self, tenant: Tenant) -> str:
         return f"{self.prefix}{{{encode_name(tenant.domain)}/{encode_name(tenant.project)}}}"
 
     def key(self, tenant: Tenant | None, name: KeyName) -> str:

@@ -44,7 +44,7 @@ from registry.store.redis_upkeep import RedisUpkeep
 from registry.store.round_trips import RoundTrips
 from registry.store.soundness import read_position
 
-#: Tenants whose key names are remembered; reads of tenants that do not exist must not grow anything.
+#: Tenants whose key names are remembered for single questions; reads of tenants that do not exist must grow nothing.
 TENANT_KEYS_MAX: Final = 4096
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -151,7 +151,7 @@ class RedisStore:
 
     async def heads(self, tenants: Sequence[Tenant]) -> list[Position | None]:
         with self.round_trips.timed("mget"):
-            found = await self._ask(self._connections.get([self._names(tenant).head for tenant in tenants]))
+            found = await self._ask(self._connections.get([self._keys.head(tenant) for tenant in tenants]))
         # What holds another type comes as nothing.
         return [read_position(text) if text else ORIGIN for text in found]
 
@@ -163,7 +163,7 @@ class RedisStore:
             await asyncio.sleep(block_ms / 1000)
             await self._query("EXISTS", self._keys.tenants_stream)
             return Tail({}, [], "")
-        streams = {self._names(tenant).events: (tenant, position) for tenant, position in after.items()}
+        streams = {self._keys.events(tenant): (tenant, position) for tenant, position in after.items()}
         return await self._reads.read(streams, tenants_after, block_ms, follow)
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
