@@ -126,7 +126,7 @@ def details(view: RegistryView, query: DetailsQuery, hidden: frozenset[str], cov
     if query.parts != {STATISTICS}:
         for row in draw(view):
             if _is_visible(row, hidden, covers) and _passes(row.service, query):
-                yield from _overview(view, row, query, parts)
+                yield from _overview(view, row, query, covers, parts)
             yield 0
     pieces = [b'{"allServicesDetail":[', *parts[:-1], b"]"] if parts else [b"{"]
     if whole is not None:
@@ -144,7 +144,7 @@ def _passes(service: Microservice, query: DetailsQuery) -> bool:
 
 
 def _overview(
-    view: RegistryView, row: ServiceRow, query: DetailsQuery, parts: list[bytes]
+    view: RegistryView, row: ServiceRow, query: DetailsQuery, covers: Covers | None, parts: list[bytes]
 ) -> Generator[int, None, None]:
     """Add one element of the list: without the schema ids of the microservice and the properties of its instances."""
     found = ServiceDetail(_without_schema_ids(row))
@@ -158,7 +158,7 @@ def _overview(
     if "schemas" in query.parts:
         found = structs.replace(found, schema_infos=listed(row, True))
     if "dependencies" in query.parts and row.service_id in view.services:
-        providers, consumers = _related(view, row.service_id, no_self=True)
+        providers, consumers = _related(view, row.service_id, True, covers)
         found = structs.replace(found, providers=providers, consumers=consumers)
     yield from _add(parts, found, (_without_properties(instance) for instance in instances))
     parts.append(b",")
@@ -186,14 +186,17 @@ def _without_properties(row: InstanceRow) -> bytes:
     return encode_instance(structs.replace(decode_instance(row.body), properties={}))
 
 
-def detail(view: RegistryView, service_id: str) -> Steps:
+def detail(view: RegistryView, service_id: str, covers: Covers | None = None) -> Steps:
     """Everything about one microservice version.
+
+    Args:
+        covers: which of its consumers and providers are shown; None: all.
 
     Raises:
         ServiceNotExists: it is not registered.
     """
     row = service_or_refuse(view, service_id)
-    providers, consumers = _related(view, service_id, no_self=False)
+    providers, consumers = _related(view, service_id, False, covers)
     versions = select(ALL_VERSIONS, row.group.services.values(), ServiceRow.named_version)
     found = ServiceDetail(
         Raw(row.body),
@@ -212,14 +215,15 @@ def _whole(found: ServiceDetail, instances: Iterable[bytes]) -> Steps:
     return [*parts, b"}"]
 
 
-def _related(view: RegistryView, service_id: str, no_self: bool) -> tuple[list[Raw], list[Raw]]:
+def _related(view: RegistryView, service_id: str, no_self: bool, covers: Covers | None) -> tuple[list[Raw], list[Raw]]:
     providers = providers_of(view, service_id, no_self)
     consumers = consumers_of(view, service_id, no_self)
-    return _bodies(view, providers), _bodies(view, consumers)
+    return _bodies(view, providers, covers), _bodies(view, consumers, covers)
 
 
-def _bodies(view: RegistryView, services: Iterable[Microservice]) -> list[Raw]:
-    return [Raw(view.services[service.service_id].body) for service in services]
+def _bodies(view: RegistryView, services: Iterable[Microservice], covers: Covers | None) -> list[Raw]:
+    rows = (view.services[service.service_id] for service in services)
+    return [Raw(row.body) for row in rows if covers is None or covers(*row.group.key)]
 
 
 # -- numbers and names -------------------------------------------------------------------------------------------------

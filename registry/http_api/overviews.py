@@ -42,7 +42,7 @@ def _details_query(call: Call) -> DetailsQuery:
 async def get_detail(api: Api, call: Call) -> Reply:
     """`GET govern/microservices/{serviceId}`."""
     service_id = call.service_id
-    return await _big(api, call, lambda view: overviews.detail(view, service_id))
+    return await _big(api, call, lambda view: overviews.detail(view, service_id, call.covers))
 
 
 async def get_statistics(api: Api, call: Call) -> Reply:

@@ -247,8 +247,30 @@ def test_lists_hold_what_is_allowed(world: World) -> None:
     assert "vault" not in names(consumers)
 
 
-def govern(world: World, path: str) -> Any:
-    headers = {"X-Domain-Name": world.domain, "Authorization": f"Bearer {world.shop.token}"}
+def test_who_is_related_is_told_as_far_as_it_is_allowed(world: World) -> None:
+    """By every way that names consumers and providers; those that one may see are there."""
+
+    def found(consumer: tuple[str, str], *names: tuple[str, str]) -> Any:
+        one, *others = ({"appId": app, "serviceName": name, "version": "1.0.0"} for app, name in (consumer, *names))
+        return {"consumer": one, "providers": others}
+
+    both = [found(("shop", "cart"), ("shop", "till"), ("bank", "vault")), found(("bank", "vault"), ("shop", "cart"))]
+    ok(world.all.put("/dependencies", {"dependencies": [*both, found(("shop", "till"), ("shop", "cart"))]}))
+    for path in ("/microservices/cart", "/microservices?options=dependencies&serviceName=cart"):
+        for who, expected in ((world.all, {"till", "vault"}), (world.shop, {"till"})):
+            answer = govern(world, path, who.token)
+            told = answer["service"] if "service" in answer else answer["allServicesDetail"][0]
+            for member in ("providers", "consumers"):
+                assert {one["serviceName"] for one in told[member]} == expected, (path, member)
+    for member in ("providers", "consumers"):
+        told = ok(world.shop.get(f"/microservices/cart/{member}")).json()[member]
+        assert {one["serviceName"] for one in told} == {"till"}
+    lines = govern(world, "/relations")["lines"]
+    assert {(line["from"]["name"], line["to"]["name"]) for line in lines} == {("cart", "till"), ("till", "cart")}
+
+
+def govern(world: World, path: str, token: str = "") -> Any:
+    headers = {"X-Domain-Name": world.domain, "Authorization": f"Bearer {token or world.shop.token}"}
     return ok(world.shop.connection.request("GET", f"/v4/default/govern{path}", None, headers)).json()
 
 
