@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable
 
 from registry.access.decide import create_root
@@ -24,6 +25,7 @@ from registry.running.private_redis import CannotStart
 from registry.running.replica import starting
 from registry.settings import Settings
 from registry.store.port import HistoryChanged, Store, Write
+from registry.usecases.everywhere import WAIT_MAX_S, applied
 from registry.usecases.formats import Formats
 
 #: Times that a change is tried again which another replica's has overtaken.
@@ -40,8 +42,9 @@ async def reset_root(settings: Settings) -> int:
     if wrong:
         raise CannotStart(wrong)
     hashed = Hasher().hash(password)
-    await _change(settings, lambda view, stamp: create_root(view, hashed, secrets.token_hex(16), stamp))
+    late = await _change(settings, lambda view, stamp: create_root(view, hashed, secrets.token_hex(16), stamp))
     print("root has a new password, and its tokens from before are void" + ("" if given else f": {password}"))
+    _tell(late)
     return 0
 
 
@@ -52,13 +55,23 @@ async def rotate_key(settings: Settings, alone: bool) -> int:
             "the keys are those of REGISTRY_RBAC_PRIVATE_KEY_FILE: name another file, and then the old one"
         )
     key = generate_key()
-    await _change(settings, lambda _, stamp: SigningKeyAdded(kid=key.kid, pem=key.pem, alone=alone, **stamp._asdict()))
+    late = await _change(
+        settings, lambda _, stamp: SigningKeyAdded(kid=key.kid, pem=key.pem, alone=alone, **stamp._asdict())
+    )
     print(f"key {key.kid} signs from now on" + (", and no other is valid any more" if alone else ""))
+    _tell(late)
     return 0
 
 
-async def _change(settings: Settings, decision: Decision) -> None:
-    """Record what is decided, in the log that all replicas follow.
+def _tell(late: list[str]) -> None:
+    if late:
+        print(
+            f"accounts: not applied within {WAIT_MAX_S:g} s, so not in force yet, at {', '.join(late)}", file=sys.stderr
+        )
+
+
+async def _change(settings: Settings, decision: Decision) -> list[str]:
+    """Record what is decided, in the log that all replicas follow. Returns those that do not apply it in time.
 
     Raises:
         CannotStart: Redis cannot be reached or relied on, or the change cannot be made.
@@ -68,7 +81,7 @@ async def _change(settings: Settings, decision: Decision) -> None:
         with starting(settings.redis_url):
             await store.open()
             try:
-                await _append(store, decision)
+                return await _append(store, decision)
             except HistoryChanged:
                 raise CannotStart("the accounts change faster than this could be recorded; try again") from None
             except RegistryError as exc:
@@ -79,7 +92,7 @@ async def _change(settings: Settings, decision: Decision) -> None:
         await store.close()
 
 
-async def _append(store: Store, decision: Decision) -> None:
+async def _append(store: Store, decision: Decision) -> list[str]:
     name, clock = secrets.token_hex(6), Clock()
     formats = Formats(store, name, clock)
     await store.add_tenant(ACCOUNTS)
@@ -90,8 +103,10 @@ async def _append(store: Store, decision: Decision) -> None:
         formats.check(event)
         position = view.position
         try:
-            await store.commit(ACCOUNTS, position.epoch, [Write(encode_event(event))], position.sequence)
-            return
+            (at,) = await store.commit(ACCOUNTS, position.epoch, [Write(encode_event(event))], position.sequence)
+            break
         except HistoryChanged:
             if not left:
                 raise
+    assert at is not None
+    return await applied(store, name, at)

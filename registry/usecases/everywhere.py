@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from registry.clock import Clock
@@ -38,6 +39,8 @@ ANNOUNCE_TIMEOUT_S: Final = 1.0
 #: address. They are kept as long as those are.
 APPLIED: Final = "applied "
 KEPT_MS: Final = 30_000
+#: Under this, and its name, one asks who is no replica: what it says counts for nothing.
+ASKS: Final = "asks "
 #: How long a change waits for all replicas, and after how long it asks them again, seconds.
 WAIT_MAX_S: Final = 2.0
 ASK_FIRST_S: Final = 0.005
@@ -144,31 +147,61 @@ class Everywhere:
     def _living(self) -> dict[str, Position]:
         """How far each of the others is that lives."""
         now = self._clock.steady_ms()
-        return {
-            name.removeprefix(APPLIED): read_position(said.partition(b" ")[0]) or self._position
-            for name, (said, at_ms) in self._heard.items()
-            if now - at_ms <= ALIVE_MS
-        }
+        living = {name: said for name, (said, at_ms) in self._heard.items() if now - at_ms <= ALIVE_MS}
+        return _places(living, self._position)
 
     def _not_at(self, position: Position) -> list[str]:
-        return sorted(name for name, at in self._living().items() if at < position)
+        return _before(self._living(), position)
 
     async def applied(self, position: Position) -> list[str]:
         """Wait until every replica that lives has applied `position`. Returns those that have not in time."""
-        late: list[str] = []
-        pause_s = ASK_FIRST_S
-        with contextlib.suppress(TimeoutError, StoreUnavailable):
-            async with asyncio.timeout(WAIT_MAX_S):
-                while True:
-                    await self.announce()
-                    late = self._not_at(position)
-                    if not late:
-                        return []
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, ASK_MOST_S)
-        return late or ["unknown: the store does not answer"]
+
+        async def not_yet() -> list[str]:
+            await self.announce()
+            return self._not_at(position)
+
+        return await _wait_while(not_yet)
 
     def late(self) -> list[str]:
         """The replicas that have not kept up for longer than a change waits for them."""
         now = self._clock.steady_ms()
         return sorted(name for name, since_ms in self._late.items() if now - since_ms > WAIT_MAX_S * 1000)
+
+
+async def applied(store: Store, name: str, position: Position) -> list[str]:
+    """As `Everywhere.applied`, for one that is no replica, and has not heard before who lives.
+
+    So a replica counts that has announced anything within half a minute.
+    """
+
+    async def not_yet() -> list[str]:
+        found = await store.snapshots.exchange(ACCOUNTS, ASKS + name, b"", KEPT_MS)
+        announced = {other: said for other, said in found.items() if other.startswith(APPLIED)}
+        return _before(_places(announced, position), position)
+
+    return await _wait_while(not_yet)
+
+
+async def _wait_while(not_yet: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    """Ask until nobody is named, but no longer than a change waits."""
+    late: list[str] = []
+    pause_s = ASK_FIRST_S
+    with contextlib.suppress(TimeoutError, StoreUnavailable):
+        async with asyncio.timeout(WAIT_MAX_S):
+            while late := await not_yet():
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, ASK_MOST_S)
+            return []
+    return late or ["unknown: the store does not answer"]
+
+
+def _places(announced: Mapping[str, bytes], otherwise: Position) -> dict[str, Position]:
+    """How far each replica says that it is; `otherwise` where it cannot be read."""
+    return {
+        name.removeprefix(APPLIED): read_position(said.partition(b" ")[0]) or otherwise
+        for name, said in announced.items()
+    }
+
+
+def _before(places: Mapping[str, Position], position: Position) -> list[str]:
+    return sorted(name for name, at in places.items() if at < position)

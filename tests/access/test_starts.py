@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 import uuid
@@ -17,7 +19,6 @@ from tests.access.people import PASSWORD, ROOT_PASSWORD, Guest, Office, bearer, 
 from tests.support.api import ok
 from tests.support.http import Connection
 from tests.support.replica import REPOSITORY, Replica, replica
-from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.slow
 
@@ -158,12 +159,12 @@ def test_a_new_key_signs_and_the_older_ones_count_until_they_are_dropped(options
     connection = running.connect()
     before = token_of(connection)
     assert accounts(options, "rotate-key").returncode == 0
-    until_sync(lambda: key_of(token_of(connection)) != key_of(before), "the new key to sign")
+    assert key_of(token_of(connection)) != key_of(before), "the new key signs"
     assert code(call(connection, "GET", "/v4/self-perms", None, before)) == 0
     after = token_of(connection)
     done = accounts(options, "rotate-key", "--alone")
     assert (done.returncode, done.stderr) == (0, "")
-    until_sync(lambda: code(call(connection, "GET", "/v4/self-perms", None, after)) == 401201, "the old key to go")
+    assert code(call(connection, "GET", "/v4/self-perms", None, after)) == 401201, "the old key is gone"
     assert code(call(connection, "GET", "/v4/self-perms", None, token_of(connection))) == 0
 
 
@@ -177,12 +178,24 @@ def test_root_gets_a_new_password_from_those_who_have_the_store(options: list[st
     done = accounts(options, "reset-root")
     assert (done.returncode, done.stderr) == (0, "")
     made = done.stdout.strip().rpartition(" ")[2]
-    until_sync(lambda: code(call(connection, "GET", "/v4/self-perms", None, token)) == 401205, "the old token to end")
+    assert code(call(connection, "GET", "/v4/self-perms", None, token)) == 401205, "the old token has ended"
     assert token_of(connection, password=made)
     done = accounts(options, "reset-root", SC_INIT_ROOT_PASSWORD=PASSWORD)
     assert PASSWORD not in done.stdout
-    until_sync(lambda: code(call(connection, "POST", "/v4/token", {"name": "root", "password": PASSWORD})) == 0, "it")
+    assert code(call(connection, "POST", "/v4/token", {"name": "root", "password": PASSWORD})) == 0
     assert accounts(options, "reset-root", SC_INIT_ROOT_PASSWORD="weak").returncode == 2
+
+
+def test_a_replica_that_does_not_apply_a_change_is_named(options: list[str], running: Replica) -> None:
+    """It sleeps: whoever changes the accounts on the store must know where the change is not in force."""
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        done = accounts(options, "rotate-key")
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+    assert done.returncode == 0
+    assert "signs from now on" in done.stdout
+    assert re.search(rf"not in force yet, at \w+ 127\.0\.0\.1:{running.port}$", done.stderr.strip()), done.stderr
 
 
 def test_keys_of_files_are_not_rotated_on_the_store(options: list[str]) -> None:

@@ -80,19 +80,26 @@ class Certificates:
 
 
 def make_certificates(directory: Path, rsa: bool = False) -> Certificates:
-    """An authority, and what it has signed; keys are of elliptic curves, or RSA."""
+    """An authority, and what it has signed; keys are of elliptic curves, or RSA. Each says what it is for, since Python
+    looks strictly from 3.13 on.
+    """
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
     kind = ("rsa:2048",) if rsa else ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
     new = ("req", "-x509", "-newkey", *kind, "-nodes", "-days", "2")
-    openssl(*new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test authority")
+    openssl(*new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test authority", *_for("keyCertSign"))
     for name in ("server", "client"):
-        signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1")
+        names = ("-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE")
+        signed = ("-CA", "ca.crt", "-CAkey", "ca.key", *names, *_for("digitalSignature"))
         openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}", *signed)
     files = ("ca.crt", "server.crt", "server.key", "client.crt", "client.key")
     return Certificates(*(directory / file for file in files))
+
+
+def _for(use: str) -> tuple[str, str]:
+    return "-addext", f"keyUsage=critical,{use}"
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from registry.domain.emptiness import is_empty
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.tenant import ACCOUNTS
-from registry.store.memory_store import MemoryServer
-from registry.usecases.everywhere import ALIVE_MS, ASLEEP_MS, WAIT_MAX_S, Everywhere
+from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.usecases.everywhere import ALIVE_MS, ASLEEP_MS, WAIT_MAX_S, Everywhere, applied
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, virtual_ms
 
 
@@ -69,6 +69,24 @@ async def test_a_change_waits_for_every_replica_that_lives() -> None:
     await both.second.announce()
     assert await waiting == []
     assert 500 <= virtual_ms() - began < 700
+
+
+async def test_who_is_no_replica_waits_for_all_as_well_and_is_waited_for_by_none() -> None:
+    """`registry accounts`: it hears the replicas, and counts as none."""
+    both = await Two().open()
+    position = await both.change()
+    await both.first.announce()
+    waiting = asyncio.create_task(applied(both.one.store, "cli", position))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    await both.two.follow()
+    await both.second.announce()
+    assert await waiting == []
+    assert await applied(both.one.store, "cli", position.next()) == ["one one:1", "two two:1"]
+    assert await applied(MemoryStore(MemoryServer(virtual_ms)), "cli", position) == [], "there are no replicas"
+    began = virtual_ms()
+    assert await both.second.applied(position) == []
+    assert virtual_ms() == began
 
 
 async def test_who_does_not_keep_up_is_named_and_an_alarm() -> None:
