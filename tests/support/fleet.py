@@ -12,7 +12,13 @@ from tests.support.replica import Replica
 @contextlib.contextmanager
 def fleet(*each: Sequence[str]) -> Iterator[list[Replica]]:
     """One registry per list of options, all ready; all ended afterwards."""
-    replicas = [Replica(*options) for options in each]
+    with fleet_of([Replica(*options) for options in each]) as replicas:
+        yield replicas
+
+
+@contextlib.contextmanager
+def fleet_of(replicas: list[Replica]) -> Iterator[list[Replica]]:
+    """These, all ready; all ended afterwards."""
     try:
         for replica in replicas:
             replica.launch()
