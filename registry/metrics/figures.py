@@ -72,7 +72,7 @@ class Figures:
         aside = len(self.projector.aside.tenants)
         yield Figure("tenants_set_aside", "Tenants whose data in the store are damaged.", aside)
         yield Figure("services", "Service versions in its views.", sum(len(view.services) for view in views))
-        yield Figure("instances", "Instances in its views.", sum(view.instance_count for view in views))
+        yield Figure("instances", "Instances in its views.", self.projector.instances)
         held = sum(view.held_bytes for view in views)
         yield Figure("held_bytes", "Bytes that its views hold, as quotas count them.", held)
         left_out = self.discovery.left_out

@@ -113,6 +113,11 @@ class Projector:
         """The tenants that exist."""
         return list(self._views)
 
+    @property
+    def instances(self) -> int:
+        """The number of instances in all of them."""
+        return sum(view.instance_count for view in self._views.values())
+
     def view(self, tenant: Tenant) -> RegistryView:
         """The tenant's view; an empty one, which is not kept, for a tenant that does not exist."""
         return self._views.get(tenant) or RegistryView(tenant)

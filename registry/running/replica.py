@@ -28,7 +28,7 @@ from registry.http_api.operations import PROBES
 from registry.metrics.figures import store_figures
 from registry.running.board import Board, Place
 from registry.running.listening import Sockets, host_port, listen
-from registry.running.memory import give_back_large_pieces
+from registry.running.memory import give_back_after_departures, give_back_large_pieces
 from registry.running.past_line import PastLine
 from registry.running.private_redis import CannotStart
 from registry.running.signals import stop_signals
@@ -111,7 +111,9 @@ async def run_replica(
         if await _unless(stop, _part("start", _open(settings, replica))):
             listen(bound)  # before anybody is told of this replica
             server = _server(settings, replica, bound, certificates, started)
-            besides = {"certificates": certificates.follow()} if certificates is not None else {}
+            besides = {"memory": give_back_after_departures(lambda: replica.projector.instances)}
+            if certificates is not None:
+                besides["certificates"] = certificates.follow()
             if place is not None:
                 board = replica.api.workers = Board(place, lambda: replica_families(replica.api))
                 besides["board"] = board.run()

@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
-from registry.running.memory import give_back_large_pieces
+import pytest
+
+from registry.running.memory import LEFT_LEAST, Departures, give_back_free_pages, give_back_large_pieces
 
 
 def test_glibc_takes_the_setting() -> None:
     """That it keeps a replica small is seen by fuzzing (tests/fuzz)."""
     assert give_back_large_pieces() is (platform.libc_ver()[0] == "glibc")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "many"),
+    [
+        (20_000, 10_000, True),
+        (LEFT_LEAST, 1, False),
+        (100_000, 75_001, False),
+        (100_000, 75_000, True),
+    ],
+)
+def test_memory_is_given_back_when_a_quarter_and_ten_thousand_have_left(before: int, after: int, many: bool) -> None:
+    departures = Departures()
+    assert not departures.are_many(before)
+    assert departures.are_many(after) is many
+    assert not departures.are_many(after)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_free_pages_between_those_in_use_are_given_back() -> None:
+    kept = [bytes(5000) for _ in range(20_000)]
+    full = resident_kb()
+    del kept[1::2], kept[1::2]
+    assert give_back_free_pages()
+    assert full - resident_kb() > 30_000
+    assert len(kept) == 5_000
+
+
+def resident_kb() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
