@@ -311,6 +311,10 @@ class Settings:
     )
 
 
+#: What the URL of a private Redis ends in, also where workers are told of it: nobody has set that one.
+OF_PRIVATE_REDIS: Final = "?client_name=registry-of-private-redis"
+
+
 def in_force(settings: Settings) -> list[dict[str, str | bool]]:
     """What the replica runs with, for people: name, value, default, unit and meaning of each setting.
 
@@ -319,6 +323,8 @@ def in_force(settings: Settings) -> list[dict[str, str | bool]]:
     found: list[dict[str, str | bool]] = []
     for one in fields(Settings):
         value, default = getattr(settings, one.name), one.default
+        if one.name == "redis_url" and value.endswith(OF_PRIVATE_REDIS):
+            value = default
         shown = _shown(value) if one.repr or not value else "(set, not shown)"
         found.append(
             {

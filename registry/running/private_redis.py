@@ -25,6 +25,7 @@ from registry.running.held_signals import held_signals
 from registry.running.lock import take_lock
 from registry.running.redis_program import NoRedisProgram, RedisProgram, find_program
 from registry.running.socket_folder import SocketFolder, make_socket_folder
+from registry.settings import OF_PRIVATE_REDIS
 from registry.store.loading import Loading
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class PrivateRedis:
 
     @property
     def url(self) -> str:
-        return f"unix://{quote(str(self._socket))}"
+        return f"unix://{quote(str(self._socket))}{OF_PRIVATE_REDIS}"
 
     @property
     def _log(self) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,15 @@ def test_settings_in_force_are_told_without_secrets(redis_url: str) -> None:
     assert (settings["REGISTRY_CONSOLE"]["value"], settings["REGISTRY_CONSOLE"]["isDefault"]) == ("on", True)
     assert settings["REGISTRY_REDIS_URL"]["value"] == "(set, not shown)"
     assert b"hidden-here" not in response.body
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_private_redis_is_no_setting_that_somebody_changed(tmp_path: Path, workers: str) -> None:
+    with replica("--data-dir", str(tmp_path), "--workers", workers) as process:
+        told = ok(admin(process.api("default"), "settings")).json()["settings"]
+    changed = {one["name"]: one["value"] for one in told if not one["isDefault"]}
+    assert "REGISTRY_REDIS_URL" not in changed
+    assert changed["REGISTRY_DATA_DIR"] == str(tmp_path)
 
 
 def test_tenants_are_told_to_the_default_one_only(api: Api, default_api: Api) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,7 @@ class Console:
     def __init__(self, browser: Browser, port: int, tenant: str, context: dict[str, Any]) -> None:
         self.base = f"http://127.0.0.1:{port}"
         self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-        chosen = json.dumps(json.dumps({"domain": tenant, "project": "default"}))
-        self._context.add_init_script(f"sessionStorage.setItem('registry.tenant', {chosen})")
+        self.tenant = tenant
         self.page: Page = self._context.new_page()
         self.page.set_default_timeout(PATIENCE_MS)
         self.complaints: list[str] = []
@@ -62,7 +60,8 @@ class Console:
 
     def open(self, place: str, heading: str = "") -> Console:
         """Open a page by its address, and wait until it shows its heading."""
-        self.page.goto(f"{self.base}/console/#/{place}")
+        asked = f"{place}{'&' if '?' in place else '?'}tenant={self.tenant}"
+        self.page.goto(f"{self.base}/console/#/{asked if self.tenant != 'default' else place}")
         expect(self.page.locator("main h1").first).to_contain_text(heading or PAGES[place.partition("?")[0]])
         return self
 

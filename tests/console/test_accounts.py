@@ -95,6 +95,32 @@ def test_an_account_that_is_deactivated_is_let_go(open_console: Callable[..., Co
     console.forgive("401")
 
 
+def test_ones_own_password_is_changed(open_console: Callable[..., Console], guarded: Replica) -> None:
+    """The window goes on, with a token of the new password; the old one counts no more."""
+    with guarded.connect() as connection:
+        account = {"name": "dora", "password": PASSWORD, "roles": ["reader"]}
+        tell(connection, log_in(connection), "/v4/accounts", account)
+    console = enter(open_console(guarded), "dora", PASSWORD).sees("cart")
+    dialog = console.page.get_by_role("dialog")
+
+    def change(current: str, new: str) -> None:
+        console.button("Password").click()
+        dialog.get_by_label("Current password").fill(current)
+        dialog.get_by_label("New password").fill(new)
+        dialog.get_by_role("button", name="Save").click()
+
+    change("Wrong-Password-1", "Other-Password-2")
+    expect(console.page.get_by_role("alert")).to_contain_text("password")
+    console.sees("cart")
+    change(PASSWORD, "Other-Password-2")
+    expect(console.page.locator(".toast.good")).to_contain_text("The password is changed")
+    console.sees("cart")
+    expect(console.page.locator("#live")).to_contain_text("Live")
+    console.button("Log out").click()
+    enter(console, "dora", "Other-Password-2").sees("cart")
+    console.forgive("40[01]")
+
+
 def test_accounts_roles_and_machines_are_looked_after(
     open_console: Callable[..., Console], guarded: Replica, node_modules: Path
 ) -> None:

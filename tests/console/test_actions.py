@@ -92,7 +92,7 @@ def test_what_the_registry_refuses_is_said_and_nothing_is_called_done(opened: Op
     own = api.on(api.connection)
     own.domain = "default"
     (replica,) = ok(own.get("/health")).json()["instances"]
-    console.page.add_init_script("sessionStorage.removeItem('registry.tenant')")
+    console.tenant = "default"
     console.open(f"instance/{replica['serviceId']}/{replica['instanceId']}", replica["hostName"])
     console.button("Deregister").click()
     dialog(console).get_by_role("button", name="Deregister").click()

@@ -6,6 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
@@ -94,6 +95,55 @@ def test_the_whole_console_is_seen_as_of_a_moment(opened: Opened) -> None:
     expect(live).to_contain_text("Live")
     console.sees("is-there").misses("was-there")
     assert instance
+
+
+def test_the_moment_and_the_tenant_stand_in_the_address(
+    opened: Opened, open_console: Callable[..., Console], registry: Replica
+) -> None:
+    """What one looks at can be sent to somebody, and is left by the way back."""
+    console, api = opened
+    cart = api.service("was-there")
+    moment = int(time.time()) + 1
+    until_sync(lambda: time.time() > moment + 1, "a second to pass")
+    ok(api.delete(f"/microservices/{cart}?force=1"))
+    console.open("services").sees("0 of 0")
+    console.button("Look back").click()
+    console.page.get_by_label("The moment to look at").fill(str(moment))
+    console.sees("was-there")
+    console.page.get_by_role("link", name="was-there").click()
+    expect(console.main.locator("h1")).to_contain_text("was-there")
+    other = open_console(registry)
+    other.page.goto(console.page.url)
+    expect(other.main.locator("h1")).to_contain_text("was-there")
+    expect(other.page.locator("#live")).to_contain_text("The past: as of")
+    expect(other.page.get_by_label("The moment to look at")).to_have_value(str(moment))
+    expect(other.page.locator("#tenant")).to_contain_text(api.domain)
+    console.page.go_back()
+    console.sees("1 of 1 service versions")
+    console.page.go_back()
+    console.sees("0 of 0 service versions")
+    expect(console.page.locator("#live")).to_contain_text("Live")
+    expect(console.page.get_by_label("The moment to look at")).to_be_hidden()
+    console.page.go_forward()
+    console.sees("was-there")
+    console.page.get_by_role("navigation", name="Pages").get_by_role("link", name="Topology").click()
+    expect(console.page.locator("#live")).to_contain_text("The past: as of")
+
+
+def test_an_hour_back_is_a_few_keys(console: Console) -> None:
+    """The slider moves by a second; who has no mouse says the moment."""
+    console.open("services")
+    console.button("Look back").press("Enter")
+    exact = console.page.get_by_label("The same, as date and time")
+    before = exact.input_value()
+    exact.focus()
+    console.press("ArrowRight", "ArrowRight", "ArrowRight", "ArrowDown")  # past the date, in the hour
+    hour = datetime.fromisoformat(exact.input_value()) - datetime.fromisoformat(before)
+    assert hour in (timedelta(hours=-1), timedelta(hours=11), timedelta(hours=23))
+    expect(console.page.locator("#live")).to_contain_text("The past: as of")
+    console.sees("0 of 0")
+    console.button("Back to now").press("Enter")
+    console.sees("22 of 22")
 
 
 def test_two_moments_are_compared(opened: Opened) -> None:

@@ -93,6 +93,21 @@ def test_an_instance_shows_its_lease_and_its_endpoints(console: Console) -> None
     console.sees(re.compile(r"\d+ min of 60 min left")).sees("last renewed").sees("rest://10.0.").sees("dc1 / eu / az1")
 
 
+def test_instances_are_found_by_host_address_and_id(console: Console, shop: Replica) -> None:
+    """An address from a log is typed, and is somebody's."""
+    mail = shop.api("default").read_instance("mail-1.0.0", "mail-1.0.0-1")
+    address = mail["endpoints"][0].removeprefix("rest://")
+    console.open("instances").sees("Instances: ")
+    first = console.page.locator(".rows .tr").first
+    for text in ("mail-1.PROD", address, "mail-1.0.0-1"):
+        console.filter(text).sees("Instances: 1, of 1 service versions")
+        expect(first).to_contain_text("mail-1.prod")
+    console.filter("people").sees(", of 3 service versions")
+    console.filter("10.0.").page.get_by_label("Status").select_option("DOWN")
+    expect(console.page.locator(".rows .tr .pill", has_text="UP")).to_have_count(0)
+    expect(first).to_contain_text("DOWN")
+
+
 def test_the_topology_is_a_drawing_and_a_table(console: Console) -> None:
     console.open("topology")
     drawing = console.page.get_by_role("group", name="Drawing of who has found whom")

@@ -1,10 +1,10 @@
 // The frame: navigation, the tenant, how current everything is; and the page in the middle.
 
 import { past, session } from "./data/api.js";
-import { askRights, logIn, logOut, may, rights } from "./data/rights.js";
+import { askRights, changePassword, logIn, logOut, may, rights } from "./data/rights.js";
 import { store } from "./data/store.js";
 import { byId, h, replace } from "./parts/dom.js";
-import { confirm } from "./parts/dialog.js";
+import { attempt, confirm } from "./parts/dialog.js";
 import { duration, moment } from "./parts/format.js";
 import { pastBar } from "./parts/past.js";
 import { button, field, input, trouble } from "./parts/pieces.js";
@@ -46,10 +46,10 @@ function frame() {
     h("a.skip", { href: "#main", onclick: toMain }, t("skip")),
     h(
       "header.top",
-      h("a.brand", { href: link("overview") }, t("brand")),
+      h("a.brand", { href: link("overview"), "data-page": "overview" }, t("brand")),
       h("button.tenant", { type: "button", id: "tenant", onclick: chooseTenant, title: t("tenant.change") }),
       h("div.live", { id: "live", role: "status" }),
-      rights.state === "in" && h("span.account", session.account, " ", button(t("log-out"), leaveAccount)),
+      rights.state === "in" && h("span.account", session.account, " ", button(t("account.password"), () => void ownPassword()), " ", button(t("log-out"), leaveAccount)),
       rights.state !== "out" && pastBar(lookAt),
     ),
     h("nav.side", { "aria-label": t("nav") }, nav.map((page) => h("a", { href: link(page), "data-page": page }, t(`page.${page}`)))),
@@ -60,11 +60,37 @@ function frame() {
   showLive();
 }
 
-/** Look at the registry as of this moment. @param {number} ms Unix ms; 0: now */
+/** Look at the registry as of this moment. On the way Back there is what was looked at before. @param {number} ms Unix ms; 0: now */
 function lookAt(ms) {
+  const { page, args, query } = parse(location.hash);
+  const address = link(page, args, Object.fromEntries(query), { at: ms });
+  // A slider that is moved passes many moments, of which only the last one is a place that somebody was at.
+  if (ms && past.ms) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
   past.ms = ms;
-  store.start();
+  startAt();
   void open();
+}
+
+/** Begin with the tenant and the moment that are looked at now. */
+function startAt() {
+  for (const item of document.querySelectorAll("nav.side a, a.brand")) {
+    /** @type {HTMLAnchorElement} */ (item).href = link(/** @type {HTMLElement} */ (item).dataset.page ?? "");
+  }
+  if (rights.state !== "out") store.start();
+}
+
+/** Another address was opened, perhaps of another tenant or as of another moment. */
+function arrive() {
+  const { at, tenant } = parse(location.hash);
+  if (at !== past.ms || tenant.domain !== session.tenant.domain || tenant.project !== session.tenant.project) {
+    past.ms = at;
+    session.tenant = tenant;
+    showTenant();
+    startAt();
+    document.querySelector(".pasts")?.replaceWith(pastBar(lookAt));
+  }
+  void open(true);
 }
 
 /** @param {Event} event */
@@ -145,6 +171,19 @@ function logInPage(main) {
   (name.value ? password : name).focus();
 }
 
+/** Change the password of whoever is logged in. */
+async function ownPassword() {
+  const before = input("current", "", { type: "password", autocomplete: "current-password" });
+  const next = input("password", "", { type: "password", autocomplete: "new-password" });
+  const body = [h("p", t("password.own.will")), field(t("password.current"), before), field(t("password.new"), next, t("account.password.hint"))];
+  if (!(await confirm({ title: t("password.own", { name: session.account }), body, act: t("save") }))) return;
+  await attempt(async () => {
+    // The token counts no more as soon as the password is another one.
+    store.stop();
+    await changePassword(before.value, next.value).finally(begin);
+  }, t("password.own.done"));
+}
+
 function leaveAccount() {
   logOut();
   store.stop();
@@ -175,11 +214,8 @@ async function chooseTenant() {
 
 /** @param {string} domain @param {string} project */
 export function openTenant(domain, project) {
-  session.tenant = { domain, project };
-  showTenant();
-  store.start();
-  if (parse(location.hash).page in BELOW) location.hash = link("services");
-  else void open();
+  const { page } = parse(location.hash);
+  location.hash = link(BELOW[page] ?? page, [], {}, { tenant: { domain, project } });
 }
 
 // -- how current it is ------------------------------------------------------------------------------------------------
@@ -228,6 +264,7 @@ function heard() {
   showLive();
 }
 
+({ at: past.ms, tenant: session.tenant } = parse(location.hash));
 frame();
 try {
   await askRights();
@@ -236,6 +273,6 @@ try {
 }
 store.addEventListener("heard", heard);
 setInterval(showLive, 1000);
-addEventListener("hashchange", () => void open(true));
+addEventListener("hashchange", arrive);
 begin();
 

@@ -24,9 +24,8 @@ export class ApiError extends Error {
 export const TIMEOUT_MS = 15_000;
 const TOKEN = "registry.token";
 const ACCOUNT = "registry.account";
-const TENANT = "registry.tenant";
 
-/** What every request needs to know. Kept for this tab only. */
+/** What every request needs to know. The token is kept for this tab only. */
 export const session = {
   /** @returns {string} */
   get token() {
@@ -43,28 +42,18 @@ export const session = {
   set account(value) {
     sessionStorage.setItem(ACCOUNT, value);
   },
-  /** @returns {Tenant} */
-  get tenant() {
-    try {
-      const { domain, project } = JSON.parse(sessionStorage.getItem(TENANT) ?? "{}");
-      return { domain: String(domain || "default"), project: String(project || "default") };
-    } catch {
-      return { domain: "default", project: "default" };
-    }
-  },
-  set tenant(value) {
-    sessionStorage.setItem(TENANT, JSON.stringify(value));
-  },
+  /** The one that is looked at, which the address names. @type {Tenant} */
+  tenant: { domain: "default", project: "default" },
 };
 
-/** The moment that is looked at. Of this window only: it is not found again after a reload. */
+/** The moment that is looked at, which the address names. */
 export const past = {
   /** Unix ms; 0: now. */
   ms: 0,
 };
 
 /** What can be read as of a moment. */
-const OF_THE_PAST = /^\/(v4\/[^/]+\/(registry|govern)\/|v1\/[^/]+\/(catalog|find|schemas|gov)\b)/;
+const OF_THE_PAST = /^\/(v4\/[^/]+\/(registry|govern)\/|v1\/[^/]+\/(catalog|instances|find|schemas|gov)\b)/;
 
 /** @param {string} method @param {string} target */
 function asOf(method, target) {

@@ -1,7 +1,7 @@
 // Who is logged in, where there are accounts, and what that allows. The registry decides; this only keeps from offering
 // what it would refuse.
 
-import { ApiError, call, get, past, session } from "./api.js";
+import { ApiError, call, get, past, path, session } from "./api.js";
 
 /** @typedef {{resources: {type: string, labels?: Record<string, string>}[], verbs: string[]}} Permission */
 
@@ -48,6 +48,13 @@ export async function logIn(name, password) {
   session.token = (await call("POST", "/v4/token", { body: { name, password } })).token;
   session.account = name;
   await askRights();
+}
+
+/** One's own; this window goes on with a new token. @param {string} currentPassword @param {string} password */
+export async function changePassword(currentPassword, password) {
+  const name = session.account;
+  await call("POST", `/v4/accounts/${path(name)}/password`, { body: { currentPassword, password } });
+  await logIn(name, password);
 }
 
 export function logOut() {

@@ -2,7 +2,7 @@
 
 import { get, own, query } from "../data/api.js";
 import { h, replace } from "../parts/dom.js";
-import { number, moment } from "../parts/format.js";
+import { local, moment, number } from "../parts/format.js";
 import { barChart, button, card, field, input, select, trouble } from "../parts/pieces.js";
 import { changeLine, kindName, timeline } from "../parts/timeline.js";
 import { link, remember } from "../router.js";
@@ -107,12 +107,6 @@ export async function show(main, route, signal) {
 function unix(value) {
   const ms = new Date(value).getTime();
   return Number.isFinite(ms) ? String(ms) : "";
-}
-
-/** @param {number} ms @returns {string} as a field for moments has it */
-export function local(ms) {
-  const shifted = new Date(ms - new Date(ms).getTimezoneOffset() * 60_000);
-  return shifted.toISOString().slice(0, 19);
 }
 
 /**

@@ -47,3 +47,9 @@ export function duration(ms) {
 export function ofSeconds(seconds) {
   return moment(Number(seconds ?? 0) * 1000);
 }
+
+/** @param {number} ms Unix ms @returns {string} as a field for moments has it */
+export function local(ms) {
+  const shifted = new Date(ms - new Date(ms).getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, 19);
+}

@@ -3,7 +3,7 @@
 import { get, own, past, query } from "../data/api.js";
 import { h } from "./dom.js";
 import { soon } from "./filter.js";
-import { moment } from "./format.js";
+import { local, moment } from "./format.js";
 import { button, input, trouble } from "./pieces.js";
 import { t } from "../texts.js";
 
@@ -41,17 +41,23 @@ export function pastBar(lookAt) {
   function slider(eldest) {
     const now = Math.floor(Date.now() / 1000);
     const first = Math.min(now - 1, Math.max(Math.floor(eldest / 1000) + 1, now - REACH_MS / 1000));
-    const range = input("moment", "", { type: "range", min: first, max: now, step: 1, "aria-label": t("past.slider"), oninput: say });
-    range.value = String(past.ms ? Math.floor(past.ms / 1000) : now);
-    const shown = h("output", past.ms ? moment(past.ms) : t("past.now"));
-    range.addEventListener("input", soon(() => lookAt(Number(range.value) >= now ? 0 : Number(range.value) * 1000), 300));
-    bar.replaceChildren(h("span.muted", moment(first * 1000)), range, shown, button(t("past.back"), () => {
-      range.value = String(now);
-      close();
-    }));
-
-    function say() {
-      shown.textContent = Number(range.value) >= now ? t("past.now") : moment(Number(range.value) * 1000);
-    }
+    const shown = past.ms ? Math.floor(past.ms / 1000) : now;
+    const range = input("slider", "", { type: "range", min: first, max: now, step: 1, "aria-label": t("past.slider") });
+    range.value = String(shown);
+    // For those who know the moment, or have no mouse: an hour back is one key in it.
+    const exact = input("moment", local(shown * 1000), { type: "datetime-local", step: 1, "aria-label": t("past.exact") });
+    const go = soon(() => {
+      const ms = new Date(exact.value).getTime();
+      if (Number.isFinite(ms)) lookAt(ms >= now * 1000 ? 0 : ms);
+    }, 300);
+    range.addEventListener("input", () => {
+      exact.value = local(Number(range.value) * 1000);
+      go();
+    });
+    exact.addEventListener("input", () => {
+      range.value = String(Math.floor(new Date(exact.value).getTime() / 1000));
+      go();
+    });
+    bar.replaceChildren(h("span.muted", moment(first * 1000)), range, exact, button(t("past.back"), close));
   }
 }
