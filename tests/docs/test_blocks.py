@@ -28,6 +28,7 @@ EXECUTED: Final = {
     ("api.md", "H=http://127.0.0.1:30100"): "tests/docs/test_blocks.py",
     ("client.md", "# "): "tests/client/test_docs.py",
     ("command.md", "[far]"): "tests/remote/test_page.py",
+    ("migration.md", "registry import"): "tests/docs/test_blocks.py",
     ("production.md", "redis-cli ACL SETUSER"): "tests/modes/test_secured.py",
     ("tutorial.md", "scripts/serve"): "tests/docs/test_scripts.py",
 }
@@ -84,6 +85,25 @@ def answers(one: Replica, text: str, given: str, expected_answers: Sequence[str]
         done = subprocess.run(["sh", "-euc", f"{given}\n{line}"], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), line
         assert re.fullmatch(expected, done.stdout.strip(), re.DOTALL), f"{line} answered {done.stdout}"
+
+
+def test_clients_of_what_was_imported_go_on(redis_url: str, key_prefix: str) -> None:
+    """Nobody notices the switch: the same ids, and a heartbeat is answered 200 where it was never sent before."""
+    with (
+        replica("--redis-url", redis_url, "--redis-prefix", f"{key_prefix}old:") as old,
+        replica("--redis-url", redis_url, "--redis-prefix", f"{key_prefix}new:") as new,
+    ):
+        service_id = old.api("default").service("cart")
+        beat = f"/microservices/{service_id}/instances/{old.api('default').instance(service_id)}/heartbeat"
+        for line in block("migration.md", "registry import").splitlines():
+            assert new.api("default").put(beat).status == 400
+            words = shlex.split(
+                line.replace("old:30100", f"127.0.0.1:{old.port}").replace("new:30100", f"127.0.0.1:{new.port}"),
+                comments=True,
+            )
+            done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+            assert done.stderr == "", line
+        assert new.api("default").put(beat).status == 200
 
 
 def test_keys_of_accounts_are_rotated_while_the_registry_runs(redis_url: str, key_prefix: str) -> None:
