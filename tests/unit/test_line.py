@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -29,11 +29,13 @@ from registry.store.line import Line
 from registry.store.lines import OwnLines, SharedLine
 from registry.store.refusal import refusal
 from tests.support.fake_redis import FakeRedis, fake_redis
+from tests.support.memory_replica import elapse, run
 from tests.support.waiting import until
 
 LIMIT_S = 5.0
-#: For what is to be given up.
+#: For what is to be given up, and for what has to be sent before that.
 SHORT_S = 0.05
+GIVEN_UP_S = 0.3
 
 
 @pytest.fixture
@@ -144,38 +146,77 @@ async def test_an_answer_in_pieces_is_put_together(fake: FakeRedis, dial: Dial) 
     assert await asyncio.gather(*calls) == [b"hello", None, [1, b"OK"]]
 
 
-async def test_no_answer_in_time_ends_the_line_for_all(fake: FakeRedis, dial: Dial) -> None:
-    """A late answer must not be taken for that to another command; the next command has another line."""
-    line = SharedLine(dial, SHORT_S)
-    calls = [asyncio.create_task(outcome(line.execute("GET", name))) for name in "ab"]
-    assert [(await fake.command())[1] for _ in calls] == [b"a", b"b"]
-    await fake.say(b"+of a\r\n")
-    found = await asyncio.gather(*calls)
-    assert (found[0], type(found[1])) == (b"of a", RedisTimeoutError)
+async def test_the_next_command_after_a_line_was_given_up_has_another_one(fake: FakeRedis, dial: Dial) -> None:
+    line = SharedLine(dial, LIMIT_S)
+    call = asyncio.create_task(outcome(line.execute("GET", "a")))
+    await fake.command()
+    line.end("no answer")
+    assert type(await call) is RedisConnectionError
     after = asyncio.create_task(outcome(line.execute("GET", "c")))
     assert (await fake.command(), fake.connections) == ([b"GET", b"c"], 2)
     await fake.say(b"+of c\r\n")
     assert await after == b"of c"
 
 
-async def test_a_server_that_goes_on_answering_is_given_its_time(fake: FakeRedis, dial: Dial) -> None:
+class Wire(asyncio.WriteTransport):
+    """What takes all that is written, and notes that it was broken off."""
+
+    is_broken = False
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.is_broken = True
+
+
+def in_virtual_time(work: Callable[[Line, Wire], Coroutine[Any, Any, None]]) -> None:
+    """Whatever the machine has to do beside: a line over a wire on which the test is the server."""
+
+    async def main() -> None:
+        line, wire = Line(LIMIT_S), Wire()
+        line.connection_made(wire)
+        await work(line, wire)
+
+    run(main)
+
+
+def test_no_answer_in_time_ends_the_line_for_all() -> None:
+    """A late answer must not be taken for that to another command."""
+
+    async def work(line: Line, wire: Wire) -> None:
+        calls = [line.say("GET", name) for name in "ab"]
+        line.data_received(b"+of a\r\n")
+        await elapse(LIMIT_S - 0.01)
+        assert line.is_open
+        await elapse(0.02)
+        assert (line.is_open, wire.is_broken) == (False, True)
+        assert calls[0].result() == b"of a"
+        assert type(calls[1].exception()) is RedisTimeoutError
+        line.data_received(b"+of b, late\r\n")
+        with pytest.raises(RedisConnectionError):
+            line.say("GET", "c")
+
+    in_virtual_time(work)
+
+
+def test_a_server_that_goes_on_answering_is_given_its_time() -> None:
     """The limit is that of each command, not of the line: one timer must not end what has just been asked."""
-    limit_s = 0.4
-    line = SharedLine(dial, limit_s)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + 2.5 * limit_s
-    call = asyncio.create_task(outcome(line.execute("GET", "a")))
-    await fake.command()
-    while loop.time() < end:
-        # One is always under way, so that the timer finds it.
-        following = asyncio.create_task(outcome(line.execute("GET", "a")))
-        await fake.command()
-        await fake.say(b"+yes\r\n")
-        assert await call == b"yes"
-        call = following
-    await fake.say(b"+yes\r\n")
-    assert await call == b"yes"
-    assert fake.connections == 1
+
+    async def work(line: Line, wire: Wire) -> None:
+        call = line.say("GET", "a")
+        for _ in range(10):
+            # One is always under way, so that the timer finds it.
+            following = line.say("GET", "a")
+            await elapse(0.4 * LIMIT_S)
+            line.data_received(b"+yes\r\n")
+            assert call.result() == b"yes"
+            call = following
+        line.data_received(b"+yes\r\n")
+        assert call.result() == b"yes"
+        assert not wire.is_broken
+
+    in_virtual_time(work)
 
 
 async def test_a_connection_that_closes_in_the_middle_fails_what_was_sent_and_sends_it_never_again(
@@ -287,7 +328,7 @@ async def test_all_that_come_while_a_line_is_opened_share_it(fake: FakeRedis, di
 
 async def test_a_server_that_does_not_greet_is_given_up_and_asked_again(fake: FakeRedis) -> None:
     """Nothing but the greeting was sent."""
-    dial = Dial({"host": "127.0.0.1", "port": fake.port, "password": "s3cret", "db": 2}, SHORT_S)
+    dial = Dial({"host": "127.0.0.1", "port": fake.port, "password": "s3cret", "db": 2}, GIVEN_UP_S)
     line = SharedLine(dial, LIMIT_S)
     for turn in (1, 2):
         found = await asyncio.gather(*(outcome(line.execute("GET", "a")) for _ in range(3)))
