@@ -300,7 +300,7 @@ async def test_a_mark_that_cannot_be_read_is_passed_over(
 
 async def test_a_server_that_does_not_answer_counts_as_away_after_the_time_limit(own_server: RedisServer) -> None:
     """A request must not wait for ever on a Redis that hangs with its connections open."""
-    store = RedisStore(own_server.url, RedisLimits(timeout_s=0.05))
+    store = RedisStore(own_server.url, RedisLimits(timeout_s=0.4))
     await store.open()
     head = await use_everything(store, TENANT)
     own_server.pause()
@@ -389,7 +389,7 @@ async def test_a_burst_of_scripts_leaves_connections_for_questions_to_the_server
 
 async def test_who_follows_the_logs_does_not_queue_behind_questions(own_server: RedisServer) -> None:
     """Clients who ask for what is not there may fill the connections for questions, never the reader's own."""
-    store = RedisStore(own_server.url, RedisLimits(asking_max=1, timeout_s=0.2))
+    store = RedisStore(own_server.url, RedisLimits(asking_max=1, timeout_s=0.6))
     await store.open()
     pool = store._connections._asking.connection_pool  # type: ignore[attr-defined]
     taken = await pool.get_connection()

@@ -45,7 +45,7 @@ async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"].endswith("/version"):
         raise ZeroDivisionError
     if scope["path"] == "/health":
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body"})
 

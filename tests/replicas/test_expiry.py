@@ -84,7 +84,7 @@ class Watched:
                 self._beat_through(int(now) % 2, "beating")
             for index, api in enumerate(self.apis):
                 self._look(index, api)
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # the pace of the looks
 
     def _register(self, api: Api, name: str, check: dict[str, object], host: str = "host") -> None:
         api.instance(self.service_id, instanceId=self.lives[name].instance_id, healthCheck=check, hostName=host)

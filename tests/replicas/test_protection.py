@@ -80,7 +80,7 @@ class Mass:
                 seen.append((asked, set(ids(api.find("cart")))))
             if not self.few_gone and ids(few.find("cart")) == []:
                 self.few_gone = time.monotonic()
-            time.sleep(0.05)
+            time.sleep(0.05)  # the pace of the looks: what is seen at which moment is what the tests are about
         self.all_gone = time.monotonic()
 
 
