@@ -22,7 +22,7 @@ from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.port import Lease, LeaseName, Renewed, Store
-from registry.usecases.grouping import Group, Waiter
+from registry.usecases.grouping import Budget, Group, Waiter
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,9 @@ BATCH_MAX: Final = 1000
 #: Batches under way at once: with few connections the round trip is the limit, not Redis.
 FLIGHTS_MAX: Final = 2
 WAITING_MAX: Final = 200_000
+#: Bytes of all tenants' heartbeats that may wait for a batch, or are in one; and what each counts, ids included.
+WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
+BEAT_BYTES: Final = 512
 #: A log that moves all the time must not keep a late heartbeat waiting for ever.
 REVIVE_TRIES_MAX: Final = 20
 #: Seconds that a heartbeat waits for the store before it is remembered. One that waited for its batch to leave waits
@@ -54,9 +57,10 @@ class HeartbeatStats:
 class Heartbeats:
     """Renews leases for the instances that this replica's view holds."""
 
-    def __init__(self, store: Store, projector: Projector) -> None:
+    def __init__(self, store: Store, projector: Projector, waiting_max_bytes: int = WAITING_BYTES_MAX) -> None:
         self._store = store
         self._projector = projector
+        self._budget = Budget(waiting_max_bytes)
         self._groups: dict[Tenant, Group[Lease, bool]] = {}
         #: Accepted while the store did not answer. While there are any, more are remembered at once.
         self._remembered: dict[Tenant, dict[LeaseName, Lease]] = defaultdict(dict)
@@ -93,11 +97,19 @@ class Heartbeats:
 
     def renew(self, tenant: Tenant, row: InstanceRow) -> asyncio.Future[bool]:
         """Hand a renewal to the next batch; False when the lease has lapsed."""
-        return self._group(tenant).put(_lease(row))
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.renew_for(tenant, row, future)
+        return future
 
     def renew_for(self, tenant: Tenant, row: InstanceRow, waiter: Waiter[bool]) -> None:
         """As `renew`, telling the waiter."""
-        self._group(tenant).put_for(_lease(row), waiter)
+        lease = _lease(row)
+        try:
+            self._group(tenant).put_for(lease, waiter)
+        except StoreUnavailable:
+            # Too many wait: the store is slower than they come. Of each instance one is remembered, however many come.
+            self._remember(tenant, (lease,))
+            asyncio.get_running_loop().call_soon(_accept, waiter)
 
     async def lease(self, tenant: Tenant, service_id: str, instance_id: str) -> tuple[int, Renewed]:
         """Milliseconds of an instance's whole lease, what is left of it, and who renewed it last.
@@ -159,7 +171,8 @@ class Heartbeats:
             async def flush(leases: Sequence[Lease]) -> Sequence[bool]:
                 return await self._flush(tenant, leases)
 
-            group = self._groups[tenant] = Group(flush, BATCH_MAX, FLIGHTS_MAX, WAITING_MAX)
+            limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_MAX * BEAT_BYTES, self._budget)
+            group = self._groups[tenant] = Group(flush, *limits)
         return group
 
     async def _flush(self, tenant: Tenant, leases: Sequence[Lease]) -> Sequence[bool]:
@@ -246,6 +259,15 @@ class Heartbeats:
             if await self._store.revive(tenant, view.position, lapsed):
                 return
             await self._projector.catch_up(tenant)
+
+
+def _bytes_of(lease: Lease) -> int:
+    return BEAT_BYTES
+
+
+def _accept(waiter: Waiter[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(True)
 
 
 def _lease(row: InstanceRow) -> Lease:
