@@ -257,3 +257,16 @@ def test_a_websocket_is_refused_as_any_request(place: tuple[Replica, dict[str, s
         assert socket.status == 403
     with WebSocket(address, path, bearer(tokens["developer"])) as socket:
         assert socket.status == 101
+
+
+def test_a_websocket_ends_when_its_token_does(place: tuple[Replica, dict[str, str]]) -> None:
+    process, tokens = place
+    Guest(process.connect(), tokens["admin"], "default").service("watched", serviceId="watched")
+    claims: dict[str, Any] = jwt.decode(tokens["admin"], options={"verify_signature": False})
+    ends = int(time.time()) + 4
+    token = jwt.encode({**claims, "exp": ends}, OURS.private, algorithm="RS512", headers={"kid": OURS.kid})
+    path = "/v4/default/registry/microservices/watched/watcher"
+    with WebSocket((process.host, process.port), path, bearer(token)) as socket:
+        assert socket.status == 101
+        socket.until_end()
+        assert ends <= time.time() < ends + 4

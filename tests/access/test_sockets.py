@@ -76,8 +76,8 @@ def test_it_goes_on_through_changes_that_leave_the_right(office: Office, guarded
         assert socket.next_event()["instance"]["status"] == "DOWN"
 
 
-def test_it_ends_when_the_token_does(office: Office, guarded: Replica, name: str) -> None:
-    """The shortest token lasts a quarter of an hour, so the machine token is revoked."""
+def test_it_ends_when_the_token_is_revoked(office: Office, guarded: Replica, name: str) -> None:
+    """`test_matrix.py` has the one whose time is over."""
     role = office.role(permission("service", "*"))
     body = {"name": name, "roles": [role]}
     token = office.done("POST", "/v4/machine-tokens", body).json()["token"]
