@@ -11,7 +11,6 @@ from registry.access.tokens import Key, KeyUnusable, read_key
 from registry.clock import Clock
 from registry.http_api.access import Access
 from registry.http_api.admission import Admission
-from registry.http_api.client_address import TrustedProxies
 from registry.http_api.sessions import Sessions
 from registry.projection.projector import Projector
 from registry.settings import BadSetting, Settings, variable
@@ -55,8 +54,7 @@ def build_access(
     quotas = AccessQuotas(settings.quota_account, settings.quota_role)
     accounts = Accounts(writes, projector, everywhere, principals, logins, passwords, quotas, new_id)
     admission = Admission(principals, discovery, settings.rbac == "observe")
-    proxies = TrustedProxies(settings.trusted_proxies)
-    return Access(admission, accounts, logins, lockouts, everywhere, Sessions(admission), proxies)
+    return Access(admission, accounts, logins, lockouts, everywhere, Sessions(admission))
 
 
 def read_keys(settings: Settings) -> list[Key]:

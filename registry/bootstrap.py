@@ -19,6 +19,7 @@ from registry.domain.tenant import DEFAULT_TENANT
 from registry.history.feeds import Feeds
 from registry.http_api.access import Access
 from registry.http_api.api import Api
+from registry.http_api.client_address import TrustedProxies
 from registry.http_api.door import Door
 from registry.http_api.load import Load
 from registry.http_api.networks import Networks
@@ -329,6 +330,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
         settings.answer_max_bytes,
         Networks(settings.admin_from),
     )
+    api.proxies = TrustedProxies(settings.trusted_proxies)
     api.access = build_access(settings, store, projector, writes, discovery, clock, new_id, advertise)
     if api.access is not None:
         access = api.access

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from registry.access.rule import Rule
 from registry.http_api.admission import Admission
-from registry.http_api.client_address import TrustedProxies
 from registry.http_api.sessions import Sessions
 from registry.metrics.figure import Figure
 from registry.usecases.accounts import Accounts
@@ -25,7 +24,6 @@ class Access:
     lockouts: Lockouts
     everywhere: Everywhere
     sessions: Sessions
-    proxies: TrustedProxies
 
     def guards(self, rule: Rule) -> Principals | None:
         """Who may ask for operations with this rule; None: everybody may."""

@@ -70,18 +70,12 @@ async def log_in(api: Api, call: Call) -> Reply:
     if not body.name or not body.password:
         raise InvalidParams("name and password are needed - at `$`")
     lasts_s = _seconds(body.token_expiration_time, commands.TOKEN_DEFAULT_S, commands.TOKEN_MOST_S)
-    token = await _access(api).logins.log_in(body.name, body.password, _client(api, call), lasts_s)
+    token = await _access(api).logins.log_in(body.name, body.password, call.address, lasts_s)
     return reply.json(msgspec.json.encode({"token": token}), NOT_KEPT)
 
 
 #: A token is for the one who asked alone.
 NOT_KEPT: Header = (b"Cache-Control", b"no-store")
-
-
-def _client(api: Api, call: Call) -> str:
-    """The address that is locked out."""
-    headers = ((name, call.header(name)) for name in (b"x-forwarded-for", b"x-real-ip") if call.header(name))
-    return _access(api).proxies.client_address(call.address, headers)
 
 
 async def own_permissions(api: Api, call: Call) -> Reply:
@@ -162,7 +156,7 @@ async def change_password(api: Api, call: Call) -> Reply:
             body.password or "",
             body.current_password or "",
             _grant(call),
-            _client(api, call),
+            call.address,
             call.actor,
         )
     )

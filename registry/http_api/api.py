@@ -16,6 +16,7 @@ from registry.http_api import reply
 from registry.http_api.access import Access
 from registry.http_api.big_reads import BigReads
 from registry.http_api.call import BODY_MAX_BYTES
+from registry.http_api.client_address import TrustedProxies
 from registry.http_api.load import Load
 from registry.http_api.networks import Networks
 from registry.http_api.origins import Origins
@@ -100,6 +101,8 @@ class Api:
     #: Where there are accounts.
     access: Access | None = None
     origins: Origins = field(default_factory=Origins)
+    #: Who may say for whom they ask.
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
     load: Load = field(default_factory=Load)
     settings: Settings = field(default_factory=Settings)
     observer: Observer = field(default_factory=Observer)

@@ -19,6 +19,7 @@ from registry.domain.recorded import Asker, asker
 from registry.domain.tenant import Tenant
 from registry.domain.view import Covers
 from registry.http_api import bodies
+from registry.http_api.client_address import FORWARDED, TrustedProxies
 from registry.http_api.load import Share
 from registry.usecases.principals import Grant
 
@@ -42,7 +43,7 @@ class Call:
     Args:
         path: the values of the path's parameters.
         headers: name in lower case -> value; of those in `SINGLE` never a second one.
-        actor: the client's address.
+        actor: the address at the other end of the connection.
         receive: brings the body, as ASGI messages.
         tenant: whose data it is about; None: as the headers and the path say.
         body_max: bytes of the largest body.
@@ -90,7 +91,7 @@ class Call:
         for name, value in scope["headers"]:
             if name in headers and name in SINGLE:
                 raise InvalidParams(f"header {name.decode('latin-1')} is given twice")
-            headers[name] = b"%b, %b" % (headers[name], value) if name in headers and name in JOINED else value
+            add_header(headers, name, value)
         client = scope.get("client")
         actor = str(client[0]) if client else ""
         return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max)
@@ -104,6 +105,12 @@ class Call:
     @actor.setter
     def actor(self, actor: str) -> None:
         self._actor = actor
+
+    def come_through(self, proxies: TrustedProxies) -> None:
+        """Take for the one who asks the client for whom trusted proxies say that they ask."""
+        if proxies.trusts(self.address):
+            named = [(name, self.header(name)) for name in FORWARDED if self.header(name)]
+            self.address = self._actor = proxies.client_address(self.address, named)
 
     def require(self, environment: str, app_id: str, service_name: str) -> None:
         """Raise NoPermission when the microservice is not within reach."""
@@ -261,6 +268,13 @@ SINGLE: Final = frozenset(
 )
 #: Headers of which several count as one, with commas between them (RFC 9110 5.3): what is read of it is none then.
 JOINED: Final = frozenset({b"authorization", b"x-auth-token", b"x-forwarded-for"})
+
+
+def add_header(headers: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    """One more line. Of several with one name (in lower case) the last counts, or all of them where they are a list."""
+    headers[name] = b"%b, %b" % (headers[name], value) if name in headers and name in JOINED else value
+
+
 #: Parameters that may be repeated.
 _REPEATABLE: Final = frozenset({"property", "kind"})
 #: The time for which an answer is wanted.

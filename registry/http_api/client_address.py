@@ -13,6 +13,8 @@ from typing import Final
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: The headers in which proxies say it, names in lower case.
+FORWARDED: Final = (b"x-forwarded-for", b"x-real-ip")
 #: Hops of `X-Forwarded-For` that are looked at, from the nearest on.
 HOPS_MAX: Final = 32
 

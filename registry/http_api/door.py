@@ -112,6 +112,7 @@ class Door:
             if not self._api.origins.may_connect(scope["headers"]):
                 raise Forbidden("no websocket for a page of this origin (REGISTRY_CORS_ORIGINS)")
             call = Call.of_scope(scope, found[1], receive, self._api.body_max_bytes)
+            call.come_through(self._api.proxies)
             await self._admit(operation, call)
             with self._session(operation, call, socket):
                 await operation.socket(self._api, call, socket, receive, send)
@@ -140,6 +141,7 @@ class Door:
             ClientGone: nobody is left to be answered.
         """
         began = perf_counter()
+        call.come_through(self._api.proxies)
         call.share = Share(self._api.load, operation.name in NEVER_REFUSED)
         try:
             call.share.take()

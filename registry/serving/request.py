@@ -10,7 +10,8 @@ from msgspec import Struct
 from starlette.types import Message
 
 from registry.http_api import operations
-from registry.http_api.call import Call
+from registry.http_api.call import Call, add_header
+from registry.http_api.client_address import FORWARDED
 from registry.http_api.operation import Operation
 from registry.serving.heads import Head
 from registry.serving.hot import Owed
@@ -30,7 +31,9 @@ class Request(Struct, frozen=True, gc=False):
 
 
 #: Headers that say who asks, for the record.
-_RECORDED: Final = re.compile(rb"^(user-agent|x-request-id):([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_RECORDED: Final = re.compile(
+    rb"^(user-agent|x-request-id|%b):([^\r\n]*)" % b"|".join(FORWARDED), re.IGNORECASE | re.MULTILINE
+)
 
 #: Has the door answer a request whose answer is owed.
 AskDoor = Callable[[Owed, Request], None]
@@ -64,8 +67,9 @@ def call_of(request: Request, client_address: str, body_max: int) -> tuple[Opera
         b"x-consumerid": head.consumer,
         b"accept-encoding": b"gzip" if head.gzip else b"",
         b"authorization": head.credentials,
-        **{name.lower(): value.strip() for name, value in _RECORDED.findall(request.block)},
     }
+    for name, value in _RECORDED.findall(request.block):
+        add_header(headers, name.lower(), value.strip())
 
     async def receive() -> Message:
         return {"type": "http.request", "body": request.body, "more_body": False}
