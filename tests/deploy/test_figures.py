@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from registry.http_api.operations import OPERATIONS
+from registry.usecases.alarms import ALARMS
 from tests.support.deployments import DEPLOY, checker
 from tests.support.replica import REPOSITORY, Replica, replica
 
@@ -43,7 +44,7 @@ def expressions() -> dict[str, str]:
 
 def series(expression: str) -> set[str]:
     """The figures that it asks for."""
-    return set(re.findall(r"\b(?:registry_\w+|up)\b(?=[^\w\"=(]|$)", expression))
+    return set(re.findall(r"\b(?:(?:registry|process)_\w+|up)\b(?=[^\w\"=(]|$)", expression))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,17 @@ def test_operations_that_are_named_are_operations() -> None:
     for place, expression in expressions().items():
         for pattern in re.findall(r'operation=~?"([^"]*)"', expression):
             assert set(pattern.split("|")) <= names, place
+
+
+def test_alarms_that_are_named_are_alarms() -> None:
+    for place, expression in expressions().items():
+        assert set(re.findall(r'alarm="(\w+)"', expression)) <= set(ALARMS), place
+
+
+def test_every_alarm_has_an_alert_or_needs_none() -> None:
+    """`InternalError` is a single request's, which `RegistryErrors` counts."""
+    page = PAGE.read_text()
+    assert [alarm for alarm in ALARMS if f"alarm `{alarm}`" not in page] == ["InternalError"]
 
 
 def test_prometheus_takes_the_rules() -> None:
