@@ -442,8 +442,10 @@ class Connection(asyncio.Protocol):
     def timed_out(self) -> None:
         """The deadline has passed: of the client's reading, of a request's head or body, or of the idle connection."""
         if self.wire.is_full or self._ended:
+            self._shared.tallies.unread += self.wire.is_full
             self.abort()
         elif self._held or (self._reader is not None and not self._reader.between):
+            self._shared.tallies.too_slow += 1
             self._refuse(refusals.TOO_SLOW)
         else:
             self._end()

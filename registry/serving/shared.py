@@ -60,6 +60,8 @@ class Tallies:
 
     heads_refused: int = 0
     bodies_refused: int = 0
+    too_slow: int = 0
+    unread: int = 0
     handshakes: int = 0
     handshakes_failed: int = 0
 
@@ -173,6 +175,9 @@ class Shared:
             Figure("heads_refused_total", "Requests with too large or too many headers.", tallies.heads_refused, True),
             Figure("request_bytes", "Bytes of requests that are not answered yet.", self._held_bytes),
             Figure("bodies_refused_total", "Bodies refused: too large all together.", tallies.bodies_refused, True),
+            Figure("requests_too_slow_total", "Heads and bodies that did not come in time.", tallies.too_slow, True),
+            Figure("unsent_bytes", "Bytes of answers that clients have not read yet.", self._unsent_bytes),
+            Figure("clients_let_go_total", "Clients let go that did not read their answers.", tallies.unread, True),
             Figure("tls_handshakes_total", "Handshakes of TLS that succeeded.", tallies.handshakes, True),
             Figure("tls_handshakes_failed_total", "Handshakes of TLS that failed.", tallies.handshakes_failed, True),
         ]
@@ -204,6 +209,7 @@ class Shared:
         while self._unsent_bytes > self.limits.unsent_max_bytes:
             eldest = next(iter(self.unsent))
             self.end_unsent(eldest)
+            self.tallies.unread += 1
             eldest.abort()
 
     def end_unsent(self, connection: Timed) -> None:

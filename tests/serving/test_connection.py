@@ -37,6 +37,12 @@ def post(path: bytes, body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+def figure(server: Running, name: str) -> float:
+    """One of the numbers that are told of all connections."""
+    (found,) = (one.value for one in server.call(server.shared.figures) if one.name == name)
+    return float(found)
+
+
 # -- upgrades ----------------------------------------------------------------------------------------------------------
 
 H2C = (b"Upgrade: h2c", b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
@@ -149,7 +155,9 @@ def test_one_host_given_twice_and_the_absolute_form_are_read(server: Running) ->
     ids=["nothing", "half a line", "half a head", "half a body", "one request"],
 )
 def test_client_that_owes_something_is_let_go(impatient: Running, sent: bytes, answered: bytes) -> None:
+    before = figure(impatient, "requests_too_slow_total")
     assert impatient.exchange(sent).startswith(answered)
+    assert figure(impatient, "requests_too_slow_total") == before + (b" 408 " in answered)
 
 
 @pytest.mark.parametrize("what", ["head", "body"])
@@ -205,8 +213,10 @@ def test_client_that_does_not_read_is_let_go() -> None:
         until_sync(lambda: server.call(lambda: connection in server.shared.unsent), "its answer to wait")
         left_s = connection.deadline - server.shared.now_s
         assert 50 < left_s < 160  # 10 MB less what the sockets hold
+        assert 0 < figure(server, "unsent_bytes") <= len(apps.BIG)
         server.call(lambda: setattr(connection, "deadline", 0.0))
         until_sync(lambda: not server.shared.connections, "it to be let go")
+        assert (figure(server, "unsent_bytes"), figure(server, "clients_let_go_total")) == (0, 1)
         assert server.exchange(LAST).endswith(b"GET /echo last 0 ")
 
 
@@ -219,6 +229,7 @@ def test_all_unread_answers_together_have_a_limit() -> None:
         slow += [unread(server) for _ in range(3)]
         until_sync(lambda: server.call(lambda: eldest not in server.shared.connections), "the eldest to be let go")
         assert 0 < server.call(lambda: sum(server.shared.unsent.values())) <= 12_000_000
+        assert figure(server, "clients_let_go_total") >= 1
         assert server.exchange(LAST).endswith(b"GET /echo last 0 ")
         for connection in slow:
             connection.close()
