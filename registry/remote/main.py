@@ -34,6 +34,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "accounts": ("accounts", "list and change accounts, and tokens of machines"),
     "roles": ("roles", "list and change roles"),
     "import": ("importing", "bring what a running registry holds into another one"),
+    "mirror": ("mirror", "show the instances of one registry in another one"),
     "completion": ("completion", "make the shell complete this command"),
     "serve": ("", "run the registry"),
     "repair": ("", "say what is damaged in the store, and mend it"),

@@ -38,6 +38,18 @@ def registry(redis_url: str) -> Iterator[Replica]:
         yield process
 
 
+@pytest.fixture(scope="session")
+def other(redis_url: str) -> Iterator[Replica]:
+    """Another registry: it has nothing in common with the first one."""
+    with replica("--redis-url", redis_url, "--redis-prefix", f"other-{uuid.uuid4().hex[:8]}:") as process:
+        yield process
+
+
+@pytest.fixture
+def new(other: Replica, tenant: str) -> Api:
+    return other.api(tenant)
+
+
 @pytest.fixture
 def tenant() -> str:
     return f"tenant-{uuid.uuid4().hex[:12]}"

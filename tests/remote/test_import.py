@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import uuid
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,18 +13,6 @@ from tests.support.replica import Replica, replica
 from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def other(redis_url: str) -> Iterator[Replica]:
-    """Another registry: it has nothing in common with the first one."""
-    with replica("--redis-url", redis_url, "--redis-prefix", f"other-{uuid.uuid4().hex[:8]}:") as process:
-        yield process
-
-
-@pytest.fixture
-def new(other: Replica, tenant: str) -> Api:
-    return other.api(tenant)
 
 
 @pytest.fixture

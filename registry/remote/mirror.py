@@ -1,0 +1,166 @@
+"""`mirror`: while clients move one by one, each registry shows what the other one has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import click
+from msgspec.structs import replace
+
+from registry.client.calls import steady
+from registry.client.errors import ClientError
+from registry.remote.asking import Asking, asks
+from registry.remote.failing import Exit
+from registry.remote.importing import COLUMNS, at
+from registry.remote.mirroring import Direction, Put, Remove, copies, done, hear, plan, report
+from registry.remote.side import Side
+from registry.remote.waiting import interrupted
+from registry.remote.writing import write_rows
+
+
+@click.command()
+@click.option("--from", "source", required=True, metavar="URL,…", help="The registry that clients move from.")
+@click.option("--to", "target", required=True, metavar="URL,…", help="The registry that they move to.")
+@click.option("--both", is_flag=True, help="What is registered at --to is shown at --from too.")
+@click.option(
+    "--every", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True, help="Seconds between looks."
+)
+@click.option("--report", "reports", is_flag=True, help="Say what is different between originals and copies, and end.")
+@click.option("--clear", is_flag=True, help="Remove all copies, and end.")
+@asks
+async def mirror(asking: Asking, source: str, target: str, both: bool, every: float, reports: bool, clear: bool) -> int:
+    """Show the instances of one registry in another one, until Ctrl-C.
+
+    A copy has the id of its original and a property that says where it is from. It goes when the original goes. While
+    the registry of the originals is silent the copies are held, until it answers, or SIGUSR1 lets them go. After Ctrl-C
+    they live for one more lease, so that a mirror can be restarted; --clear removes them.
+
+    \b
+    registry mirror --from http://old:30100 --to http://new:30100 --both
+    registry mirror --from http://old:30100 --to http://new:30100 --both --report
+    registry mirror --from http://old:30100 --to http://new:30100 --both --clear
+    """
+    async with _side(at(asking, source)) as old, _side(at(asking, target)) as new:
+        ways = [(old, new), (new, old)] if both else [(old, new)]
+        if clear:
+            return await _clear(ways)
+        if reports:
+            return await _report(asking, ways)
+        mirrors = [_Mirror(here, there) for here, there in ways]
+        with interrupted(), _let_go_by_signal(mirrors):
+            while True:
+                await asyncio.gather(old.look(), new.look())
+                for one in mirrors:
+                    await one.tick()
+                await asyncio.sleep(every)
+    number = sum(one.copies for one in mirrors)
+    sys.stderr.write(f"{number} copies are left to their leases; --clear removes them, a mirror goes on with them\n")
+    return Exit.DONE
+
+
+@asynccontextmanager
+async def _side(asking: Asking) -> AsyncIterator[Side]:
+    async with asking.client() as client:
+        yield Side(client.api, asking.place)
+
+
+async def _clear(ways: list[tuple[Side, Side]]) -> int:
+    for here, there in ways:
+        seen = await there.see()
+        found = sorted(copies(seen, here.place))
+        for ids in found:
+            await there.take(Remove(ids), here)
+        sys.stdout.write(f"{len(found)} copies of {here.place} are removed from {there.place}\n")
+    return Exit.DONE
+
+
+async def _report(asking: Asking, ways: list[tuple[Side, Side]]) -> int:
+    found = [row for here, there in ways for row in report(await here.see(), await there.see(), here.place)]
+    if found or asking.form in ("json", "ndjson"):
+        write_rows(asking.form, found, COLUMNS[:3])
+    else:
+        sys.stdout.write("nothing is different\n")
+    return Exit.NOT_FOUND if found else Exit.DONE
+
+
+class _Mirror:
+    """One direction, while the mirror runs."""
+
+    def __init__(self, here: Side, there: Side) -> None:
+        self._here = here
+        self._there = there
+        self._said = "answers again"
+        self._refused: dict[object, str] = {}
+        self.direction = Direction(here.place, steady())
+
+    async def tick(self) -> None:
+        """Do what the last looks at both sides ask for."""
+        if self._here.seen is not None:
+            self.direction = hear(self.direction, self._here.seen, steady())
+        self._say_how_the_source_is()
+        if self._there.seen is None:
+            return
+        for step in plan(self.direction, self._there.seen, steady()):
+            begun = steady()
+            try:
+                await self._there.take(step, self._here)
+            except ClientError as exc:
+                self._say_once(step, str(exc))
+                continue
+            self.direction = done(self.direction, step, begun)
+            if isinstance(step, Put | Remove):
+                key, instance_id = step.ids
+                verb = "removed" if isinstance(step, Remove) else "changed" if step.is_there else "added"
+                self._say(f"{verb:<8} {key.text()} {instance_id} at {self._there.place}")
+
+    @property
+    def copies(self) -> int:
+        """How many there were when the other side was last seen."""
+        return len(copies(self._there.seen, self._here.place)) if self._there.seen is not None else 0
+
+    def let_go(self) -> None:
+        """The copies of a source that is silent are left to their leases."""
+        if self._here.seen is None:
+            self.direction = replace(self.direction, let_go=True)
+            self._say(f"the copies of {self._here.place} are let go")
+
+    def _say_how_the_source_is(self) -> None:
+        if self._here.seen is not None:
+            said = "answers again"
+        elif self.direction.is_held(steady()):
+            said = "is silent for longer than a lease: its copies are held; SIGUSR1 lets them go"
+        else:
+            said = "does not answer"
+        if said != self._said:
+            self._say(f"{self._here.place} {said}{f': {self._here.problem}' if said == 'does not answer' else ''}")
+            self._said = said
+
+    def _say_once(self, step: object, problem: str) -> None:
+        what = getattr(step, "ids", getattr(step, "key", None))
+        if self._refused.get(what) != problem:
+            self._say(f"refused  {what} at {self._there.place}: {problem}")
+        self._refused = {**dict(list(self._refused.items())[-999:]), what: problem}
+
+    def _say(self, text: str) -> None:
+        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def _let_go_by_signal(mirrors: list[_Mirror]) -> Iterator[None]:
+    def let_go() -> None:
+        for one in mirrors:
+            one.let_go()
+
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        if hasattr(signal, "SIGUSR1"):
+            loop.add_signal_handler(signal.SIGUSR1, let_go)
+            stack.callback(loop.remove_signal_handler, signal.SIGUSR1)
+        yield
