@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from registry import __version__
@@ -18,6 +19,7 @@ from registry.domain.retention import Retention
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.history.feeds import Feeds
 from registry.http_api.access import Access
+from registry.http_api.access_log import AccessLog
 from registry.http_api.api import Api
 from registry.http_api.client_address import TrustedProxies
 from registry.http_api.door import Door
@@ -57,6 +59,7 @@ from registry.usecases.alarms import (
 )
 from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
+from registry.usecases.followed import follow_events
 from registry.usecases.formats import Formats
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
@@ -265,10 +268,26 @@ def _lost_durability(durable: Durable) -> dict[str, str]:
     return {DURABILITY_LOST: durable.lost.newest} if durable.lost.since_ms is not None else {}
 
 
-def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock | None = None) -> Replica:
-    """Wire one replica. Nothing runs yet."""
+def new_name() -> str:
+    """A name for a replica: in its events, its log, its figures, and wherever else it is named."""
+    return secrets.token_hex(6)
+
+
+def _access_log(settings: Settings) -> AccessLog | None:
+    """At level debug every request is said: so each can be followed."""
+    if settings.log_level == "debug":
+        return AccessLog("all", settings.access_log_slow_ms)
+    if settings.access_log == "off":
+        return None
+    return AccessLog(settings.access_log, settings.access_log_slow_ms, settings.access_log_sample)
+
+
+def build_replica(
+    settings: Settings, store: Store, advertise: str, clock: Clock | None = None, name: str = ""
+) -> Replica:
+    """Wire one replica, with a new name if it is given none. Nothing runs yet."""
     clock = clock or Clock()
-    name = secrets.token_hex(6)
+    name = name or new_name()
     projector = Projector(store, name, clock, settings.remembered_max_bytes)
     shared = frozenset((OWN_SERVICE_NAME, *settings.shared_services.replace(",", " ").split()))
     formats = Formats(store, name, clock)
@@ -279,6 +298,7 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     metadata = Metadata(writes, new_id)
     watching = Watching(projector, text_frame)
     Removals(projector, advertise)
+    follow_events(projector)
     microservices = Microservices(writes)
     protection = Protection(
         MassLapse(settings.mass_lapse_share, settings.mass_lapse_least, settings.mass_lapse_hold_s * 1000), clock
@@ -362,6 +382,9 @@ def build_replica(settings: Settings, store: Store, advertise: str, clock: Clock
     replica.started_ms = clock.wall_ms()
     api.now_ms = clock.wall_ms
     api.settings = settings
+    api.access_log = _access_log(settings)
+    numbers = count(1)
+    api.request_ids = lambda: f"{name}-{next(numbers):x}"
     api.past = replica.past
     api.feeds = feeds = Feeds(projector)
     streams = replica.streams

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, cast
 import uvloop
 
 from registry import __version__, backup_verbs, logconfig
+from registry.bootstrap import new_name
 from registry.running.accounts import reset_root, rotate_key
 from registry.running.board import Place
 from registry.running.listening import Sockets, Speech, host_port, listening_sockets, with_ports
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         flags = {f.name: getattr(parsed, f.name, None) for f in fields(Settings)}
         settings = read_settings(os.environ, flags)
-        logconfig.configure(settings.log_level, f"pid-{os.getpid()}")
+        # The parent of workers is no replica itself; each of them has a name of its own.
+        is_replica = parsed.command == "serve" and (settings.workers == 1 or parsed.fd is not None)
+        name = new_name() if is_replica else ""
+        logconfig.configure(settings.log_level, name, settings.log_format)
         _allow_many_connections()
         if parsed.command == "repair":
             return _with_redis(settings, lambda chosen: asyncio.run(repair(chosen, parsed.apply)))
@@ -51,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.command in backup_verbs.VERBS:
             return _with_redis(settings, lambda chosen: asyncio.run(backup_verbs.run(chosen, parsed)))
         if parsed.fd is not None:
-            return _worker(settings, parsed.fd, parsed.board)
-        return _serve(settings)
+            return _worker(settings, name, parsed.fd, parsed.board)
+        return _serve(settings, name)
     except (BadSetting, CannotStart) as exc:
         print(f"registry: {exc}", file=sys.stderr)
         return 2
@@ -130,7 +134,7 @@ def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:
         )
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, name: str) -> int:
     ignored = made_by_kubernetes(os.environ)
     if ignored:
         names = ", ".join(ignored)
@@ -141,7 +145,8 @@ def _serve(settings: Settings) -> int:
     try:
         settings = with_ports(settings, bound)
         if settings.workers == 1:
-            return _with_redis(settings, lambda chosen: _run(chosen, bound))
+            data_dir = "" if settings.redis_url else settings.data_dir
+            return _with_redis(settings, lambda chosen: _run(chosen, name, bound, data_dir=data_dir))
     finally:
         close_sockets(bound)
     return _with_redis(settings, _run_workers)
@@ -165,7 +170,7 @@ def _with_redis(settings: Settings, run: Callable[[Settings], int]) -> int:
         private.stop()
 
 
-def _run(settings: Settings, bound: Sockets, place: Place | None = None) -> int:
+def _run(settings: Settings, name: str, bound: Sockets, place: Place | None = None, data_dir: str = "") -> int:
     def started() -> None:
         places = [
             f"{'http' if speech == 'probes' else speech}://{host_port(settings.host, one.getsockname()[1])}"
@@ -175,7 +180,7 @@ def _run(settings: Settings, bound: Sockets, place: Place | None = None) -> int:
         logger.info("registry %s listens on %s", __version__, ", ".join(places), extra={"action": "listening"})
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run_replica(settings, bound, started, place))
+        runner.run(run_replica(settings, name, bound, started, place, data_dir))
     return 0
 
 
@@ -185,11 +190,11 @@ def _run_workers(settings: Settings) -> int:
     return Workers(settings, settings.redis_url).run()
 
 
-def _worker(settings: Settings, passed: Sequence[str], board: str) -> int:
+def _worker(settings: Settings, name: str, passed: Sequence[str], board: str) -> int:
     """One worker: the sockets are those that its parent has bound."""
     number, _, pieces = board.partition(":")
     bound: Sockets = {}
     for one in passed:
         speech, _, fd = one.partition(":")
         bound[cast(Speech, speech)] = socket.socket(fileno=int(fd))  # as `Workers` has named it
-    return _run(settings, bound, Place(int(number), [int(piece) for piece in pieces.split(",")]))
+    return _run(settings, name, bound, Place(int(number), [int(piece) for piece in pieces.split(",")]))

@@ -1,48 +1,33 @@
-"""Logging: one JSON line per record on standard error, with its `action` and the other fields it was given."""
+"""Logging: every record goes to standard error as one line, by a queue for which nobody waits."""
 
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import sys
-import time
-from typing import Any, Final, TextIO, cast
+from typing import Final, TextIO, cast
 
+from registry.http_api import access_log
 from registry.log_bursts import Bursts
+from registry.log_lines import JsonLines, TextLines
 from registry.log_queue import LogQueue
 
 #: Seconds that writing what is left may take at a stop.
 FLUSH_WITHIN_S: Final = 2.0
 
-_PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
-
-class JsonLines(logging.Formatter):
-    def __init__(self, replica: str) -> None:
-        super().__init__()
-        self._replica = replica
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "replica": self._replica,
-            "message": record.getMessage(),
-        }
-        line.update({key: value for key, value in record.__dict__.items() if key not in _PLAIN})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
-
-
-def configure(level: str, replica: str) -> None:
+def configure(level: str, replica: str, form: str = "") -> None:
     """Send every record of the process to standard error, and what else is written there, by a queue.
 
     So a traceback, a warning of Python's and a `print` wait for nobody either.
+
+    Args:
+        replica: what this one is called; "" for a process that is none.
+        form: json or text; "": text for a terminal.
     """
-    lines = JsonLines(replica)
+    is_text = form == "text" or (not form and bool(sys.stderr) and sys.stderr.isatty())
+    lines: logging.Formatter = TextLines() if is_text else JsonLines(replica)
     descriptor = sys.stderr.fileno() if sys.stderr else os.open(os.devnull, os.O_WRONLY)
     queue = LogQueue(descriptor, lambda number: lines.format(_loss(number)))
     sys.stderr = cast(TextIO, queue)
@@ -53,7 +38,17 @@ def configure(level: str, replica: str) -> None:
     # Each websocket's beginning and end is no news.
     for talkative in ("asyncio", "registry.websockets"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    _say_each_request(lines)
     atexit.register(_flush, queue, handler)
+
+
+def _say_each_request(lines: logging.Formatter) -> None:
+    """Who switches the access log on wants each of its lines, at every level."""
+    requests = logging.getLogger(access_log.NAME)
+    handler = logging.StreamHandler()
+    handler.setFormatter(lines)
+    requests.handlers, requests.propagate = [handler], False
+    requests.setLevel(logging.INFO)
 
 
 def _loss(number: int) -> logging.LogRecord:

@@ -309,6 +309,22 @@ class Settings:
     log_level: str = _setting(
         "info", "level", "debug, info, warning or error", form=forms.one_of("debug", "info", "warning", "error")
     )
+    log_format: str = _setting(
+        "",
+        "name",
+        "json or text, for a reader at a terminal; blank: text where it is one",
+        form=forms.one_of("json", "text"),
+    )
+    access_log: str = _setting(
+        "off",
+        "name",
+        "which requests are said: off, errors (400 and more), slow (and those that take long) or all",
+        form=forms.one_of("off", "errors", "slow", "all"),
+    )
+    access_log_slow_ms: int = _setting(500, "milliseconds", "a request that takes this long is slow", 0, 3_600_000)
+    access_log_sample: float = _setting(
+        1.0, "share", "of requests that are neither errors nor slow, how many of them all says", 0.0, 1.0
+    )
 
 
 #: What the URL of a private Redis ends in, also where workers are told of it: nobody has set that one.

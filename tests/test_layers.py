@@ -27,6 +27,7 @@ TOP_MODULES = {
     "episode": "store",
     "logconfig": "running",
     "log_bursts": "running",
+    "log_lines": "running",
     "log_queue": "running",
     "accounts_setup": "running",
     "bootstrap": "running",

@@ -20,12 +20,12 @@ class Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     #: Who asked: the client's address, behind its account where there are accounts; `registry` when a replica acted by
     #: itself.
     actor: str = ""
-    #: What the client calls its request (`X-Request-Id`), and itself (`User-Agent`), both cut short.
+    #: What the request is called (`X-Request-Id`), and the client (`User-Agent`, cut short).
     request_id: str = ""
     user_agent: str = ""
 
 
-#: Characters that are recorded of these.
+#: Characters that these may have.
 REQUEST_ID_MAX: Final = 128
 USER_AGENT_MAX: Final = 64
 
@@ -41,5 +41,5 @@ class Asker(str):
 
 def asker(actor: str, request_id: str = "", user_agent: str = "") -> Asker:
     found = Asker(actor)
-    found.request_id, found.user_agent = request_id[:REQUEST_ID_MAX], user_agent[:USER_AGENT_MAX]
+    found.request_id, found.user_agent = request_id, user_agent[:USER_AGENT_MAX]
     return found

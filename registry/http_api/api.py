@@ -14,6 +14,7 @@ from registry.history.feeds import Feeds
 from registry.history.historian import Historian
 from registry.http_api import reply
 from registry.http_api.access import Access
+from registry.http_api.access_log import AccessLog
 from registry.http_api.big_reads import BigReads
 from registry.http_api.call import BODY_MAX_BYTES
 from registry.http_api.client_address import TrustedProxies
@@ -104,6 +105,10 @@ class Api:
     #: Who may say for whom they ask.
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     load: Load = field(default_factory=Load)
+    #: Where requests are said one by one; None: nowhere.
+    access_log: AccessLog | None = None
+    #: Makes the ids of requests that have none.
+    request_ids: Callable[[], str] = str
     settings: Settings = field(default_factory=Settings)
     observer: Observer = field(default_factory=Observer)
     #: The schemas that are read at once, which takes a thread each.

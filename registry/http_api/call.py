@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -15,7 +15,7 @@ from registry.domain import rules
 from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InvalidParams
 from registry.domain.position import Position, parse_position
-from registry.domain.recorded import Asker, asker
+from registry.domain.recorded import REQUEST_ID_MAX, Asker, asker
 from registry.domain.tenant import Tenant
 from registry.domain.view import Covers
 from registry.http_api import bodies
@@ -33,6 +33,8 @@ BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 #: What a flag may be, in any letter case.
 FLAGS: Final = {"1": True, "true": True, "": False, "0": False, "false": False}
 
+#: Printable ASCII without a space.
+_REQUEST_ID: Final = re.compile(rb"[!-~]{1,%d}" % REQUEST_ID_MAX)
 #: `gzip;q=0`: not this one (RFC 9110 12.4.2).
 _GZIP_REFUSED = re.compile(rb"gzip *; *q=0(?:\.0*)? *(?:,|\Z)")
 
@@ -50,8 +52,20 @@ class Call:
     """
 
     __slots__ = (
-        *("_actor", "_body_max", "_headers", "_query", "_receive"),
-        *("address", "covers", "grant", "path", "query_string", "reach", "received", "share", "tenant"),
+        *("_actor", "_body_max", "_headers", "_query", "_receive", "_request_id"),
+        *(
+            "address",
+            "covers",
+            "grant",
+            "new_id",
+            "path",
+            "query_string",
+            "reach",
+            "received",
+            "share",
+            "target",
+            "tenant",
+        ),
     )
 
     def __init__(
@@ -63,8 +77,14 @@ class Call:
         receive: Receive,
         tenant: Tenant | None = None,
         body_max: int = BODY_MAX_BYTES,
+        target: str = "",
     ) -> None:
         self._body_max = body_max
+        #: Makes an id for a request; set by the door.
+        self.new_id: Callable[[], str] = str
+        self._request_id = ""
+        #: Method and path as they came, for the log.
+        self.target = target
         #: Bytes of the body that have been read.
         self.received = 0
         self.path = path
@@ -94,13 +114,27 @@ class Call:
             add_header(headers, name, value)
         client = scope.get("client")
         actor = str(client[0]) if client else ""
-        return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max)
+        target = target_of(scope)
+        return cls(path, scope["query_string"], headers, actor, receive, body_max=body_max, target=target)
+
+    @property
+    def named(self) -> str:
+        """What the request is called so far: by the client, or because it was asked; else ""."""
+        if not self._request_id:
+            self._request_id = request_id_of(self.header(b"x-request-id"))
+        return self._request_id
+
+    @property
+    def request_id(self) -> str:
+        """What the request is called; a name is made where the client has given none that may be one."""
+        if not self.named:
+            self._request_id = self.new_id()
+        return self._request_id
 
     @property
     def actor(self) -> Asker:
         """Who asks, for the record: the address, and where there are accounts, whose token it is in front of it."""
-        request_id, user_agent = self.header(b"x-request-id"), self.header(b"user-agent")
-        return asker(self._actor, request_id.decode("latin-1"), user_agent.decode("latin-1"))
+        return asker(self._actor, self.request_id, self.header(b"user-agent").decode("latin-1"))
 
     @actor.setter
     def actor(self, actor: str) -> None:
@@ -224,6 +258,14 @@ class Call:
         return bodies.decode(await self.body(), type_)
 
 
+def target_of(scope: Scope) -> str:
+    """Method and path of a request as they came, for the log."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+    query: bytes = scope["query_string"]
+    whole = raw + b"?" + query if query else raw
+    return f"{scope['method']} {whole.decode('latin-1')}"
+
+
 @lru_cache(maxsize=TENANTS_REMEMBERED)
 def tenant_of(raw_domain: bytes, project: str) -> Tenant:
     """The tenant by its header and path segment."""
@@ -242,6 +284,11 @@ def service_id_of(service_id: str) -> str:
 def instance_id_of(instance_id: str) -> str:
     """The path segment, if it may be an instance's id."""
     return rules.INSTANCE_ID.check(instance_id, "instanceId", "the path")
+
+
+def request_id_of(raw: bytes) -> str:
+    """A request's id by its header, "" when it is none: it is said, answered and recorded as it is."""
+    return raw.decode() if _REQUEST_ID.fullmatch(raw) else ""
 
 
 def takes_gzip(raw: bytes) -> bool:

@@ -19,7 +19,7 @@ from registry.domain.errors import Forbidden, InvalidParams, RegistryError
 from registry.domain.tenant import ACCOUNTS
 from registry.http_api import reply, target
 from registry.http_api.api import Api
-from registry.http_api.call import Call, ClientGone
+from registry.http_api.call import Call, ClientGone, target_of
 from registry.http_api.load import Share
 from registry.http_api.operation import Kind, Operation
 from registry.http_api.operations import NEVER_REFUSED, OPERATIONS, Routes
@@ -61,16 +61,16 @@ class Door:
         method: str = scope["method"]
         found = self._find(scope)
         if isinstance(found, Reply):
-            return (self._otherwise(scope) or found) if found is _NOT_FOUND else found
+            return self._said(scope, (self._otherwise(scope) or found) if found is _NOT_FOUND else found)
         operations, path = found
         operation = operations.get("GET" if method == "HEAD" else method)
         if operation is None:
             allow = sorted({*operations, *(("HEAD",) if "GET" in operations else ())})
-            return reply.text(405, "Method Not Allowed\n", (b"Allow", ", ".join(allow).encode()))
+            return self._said(scope, reply.text(405, "Method Not Allowed\n", (b"Allow", ", ".join(allow).encode())))
         try:
             call = Call.of_scope(scope, path, receive, self._api.body_max_bytes)
         except RegistryError as error:
-            return reply.error(error)
+            return self._said(scope, reply.error(error))
         try:
             answer = await self.answer(operation, call)
         except ClientGone:
@@ -82,6 +82,13 @@ class Door:
                 return Reply(answer.status, answer.headers)
             await self._stream(operation, call, answer, scope, send)
         return None
+
+    def _said(self, scope: Scope, answer: Reply) -> Reply:
+        """The answer to what is no operation, or may not be read: such requests are in the access log only."""
+        if self._api.access_log is not None:
+            client = str((scope.get("client") or ("",))[0])
+            self._api.access_log.note("", None, target_of(scope), client, answer.status, 0.0, 0, len(answer.body))
+        return answer
 
     async def _stream(self, operation: Operation, call: Call, answer: StreamReply, scope: Scope, send: Send) -> None:
         """Send what comes until there is no more, or the client or its right to it has gone."""
@@ -142,6 +149,7 @@ class Door:
         """
         began = perf_counter()
         call.come_through(self._api.proxies)
+        call.new_id = self._api.request_ids
         call.share = Share(self._api.load, operation.name in NEVER_REFUSED)
         try:
             call.share.take()
@@ -152,17 +160,27 @@ class Door:
             self._count(operation, call, 499, perf_counter() - began, 0)
             raise
         except Exception:
-            logger.exception("%s failed", operation.name, extra={"action": "request_failed"})
+            fields = {"operation": operation.name, "tenant": str(call.tenant), "request_id": call.request_id}
+            logger.exception("%s failed", operation.name, extra={"action": "request_failed", **fields})
             answer = self._refused(call, RegistryError("the registry failed; its log says why"))
         finally:
             call.share.give_back()
-        self._count(operation, call, answer.status, perf_counter() - began, len(answer.body))
         if call.tenant in self._api.aside.tenants:
-            return reply.set_aside(answer, self._api.aside.seconds(call.tenant))
+            answer = reply.set_aside(answer, self._api.aside.seconds(call.tenant))
+        if answer.status >= 400 or not operation.is_frequent:
+            answer = reply.named(answer, call.request_id)
+        elif call.named:
+            answer = reply.named(answer, call.named)
+        self._count(operation, call, answer.status, perf_counter() - began, len(answer.body))
         return answer
 
     def _count(self, operation: Operation, call: Call, status: int, seconds: float, sent: int) -> None:
         self._api.observer.tally(operation.name).add(call.tenant, status, seconds, call.received, sent)
+        if self._api.access_log is not None:
+            self._api.access_log.note(
+                *(operation.name, call.tenant, call.target, call.address, status, seconds, call.received, sent),
+                call.named,
+            )
 
     async def _answer(self, operation: Operation, call: Call) -> Reply:
         answer = await self._handle(operation, call)

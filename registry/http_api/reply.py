@@ -10,7 +10,7 @@ import gzip
 from collections.abc import AsyncGenerator
 from typing import Final, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from registry import __version__
 from registry.domain.errors import InvalidParams, Overloaded, RegistryError, TooManyRequests
@@ -35,6 +35,8 @@ NOSNIFF: Final[Header] = (b"X-Content-Type-Options", b"nosniff")
 RETRY_AFTER: Final[Header] = (b"Retry-After", b"5")
 #: Where in the tenant's log the answer was made.
 POSITION: Final = b"X-Registry-Position"
+#: What the request is called.
+REQUEST_ID: Final = b"X-Request-Id"
 _JSON: Final[Header] = (b"Content-Type", b"application/json; charset=UTF-8")
 _TEXT: Final[Header] = (b"Content-Type", b"text/plain; charset=UTF-8")
 _COMMON: Final[list[Header]] = [SERVER, NOSNIFF, *VARY]
@@ -131,9 +133,14 @@ def as_of(moment: str) -> Header:
     return (b"X-Registry-As-Of", moment.encode())
 
 
+def named(answer: Reply, request_id: str) -> Reply:
+    """The same answer, which says what the request is called."""
+    return structs.replace(answer, headers=[*answer.headers, (REQUEST_ID, request_id.encode())])
+
+
 def set_aside(answer: Reply, seconds: int) -> Reply:
     """The same answer, which says for how many seconds the tenant has been answered from memory."""
-    return Reply(answer.status, [*answer.headers, (b"X-Registry-Set-Aside", b"%d" % seconds)], answer.body)
+    return structs.replace(answer, headers=[*answer.headers, (b"X-Registry-Set-Aside", b"%d" % seconds)])
 
 
 class Compressor:

@@ -53,7 +53,7 @@ class Figures:
 
     def all(self) -> Iterator[Told]:
         views = [self.projector.view(tenant) for tenant in self.projector.tenants if tenant != ACCOUNTS]
-        labels = {"version": __version__, "python": platform.python_version()}
+        labels = {"replica": self.projector.replica, "version": __version__, "python": platform.python_version()}
         yield Figure("build_info", "1; its labels say what runs.", 1, False, labels)
         yield from self._views(views)
         yield from self._log()

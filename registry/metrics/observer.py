@@ -62,6 +62,11 @@ class Observer:
         tallies = (self._tallies.get(operation) for operation in operations)
         return sum(sum(tally.by_status.values()) for tally in tallies if tally is not None)
 
+    @property
+    def answered_all(self) -> int:
+        """How many requests there were."""
+        return self.answered(self._tallies)
+
     def figures(self) -> Iterator[Told]:
         """Operations that nobody has called are left out."""
         for name, tally in self._tallies.items():

@@ -50,7 +50,7 @@ _questions = msgspec.msgpack.Decoder(Question)
 def main(path: Path) -> int:
     """Serve until nobody is connected. 0 also when another process serves there already."""
     settings = read_settings(os.environ)
-    logconfig.configure(settings.log_level, f"past-{os.getpid()}")
+    logconfig.configure(settings.log_level, f"past-{os.getpid()}", settings.log_format)
     lock = take_lock(path.with_suffix(".lock"))
     if lock is None:
         return 0

@@ -11,6 +11,7 @@ import gc
 import logging
 import resource
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
@@ -26,8 +27,9 @@ from registry.http_api.door import Door
 from registry.http_api.metrics import replica_families
 from registry.http_api.operations import PROBES
 from registry.metrics.figures import store_figures
+from registry.running.announcing import about_store, loaded, say_started, say_stopped
 from registry.running.board import Board, Place
-from registry.running.listening import Sockets, host_port, listen
+from registry.running.listening import Sockets, Speech, host_port, listen
 from registry.running.memory import give_back_after_departures, give_back_large_pieces
 from registry.running.past_line import PastLine
 from registry.running.private_redis import CannotStart
@@ -62,6 +64,14 @@ def advertised(settings: Settings, bound: Sockets) -> str:
     return host_port(host, port)
 
 
+def console_url(settings: Settings, bound: Sockets) -> str:
+    """Where a person on this machine finds the console; "" where there is none."""
+    speech: Speech = "https" if "https" in bound else "http"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    place = host_port(host, bound[speech].getsockname()[1])
+    return f"{speech}://{place}/console/" if settings.console else ""
+
+
 def connections_max(settings: Settings) -> int:
     """How many clients may be connected: as the settings say, and as files may be open."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -89,19 +99,28 @@ def check_certificates(settings: Settings) -> Certificates | None:
 
 
 async def run_replica(
-    settings: Settings, bound: Sockets, started: Callable[[], None], place: Place | None = None
+    settings: Settings,
+    name: str,
+    bound: Sockets,
+    started: Callable[[], None],
+    place: Place | None = None,
+    data_dir: str = "",
 ) -> None:
     """Run until a stop is asked for, or until a part fails, which is raised.
 
     Args:
+        name: what the replica is called everywhere.
+        started: says where it listens.
         place: of one of several workers.
+        data_dir: where a private Redis keeps the data; "" where it is not private.
 
     Raises:
         CannotStart: Redis cannot be reached or relied on.
     """
+    began_s = time.monotonic()
     stop = _stop_signal()
     store = redis_store(settings)
-    replica = build_replica(settings, store, advertised(settings, bound))
+    replica = build_replica(settings, store, advertised(settings, bound), name=name)
     replica.api.past = line = PastLine(settings)
     replica.api.figures.append(lambda: store_figures(store.round_trips))
     certificates = check_certificates(settings)
@@ -110,7 +129,14 @@ async def run_replica(
     try:
         if await _unless(stop, _part("start", _open(settings, replica))):
             listen(bound)  # before anybody is told of this replica
-            server = _server(settings, replica, bound, certificates, started)
+            read, about = loaded(replica, began_s), await about_store(replica)
+            console = console_url(settings, bound)
+
+            def say() -> None:
+                started()
+                say_started(replica, read, about, data_dir, console)
+
+            server = _server(settings, replica, bound, certificates, say)
             besides = {"memory": give_back_after_departures(lambda: replica.projector.instances)}
             if certificates is not None:
                 besides["certificates"] = certificates.follow()
@@ -118,6 +144,7 @@ async def run_replica(
                 board = replica.api.workers = Board(place, lambda: replica_families(replica.api))
                 besides["board"] = board.run()
             await _run_parts(settings, replica, server, besides, stop)
+            say_stopped(replica, began_s)
     finally:
         line.close()
         await store.close()

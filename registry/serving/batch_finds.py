@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.serving import responses
+from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
 from registry.serving.polls import Polls, Told
 from registry.serving.recognise import BatchFind
@@ -19,7 +18,7 @@ class BatchFinds:
         self._api = api
         self._ask_door = ask_door
         self._polls = Polls(api.discovery, api.answer_max_bytes)
-        self._tally = api.observer.tally(operations.BATCH_FIND.name)
+        self._counted = Counted(api, operations.BATCH_FIND)
         self._polled = api.observer.polled
         api.caches["providers"] = lambda: self._polls.size
 
@@ -37,13 +36,12 @@ class BatchFinds:
             connection.owe(changed)
             return True
         response = self._response(batch, answer, connection.lines)
-        connection.write(response)
-        self._count(batch, answer, request, response)
+        connection.write(request.named(response))
+        self._count(answer, request, connection, response)
         return True
 
-    def _count(self, batch: BatchFind, answer: Told, request: Request, response: Parts) -> None:
-        seconds, sent = perf_counter() - request.began, body_size(response)
-        self._tally.add(batch.tenant, 200, seconds, len(request.body), sent)
+    def _count(self, answer: Told, request: Request, connection: HotConnection, response: Parts) -> None:
+        self._counted.add(request, connection.client_address, 200, body_size(response))
         self._polled["200"] += answer.updated
         self._polled["304"] += answer.unmodified
 
@@ -64,8 +62,8 @@ class BatchFinds:
                 return
             answer = again
         response = self._response(batch, answer, owed.connection.lines)
-        owed.settle(response)
-        self._count(batch, answer, owed.request, response)
+        owed.settle(owed.request.named(response))
+        self._count(answer, owed.request, owed.connection, response)
 
 
 class _ChangedBatch(Owed):

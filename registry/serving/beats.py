@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 from registry.domain.tenant import Tenant
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.serving import responses
+from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
 from registry.serving.recognise import Beat
 from registry.serving.request import AskDoor, Request
@@ -18,7 +17,7 @@ class Beats:
     def __init__(self, api: Api, ask_door: AskDoor) -> None:
         self._api = api
         self._ask_door = ask_door
-        self._tally = api.observer.tally(operations.HEARTBEAT.name)
+        self._counted = Counted(api, operations.HEARTBEAT)
         #: The last response: at which position, with which lines.
         self._last: tuple[bytes, bytes, Parts] = (b"", b"", ())
 
@@ -39,8 +38,8 @@ class Beats:
         if made_at is not position or made_with is not lines:
             response = responses.render(reply.empty(reply.position(position)), lines)
             self._last = (position, lines, response)
-        owed.settle(response)
-        self._tally.add(owed.tenant, 200, perf_counter() - owed.request.began)
+        owed.settle(owed.request.named(response))
+        self._counted.add(owed.request, owed.connection.client_address, 200)
 
     def hand_over(self, owed: _Heartbeat) -> None:
         """Lapsed, or the store is away: the whole use case, which may wait, decides what is true."""

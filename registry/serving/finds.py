@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 from msgspec import structs
 
 from registry.domain.errors import RegistryError
@@ -13,6 +11,7 @@ from registry.domain.view import Answer
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.serving import responses
+from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
 from registry.serving.recognise import SAID_MAX_BYTES, Find, Said
 from registry.serving.request import AskDoor, Request
@@ -25,7 +24,7 @@ class Finds:
         self._api = api
         self._ask_door = ask_door
         self._responses = FindResponses()
-        self._tally = api.observer.tally(operations.FIND.name)
+        self._counted = Counted(api, operations.FIND)
         api.caches["responses"] = lambda: self._responses.size
 
     def say_again(self, said: Said, tenant: Tenant, connection: HotConnection) -> bool:
@@ -40,7 +39,7 @@ class Finds:
                 return False
             said.changes = discovery.changes  # of other tenants
         connection.write(said.response)
-        self._tally.add_instant(tenant, said.status, said.sent)
+        self._counted.add_instant(tenant, said.status, said.sent)
         return True
 
     def answer(self, find: Find, request: Request, connection: HotConnection) -> Said | bool:
@@ -57,8 +56,8 @@ class Finds:
         if said.lines is not connection.lines or said.position is not discovery.position_text(tenant):
             self._say(find, asker, said.answer, connection.lines)
             said = find.said[asker.kind]
-        connection.write(said.response)
-        self._tally.add(tenant, said.status, perf_counter() - request.began, 0, said.sent)
+        connection.write(request.named(said.response))
+        self._counted.add(request, connection.client_address, said.status, said.sent)
         return said
 
     def _find(self, find: Find, asker: Asker, request: Request, connection: HotConnection) -> Said | bool:
@@ -77,8 +76,8 @@ class Finds:
             connection.owe(changed)
             return True
         said = self._say(find, asker, answer, connection.lines)
-        connection.write(said.response)
-        self._tally.add(tenant, said.status, perf_counter() - request.began, 0, said.sent)
+        connection.write(request.named(said.response))
+        self._counted.add(request, connection.client_address, said.status, said.sent)
         # What was not recorded for a quota is counted with each find.
         return said if len(said.response) == 1 and discovery.left_out == left_out else True
 
@@ -128,8 +127,8 @@ class Finds:
             self._ask_door(owed, owed.request)
             return
         status, response = self._response(find, answer, owed.connection.lines)
-        owed.settle(response)
-        self._tally.add(find.tenant, status, perf_counter() - owed.request.began, 0, body_size(response))
+        owed.settle(owed.request.named(response))
+        self._counted.add(owed.request, owed.connection.client_address, status, body_size(response))
 
 
 def _on_behalf(find: Find, consumer_id: str) -> FindQuery:

@@ -26,7 +26,7 @@ from registry.serving.finds import Finds
 from registry.serving.heads import Heads
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
 from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration, Said
-from registry.serving.request import Request, call_of, operation_of
+from registry.serving.request import Request, call_of, id_in, operation_of
 from registry.usecases.principals import Grant
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class Lane:
         self._door = door
         #: Whole requests that were finds with an answer that is kept.
         self.requests: Memo[bytes, Known] = Memo(REQUESTS_MAX, REQUESTS_MAX_BYTES, _size)
+        #: Whether a whole request may be answered as it was before; not if each is to be said in the log.
+        self._repeats = api.access_log is None or not api.access_log.says_all
         #: Tenants that are set aside; nearly always there are none.
         self._aside = api.aside.tenants
         #: Who may ask, where that is a question.
@@ -73,7 +75,7 @@ class Lane:
 
     def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
         """See `hot.HotWay`."""
-        if at == 0 and data.startswith(b"GET"):
+        if at == 0 and self._repeats and data.startswith(b"GET"):
             known = self.requests.get(data)
             if (
                 known is not None
@@ -101,7 +103,9 @@ class Lane:
         if end > len(data):
             return INCOMPLETE
         grant = self._principals.known(head.credentials) if self._principals is not None else None
-        said = self._answer(Request(hot, target, head, data[block_end + 4 : end], began, block), grant, connection)
+        named = "" if head.constant else id_in(block)
+        request = Request(hot, target, head, data[block_end + 4 : end], began, block, named)
+        said = self._answer(request, grant, connection)
         if said is not None and end - at == len(data) and head.constant:
             self.requests.put(data, Known(hot.tenant, said, grant))
         return end
@@ -126,7 +130,8 @@ class Lane:
         except RegistryError:
             pass  # the door says it
         except Exception:
-            logger.exception("a hot request failed", extra={"action": "request_failed"})
+            fields = {"operation": operation_of(request.hot).name, "tenant": str(request.hot.tenant)}
+            logger.exception("a hot request failed", extra={"action": "request_failed", **fields})
         if done is False:
             owed = Owed(connection)
             connection.owe(owed)

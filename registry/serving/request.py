@@ -10,12 +10,14 @@ from msgspec import Struct
 from starlette.types import Message
 
 from registry.http_api import operations
-from registry.http_api.call import Call, add_header
+from registry.http_api.call import Call, add_header, request_id_of
 from registry.http_api.client_address import FORWARDED
 from registry.http_api.operation import Operation
+from registry.http_api.reply import REQUEST_ID
 from registry.serving.heads import Head
 from registry.serving.hot import Owed
 from registry.serving.recognise import BatchFind, Beat, Find, Hot, Registration
+from registry.serving.responses import Parts
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -28,12 +30,30 @@ class Request(Struct, frozen=True, gc=False):
     began: float
     #: The header block as it came.
     block: bytes = b""
+    #: What the client calls it, "" when it does not.
+    request_id: str = ""
+
+    def named(self, response: Parts) -> Parts:
+        """The response, which says what the request is called."""
+        if not self.request_id:
+            return response
+        head, end, body = response[0].partition(b"\r\n\r\n")
+        return (b"%b\r\n%b: %b%b%b" % (head, REQUEST_ID, self.request_id.encode(), end, body), *response[1:])
 
 
 #: Headers that say who asks, for the record.
 _RECORDED: Final = re.compile(
     rb"^(user-agent|x-request-id|%b):([^\r\n]*)" % b"|".join(FORWARDED), re.IGNORECASE | re.MULTILINE
 )
+
+_NAMED: Final = re.compile(rb"^x-request-id:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+
+
+def id_in(block: bytes) -> str:
+    """What a client calls its request. Of several names the last one counts, as on the other way."""
+    found = _NAMED.findall(block) if b"x-request-id" in block.lower() else ()
+    return request_id_of(found[-1].strip()) if found else ""
+
 
 #: Has the door answer a request whose answer is owed.
 AskDoor = Callable[[Owed, Request], None]
@@ -52,6 +72,11 @@ def operation_of(hot: Hot) -> Operation:
             return operations.REGISTER_INSTANCE
         case Beat():
             return operations.HEARTBEAT
+
+
+def target_of(request: Request) -> str:
+    """As `call.target_of`."""
+    return f"{operation_of(request.hot).method} {request.target.decode('latin-1')}"
 
 
 def call_of(request: Request, client_address: str, body_max: int) -> tuple[Operation, Call]:
@@ -75,4 +100,6 @@ def call_of(request: Request, client_address: str, body_max: int) -> tuple[Opera
         return {"type": "http.request", "body": request.body, "more_body": False}
 
     query = request.target.partition(b"?")[2]
-    return operation_of(hot), Call(path, query, headers, client_address, receive, hot.tenant, body_max)
+    target = target_of(request)
+    call = Call(path, query, headers, client_address, receive, hot.tenant, body_max, target)
+    return operation_of(hot), call

@@ -7,6 +7,7 @@ with what applying it came to. A decision that would contradict the client is ma
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from itertools import count
 from time import perf_counter
@@ -27,6 +28,8 @@ from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
 from registry.usecases.formats import Formats
 from registry.usecases.grouping import Budget, Group
+
+logger = logging.getLogger(__name__)
 
 D = TypeVar("D")
 
@@ -203,6 +206,8 @@ class Writes:
             for position, pending in zip(positions, batch, strict=True)
             if position is not None and pending.event is not None
         ]
+        if logger.isEnabledFor(logging.DEBUG):
+            _say_appended(tenant, appended)
         if not self._projector.knows(tenant):
             await self._begin(tenant)  # it was forgotten meanwhile, as one that is empty
         self._projector.offer(tenant, appended)
@@ -230,6 +235,12 @@ def _give_up(taken: asyncio.Future[Position | None]) -> None:
     """It may be appended yet: then it is in the log, as after any answer that was lost on its way."""
     if not taken.done():
         taken.set_exception(StoreUnavailable(f"the store has not taken the write for {APPEND_TIMEOUT_S} seconds"))
+
+
+def _say_appended(tenant: Tenant, appended: Sequence[tuple[Position, Event, int]]) -> None:
+    for position, event, size in appended:
+        fields = {"tenant": str(tenant), "position": position.text(), "request_id": event.request_id, "bytes": size}
+        logger.debug("appended at %s", position.text(), extra={"action": "event_appended", **fields})
 
 
 def _bytes_of(pending: _Pending) -> int:

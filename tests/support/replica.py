@@ -155,8 +155,7 @@ class Replica:
 
     def worker_pids(self) -> list[int]:
         """The processes that have ever served for it, in the order in which they began to listen."""
-        listening = [record["replica"] for record in self.log() if record.get("action") == "listening"]
-        pids = [int(name.removeprefix("pid-")) for name in listening]
+        pids = [record["pid"] for record in self.log() if record.get("action") == "listening"]
         return [pid for pid in pids if pid != self.process.pid]
 
     # -- talking to it -------------------------------------------------------------------------------------------------
