@@ -56,8 +56,8 @@ def own_fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    text = str(value)
-    return text if text and text.isprintable() and " " not in text else json.dumps(text, ensure_ascii=False)
+    text = _on_one_line(str(value))
+    return text if text and " " not in text else f'"{text}"'
 
 
 def _on_one_line(text: str) -> str:

@@ -121,7 +121,7 @@ class Call:
     def named(self) -> str:
         """What the request is called so far: by the client, or because it was asked; else ""."""
         if not self._request_id:
-            self._request_id = request_id_of(self.header(b"x-request-id"))
+            self._request_id = request_id_of(self.header(b"x-request-id").strip())
         return self._request_id
 
     @property
@@ -263,7 +263,7 @@ def target_of(scope: Scope) -> str:
     raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
     query: bytes = scope["query_string"]
     whole = raw + b"?" + query if query else raw
-    return f"{scope['method']} {whole.decode('latin-1')}"
+    return f"{scope.get('method', 'GET')} {whole.decode('latin-1')}"
 
 
 @lru_cache(maxsize=TENANTS_REMEMBERED)

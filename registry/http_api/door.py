@@ -167,10 +167,10 @@ class Door:
             call.share.give_back()
         if call.tenant in self._api.aside.tenants:
             answer = reply.set_aside(answer, self._api.aside.seconds(call.tenant))
-        if answer.status >= 400 or not operation.is_frequent:
-            answer = reply.named(answer, call.request_id)
-        elif call.named:
-            answer = reply.named(answer, call.named)
+        # What changes nothing and succeeds needs no name: nobody will look for it.
+        request_id = call.request_id if operation.appends or answer.status >= 400 else call.named
+        if request_id:
+            answer = reply.named(answer, request_id)
         self._count(operation, call, answer.status, perf_counter() - began, len(answer.body))
         return answer
 

@@ -85,11 +85,6 @@ class Operation(Struct, frozen=True, kw_only=True):
         return self.kind is Kind.WRITE
 
     @property
-    def is_frequent(self) -> bool:
-        """Clients ask it all the time: what succeeds is given no id that the client has not named."""
-        return self.hot and not self.appends
-
-    @property
     def as_of(self) -> bool:
         """It reads what a tenant has registered, so it can be asked what it would have answered before (`asOf`)."""
         of_replica = self.path.endswith(("/version", "/health", "/readiness"))
