@@ -87,7 +87,7 @@ class Unread:
         with Connection("127.0.0.1", self.port) as connection:
             text = ok(connection.request("GET", "/metrics")).body.decode()
         (value,) = re.findall(rf"^registry_{name} (\S+)$", text, re.MULTILINE)
-        return int(value)
+        return int(float(value))
 
 
 @contextlib.contextmanager
@@ -153,9 +153,9 @@ def test_lines_that_were_not_read_in_time_are_counted(redis_url: str) -> None:
         records = one.records()
     told = sum(r["dropped"] for r in records if r.get("action") == "log_lines_dropped")
     missing = SHORT_LIVED - sum(r.get("action") == "instance_expired" for r in records)
-    # Other lines may have been dropped, too, also after the figures were asked for.
+    # Other lines were dropped, too, also after the figures were asked for.
     assert 0 < dropped <= told
-    assert 0 < missing <= told < missing + 50
+    assert 0 < missing <= told
 
 
 def test_the_last_lines_are_written_before_the_end(redis_url: str) -> None:
