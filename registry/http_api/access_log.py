@@ -40,7 +40,13 @@ class AccessLog:
         self._sample = sample
         self._chance = chance
 
-    def note(
+    def wants(self, status: int, seconds: float) -> bool:
+        """Whether a request that was answered so is to be said."""
+        if status >= 400 or (self._says_slow and seconds >= self._slow_s):
+            return True
+        return self.says_all and self._chance() < self._sample
+
+    def say(
         self,
         operation: str,
         tenant: Tenant | None,
@@ -52,7 +58,7 @@ class AccessLog:
         sent: int = 0,
         request_id: str = "",
     ) -> None:
-        """One request was answered.
+        """Say that one request was answered.
 
         Args:
             operation: its name, "" where there is none at the target.
@@ -60,8 +66,6 @@ class AccessLog:
             received, sent: bytes of the bodies.
         """
         is_slow = self._says_slow and seconds >= self._slow_s
-        if status < 400 and not is_slow and not (self.says_all and self._chance() < self._sample):
-            return
         milliseconds = round(seconds * 1000, 3)
         fields = {
             "action": "request",

@@ -85,9 +85,11 @@ class Door:
 
     def _said(self, scope: Scope, answer: Reply) -> Reply:
         """The answer to what is no operation, or may not be read: such requests are in the access log only."""
-        if self._api.access_log is not None:
-            client = str((scope.get("client") or ("",))[0])
-            self._api.access_log.note("", None, target_of(scope), client, answer.status, 0.0, 0, len(answer.body))
+        log = self._api.access_log
+        if log is not None and log.wants(answer.status, 0.0):
+            peer = str((scope.get("client") or ("",))[0])
+            client = self._api.proxies.client_address(peer, scope["headers"])
+            log.say("", None, target_of(scope), client, answer.status, 0.0, 0, len(answer.body))
         return answer
 
     async def _stream(self, operation: Operation, call: Call, answer: StreamReply, scope: Scope, send: Send) -> None:
@@ -176,8 +178,9 @@ class Door:
 
     def _count(self, operation: Operation, call: Call, status: int, seconds: float, sent: int) -> None:
         self._api.observer.tally(operation.name).add(call.tenant, status, seconds, call.received, sent)
-        if self._api.access_log is not None:
-            self._api.access_log.note(
+        log = self._api.access_log
+        if log is not None and log.wants(status, seconds):
+            log.say(
                 *(operation.name, call.tenant, call.target, call.address, status, seconds, call.received, sent),
                 call.named,
             )

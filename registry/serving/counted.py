@@ -7,7 +7,7 @@ from time import perf_counter
 from registry.domain.tenant import Tenant
 from registry.http_api.api import Api
 from registry.http_api.operation import Operation
-from registry.serving.request import Request, target_of
+from registry.serving.request import Request, call_of
 
 
 class Counted:
@@ -16,15 +16,18 @@ class Counted:
     def __init__(self, api: Api, operation: Operation) -> None:
         self._operation = operation
         self._tally = api.observer.tally(operation.name)
-        self._access_log = api.access_log
+        self._api = api
 
     def add(self, request: Request, client_address: str, status: int, sent: int = 0) -> None:
         """One was answered. `sent`: bytes of the answer's body."""
         tenant, seconds, received = request.hot.tenant, perf_counter() - request.began, len(request.body)
         self._tally.add(tenant, status, seconds, received, sent)
-        if self._access_log is not None:
-            self._access_log.note(
-                *(self._operation.name, tenant, target_of(request), client_address, status, seconds, received, sent),
+        log = self._api.access_log
+        if log is not None and log.wants(status, seconds):
+            _, call = call_of(request, client_address, received)
+            call.come_through(self._api.proxies)
+            log.say(
+                *(self._operation.name, tenant, call.target, call.address, status, seconds, received, sent),
                 request.request_id,
             )
 

@@ -101,6 +101,18 @@ def test_access_log_says_each_request_however_many_there_are(redis_url: str) -> 
         until_sync(lambda: len([r for r in one.said("request") if r["operation"] == "get-version-short"]) == 100, "all")
 
 
+@pytest.mark.parametrize("fast_lane", ["on", "off"])
+def test_client_behind_a_trusted_proxy_is_said_by_both_ways(redis_url: str, fast_lane: str) -> None:
+    options = ("--redis-url", redis_url, "--redis-prefix", fresh(), "--access-log", "all", "--fast-lane", fast_lane)
+    with replica(*options, "--trusted-proxies", "127.0.0.0/8") as one:
+        api = one.api("team")
+        api.service()
+        ok(api.get("/instances?appId=shop&serviceName=cart", {"X-Forwarded-For": "10.9.9.9"}))
+        until_sync(lambda: any(line["operation"] == "find-instances" for line in one.said("request")), "it to be said")
+        (find,) = [line for line in one.said("request") if line["operation"] == "find-instances"]
+        assert find["client"] == "10.9.9.9"
+
+
 def test_a_terminal_is_shown_text_and_everything_else_json(redis_url: str) -> None:
     """Unless the setting says which."""
     for form, starts in (("", "text"), ("json", "json"), ("text", "text")):
