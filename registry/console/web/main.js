@@ -116,7 +116,8 @@ async function open(isMoved = false) {
     if (!here) item.removeAttribute("aria-current");
     else {
       item.setAttribute("aria-current", "page");
-      item.scrollIntoView({ block: "nearest", inline: "nearest" });
+      // With the next frame: asked now, the browser would lay the page out once more than it must.
+      requestAnimationFrame(() => item.scrollIntoView({ block: "nearest", inline: "nearest" }));
     }
   }
   document.title = load ? `${t(`page.${route.page}`)} – ${t("brand")}` : t("brand");
@@ -128,9 +129,11 @@ async function open(isMoved = false) {
     const page = await load();
     if (signal.aborted) return;
     main.replaceChildren();
-    main.scrollTop = 0;
-    // Whoever uses the keyboard, or hears the page, goes on where the new one begins.
-    if (isMoved) main.focus({ preventScroll: true });
+    if (isMoved) {
+      main.scrollTop = 0;
+      // Whoever uses the keyboard, or hears the page, goes on where the new one begins.
+      main.focus({ preventScroll: true });
+    }
     await page.show(main, route, signal);
   } catch (error) {
     if (!signal.aborted) main.append(trouble(error));

@@ -66,7 +66,7 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   services: "Services",
   "services.versions": "Versions: {count}",
   "services.filter": "Filter services (press /)",
-  "services.filter.hint": "Filter by name, app, version, id, status, property=value …",
+  "services.filter.hint": "Name, app, version, status, property=value …",
   "services.found": "{count} of {of} service versions",
   "services.none": "No service passes the filter. Services appear here when they register.",
   service: "Service",
@@ -112,7 +112,7 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
 
   instances: "Instances",
   "instances.filter": "Filter instances (press /)",
-  "instances.filter.hint": "Host, address or id; or the service's name, app, version, property=value …",
+  "instances.filter.hint": "Host, address, id; or name, app, property=value of the service …",
   "instances.more": "{count} more have these words in their host, address or id; type more of it to see them.",
   "instances.none": "no instances",
   "instances.none.here": "This service has no instances now. Consumers find it, and nobody to call.",

@@ -1,6 +1,6 @@
 // Accounts, roles and tokens of machines.
 
-import { call, get, path } from "../data/api.js";
+import { call, get, path, session } from "../data/api.js";
 import { may } from "../data/rights.js";
 import { h, replace } from "../parts/dom.js";
 import { attempt, confirm } from "../parts/dialog.js";
@@ -67,12 +67,14 @@ export async function show(main, _route, signal) {
   function accountActs(one) {
     const target = `/v4/accounts/${path(one.name)}`;
     const next = one.status === "active" ? "inactive" : "active";
+    // The registry refuses it: root is always there, and one's own account is changed by another one.
+    const fixed = one.name === "root" || one.name === session.account;
     return h(
       "span.acts",
-      may("account", "update") && button(t("account.change-roles"), () => void askRoles(one)),
-      may("account", "update") && button(t(`account.${next}`), () => void change("PUT", target, { status: next }, t("account.changed", one))),
+      !fixed && may("account", "update") && button(t("account.change-roles"), () => void askRoles(one)),
+      !fixed && may("account", "update") && button(t(`account.${next}`), () => void change("PUT", target, { status: next }, t("account.changed", one))),
       may("account", "update") && button(t("account.password"), () => void askPassword(one)),
-      may("account", "delete") && button(t("delete"), async () => {
+      !fixed && may("account", "delete") && button(t("delete"), async () => {
         const body = h("p", t("account.delete.will", one));
         if (await confirm({ title: t("account.delete"), body, act: t("delete"), danger: true })) await change("DELETE", target, undefined, t("account.deleted", one));
       }, "danger"),

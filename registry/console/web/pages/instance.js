@@ -94,7 +94,7 @@ export async function show(main, route, signal) {
       const found = await get(own("history", "explain") + query({ serviceId, instanceId, at: past.ms ? String(past.ms) : "" }), { signal });
       const title = head.querySelector("h1");
       if (!instance && title && found.content?.hostName) title.textContent = found.content.hostName;
-      if (!signal.aborted) replace(story, h("p", { class: found.state === "present" ? "" : "notice wait" }, found.sentence), timeline(found.events ?? [], false));
+      if (!signal.aborted) replace(story, h("p", { class: found.state === "present" ? "" : "notice wait" }, inLocalTime(found.sentence)), timeline(found.events ?? [], false));
     } catch (error) {
       if (!signal.aborted) replace(story, trouble(error));
     }
@@ -141,6 +141,11 @@ export async function show(main, route, signal) {
       h("div.span", card(t("service.properties"), pairs(one.properties))),
     );
   }
+}
+
+/** The registry tells moments in UTC; everything else on the page is in the time of who looks. @param {string} sentence */
+function inLocalTime(sentence) {
+  return sentence.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (at) => moment(Date.parse(at)));
 }
 
 /** @param {string[]} all */

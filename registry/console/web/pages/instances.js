@@ -135,10 +135,10 @@ export function show(main, route, signal) {
 /** @param {boolean} withService @returns {import("../parts/table.js").Column<Row>[]} */
 export function instanceColumns(withService) {
   /** @type {import("../parts/table.js").Column<Row>[]} */
-  const service = withService ? [{ title: t("service"), cell: (row) => `${row.service.name} ${row.service.version}` }] : [];
+  const service = withService ? [{ title: t("service"), cell: (row) => [`${row.service.name} ${row.service.version}`, h("small.under", row.instance.hostName || row.instance.instanceId)] }] : [];
   return [
     ...service,
-    { title: t("instance.host"), cell: (row) => row.instance.hostName || row.instance.instanceId },
+    { title: t("instance.host"), cell: (row) => row.instance.hostName || row.instance.instanceId, wide: withService },
     { title: t("status"), width: "9.5rem", cell: (row) => statusPill(row.instance.status) },
     { title: t("instance.endpoints"), width: "minmax(0, 1.6fr)", cell: (row) => (row.instance.endpoints ?? []).join(", "), wide: true },
     { title: t("instance.changed"), width: "minmax(0, 0.9fr)", cell: (row) => ofSeconds(row.instance.modTimestamp), wide: true },

@@ -65,11 +65,13 @@ function table(lines, at, blocks, pageLink) {
   let next = at;
   while (next < lines.length && lines[next].startsWith("|")) rows.push(cells(lines[next++]));
   const [head, ...rest] = rows;
+  // Several tables of a page may have the same columns: the heading above tells them apart.
+  const above = blocks.findLast((block) => /^H\d$/.test(block.tagName))?.textContent;
   const body = rest.filter((row, place) => place > 0 || !row.every((cell) => /^:?-+:?$/.test(cell)));
   blocks.push(
     h(
       "div.scroll",
-      { tabindex: 0, role: "region", "aria-label": head.join(", ") },
+      { tabindex: 0, role: "region", "aria-label": [above, ...head].filter(Boolean).join(", ") },
       h("table", h("thead", h("tr", head.map((cell) => h("th", { scope: "col" }, inline(cell, pageLink))))), h("tbody", body.map((row) => h("tr", row.map((cell) => h("td", inline(cell, pageLink))))))),
     ),
   );
