@@ -28,13 +28,19 @@ EXECUTED: Final = {
     ("api.md", "H=http://127.0.0.1:30100"): "tests/docs/test_blocks.py",
     ("client.md", "# "): "tests/client/test_docs.py",
     ("command.md", "[far]"): "tests/remote/test_page.py",
+    ("deploy.md", "docker build"): "no engine here; the Dockerfile is judged in tests/deploy/test_compose.py",
+    (
+        "deploy.md",
+        "REGISTRY_PUBLISH_ON",
+    ): "no engine here; both are variables of the file that tests/deploy/test_compose.py reads",
+    ("deploy.md", "kubectl create"): "no cluster here; the manifests are judged in tests/deploy/test_kubernetes.py",
+    ("deploy.md", "python3 -m venv /opt"): "it needs root; the unit is judged in tests/deploy/test_systemd.py",
+    ("deploy.md", "valkey-server"): "tests/deploy/test_by_hand.py",
     ("migration.md", "registry import"): "tests/docs/test_blocks.py",
     ("production.md", "redis-cli ACL SETUSER"): "tests/modes/test_secured.py",
     ("tutorial.md", "scripts/serve"): "tests/docs/test_scripts.py",
 }
 PAGES: Final = ("README.md", *sorted(path.name for path in DOCS.glob("*.md") if path.name != "README.md"))
-#: Sessions, and what is no program: drawings.
-DRAWN: Final = ("console", "text")
 #: What the lines of the block about the past answer, after the five minutes.
 ANSWERED_OF_THE_PAST: Final = (
     r'\{"serviceId":"cart-1","instanceId":"a","state":"left","sentence":"Instance a of shop/cart 1.*',
@@ -54,9 +60,14 @@ def test_every_block_is_executed_by_a_test(name: str) -> None:
             check_deployment(text)
         elif language == "sh" and is_settings(text):
             read_settings(settings_of(name))
-        elif language not in DRAWN:
+        elif language != "console" and not is_drawing(language, text):
             assert any(text.startswith(each) for each in begins), f"nobody executes this block: {text}"
     assert [each for each in begins if not any(text.startswith(each) for _, text in found)] == []
+
+
+def is_drawing(language: str, text: str) -> bool:
+    """No program: every line of it is indented."""
+    return language == "text" and all(line.startswith("   ") or not line for line in text.splitlines())
 
 
 def test_every_test_that_executes_a_block_is_there() -> None:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 
+import pytest
+
 import registry.store.port  # noqa: F401  (defines the errors of the store)
 from registry.domain.errors import RegistryError
 from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
 from registry.settings import Settings, variable
-from tests.support.pages import REPOSITORY, page, rows
+from tests.support.pages import DOCS, REPOSITORY, page, rows
 
 
 def test_every_setting_has_a_row_with_its_default_unit_and_meaning() -> None:
@@ -57,6 +59,33 @@ def test_codes_of_an_unknown_version_name_the_calls_that_answer_them() -> None:
     assert "find and batch find" in meanings["400012"]
     assert "existence" not in meanings["400012"]
     assert "of existence only" in meanings["400026"]
+
+
+#: Variables of the client and the command, of the compose file and of the tests; and one that Kubernetes makes.
+OTHERS = {
+    *("REGISTRY_SERVER", "REGISTRY_TENANT", "REGISTRY_PROJECT", "REGISTRY_USER", "REGISTRY_PROFILE"),
+    *("REGISTRY_PASSWORD", "REGISTRY_NEW_PASSWORD", "REGISTRY_PUBLIC_HOST", "REGISTRY_PUBLISH_ON"),
+    *("REGISTRY_CONSOLE_SCALE", "REGISTRY_OTHER_CLIENTS", "REGISTRY_SERVICE_HOST"),
+}
+PAGES = ["README.md", *sorted(path.name for path in DOCS.glob("*.md") if path.name != "README.md")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_setting_that_a_page_names_is_one(name: str) -> None:
+    named = set(re.findall(r"\b(?:REGISTRY|QUOTA|SC|CSE)_[A-Z_]*[A-Z]\b", page(name)))
+    assert named - {variable(setting.name) for setting in fields(Settings)} - OTHERS == set()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_operation_that_a_page_names_is_one(name: str) -> None:
+    named = re.findall(r"`(GET|HEAD|POST|PUT|DELETE) ((?:/|\{R\})[^\s?`]+)", page(name))
+    routes = [
+        (route.method, re.sub(r"\\\{\w+\\\}", r"[^/]+", re.escape(route.path)))
+        for route in (*OPERATIONS, *ACCOUNT_OPERATIONS)
+    ]
+    for method, path in named:
+        whole = path.replace("{R}", "/v4/{project}/registry")
+        assert any(method == each and re.fullmatch(route, whole) for each, route in routes), f"{method} {path}"
 
 
 def test_every_module_that_the_reading_order_names_exists() -> None:
