@@ -172,11 +172,12 @@ def test_what_is_no_token_opens_nothing(place: tuple[Replica, dict[str, str]]) -
         shown[f"{name}, in the other header"] = ({"X-Auth-Token": token}, expected)
     for operation in EVERYTHING:
         for name, (credentials, expected) in shown.items():
-            told = ask(connection, operation, credentials)
-            if needed(operation) == "open":
-                assert told != expected, (operation.name, name)
-            else:
-                assert told == expected, (operation.name, name, told)
+            for v3 in (False, True) if operation.in_v3 else (False,):
+                told = ask(connection, operation, credentials, v3)
+                if needed(operation) == "open":
+                    assert told != expected, (operation.name, name)
+                else:
+                    assert told == expected, (operation.name, name, told, v3)
 
 
 def test_head_is_refused_as_get_is(place: tuple[Replica, dict[str, str]]) -> None:
