@@ -12,6 +12,7 @@ from typing import Final
 
 from registry.client import keeping
 from registry.client.addresses import NOWHERE, Zone
+from registry.client.aliases import Aliases, is_unknown
 from registry.client.api import Api, FindResult, Found, NotModified, Unknown
 from registry.client.backoff import delay_s
 from registry.client.calls import steady
@@ -157,6 +158,7 @@ class Poller:
         self._listings: dict[ServiceName, Listing] = keeping.load(file, tenant) if file else {}
         self._kept = dict(self._listings)
         self._providers: dict[ServiceName, Provider] = {}
+        self._aliases = Aliases(api)
         #: Why the registry refuses a provider, for those that it refuses.
         self._refused: dict[ServiceName, int] = {}
         self._nudged = asyncio.Event()
@@ -213,9 +215,7 @@ class Poller:
         doubted = any(listing.doubts for listing in before)
         avoid = self._api.calls.book.current if doubted else ""
         try:
-            results = await self._api.find_many(
-                [(name, listing.rev) for name, listing in zip(names, before, strict=True)], self._consumer(), avoid
-            )
+            results = await self._find(names, before, avoid)
         except (Unreachable, Refused) as exc:
             if self._failures == 0:
                 logger.warning("providers cannot be asked for, what is known stands: %s", exc)
@@ -228,6 +228,14 @@ class Poller:
         after = [self._apply(name, result) for name, result in zip(names, results, strict=True)]
         self._keep()
         return [listing.instances for listing in before] != [listing.instances for listing in after]
+
+    async def _find(self, names: Sequence[ServiceName], known: Sequence[Listing], avoid: str) -> list[FindResult]:
+        wanted = [(self._aliases.real(name), listing.rev) for name, listing in zip(names, known, strict=True)]
+        results = await self._api.find_many(wanted, self._consumer(), avoid)
+        if any(map(is_unknown, results)):
+            named = await self._aliases.resolve(list(zip(names, results, strict=True)), self._consumer())
+            results = [result for _, result in named]
+        return results
 
     def close(self) -> None:
         for provider in self._providers.values():
@@ -258,7 +266,7 @@ class Poller:
         return listing
 
     def _note_unknown(self, names: Sequence[ServiceName], results: Sequence[FindResult]) -> None:
-        unknown = sum(isinstance(r, Unknown) and r.error.code == SERVICE_NOT_EXISTS for r in results)
+        unknown = sum(map(is_unknown, results))
         if unknown and unknown == len(names) and self._consumer():
             # 400012 means the provider, or the consumer (registry/docs/errors.md).
             self._forgotten()

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from registry.client import Change, Closed, NoInstance, Refused, Unreachable
+from registry.client import Change, Closed, NoInstance, Provider, Refused, Unreachable
 from registry.domain.position import parse_position
 from tests.client.conftest import Connect
-from tests.client.gate import BROKEN, HTML, Gate, Reply, Request
-from tests.support.api import Api
+from tests.client.gate import BROKEN, HTML, Answer, Gate, Reply, Request
+from tests.support.api import Api, ok
 from tests.support.replica import Replica, replica
 from tests.support.waiting import until
 
@@ -434,3 +434,50 @@ def test_no_password_is_shown() -> None:
 
 async def said(condition: bool) -> bool:
     return condition
+
+
+async def test_an_alias_is_resolved_where_a_batch_find_does_not(
+    connect: Connect, api: Api, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the reference does: an alias is known to a find, and not to a batch find."""
+    monkeypatch.setattr("registry.client.aliases.AGAIN_S", 0.1)
+
+    def answer(request: Request) -> Answer:
+        if request.path.endswith("/action") and b'"ca"' in request.body:
+            error = b'{"errorCode":"400012","errorMessage":"Micro-service does not exist"}'
+            return Reply(200, b'{"services":{"failed":[{"indexes":[0],"error":%b}]}}' % error)
+        return None
+
+    gate.answer = answer
+    cart = api.service(version="1.0.0", alias="ca")
+    api.instance(cart, instanceId="a")
+    async with connect(gate.url, poll_s=0.05, watch=False) as client:
+        provider = client.provider("shop/ca")
+        assert await provider.ready()
+        await until(lambda: has(provider, "a"), "the alias to be resolved")
+        asked = len(gate.seen("GET", "/instances"))
+        api.instance(cart, instanceId="b", endpoints=["rest://b:1"])
+        await until(lambda: has(provider, "a", "b"), "a change to be seen")
+        # From then on the polls ask for the name.
+        assert len(gate.seen("GET", "/instances")) == asked == 1
+        # The service behind it goes, and another one takes its alias.
+        ok(api.delete(f"/microservices/{cart}?force=true"))
+        api.instance(api.service("basket", version="1.0.0", alias="ca"), instanceId="c")
+        await until(lambda: has(provider, "c"), "the other service behind it")
+
+
+async def test_what_is_no_alias_costs_one_request_a_minute(connect: Connect, gate: Gate) -> None:
+    async with connect(gate.url, poll_s=0.02, watch=False) as client:
+        provider = client.provider("shop/nothing")
+        assert await provider.ready()
+        polls = len(gate.seen("POST", "/action"))
+        await until(lambda: more(polls + 5, gate), "more polls")
+        assert len(gate.seen("GET", "/instances")) == 1
+
+
+async def has(provider: Provider, *instance_ids: str) -> bool:
+    return sorted(instance.instance_id for instance in provider.instances) == sorted(instance_ids)
+
+
+async def more(polls: int, gate: Gate) -> bool:
+    return len(gate.seen("POST", "/action")) >= polls
