@@ -77,31 +77,23 @@ class Instances:
         return outcome.id
 
     async def unregister(self, tenant: Tenant, service_id: str, instance_id: str, actor: str) -> None:
-        event = await self._writes.decide(
-            tenant,
-            lambda view: decide.unregister_instance(view, service_id, instance_id, self._writes.stamp(actor)),
-        )
-        await self._writes.commit(tenant, event, drops=(LeaseName(service_id, instance_id),))
+        name = LeaseName(service_id, instance_id)
+        await self._writes.change(tenant, actor, lambda v, s: decide.unregister_instance(v, *name, s), drops=(name,))
 
     async def set_status(self, tenant: Tenant, service_id: str, instance_id: str, status: str, actor: str) -> None:
-        event = await self._writes.decide(
-            tenant,
-            lambda view: decide.set_instance_status(view, service_id, instance_id, status, self._writes.stamp(actor)),
+        await self._writes.change(
+            tenant, actor, lambda v, s: decide.set_instance_status(v, service_id, instance_id, status, s)
         )
-        if not isinstance(event, Known):
-            await self._writes.commit(tenant, event)
 
     async def set_properties(
         self, tenant: Tenant, service_id: str, instance_id: str, properties: dict[str, str | None] | None, actor: str
     ) -> None:
-        event = await self._writes.decide(
+        quotas = self._writes.quotas
+        await self._writes.change(
             tenant,
-            lambda view: decide.set_instance_properties(
-                view, service_id, instance_id, properties, self._writes.quotas, self._writes.stamp(actor)
-            ),
+            actor,
+            lambda v, s: decide.set_instance_properties(v, service_id, instance_id, properties, quotas, s),
         )
-        if not isinstance(event, Known):
-            await self._writes.commit(tenant, event)
 
     async def set_statuses(
         self, tenant: Tenant, properties: dict[str, str], status: str, actor: str, covers: Covers | None = None

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from registry.domain.commands import DependencyBody, PolicyBody, SchemaBody
-from registry.domain.decide import Known, Stamp
 from registry.domain.dependencies import add_found, change_dependencies
 from registry.domain.errors import PolicyNotExists, RegistryError, StoreUnavailable
-from registry.domain.events import DependenciesAdded, DependenciesReplaced, Event, PolicyDeleted
+from registry.domain.events import DependenciesAdded, DependenciesReplaced, PolicyDeleted
 from registry.domain.policies import policies_to_delete, save_policy
 from registry.domain.schemas import delete_schema, put_schema, replace_schemas
 from registry.domain.tags import delete_tags, replace_tags, set_tag
@@ -22,8 +20,6 @@ from registry.episode import Actions, Episode
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Metadata:
@@ -36,27 +32,27 @@ class Metadata:
 
     async def replace_tags(self, tenant: Tenant, service_id: str, tags: dict[str, str], actor: str) -> None:
         quotas = self._writes.quotas
-        await self._change(tenant, actor, lambda v, s: replace_tags(v, service_id, tags, quotas, s))
+        await self._writes.change(tenant, actor, lambda v, s: replace_tags(v, service_id, tags, quotas, s))
 
     async def set_tag(self, tenant: Tenant, service_id: str, key: str, value: str, actor: str) -> None:
         quotas = self._writes.quotas
-        await self._change(tenant, actor, lambda v, s: set_tag(v, service_id, key, value, quotas, s))
+        await self._writes.change(tenant, actor, lambda v, s: set_tag(v, service_id, key, value, quotas, s))
 
     async def delete_tags(self, tenant: Tenant, service_id: str, keys: Sequence[str], actor: str) -> None:
-        await self._change(tenant, actor, lambda v, s: delete_tags(v, service_id, keys, s))
+        await self._writes.change(tenant, actor, lambda v, s: delete_tags(v, service_id, keys, s))
 
     async def put_schema(self, tenant: Tenant, service_id: str, schema_id: str, body: SchemaBody, actor: str) -> None:
         quotas = self._writes.quotas
-        await self._change(tenant, actor, lambda v, s: put_schema(v, service_id, schema_id, body, quotas, s))
+        await self._writes.change(tenant, actor, lambda v, s: put_schema(v, service_id, schema_id, body, quotas, s))
 
     async def replace_schemas(
         self, tenant: Tenant, service_id: str, bodies: Sequence[SchemaBody] | None, actor: str
     ) -> None:
         quotas = self._writes.quotas
-        await self._change(tenant, actor, lambda v, s: replace_schemas(v, service_id, bodies, quotas, s))
+        await self._writes.change(tenant, actor, lambda v, s: replace_schemas(v, service_id, bodies, quotas, s))
 
     async def delete_schema(self, tenant: Tenant, service_id: str, schema_id: str, actor: str) -> None:
-        await self._change(tenant, actor, lambda v, s: delete_schema(v, service_id, schema_id, s))
+        await self._writes.change(tenant, actor, lambda v, s: delete_schema(v, service_id, schema_id, s))
 
     async def add_found(self, tenant: Tenant, consumer_id: str, found: Sequence[GroupKey], actor: str) -> bool:
         """Record what a consumer has found, before it is answered: its watchers then miss no change.
@@ -65,7 +61,7 @@ class Metadata:
         """
         quotas = self._writes.quotas
         try:
-            await self._change(tenant, actor, lambda v, s: add_found(v, consumer_id, found, quotas, s))
+            await self._writes.change(tenant, actor, lambda v, s: add_found(v, consumer_id, found, quotas, s))
         except RegistryError as error:
             self._unrecorded.occurs("dependency not recorded: %s", error.detail)
             return not isinstance(error, StoreUnavailable)
@@ -91,21 +87,12 @@ class Metadata:
     async def save_policy(self, tenant: Tenant, kind: str, policy_id: str, body: PolicyBody, actor: str) -> str:
         """Save a new policy (`policy_id` "") or change one. Returns its id."""
         new_id, quotas = self._new_id(), self._writes.quotas
-        event = await self._decide(tenant, actor, lambda v, s: save_policy(v, kind, policy_id, body, new_id, quotas, s))
-        return (await self._writes.commit(tenant, event)).id
+        return await self._writes.change(
+            tenant, actor, lambda v, s: save_policy(v, kind, policy_id, body, new_id, quotas, s)
+        )
 
     async def delete_policy(self, tenant: Tenant, kind: str, policy_id: str, actor: str) -> None:
         ids = await self._writes.decide(tenant, lambda view: policies_to_delete(view, kind, policy_id))
         for id in ids:
             with contextlib.suppress(PolicyNotExists):  # another request deleted it meanwhile: as well
                 await self._writes.commit(tenant, PolicyDeleted(policy_id=id, **self._writes.stamp(actor)._asdict()))
-
-    async def _decide(self, tenant: Tenant, actor: str, decision: Callable[[RegistryView, Stamp], T]) -> T:
-        return await self._writes.decide(tenant, lambda view: decision(view, self._writes.stamp(actor)))
-
-    async def _change(
-        self, tenant: Tenant, actor: str, decision: Callable[[RegistryView, Stamp], Event | Known]
-    ) -> None:
-        event = await self._decide(tenant, actor, decision)
-        if not isinstance(event, Known):
-            await self._writes.commit(tenant, event)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from registry.domain import decide
 from registry.domain.commands import MicroserviceBody
-from registry.domain.decide import Known
 from registry.domain.tenant import Tenant
 from registry.usecases.writes import Writes
 
@@ -17,28 +16,16 @@ class Microservices:
 
     async def register(self, tenant: Tenant, body: MicroserviceBody | None, actor: str) -> str:
         """Register a microservice, or find it registered. Returns its id."""
-        decision = await self._writes.decide(
-            tenant, lambda view: decide.register_service(view, body, self._writes.quotas, self._writes.stamp(actor))
-        )
-        if isinstance(decision, Known):
-            return decision.id
-        return (await self._writes.commit(tenant, decision)).id
+        quotas = self._writes.quotas
+        return await self._writes.change(tenant, actor, lambda v, s: decide.register_service(v, body, quotas, s))
 
     async def unregister(self, tenant: Tenant, service_id: str, force: bool, actor: str) -> None:
-        event = await self._writes.decide(
-            tenant,
-            lambda view: decide.unregister_service(view, service_id, force, self._writes.stamp(actor)),
-        )
-        await self._writes.commit(tenant, event)
+        await self._writes.change(tenant, actor, lambda v, s: decide.unregister_service(v, service_id, force, s))
 
     async def set_properties(
         self, tenant: Tenant, service_id: str, properties: dict[str, str | None] | None, actor: str
     ) -> None:
-        event = await self._writes.decide(
-            tenant,
-            lambda view: decide.set_service_properties(
-                view, service_id, properties, self._writes.quotas, self._writes.stamp(actor)
-            ),
+        quotas = self._writes.quotas
+        await self._writes.change(
+            tenant, actor, lambda v, s: decide.set_service_properties(v, service_id, properties, quotas, s)
         )
-        if not isinstance(event, Known):
-            await self._writes.commit(tenant, event)

@@ -124,6 +124,23 @@ class Writes:
             return decision(self._projector.view(tenant))
         return decided
 
+    async def change(
+        self,
+        tenant: Tenant,
+        actor: str,
+        decision: Callable[[RegistryView, Stamp], Event | Known],
+        drops: tuple[LeaseName, ...] = (),
+    ) -> str:
+        """Decide, and commit the event unless nothing is to be done. Returns the id of what was changed, or is there.
+
+        Raises:
+            RegistryError: as `decide` and `commit`.
+        """
+        decided = await self.decide(tenant, lambda view: decision(view, self.stamp(actor)))
+        if isinstance(decided, Known):
+            return decided.id
+        return (await self.commit(tenant, decided, drops=drops)).id
+
     async def commit(
         self,
         tenant: Tenant,
