@@ -9,6 +9,7 @@ from registry.domain.errors import (
     ServiceVersionNotExists,
 )
 from registry.domain.model import Microservice
+from registry.domain.steps import Steps, some_at_a_time
 from registry.domain.version import VersionRule, select
 from registry.domain.view import Covers, RegistryView, ServiceRow
 
@@ -43,8 +44,17 @@ def is_shared(service: Microservice, shared: frozenset[str]) -> bool:
     return service.app_id == "default" and (service.service_name in shared or service.alias in shared)
 
 
-def list_services(view: RegistryView, hidden: frozenset[str], covers: Covers | None = None) -> bytes:
-    """All microservices as `{"services":[…]}`, `{}` when none; those of app `default` named in `hidden` left out."""
+def list_services(view: RegistryView, hidden: frozenset[str], covers: Covers | None = None) -> Steps:
+    """All microservices as `{"services":[…]}`, `{}` when none; those of app `default` named in `hidden` left out.
+
+    They are as they were at the first step. Nothing is put together before it is told how much it is.
+    """
     rows = (row for row in view.services.values() if covers is None or covers(*row.group.key))
     bodies = [row.body for row in rows if not is_shared(row.service, hidden)]
-    return b'{"services":[' + b",".join(bodies) + b"]}" if bodies else b"{}"
+    if not bodies:
+        return [b"{}"]
+    pieces: list[bytes] = []
+    for some in some_at_a_time(bodies):
+        yield sum(map(len, some)) + len(some)
+        pieces += (b"," if pieces else b'{"services":[', b",".join(some))
+    return [*pieces, b"]}"]

@@ -80,9 +80,11 @@ async def get(api: Api, call: Call) -> Reply:
 
 async def list_all(api: Api, call: Call) -> Reply:
     """`GET microservices`."""
-    body = await api.discovery.services(call.tenant, call.flag("withShared"), call.covers)
-    whole = reply.json(body, api.position(call.tenant))
-    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
+    async with api.big_reads.turn:
+        steps = await api.discovery.services(call.tenant, call.flag("withShared"), call.covers)
+        position = api.position(call.tenant)
+        whole = reply.json(b"".join(await api.big_reads.make(steps)), position)
+        return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 async def exists(api: Api, call: Call) -> Reply:

@@ -26,6 +26,7 @@ from registry.domain.own import OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME, i
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
 from registry.domain.schemas import list_schemas, schema_or_refuse
+from registry.domain.steps import Steps
 from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
 from registry.domain.version import VersionRule
 from registry.domain.view import Answer, Covers, GroupKey, InstanceRow, RegistryView
@@ -243,8 +244,8 @@ class Discovery:
         """The microservice as JSON."""
         return await self.read(tenant, lambda view: service_reads.service(view, service_id))
 
-    async def services(self, tenant: Tenant, with_shared: bool, covers: Covers | None = None) -> bytes:
-        """All microservices as JSON; the shared ones stand in the default tenant and are hidden unless asked for."""
+    async def services(self, tenant: Tenant, with_shared: bool, covers: Covers | None = None) -> Steps:
+        """All microservices as JSON. The shared ones stand in the default tenant and are hidden unless asked for."""
         if not self._projector.knows(tenant):
             await self.catch_up(tenant)
         return service_reads.list_services(self._projector.view(tenant), self.hidden(tenant, with_shared), covers)

@@ -11,6 +11,7 @@ from registry.domain.events import ServicePropertiesSet, TagsReplaced
 from registry.domain.find import FindQuery, find
 from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.service_reads import exists, list_services
+from registry.domain.steps import STEP_ROWS, at_once
 from registry.domain.version import parse_rule, parse_version, select
 from registry.domain.view import Answer, RegistryView
 from tests.support.builders import (
@@ -169,10 +170,32 @@ def test_hidden_services_are_left_out_of_the_list_only() -> None:
     by_alias = microservice("aliased", app_id="default", alias="SERVICECENTER", version="2.0.0")
     same_name = microservice("shop", "SERVICECENTER", app_id="shop")
     view = view_of(*(service_registered(service, chosen=True) for service in (own, by_alias, same_name)))
-    listed = json.loads(list_services(view, frozenset({"SERVICECENTER"})))["services"]
+    listed = json.loads(at_once(list_services(view, frozenset({"SERVICECENTER"}))))["services"]
     assert [service["serviceId"] for service in listed] == ["shop"]
-    assert len(json.loads(list_services(view, frozenset()))["services"]) == 3
-    assert list_services(view_of(), frozenset()) == b"{}"
+    assert len(json.loads(at_once(list_services(view, frozenset())))["services"]) == 3
+    assert at_once(list_services(view_of(), frozenset())) == b"{}"
+
+
+def test_list_of_services_is_put_together_after_it_was_told_how_much_it_is() -> None:
+    """One that is too large for an answer is given up before; what is made is as it was at the first step."""
+    names = [f"s{n}" for n in range(2 * STEP_ROWS + 1)]
+    view = view_of()
+    for name in names:
+        append(view, service_registered(microservice(name), chosen=True))
+    whole = at_once(list_services(view, frozenset()))
+    assert [one["serviceId"] for one in json.loads(whole)["services"]] == names
+    steps = list_services(view, frozenset())
+    sizes = [next(steps), next(steps)]
+    view.services.clear()
+    pieces: list[bytes] = []
+    while not pieces:
+        try:
+            sizes.append(next(steps))
+        except StopIteration as end:
+            pieces = end.value
+    assert b"".join(pieces) == whole
+    assert len(sizes) == 3
+    assert sum(sizes) == len(whole) - len(b'{"services":[]}') + 1
 
 
 # -- existence ---------------------------------------------------------------------------------------------------------
