@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -60,6 +61,8 @@ def test_every_block_is_executed_by_a_test(name: str) -> None:
             check_deployment(text)
         elif language == "sh" and is_settings(text):
             read_settings(settings_of(name))
+        elif language == "json":
+            assert all(json.loads(line) for line in text.splitlines())
         elif language != "console" and not is_drawing(language, text):
             assert any(text.startswith(each) for each in begins), f"nobody executes this block: {text}"
     assert [each for each in begins if not any(text.startswith(each) for _, text in found)] == []
