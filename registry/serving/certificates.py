@@ -115,6 +115,8 @@ def _why(exc: Exception) -> str:
     match exc:
         case ssl.SSLError(reason=str(reason)):
             return reason.lower().replace("_", " ")
+        case ssl.SSLError():  # OpenSSL does not say which, nor why
+            return "one of them is no PEM of what it should be"
         case OSError(strerror=str(said)):
             return said
     return str(exc)

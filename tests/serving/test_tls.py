@@ -286,7 +286,11 @@ def test_broken_pair_is_refused_with_one_line_and_the_old_one_stays(
     [
         (("server", "absent.key"), "cannot be used as certificate and key: No such file or directory"),
         (("server", "client_key"), "cannot be used as certificate and key: key values mismatch"),
-        (("server_key", "server_key"), "cannot be used as certificate and key: "),
+        (
+            ("server_key", "server_key"),
+            "cannot be used as certificate and key: one of them is no PEM of what it should be$",
+        ),
+        (("junk", "server_key"), "cannot be used as certificate and key: one of them is no PEM of what it should be$"),
         (("server", "encrypted"), "the key is encrypted; give one without a passphrase"),
     ],
 )
@@ -296,8 +300,10 @@ def test_pair_that_cannot_be_used_is_explained(files: Files, tmp_path: Path, pai
         os.system(f"openssl pkcs8 -topk8 -in {files.server_key} -out {key} -passout pass:secret 2>/dev/null")
     else:
         key = getattr(files, pair[1], tmp_path / pair[1])
+    junk = tmp_path / "junk"
+    junk.write_text("no certificate")
     with pytest.raises(BadCertificates, match=said):
-        Certificates(str(getattr(files, pair[0])), str(key))
+        Certificates(str(getattr(files, pair[0], junk)), str(key))
 
 
 def test_authorities_that_are_none_are_explained(files: Files) -> None:
