@@ -4,10 +4,10 @@ The event log is the only truth; a view is the fold of the log; every answer is 
 
 Layers, each importing only those before it:
 `domain` (pure) < `access` (who may do what: pure too) < `store` (log and leases: one port, two adapters) <
-`projection` (the projector) < `usecases` (one function per operation) < `upkeep` (the loops beside them) < `history`
-(what happened, and what was at any moment) < `metrics` (what a replica says of itself in numbers) < `http_api` (the
-operation table, the door, the handlers) < `console` (pages for people) < `serving` (connections, and the short way for
-hot requests) < `running` (processes) < `cli`.
+`projection` (the projector) < `usecases` (one function per operation) < `archive` (what the logs no longer hold, in
+files) < `upkeep` (the loops beside them) < `history` (what happened, and what was at any moment) < `metrics` (what a
+replica says of itself in numbers) < `http_api` (the operation table, the door, the handlers) < `console` (pages for
+people) < `serving` (connections, and the short way for hot requests) < `running` (processes) < `cli`.
 Beside them stand `client`, the client of this API, which knows the domain, and `remote`, the command's remote verbs,
 which knows the client; of the layers only `cli` knows them.
 

@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 from registry import __version__
 from registry.accounts_setup import build_access
+from registry.archive.deep_log import DeepLog
 from registry.clock import Clock
 from registry.console.files import Files
 from registry.domain.own import OWN_SERVICE_NAME
@@ -36,19 +38,21 @@ from registry.metrics.figures import Figures
 from registry.metrics.streams import Streams
 from registry.projection.projector import Projector
 from registry.settings import Settings
-from registry.store.port import Durability, Store
+from registry.store.port import Durability, PastLog, Store
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
 from registry.upkeep.agreement import Agreement
+from registry.upkeep.archiving import Archiving, Limits
 from registry.upkeep.clearing import Clearing
 from registry.upkeep.expiry import Expiry
 from registry.upkeep.forgetting import Forgetting
 from registry.upkeep.protection import MassLapse, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
-from registry.upkeep.snapshotting import Snapshotting
+from registry.upkeep.snapshotting import HOLD_MS, Snapshotting
 from registry.usecases.alarms import (
     ACCOUNTS_LATE,
+    ARCHIVE_FAILS,
     DURABILITY_LOST,
     HEARTBEATS_WAITING,
     MASS_LAPSE,
@@ -217,6 +221,11 @@ def redis_store(settings: Settings) -> RedisStore:
     return RedisStore(settings.redis_url, limits)
 
 
+def past_log(settings: Settings, store: Store) -> PastLog:
+    """The logs as far back as they are kept: in the store, and in the archive where there is one."""
+    return DeepLog(store, Path(settings.archive_dir), settings.redis_prefix) if settings.archive_dir else store
+
+
 def quotas(settings: Settings) -> Quotas:
     return Quotas(
         tenants=settings.quota_tenant,
@@ -247,6 +256,8 @@ def _conditions(
     # A store that is silent refuses nothing: it must have been heard since.
     if projector.refusing.since_ms is not None and projector.reading.heard_since(projector.refusing.since_ms):
         found[STORE_REFUSES_WRITES] = projector.refusing.newest
+    if snapshotting.archive_failing.since_ms is not None:
+        found[ARCHIVE_FAILS] = snapshotting.archive_failing.newest
     if snapshotting.distrusted:
         names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)
         found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
@@ -312,7 +323,12 @@ def build_replica(
         settings.log_max_bytes,
         settings.history_events,
     )
-    snapshotting = Snapshotting(store, projector, clock, retention)
+    archiving = None
+    if settings.archive_dir:
+        limits = Limits(settings.archive_s * 1000, settings.archive_max_bytes)
+        root = Path(settings.archive_dir)
+        archiving = Archiving(store, clock, name, root, settings.redis_prefix, limits, HOLD_MS)
+    snapshotting = Snapshotting(store, projector, clock, retention, archiving)
     agreement = Agreement(store, projector, snapshotting, clock)
     registration = SelfRegistration(
         microservices, instances, heartbeats, advertise, __version__, projector.refusing, bool(settings.tls_cert_file)
@@ -361,7 +377,7 @@ def build_replica(
     api.origins = Origins(settings.cors_origins or (NONE if guarded else ANY), settings.rbac != "off")
     operations = OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS)
     door = Door(api, operations, Files().answer) if settings.console else Door(api, operations)
-    past = PastHere(api, store)
+    past = PastHere(api, store, past_log(settings, store))
     replica = Replica(
         name,
         store,

@@ -21,6 +21,7 @@ SERVER_MODULES: Final = {
     "argon2",
     "jwt",
     "cryptography",
+    "zstandard",
 }
 
 

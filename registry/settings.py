@@ -147,6 +147,15 @@ class Settings:
         MIB,
         10**12,
     )
+    archive_dir: str = _setting(
+        "",
+        "folder",
+        "where what the logs lose goes to; every replica sees the same one; blank: nowhere, it is gone",
+    )
+    archive_s: int = _setting(2_592_000, "seconds", "how far back the archive reaches; 0: to its beginning", 0, 10**10)
+    archive_max_bytes: int = _setting(
+        4 * 1024 * MIB, "bytes", "the archive of one tenant; what does not fit goes, the eldest first", MIB, 10**15
+    )
     remembered_max_bytes: int = _setting(
         64 * MIB,
         "bytes",

@@ -12,7 +12,7 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
-LAYERS = ["domain", "access", "store", "projection", "usecases", "upkeep", "history", "metrics", "http_api"]
+LAYERS = ["domain", "access", "store", "projection", "usecases", "archive", "upkeep", "history", "metrics", "http_api"]
 LAYERS += ["console", "serving", "running", "cli"]
 #: Rooms beside the layers: they know the domain, and of the layers only the command line knows them.
 BESIDE = {"client": {"domain"}, "remote": {"domain", "client"}}
@@ -47,6 +47,7 @@ THIRD_PARTIES = {
     "usecases": {"msgspec"},
     "upkeep": {"msgspec"},
     "metrics": {"msgspec", "prometheus_client"},
+    "archive": {"msgspec", "zstandard"},
     "history": {"msgspec"},
     "http_api": {"msgspec", "starlette", "websockets", "yaml"},
     "console": {"msgspec", "starlette"},

@@ -87,6 +87,10 @@ class Retention:
         """Whether the log from there on (None: from its beginning) is longer than it may be."""
         return log.bytes_since(mark) > self.log_bytes or log.events_since(mark) > self.history_events
 
+    def is_full(self, log: Log, marks: Sequence[Mark]) -> bool:
+        """Whether the log has more bytes than it may, counted from the eldest snapshot, or from its beginning."""
+        return log.bytes_since(min(marks, key=lambda mark: mark.position, default=None)) > self.log_bytes
+
     def _is_too_large(self, kept: Sequence[Mark]) -> bool:
         return sum(mark.size for mark in kept[self.snapshots :]) > self.log_bytes
 

@@ -19,7 +19,7 @@ from registry.history.cache import Kept, Views
 from registry.history.moments import When
 from registry.history.told import moment_text
 from registry.projection.restoring import apply_or_tell, follows, load_mark, pass_over, read_event
-from registry.store.port import HistoryChanged, Store
+from registry.store.port import HistoryChanged, PastLog
 
 #: How often a log is read again that is trimmed or mended while it is read.
 TRIES_MAX: Final = 5
@@ -43,7 +43,7 @@ class Stretch(NamedTuple):
 class Past:
     """Reads one store. Views that it hands out may be looked at, not changed, unless they come from `walker`."""
 
-    def __init__(self, store: Store, views: Views | None = None) -> None:
+    def __init__(self, store: PastLog, views: Views | None = None) -> None:
         self._store = store
         self.views = views or Views()
 
@@ -192,7 +192,7 @@ class Past:
 class Walk:
     """From one state on along the log, event by event. The view is its own, and changes as it goes."""
 
-    def __init__(self, store: Store, base: Kept) -> None:
+    def __init__(self, store: PastLog, base: Kept) -> None:
         self._store = store
         self._base = base
         self._view: RegistryView | None = None

@@ -30,7 +30,7 @@ from registry.http_api.history import check_not_ahead, historian
 from registry.http_api.operation import Kind, Operation
 from registry.http_api.reply import Reply
 from registry.projection.projector import Projector
-from registry.store.port import HistoryChanged, Store
+from registry.store.port import HistoryChanged, PastLog, Store
 from registry.usecases.discovery import Discovery
 
 #: Times a question is asked anew whose log was trimmed or mended while it was answered.
@@ -41,11 +41,12 @@ class PastHere:
     """
     Args:
         api: that of the present, for everything but views.
-        store: the logs and their snapshots.
+        store: where the logs are written.
+        log: the logs and their snapshots as far back as they are kept; the store's own if there is no archive.
     """
 
-    def __init__(self, api: Api, store: Store) -> None:
-        self.past = Past(store)
+    def __init__(self, api: Api, store: Store, log: PastLog | None = None) -> None:
+        self.past = Past(log or store)
         self._present = api
         self._store = store
         #: The views are set, looked at, and forgotten without another question in between.

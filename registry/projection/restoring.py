@@ -18,7 +18,7 @@ from registry.domain.recent import RECENT_MAX, Recent
 from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
-from registry.store.port import REPAIR, Damaged, HistoryChanged, Store
+from registry.store.port import REPAIR, Damaged, HistoryChanged, PastLog, Store
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def follows(before: Position, position: Position, event: Event) -> bool:
     return position.sequence == 1 if before == ORIGIN else position == before.next()
 
 
-def read_event(store: Store, tenant: Tenant, position: Position, payload: bytes) -> Event:
+def read_event(store: PastLog, tenant: Tenant, position: Position, payload: bytes) -> Event:
     """Raises Damaged: nobody can tell what this entry says, or this version cannot."""
     try:
         event: Event = decode_event(payload)
@@ -73,7 +73,7 @@ def read_event(store: Store, tenant: Tenant, position: Position, payload: bytes)
         raise Damaged(tenant, store.key(tenant, "events"), reason, position.text(), remedy) from exc
 
 
-def apply_or_tell(store: Store, view: RegistryView, position: Position, event: Event) -> Outcome:
+def apply_or_tell(store: PastLog, view: RegistryView, position: Position, event: Event) -> Outcome:
     """Apply an event. Raises Inapplicable where the fold breaks: no event that the registry wrote does that."""
     try:
         return apply(view, position, event)
@@ -142,7 +142,7 @@ async def load_newest(store: Store, tenant: Tenant, before_ms: int | None = None
     return Restored(RegistryView(tenant))
 
 
-async def load_mark(store: Store, tenant: Tenant, mark: Mark) -> Restored:
+async def load_mark(store: PastLog, tenant: Tenant, mark: Mark) -> Restored:
     """The snapshot of that mark. Raises SnapshotUnreadable also where it belongs to another log, StoreUnavailable."""
     restored = await _load(store, tenant, mark)
     await _prove(store, mark, restored)
@@ -205,7 +205,7 @@ async def _salvage_snapshot(store: Store, tenant: Tenant) -> Restored:
     return Restored(RegistryView(tenant))
 
 
-async def _load(store: Store, tenant: Tenant, mark: Mark) -> Restored:
+async def _load(store: PastLog, tenant: Tenant, mark: Mark) -> Restored:
     """Raises SnapshotUnreadable."""
     if mark.format != FORMAT:
         raise SnapshotUnreadable(f"it has format {mark.format}, this version reads format {FORMAT}")
@@ -229,7 +229,7 @@ async def _load(store: Store, tenant: Tenant, mark: Mark) -> Restored:
     return restored
 
 
-async def _prove(store: Store, mark: Mark, restored: Restored) -> None:
+async def _prove(store: PastLog, mark: Mark, restored: Restored) -> None:
     """Raise SnapshotUnreadable if the log says that the snapshot is of another one."""
     tenant = restored.view.tenant
     stands = await store.entry(tenant, mark.position)

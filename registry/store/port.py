@@ -161,6 +161,33 @@ class Notice(NamedTuple):
     age_ms: int
 
 
+class PastSnapshots(Protocol):
+    """See `Snapshots`."""
+
+    async def marks(self, tenant: Tenant) -> list[Mark]: ...
+
+    async def chunk(self, tenant: Tenant, position: Position, index: int) -> bytes | None: ...
+
+
+class PastLog(Protocol):
+    """As much of a store as reading the past takes. See `Store`."""
+
+    @property
+    def snapshots(self) -> PastSnapshots: ...
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str: ...
+
+    async def head(self, tenant: Tenant) -> Position: ...
+
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
+    ) -> Tail: ...
+
+    async def entry(self, tenant: Tenant, position: Position) -> bytes | None: ...
+
+    async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None: ...
+
+
 class Store(Protocol):
     """Every method raises StoreUnavailable when the store does not answer within its time limit, and Damaged when a
     key that it needs holds something else than the registry has put there.

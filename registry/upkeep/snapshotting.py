@@ -25,6 +25,7 @@ from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.projection.saving import save
 from registry.store.port import Store
+from registry.upkeep.archiving import ArchiveFailed, Archiving
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +55,23 @@ class SnapshotStats:
 class Snapshotting:
     """One replica's part in writing snapshots."""
 
-    def __init__(self, store: Store, projector: Projector, clock: Clock, retention: Retention) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projector: Projector,
+        clock: Clock,
+        retention: Retention,
+        archiving: Archiving | None = None,
+    ) -> None:
         self._store = store
         self._projector = projector
         self._clock = clock
         self._retention = retention
+        #: Where what a log loses goes to, if anywhere; and that it fails, since when, and why.
+        self.archiving = archiving
+        self.archive_failing = Episode(
+            logger, Actions("archive_failed", "archive_recovered"), level=logging.ERROR, steady_ms=clock.steady_ms
+        )
         #: What other replicas were last known to have applied; set by `agreement`.
         self.readers: dict[Tenant, dict[str, Position]] = {}
         #: Tenants of which no snapshot may be taken here, because replicas differ.
@@ -239,11 +252,37 @@ class Snapshotting:
         """Keep what retention asks for, and the log from the eldest of it on, or from where a reader still is."""
         now_ms, log = self._clock.wall_ms(), self._projector.log(tenant)
         kept = self._retention.keep(marks, now_ms, log)
+        trims = self._retention.trims(marks, kept, now_ms, log)
+        if trims and not await self._archive(tenant, marks, kept[-1].position):
+            # The eldest one stays, so that the archive can begin with it.
+            trims, kept = False, [*kept, min(marks, key=lambda mark: mark.position)]
         for mark in marks:
             if mark not in kept:
                 await self._store.snapshots.drop(tenant, mark)
-        if self._retention.trims(marks, kept, now_ms, log):
+        if trims:
             await self._trim(tenant, kept[-1].position)
+
+    async def _archive(self, tenant: Tenant, marks: Sequence[Mark], before: Position) -> bool:
+        """Archive what is about to go, up to this place. False: it could not be, and stays.
+
+        Unless the log has more bytes than it may: then what is not archived is lost, for the sake of live service.
+        """
+        if self.archiving is None:
+            return True
+        try:
+            await self.archiving.archive(tenant, marks, before)
+        except ArchiveFailed as failure:
+            if not self._retention.is_full(self._projector.log(tenant), marks):
+                self.archive_failing.occurs("%s; the log keeps what is not archived", failure, tenant=str(tenant))
+                return False
+            self.archive_failing.occurs(
+                "%s; the log of %s has more than REGISTRY_LOG_MAX_BYTES, so its history before %s is lost",
+                *(failure, tenant, before.text()),
+                tenant=str(tenant),
+            )
+            return True
+        self.archive_failing.ends("the archive is written again")
+        return True
 
     async def _trim(self, tenant: Tenant, before: Position) -> None:
         """Drop the events before a position, or before where a reader still is, and the others when it has come on."""

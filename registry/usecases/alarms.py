@@ -33,10 +33,12 @@ DURABILITY_LOST: Final = "DurabilityLost"
 TENANT_DAMAGED: Final = "TenantDamaged"
 #: A replica that lives has not applied a change of accounts.
 ACCOUNTS_LATE: Final = "AccountsLate"
+#: What logs lose cannot be written to the archive.
+ARCHIVE_FAILS: Final = "ArchiveFails"
 #: All there are, those of the store first.
 ALARMS: Final = (
     *(BACKEND_REFUSED, STORE_REFUSES_WRITES, DURABILITY_LOST, HEARTBEATS_WAITING, MASS_LAPSE),
-    *(REPLICAS_DIFFER, TENANT_DAMAGED, ACCOUNTS_LATE, INTERNAL_ERROR),
+    *(REPLICAS_DIFFER, TENANT_DAMAGED, ACCOUNTS_LATE, ARCHIVE_FAILS, INTERNAL_ERROR),
 )
 #: Characters kept of a detail.
 DETAIL_MAX: Final = 500

@@ -71,6 +71,8 @@ class FaultyStore:
         self._methods = _Methods(self._store, self._send)
         self.snapshots = _Methods(self._store.snapshots, self._send)
         self.leftovers = _Methods(self._store.leftovers, self._send)
+        self.notes = _Methods(self._store.notes, self._send)
+        self.upkeep = _Methods(self._store.upkeep, self._send)
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._methods, name)

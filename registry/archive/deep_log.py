@@ -1,0 +1,160 @@
+"""DeepLog: a tenant's log and its snapshots as far back as they are kept, in the store or in the archive.
+
+It reads as the store does. The archive counts as long as it tells the history that the store goes on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from registry.archive.contents import Contents, File
+from registry.archive.folder import Folder
+from registry.archive.segment import Unreadable
+from registry.domain.errors import StoreUnavailable
+from registry.domain.marks import Mark
+from registry.domain.position import Position
+from registry.domain.tenant import Tenant
+from registry.store.port import HistoryChanged, KeyName, PastLog, Tail
+
+T = TypeVar("T")
+
+#: Tenants of whose archives the heads are kept.
+FOLDERS_MAX: Final = 64
+
+
+class _Depth:
+    """What is known of one tenant's archive."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.contents = Contents([])
+        #: The eldest event that the store held when it was last asked.
+        self.eldest: Position | None = None
+
+
+class DeepLog:
+    """
+    Args:
+        root: the archive, which every replica sees.
+        prefix: that of the keys in Redis.
+    """
+
+    def __init__(self, store: PastLog, root: Path, prefix: str) -> None:
+        self._store = store
+        self._root = root
+        self._prefix = prefix
+        self._depths: OrderedDict[Tenant, _Depth] = OrderedDict()
+        self.snapshots = _DeepSnapshots(store, self)
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str:
+        return self._store.key(tenant, name)
+
+    async def head(self, tenant: Tenant) -> Position:
+        return await self._store.head(tenant)
+
+    async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None:
+        """The first event that the store, or the archive before it, still holds."""
+        found = await self._store.eldest(tenant)
+        depth = self._depth(tenant)
+        depth.eldest = found[0] if found is not None else None
+        depth.contents = Contents([])
+        if found is None:
+            return None
+        contents = await run(depth.folder.look)
+        begins = contents.begins()
+        if begins is None or begins >= found[0] or await self._archived(depth.folder, contents, found[0]) != found[1]:
+            return found
+        depth.contents = contents
+        first = contents.with_next(begins)
+        assert first is not None
+        return (await run(lambda: depth.folder.events(first, begins)))[0]
+
+    async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
+        found = await self._store.entry(tenant, position)
+        if found is not None:
+            return found
+        depth = await self._known(tenant)
+        return await self._archived(depth.folder, depth.contents, position)
+
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
+    ) -> Tail:
+        """The next events of the one tenant that is named, from where they are."""
+        ((tenant, position),) = after.items()
+        depth = await self._known(tenant)
+        file = depth.contents.with_next(position)
+        if file is not None and depth.eldest is not None and position.next() < depth.eldest:
+            return Tail({tenant: await run(lambda: depth.folder.events(file, position))}, (), "")
+        return await self._store.read(after, tenants_after, block_ms, follow)
+
+    async def archived_snapshot(self, tenant: Tenant, position: Position) -> tuple[Folder, File] | None:
+        depth = await self._known(tenant)
+        file = depth.contents.snapshot(position)
+        return (depth.folder, file) if file is not None else None
+
+    async def marks(self, tenant: Tenant) -> Sequence[Mark]:
+        return (await self._known(tenant)).contents.marks()
+
+    async def _known(self, tenant: Tenant) -> _Depth:
+        """What was read of the archive when it was last asked where the log begins."""
+        depth = self._depth(tenant)
+        if depth.eldest is None:
+            await self.eldest(tenant)
+        return depth
+
+    def _depth(self, tenant: Tenant) -> _Depth:
+        depth = self._depths.get(tenant)
+        if depth is None:
+            depth = self._depths[tenant] = _Depth(Folder(self._root, self._prefix, tenant))
+            while len(self._depths) > FOLDERS_MAX:
+                self._depths.popitem(last=False)
+        self._depths.move_to_end(tenant)
+        return depth
+
+    @staticmethod
+    async def _archived(folder: Folder, contents: Contents, position: Position) -> bytes | None:
+        """The event at a position as the archive has it."""
+        before = Position(position.epoch, position.sequence - 1) if position.sequence else position
+        file = contents.with_next(before)
+        if file is None:
+            return None
+        found = await run(lambda: folder.events(file, before))
+        return found[0][1] if found and found[0][0] == position else None
+
+
+class _DeepSnapshots:
+    """Those in the store, and those in the archive."""
+
+    def __init__(self, store: PastLog, log: DeepLog) -> None:
+        self._store = store
+        self._log = log
+
+    async def marks(self, tenant: Tenant) -> list[Mark]:
+        marks = list(await self._store.snapshots.marks(tenant))
+        places = {mark.position for mark in marks}
+        marks += [mark for mark in await self._log.marks(tenant) if mark.position not in places]
+        return sorted(marks, key=lambda mark: mark.position, reverse=True)
+
+    async def chunk(self, tenant: Tenant, position: Position, index: int) -> bytes | None:
+        found = await self._store.snapshots.chunk(tenant, position, index)
+        if found is not None:
+            return found
+        archived = await self._log.archived_snapshot(tenant, position)
+        if archived is None:
+            return None
+        folder, file = archived
+        return await run(lambda: folder.chunk(file, index))
+
+
+async def run(work: Callable[[], T]) -> T:
+    """Read files beside the event loop. Raises HistoryChanged where one cannot be read: it is passed over next time."""
+    try:
+        return await asyncio.to_thread(work)
+    except Unreadable as why:
+        raise HistoryChanged(f"a file of the archive cannot be read: {why}") from why
+    except OSError as error:
+        raise StoreUnavailable(f"the archive cannot be read: {error}") from error
