@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import registry
+from registry.archive import folder
 from registry.domain import find
 from registry.history import cache, newest
 from registry.http_api import api, call, reply
@@ -30,6 +31,7 @@ BOUNDS = {
     "domain.view.ServiceGroup": (find.ANSWERS_PER_GROUP_MAX, None),
     "history.cache.Views": (cache.VIEWS_MAX, None),
     "history.newest.NewestOf": (newest.TENANTS_MAX, None),
+    "archive.folder.Folder": (folder.BLOCKS_MAX, None),
 }
 
 
