@@ -206,6 +206,11 @@ class Call:
             self._query = parse_query(self.query_string)
         return self._query.get(name, "")
 
+    def gives(self, name: str) -> bool:
+        """Whether a query parameter is there, be it blank."""
+        self.query(name)
+        return self._query is not None and name in self._query
+
     def query_all(self, name: str) -> list[str]:
         """The values of a query parameter that may be repeated, in order."""
         return [value for key, value in _pairs(self.query_string) if key == name]

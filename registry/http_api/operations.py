@@ -12,6 +12,7 @@ from registry.access.rule import ANYBODY, ONLY_ADMIN, OPEN, Target, right
 from registry.domain import commands
 from registry.domain.accounts import Role
 from registry.domain.model import Policy
+from registry.domain.scrape_targets import TargetGroup
 from registry.history import churn, difference
 from registry.http_api import (
     accounts,
@@ -400,6 +401,11 @@ OPERATIONS: Final[Sequence[Operation]] = (
         *("search-instances", f"{_OWN}/instances", overviews.search_instances, answers.FoundInstances),
         query=("text", "status", "withShared"),
         required=("text",),
+        access=right("service", "get", EACH),
+    ),
+    _get(
+        *("list-scrape-targets", f"{_OWN}/sd/prometheus", overviews.scrape_targets, list[TargetGroup]),
+        query=("appId", "serviceName", "env", "status", "protocol", "properties", "withShared"),
         access=right("service", "get", EACH),
     ),
     _get(

@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from registry.domain import instance_search, overviews, rules
+from registry.domain import scrape_targets as targets
 from registry.domain.errors import InvalidParams
 from registry.domain.instance_search import TEXT_MAX
 from registry.domain.overviews import ALL_PARTS, STATISTICS, DetailsQuery
+from registry.domain.scrape_targets import PROPERTIES_MAX, Wanted
 from registry.domain.steps import Steps
 from registry.domain.view import RegistryView
 from registry.http_api import reply
@@ -77,6 +79,21 @@ async def search_instances(api: Api, call: Call) -> Reply:
         raise InvalidParams(f"text is longer than {TEXT_MAX} characters - at query parameter `text`")
     hidden = _hidden(api, call)
     return await _big(api, call, lambda view: instance_search.search(view, text, status, hidden, call.covers))
+
+
+async def scrape_targets(api: Api, call: Call) -> Reply:
+    """`GET sd/prometheus`: the instances as targets that Prometheus discovers, with labels `__meta_servicecomb_…`."""
+    wanted, hidden = _wanted(call), _hidden(api, call)
+    return await _big(api, call, lambda view: targets.scrape_targets(view, wanted, hidden, call.covers))
+
+
+def _wanted(call: Call) -> Wanted:
+    names = tuple(dict.fromkeys(filter(None, map(str.strip, call.query("properties").split(",")))))
+    if len(names) > PROPERTIES_MAX:
+        raise InvalidParams(f"at most {PROPERTIES_MAX} names - at query parameter `properties`")
+    environment = call.query("env") if call.gives("env") else None
+    app_id, name, status = call.query("appId"), call.query("serviceName"), call.query("status")
+    return Wanted(app_id, name, environment, status, call.query("protocol"), names)
 
 
 def _hidden(api: Api, call: Call) -> frozenset[str]:
