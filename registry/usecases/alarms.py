@@ -35,7 +35,7 @@ TENANT_DAMAGED: Final = "TenantDamaged"
 ACCOUNTS_LATE: Final = "AccountsLate"
 #: What logs lose cannot be written to the archive.
 ARCHIVE_FAILS: Final = "ArchiveFails"
-#: All there are, those of the store first.
+#: All there are, in the order of registry/docs/alarms.md.
 ALARMS: Final = (
     *(BACKEND_REFUSED, STORE_REFUSES_WRITES, DURABILITY_LOST, HEARTBEATS_WAITING, MASS_LAPSE),
     *(REPLICAS_DIFFER, TENANT_DAMAGED, ACCOUNTS_LATE, ARCHIVE_FAILS, INTERNAL_ERROR),

@@ -102,6 +102,9 @@ def test_one_port_of_several_workers_speaks_tls_and_asks_for_certificates(
         assert len(one.said("listening")[0]["message"].split(", ")) == 2, "no plain HTTP"
         for path in ("/health", "/version", f"{R}/health", f"{R}/health/readiness", f"{R}/version"):
             assert get(probes + path)[0] == 200
+            asked = urllib.request.Request(probes + path, method="HEAD")
+            with urllib.request.urlopen(asked, timeout=10) as answer:
+                assert (answer.status, answer.read()) == (200, b"")
         for path in ("/metrics", f"{R}/microservices", "/openapi.json", "/registry/v3/microservices"):
             assert get(probes + path)[0] == 404
         for _ in range(6):  # the kernel chooses the worker
