@@ -42,6 +42,12 @@ def test_parameters_of_an_operation_stand_in_its_row() -> None:
             assert {name for name in route.query if not re.search(rf"\b{name}\b", row)} == set(), route.name
 
 
+def test_every_header_of_its_own_has_a_row() -> None:
+    sources = (path.read_text() for path in (REPOSITORY / "registry").rglob("*.py"))
+    named = {name for source in sources for name in re.findall(r"X-Registry-[A-Z][A-Za-z-]*[a-z]", source)}
+    assert {row[0].strip("`") for row in rows("api.md", "## Headers of its own")} == named | {"X-Request-Id"}
+
+
 def _errors(base: type[RegistryError]) -> Iterator[type[RegistryError]]:
     yield base
     for error in base.__subclasses__():
