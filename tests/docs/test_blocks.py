@@ -27,6 +27,7 @@ EXECUTED: Final = {
     ("README.md", "docker compose up"): "no engine here; the file is validated in tests/deploy/test_compose.py",
     ("access.md", "registry accounts rotate-key"): "tests/docs/test_blocks.py",
     ("api.md", "H=http://127.0.0.1:30100"): "tests/docs/test_blocks.py",
+    ("archive.md", "scripts/serve"): "tests/docs/test_blocks.py",
     ("client.md", "# "): "tests/client/test_docs.py",
     ("command.md", "[far]"): "tests/remote/test_page.py",
     ("deploy.md", "docker build"): "no engine here; the Dockerfile is judged in tests/deploy/test_compose.py",
@@ -99,6 +100,16 @@ def answers(one: Replica, text: str, given: str, expected_answers: Sequence[str]
         done = subprocess.run(["sh", "-euc", f"{given}\n{line}"], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), line
         assert re.fullmatch(expected, done.stdout.strip(), re.DOTALL), f"{line} answered {done.stdout}"
+
+
+def test_an_archive_is_written_to(tmp_path: Path) -> None:
+    """Its command starts a registry: the flags are there, and the folder is made."""
+    words = shlex.split(
+        block("archive.md", "scripts/serve").replace("/var/lib/registry/archive", str(tmp_path / "archive"))
+    )
+    assert words.pop(0) == "scripts/serve"
+    with replica("--data-dir", str(tmp_path / "data"), *words) as one:
+        assert one.api("default").service("cart")
 
 
 def test_clients_of_what_was_imported_go_on(redis_url: str, key_prefix: str) -> None:
