@@ -7,10 +7,14 @@ import re
 from collections.abc import Iterator
 from os.path import normpath
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from registry.console.files import DECISIONS, HELP, WEB
+from registry.domain import events
+from registry.domain.events import Event
+from registry.usecases.alarms import ALARMS
 from tests.support.http import Connection, Response
 from tests.support.replica import Replica, replica
 
@@ -122,6 +126,18 @@ def test_what_the_first_view_needs_is_fetched_at_once() -> None:
     """Else the browser learns of each module from another one, and asks again and again."""
     preloaded = set(re.findall(r'rel="modulepreload" href="([^"]+)"', (WEB / "index.html").read_text()))
     assert preloaded == needed("pages/overview.js", needed("main.js", set())) - {"main.js"}
+
+
+def test_every_alarm_and_every_kind_of_event_has_its_words() -> None:
+    """An alarm without what to do about it, or an event by its name in the code, helps nobody."""
+    table = set(re.findall(r"^  \"?([\w.-]+)\"?: \"", (WEB / "texts.js").read_text(), re.MULTILINE))
+    assert {f"alarm.{id}" for id in ALARMS} == {name for name in table if re.fullmatch(r"alarm\.[A-Z]\w+", name)}
+    # Those of the log of accounts are in no tenant's history.
+    kinds = {str(kind.__struct_config__.tag) for kind in get_args(Event) if kind.__module__ == events.__name__}
+    assert {f"kind.{kind}" for kind in kinds} == {name for name in table if name.startswith("kind.")}
+    offered = re.search(r"const KINDS = \[([^]]*)\]", (WEB / "pages" / "history.js").read_text())
+    assert offered
+    assert set(re.findall(r'"([\w-]+)"', offered[1])) == kinds
 
 
 def test_every_text_that_is_shown_is_in_the_table_of_texts_and_no_other() -> None:

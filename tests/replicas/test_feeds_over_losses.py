@@ -14,7 +14,7 @@ from redis import Redis
 from registry.domain.position import Position, parse_position
 from tests.support.api import Api, ok
 from tests.support.far_redis import Line
-from tests.support.feed import Feed
+from tests.support.feed import BROKEN, Feed
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.replica import Replica, replica
 from tests.support.waiting import until_sync
@@ -31,7 +31,6 @@ class Follower:
     def __init__(self, *replicas: Replica) -> None:
         self._replicas = itertools.cycle(replicas)
         self._over = False
-        self._feed: Feed | None = None
         self._last_id = ""
         self.told: list[Any] = []
         #: What was answered instead of a stream.
@@ -43,20 +42,24 @@ class Follower:
     def _run(self) -> None:
         while not self._over:
             at = next(self._replicas)
-            with contextlib.suppress(OSError, EOFError):
-                self._feed = feed = Feed((at.host, at.port), "fed", self._last_id)
-                if feed.status != 200:
-                    self.refused.append(feed.status)
-                    continue
-                for fields in feed.blocks():
-                    self._last_id = feed.last_id
-                    if "data" in fields:
-                        self.told.append(fields)
+            with (
+                contextlib.suppress(*BROKEN),
+                contextlib.closing(Feed((at.host, at.port), "fed", self._last_id)) as feed,
+            ):
+                self._follow(feed)
+
+    def _follow(self, feed: Feed) -> None:
+        if feed.status != 200:
+            self.refused.append(feed.status)
+            return
+        for fields in feed.blocks():
+            self._last_id = feed.last_id
+            if "data" in fields:
+                self.told.append(fields)
 
     def close(self) -> None:
+        """It ends with the stream that it reads, at the latest with its replica."""
         self._over = True
-        if self._feed is not None:
-            self._feed.close()
 
     @property
     def positions(self) -> list[Position]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
+import httpcore
+
 from tests.support.http import TIMEOUT_S
+
+#: What ends a stream in the middle of something, or keeps it from beginning.
+BROKEN: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 
 class Sent(NamedTuple):
@@ -20,55 +24,43 @@ class Sent(NamedTuple):
 
 
 class Feed:
-    """One stream of events of a tenant."""
+    """One stream of events of a tenant.
+
+    Raises:
+        BROKEN: it could not be begun; later, it has ended in the middle of something.
+    """
 
     def __init__(self, address: tuple[str, int], domain: str, last_id: str = "", **query: str) -> None:
         #: Where it is: the last id that was sent.
         self.last_id = last_id
-        self._socket = socket.create_connection(address, TIMEOUT_S)
-        target = f"/v1/default/events?{urlencode(query)}"
-        lines = [f"GET {target} HTTP/1.1", "Host: x", f"X-Domain-Name: {domain}", "Accept: text/event-stream"]
+        place = f"{address[0]}:{address[1]}"
+        headers: dict[str | bytes, str | bytes] = {"Host": place, "X-Domain-Name": domain}
+        headers["Accept"] = "text/event-stream"
         if last_id:
-            lines.append(f"Last-Event-ID: {last_id}")
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
-        self._rest = b""
-        head, self._rest = self._until(b"\r\n\r\n")
-        self.status = int(head.split(b" ")[1])
-        self.head = head
-        self._text = b""
+            headers["Last-Event-ID"] = last_id
+        url = f"http://{place}/v1/default/events?{urlencode(query)}"
+        limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT_S)}
+        self._pool = httpcore.ConnectionPool()
+        self._response = self._pool.handle_request(httpcore.Request("GET", url, headers=headers, extensions=limits))
+        self.status = self._response.status
+        self.headers = dict(self._response.headers)
+        self._blocks = self._read()
 
-    def _until(self, end: bytes) -> tuple[bytes, bytes]:
-        data = self._rest
-        while end not in data:
-            came = self._socket.recv(65536)
-            if not came:
-                raise EOFError
-            data += came
-        found, _, rest = data.partition(end)
-        return found, rest
-
-    def blocks(self) -> Iterator[dict[str, str]]:
-        """What is sent, block by block, to the end of the stream."""
-        while True:
-            size, self._rest = self._until(b"\r\n")
-            length = int(size, 16)
-            if length == 0:
-                return
-            while len(self._rest) < length + 2:
-                came = self._socket.recv(65536)
-                if not came:
-                    raise EOFError
-                self._rest += came
-            self._text += self._rest[:length]
-            self._rest = self._rest[length + 2 :]
-            *whole, self._text = self._text.split(b"\n\n")
+    def _read(self) -> Iterator[dict[str, str]]:
+        text = b""
+        for chunk in self._response.iter_stream():
+            *whole, text = (text + chunk).split(b"\n\n")
             for block in whole:
-                fields = dict(line.partition(": ")[::2] for line in block.decode().splitlines())
+                fields = dict(line.partition(": ")[::2] for line in block.decode().split("\n"))
                 self.last_id = fields.get("id", self.last_id)
                 yield fields
 
+    def blocks(self) -> Iterator[dict[str, str]]:
+        """What is sent and has not been taken yet, block by block, to the end of the stream."""
+        return self._blocks
+
     def events(self) -> Iterator[Sent]:
-        for fields in self.blocks():
+        for fields in self._blocks:
             if "data" in fields:
                 yield Sent(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
 
@@ -78,4 +70,5 @@ class Feed:
         return [next(events) for _ in range(number)]
 
     def close(self) -> None:
-        self._socket.close()
+        self._response.close()
+        self._pool.close()

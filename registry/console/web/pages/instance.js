@@ -83,7 +83,7 @@ export async function show(main, route, signal) {
     instance = null;
     replace(lease);
     const name = last?.hostName || instanceId;
-    replace(head, crumbs(), h("h1", name), h("p.notice.bad", { role: "status" }, t(last ? "instance.left" : "instance.unknown", { at: moment(Date.now()) })));
+    replace(head, crumbs(), h("h1", name), h("p.notice.bad", { role: "status" }, t(last ? "instance.left" : "instance.unknown")));
     if (!last) replace(body);
     void tell();
   }
@@ -94,7 +94,11 @@ export async function show(main, route, signal) {
       const found = await get(own("history", "explain") + query({ serviceId, instanceId, at: past.ms ? String(past.ms) : "" }), { signal });
       const title = head.querySelector("h1");
       if (!instance && title && found.content?.hostName) title.textContent = found.content.hostName;
-      if (!signal.aborted) replace(story, h("p", { class: found.state === "present" ? "" : "notice wait" }, inLocalTime(found.sentence)), timeline(found.events ?? [], false));
+      if (signal.aborted) return;
+      const why = inLocalTime(found.sentence);
+      // That it has gone and why is one thing to say, at the top.
+      if (!instance) head.querySelector(".notice")?.append(" ", why);
+      replace(story, instance && h("p", why), timeline(found.events ?? [], false));
     } catch (error) {
       if (!signal.aborted) replace(story, trouble(error));
     }

@@ -80,13 +80,14 @@ const EVIDENCE = {
   leaseMs: (ms) => t("evidence.lease", { length: duration(Number(ms)) }),
   lastRenewal: (at) => t("evidence.renewed", { at: moment(Date.parse(String(at))) }),
   deadline: (at) => t("evidence.ended", { at: moment(Date.parse(String(at))) }),
+  pausedMs: (ms) => (Number(ms) ? t("evidence.paused", { length: duration(Number(ms)) }) : ""),
   lateMs: (ms) => t("evidence.late", { ms: String(ms) }),
 };
 
 /** @param {Told} event */
 function evidence(event) {
   const given = Object.entries(event.evidence ?? {}).filter(([name]) => name !== "registered");
-  return given.length > 0 && h("div", given.map(([name, value]) => (Object.hasOwn(EVIDENCE, name) ? EVIDENCE[name](value) : `${name}: ${short(value)}`)).join(", "));
+  return given.length > 0 && h("div", given.map(([name, value]) => (Object.hasOwn(EVIDENCE, name) ? EVIDENCE[name](value) : `${name}: ${short(value)}`)).filter(Boolean).join(", "));
 }
 
 /** @param {Told} event */
