@@ -41,6 +41,11 @@ def _setting(
     return field(default=default, repr=repr, metadata={"unit": unit, "help": help, **limits, **more})
 
 
+def _port(help: str) -> Any:
+    """One that is not open unless it is set."""
+    return _setting("", "port", help, form=forms.port)
+
+
 def _quota(default: int, variable: str, unit: str, help: str) -> Any:
     return _setting(default, unit, help, 1, 10**12, variable=variable)
 
@@ -64,18 +69,12 @@ class Settings:
         "whether clients show a certificate: off, optional or required",
         form=forms.one_of("off", "optional", "required"),
     )
-    tls_port: str = _setting(
-        "",
-        "port",
-        "port for TLS, beside plain HTTP on the other; blank: with a certificate the one port speaks TLS",
-        form=forms.port,
+    tls_port: str = _port(
+        "port for TLS, beside plain HTTP on the other; blank: with a certificate the one port speaks TLS"
     )
     tls_handshake_timeout_s: float = _setting(10.0, "seconds", "until a client's handshake is over", 0.1, 3600)
-    probe_port: str = _setting(
-        "",
-        "port",
-        "port that answers health, readiness and version by plain HTTP, and nothing else; blank: none",
-        form=forms.port,
+    probe_port: str = _port(
+        "port that answers health, readiness and version by plain HTTP, and nothing else; blank: none"
     )
     workers: int = _setting(1, "processes", "replicas that share the port", 1, 64)
     redis_url: str = _setting(

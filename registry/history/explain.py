@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from msgspec import Raw, Struct
 
-from registry.domain.access_events import (
-    AccountChanged,
-    AccountCreated,
-    AccountDeleted,
-    MachineTokenGiven,
-    MachineTokenRevoked,
-    PasswordSet,
-    RoleChanged,
-    RoleCreated,
-    RoleDeleted,
-    SigningKeyAdded,
-)
 from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
@@ -41,6 +29,7 @@ from registry.domain.events import (
     TagSet,
     TagsReplaced,
 )
+from registry.domain.fold_access import AccessFact
 from registry.domain.model import Microservice, decode_instance
 from registry.domain.outcome import DELETE, Outcome
 from registry.domain.own import ACTOR
@@ -240,8 +229,7 @@ STAYING: Final[frozenset[type[Event]]] = frozenset(
         *(ServiceRegistered, ServicePropertiesSet, TagsReplaced, TagSet, TagsDeleted),
         *(SchemaPut, SchemasReplaced, SchemaDeleted),
         *(DependenciesAdded, DependenciesReplaced, PolicySaved, PolicyDeleted),
-        *(AccountCreated, AccountChanged, AccountDeleted, PasswordSet, RoleCreated, RoleChanged, RoleDeleted),
-        *(MachineTokenGiven, MachineTokenRevoked, SigningKeyAdded),
+        *get_args(AccessFact),
     }
 )
 
