@@ -18,6 +18,7 @@ import uvloop
 
 from registry import __version__, backup_verbs, logconfig
 from registry.bootstrap import new_name
+from registry.environment import made_by_kubernetes, read_settings
 from registry.running.accounts import reset_root, rotate_key
 from registry.running.board import Place
 from registry.running.listening import Sockets, Speech, host_port, listening_sockets, with_ports
@@ -27,7 +28,7 @@ from registry.running.repairing import repair
 from registry.running.replica import OTHER_FILES, check_certificates, check_store, run_replica
 from registry.running.signals import stop_signals
 from registry.running.workers import Workers
-from registry.settings import BadSetting, Settings, made_by_kubernetes, read_settings, variable
+from registry.settings import BadSetting, Settings, variable
 
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ BESIDE = {"client": {"domain"}, "remote": {"domain", "client"}}
 TOP_MODULES = {
     "__init__": "domain",
     "settings": "store",
+    "environment": "store",
     "forms": "store",
     "clock": "store",
     "memo": "store",

@@ -20,6 +20,7 @@ import msgspec
 from registry import logconfig
 from registry.bootstrap import build_replica, redis_store
 from registry.domain.errors import Overloaded, RegistryError
+from registry.environment import read_settings
 from registry.http_api import reply
 from registry.http_api.carried import call_of
 from registry.http_api.operations import OPERATIONS
@@ -27,7 +28,7 @@ from registry.http_api.past_here import PastHere
 from registry.http_api.reply import Reply
 from registry.running.lock import take_lock
 from registry.running.past_wire import Answered, PastUnavailable, Question, frame, read_frame
-from registry.settings import Settings, read_settings
+from registry.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from registry.settings import read_settings
+from registry.environment import read_settings
 from tests.support.deployments import DEPLOY, checker
 
 UNIT = DEPLOY / "systemd" / "registry.service"

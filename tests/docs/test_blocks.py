@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from registry.settings import read_settings
+from registry.environment import read_settings
 from tests.support.deployments import check_deployment
 from tests.support.pages import DOCS, REPOSITORY, block, blocks, is_settings, settings_of
 from tests.support.replica import Replica, replica

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from registry.settings import BadSetting, read_settings
+from registry.environment import read_settings
+from registry.settings import BadSetting
 from registry.store.address import parse_address, with_password_files
 from tests.support.failed_start import FailedStart
 from tests.support.redis_server import redis_server

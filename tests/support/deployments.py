@@ -13,8 +13,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from registry.environment import read_settings
 from registry.http_api.operations import OPERATIONS
-from registry.settings import read_settings
 from tests.support.replica import REPOSITORY
 
 DEPLOY: Final = REPOSITORY / "scripts" / "deploy"

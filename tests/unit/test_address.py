@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry.settings import BadSetting, read_settings
+from registry.environment import read_settings
+from registry.settings import BadSetting
 from registry.store.address import Address, BadAddress, Node, parse_address
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.environment import read_settings
 from registry.http_api.client_address import HOPS_MAX, TrustedProxies
-from registry.settings import BadSetting, read_settings
+from registry.settings import BadSetting
 
 PROXIES = TrustedProxies("10.0.0.0/8, 2001:db8::/32 192.0.2.7")
 NOBODY = TrustedProxies("")

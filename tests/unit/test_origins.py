@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from registry.environment import read_settings
 from registry.http_api.origins import HEADERS, HEADERS_WITH_TOKEN, METHODS, Origins
-from registry.settings import BadSetting, read_settings
+from registry.settings import BadSetting
 
 CONSOLE = [(b"host", b"registry:30100"), (b"origin", b"https://console.example")]
 OTHER = [(b"host", b"registry:30100"), (b"origin", b"https://other.example")]

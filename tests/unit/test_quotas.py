@@ -25,8 +25,9 @@ from registry.domain.schemas import replace_schemas
 from registry.domain.tags import replace_tags
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import OWN_GROUP, RegistryView
+from registry.environment import read_settings
 from registry.serving.heads import BODY_MAX_BYTES
-from registry.settings import BadSetting, read_settings
+from registry.settings import BadSetting
 from tests.support.builders import (
     append,
     instance,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry.settings import BadSetting, made_by_kubernetes, read_settings
+from registry.environment import made_by_kubernetes, read_settings
+from registry.settings import BadSetting
 
 LEVELS = "it must be debug, info, warning or error"
 PLACE = "it must be HOST:PORT, with an IPv6 address in brackets: [2001:db8::1]:30100"
