@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from registry.client import AsyncRegistry
 from registry.client.addresses import registry_url
 from registry.client.async_registry import Options
-from registry.client.errors import ClientError
+from registry.client.errors import ClientError, Unreachable
 from registry.domain.model import Instance
 
 #: What a table and `top` show; the rest of /metrics is for Prometheus.
@@ -45,11 +45,13 @@ class Replica(Struct, frozen=True, rename="camel"):
 async def replicas(client: AsyncRegistry) -> list[Replica]:
     """Every replica that the registry names, each asked for itself; the addresses that were given where it names none.
 
-    Raises:
-        Unreachable: no address answers.
+    A registry that is not well names none: then it matters most what each address says.
     """
     options = client.options
-    named = list(_named(await client.api.health()))
+    try:
+        named = list(_named(await client.api.health()))
+    except Unreachable:
+        named = []
     found = named or [Replica(address.url) for address in options.book().addresses]
     return list(await asyncio.gather(*(_asked(replica, options) for replica in found)))
 

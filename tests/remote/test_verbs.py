@@ -12,7 +12,9 @@ import pytest
 
 from tests.remote.conftest import Done, Shell
 from tests.support.api import Api, ids
+from tests.support.redis_server import redis_server
 from tests.support.replica import Replica, replica
+from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +186,23 @@ def test_top_and_status(shell: Shell, registry: Replica, cart: str) -> None:
     told = shell.run("status", "--json").json
     assert [replica["problem"] for replica in told["replicas"]] == [""]
     assert told["replicas"][0]["figures"]["registry_instances"] >= 2
+
+
+def test_status_says_why_a_registry_is_not_well(shell: Shell) -> None:
+    """It is what an operator types first when the store is away; `health` is refused then."""
+    with redis_server() as server, replica("--redis-url", server.url, "--redis-timeout-s", "0.5") as one:
+        api = one.api("default")
+        api.service("cart")
+        server.pause()
+        try:
+            until_sync(lambda: api.get("/health/readiness").status == 503, "the outage to be noticed")
+            assert api.get("/health").status == 400
+            done = shell.run("status", REGISTRY_SERVER=f"127.0.0.1:{one.port}", REGISTRY_TENANT="default")
+        finally:
+            server.resume()
+    assert (done.code, done.err) == (1, ""), done.out
+    assert "registry 0.1.0: 1 services" in done.out
+    assert "the store has not answered" in done.out
 
 
 # -- where, who, and what goes wrong -----------------------------------------------------------------------------------
