@@ -115,8 +115,13 @@ async def _tenants(store: Store, only: str, accounts: bool) -> list[Tenant]:
 def _writing(file: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """The file, which its owner alone can read; it is there when all of it is. Raises CannotStart."""
     if file == STDOUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # What is left in the buffer goes nowhere, without a complaint of Python's at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise CannotStart("standard output was closed before all was written") from None
         return
     path = Path(file)
     try:

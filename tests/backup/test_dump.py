@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+import redis
 
 from registry.domain.backup import End, encode_line
 from tests.access.people import ROOT_PASSWORD, Office
@@ -27,11 +28,20 @@ pytestmark = pytest.mark.slow
 GUARDED = {"REGISTRY_RBAC": "observe", "SC_INIT_ROOT_PASSWORD": ROOT_PASSWORD}
 
 
-def type_in(folder: Path, verb: str, server: RedisServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+def type_in(
+    folder: Path, verb: str, server: RedisServer, *arguments: str, stdout: int | IO[bytes] = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "registry", verb, "--redis-url", server.url, *arguments]
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, cwd=folder, env=environment()
+    )
+
+
+def environment() -> dict[str, str]:
+    """That of an operator who has set nothing, but for which Redis the tests run on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-    environment = kept | {"PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment)
+    program = {name: value for name, value in os.environ.items() if name == "REGISTRY_REDIS_SERVER"}
+    return kept | program | {"PYTHONPATH": str(REPOSITORY)}
 
 
 def restore(folder: Path, server: RedisServer, *arguments: str, code: int = 0) -> str:
@@ -153,6 +163,8 @@ def test_instances_get_one_lease(folder: Path, dumped: str, target: RedisServer,
     lines = (folder / dumped).read_bytes().replace(b'"interval":30,"times":200', b'"interval":5,"times":0')
     resealed(tmp_path / "short.ndjson", lines)
     restore(tmp_path, target, "short.ndjson", "--no-accounts")
+    with redis.Redis.from_url(target.url) as client:
+        assert 0 < client.pttl("registry:{acme/p1}:lease:cart-1/a") <= 5_000
     with replica("--redis-url", target.url) as process:
         api = process.api("acme", "p1")
         until_sync(lambda: not api.get("/microservices/cart-1/instances").json().get("instances"), "them to expire", 30)
@@ -170,11 +182,55 @@ def test_without_instances_and_of_one_tenant(
     assert "instance" not in said
 
 
+def test_a_private_redis_is_dumped_while_the_registry_is_stopped(tmp_path: Path) -> None:
+    """While it runs, one sentence says that the folder is in use."""
+    data = str(tmp_path / "data")
+    command = [sys.executable, "-m", "registry", "dump", "--data-dir", data, "all.ndjson"]
+    with replica("--data-dir", data) as process:
+        process.api("default").service("cart")
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment())
+        assert refused.returncode == 2
+        assert "is in use by another registry" in refused.stderr
+        assert process.stop() == 0
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment())
+    assert done.returncode == 0, done
+    assert b'"serviceName":"cart"' in (tmp_path / "all.ndjson").read_bytes()
+
+
+def test_another_store_under_another_prefix_takes_it(
+    folder: Path, dumped: str, cluster_url: str, key_prefix: str
+) -> None:
+    """A Redis Cluster: what is dumped knows nothing of where it was."""
+    options = ("--redis-url", cluster_url, "--redis-prefix", key_prefix)
+    command = [sys.executable, "-m", "registry", "restore", *options, dumped, "--no-accounts"]
+    for what in ("added", "same"):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment())
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"acme/p1\n  service: 3 {what}\n" in done.stdout
+
+
 def test_what_the_page_says_is_what_is_said(target: RedisServer, tmp_path: Path) -> None:
     """Its session, typed."""
     with redis_server() as server, replica("--redis-url", server.url) as process:
         fill(process.connect())
         play("backup.md", process.port, tmp_path, {"REDIS": server.url, "OTHER": target.url})
+
+
+def test_standard_output_is_a_file_as_well(folder: Path, source: RedisServer, running: Replica) -> None:
+    """Whole, or told not to be."""
+    done = type_in(folder, "dump", source, "-")
+    assert json.loads(done.stdout.splitlines()[-1])["type"] == "end"
+    with open_for_nobody() as nobody:
+        closed = type_in(folder, "dump", source, "-", stdout=nobody)
+    assert closed.returncode == 2
+    assert closed.stderr == "registry: standard output was closed before all was written\n"
+
+
+def open_for_nobody() -> IO[bytes]:
+    """The end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return open(writing, "wb")
 
 
 def test_only_its_owner_reads_a_dump(folder: Path, dumped: str) -> None:

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from registry.domain.access_events import SigningKeyAdded
+from registry.domain.accounts import KEYS_MAX, Secret
 from registry.domain.backup import AccountLine, Held, MachineLine, TenantLine, Writer, held_by, read
 from registry.domain.backup import Header as BackupHeader
 from registry.domain.backup_plan import KINDS, Part, put_back
@@ -86,6 +88,25 @@ def test_accounts_roles_tokens_and_keys_are_put_back(log: list[tuple[Position, E
     assert {part.state for part in parts} <= {"added"}
     assert said(after) == said(before)
     assert {part.state for part in restored(after, held_by(before))} <= {"same"}
+
+
+kids = st.lists(st.sampled_from("abcdef"), max_size=KEYS_MAX, unique=True)
+
+
+def with_keys(kids: list[str]) -> RegistryView:
+    return view_of(SigningKeyAdded(kid=kid, pem=Secret(kid), at_ms=1, replica="r", number=1) for kid in kids)
+
+
+@given(kids, kids)
+def test_the_key_that_signs_goes_on_to_sign_and_none_is_lost(dumped: list[str], there: list[str]) -> None:
+    """Tokens that were given since, and those of before as far as there is room, stay valid."""
+    view, lines = with_keys(there), list(held_by(with_keys(dumped)))
+    restored(view, lines)
+    after = [key.kid for key in view.access.keys] if view.access else []
+    missing = [kid for kid in dumped if kid not in there]
+    room = KEYS_MAX - len(there)
+    assert after == [*(missing[-room:] if room else []), *there]
+    assert {part.state for part in restored(view, lines)} <= {"same", "kept"}
 
 
 @given(strategies.logs(), strategies.logs(), st.booleans())
