@@ -18,6 +18,7 @@ from typing import Final
 
 import pytest
 
+from tests.access.people import ROOT_PASSWORD
 from tests.support.replica import Replica, replica
 from tests.support.waiting import until_sync
 
@@ -75,21 +76,28 @@ def test_go_chassis_registers_is_found_called_and_leaves(registry: Replica, tmp_
     assert found(registry, "go-provider") == []
 
 
-def test_the_java_client_registers_beats_finds_and_leaves(registry: Replica, tmp_path: Path) -> None:
+#: What `Client.java` says of each step.
+STEPS: Final = [
+    *("register", "beat twice", "read the schema", "read the own instance"),
+    *("see the registry itself", "find a provider", "see that another has come", "set a status"),
+    *("see that it is down", "see that it has left", "be told of each change", "beat by hand"),
+]
+
+
+@pytest.mark.parametrize("rbac", ["off", "on"])
+def test_the_java_client_registers_beats_finds_and_is_told(
+    redis_url: str, key_prefix: str, tmp_path: Path, rbac: str
+) -> None:
     folder = Path(shutil.copytree(HERE / "java", tmp_path / "java"))
-    api = registry.api("default")
-    api.instance(api.service("cart", appId="others"), endpoints=["rest://10.0.0.1:8080"])
     run(folder, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib", limit_s=BUILD_LIMIT_S)
     run(folder, "javac", "-cp", "lib/*", "Client.java")
-    # Twice: a service that is known is registered by another way than a new one.
-    for _ in range(2):
-        assert run(folder, "java", "-cp", "lib/*:.", "Client", f"http://127.0.0.1:{registry.port}").splitlines() == [
-            "registered, and two heartbeats",
-            "found java-service at [rest://10.0.0.9:8080]",
-            "found cart at [rest://10.0.0.1:8080]",
-            "left",
-        ]
-        assert found(registry, "java-service") == []
+    accounts = {"REGISTRY_RBAC": rbac, "SC_INIT_ROOT_PASSWORD": ROOT_PASSWORD}
+    logs_in = ["root", ROOT_PASSWORD] if rbac == "on" else []
+    with replica("--redis-url", redis_url, "--redis-prefix", key_prefix, environment=accounts) as registry:
+        # Twice: a service that is known is registered by another way than a new one.
+        for _ in range(2):
+            said = run(folder, "java", "-cp", "lib/*:.", "Client", f"http://127.0.0.1:{registry.port}", *logs_in)
+            assert said.splitlines() == [f"ok: {step}" for step in (["log in"] if logs_in else []) + STEPS]
 
 
 def found(registry: Replica, name: str) -> list[str]:
