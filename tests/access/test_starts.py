@@ -32,6 +32,21 @@ def token_of(connection: Connection, name: str = "root", password: str = ROOT_PA
     return str(ok(call(connection, "POST", "/v4/token", {"name": name, "password": password})).json()["token"])
 
 
+def test_quotas_of_accounts_and_roles_are_settings(options: list[str]) -> None:
+    """Each its own: an account more than its quota, and a role more."""
+    with replica(*options, environment={**RBAC, "QUOTA_ACCOUNT": "3", "QUOTA_ROLE": "1"}) as process:
+        office = Office(process)
+        role = office.role(permission("service", "get"))
+        body = {"name": "one-too-many", "perms": [permission("service", "get")]}
+        refused = office.call("POST", "/v4/roles", body)
+        assert (refused.status, "QUOTA_ROLE" in refused.json()["detail"]) == (400, True)
+        for _ in range(2):  # and root
+            office.account(role)
+        body = {"name": "one-too-many", "password": PASSWORD, "roles": [role]}
+        refused = office.call("POST", "/v4/accounts", body)
+        assert (refused.status, "QUOTA_ACCOUNT" in refused.json()["detail"]) == (400, True)
+
+
 # -- off, observe, scope -----------------------------------------------------------------------------------------------
 
 
