@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, cast
 
 import uvloop
 
-from registry import __version__, backup_verbs, logconfig
+from registry import __version__, backup_verbs, log_verbs, logconfig
 from registry.bootstrap import new_name
 from registry.environment import made_by_kubernetes, read_settings
 from registry.running.accounts import reset_root, rotate_key
@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _with_redis(settings, lambda chosen: asyncio.run(_change_accounts(chosen, parsed)))
         if parsed.command in backup_verbs.VERBS:
             return _with_redis(settings, lambda chosen: asyncio.run(backup_verbs.run(chosen, parsed)))
+        if parsed.command in log_verbs.VERBS:
+            return _with_redis(settings, lambda chosen: asyncio.run(log_verbs.run(chosen, parsed)))
         if parsed.fd is not None:
             return _worker(settings, name, parsed.fd, parsed.board)
         return _serve(settings, name)
@@ -103,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_accounts(commands)
     for verb in backup_verbs.add_to(commands):
         _add_settings(verb, STORE_SETTINGS)
+    for verb in log_verbs.add_to(commands):
+        _add_settings(verb, {*STORE_SETTINGS, "archive_dir"})
     return parser
 
 

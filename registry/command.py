@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 #: Verbs that work on a store, and need the extra `server`.
-SERVER_VERBS: Final = ("serve", "repair", "dump", "restore")
+SERVER_VERBS: Final = ("serve", "repair", "dump", "restore", "verify", "export", "import-log", "replay")
 #: Verbs of `accounts` that do so; the others ask a registry.
 STORE_VERBS: Final = ("reset-root", "rotate-key")
 #: What that extra brings, as modules.

@@ -35,6 +35,7 @@ TOP_MODULES = {
     "__main__": "cli",
     "cli": "cli",
     "backup_verbs": "cli",
+    "log_verbs": "cli",
     "command": "cli",
 }
 #: What would make the fold depend on more than its arguments.
@@ -53,7 +54,7 @@ THIRD_PARTIES = {
     "http_api": {"msgspec", "starlette", "websockets", "yaml"},
     "console": {"msgspec", "starlette"},
     "serving": {"msgspec", "starlette", "uvicorn", "httptools", "websockets"},
-    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis"},
+    "running": {"msgspec", "starlette", "uvicorn", "uvloop", "redis", "rich"},
     "cli": {"msgspec", "uvicorn", "uvloop"},
     "client": {"msgspec", "httpcore", "httpx", "websockets"},
     "remote": {"msgspec", "click", "rich"},

@@ -40,6 +40,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "repair": ("", "say what is damaged in the store, and mend it"),
     "dump": ("", "write everything in the store to a file"),
     "restore": ("", "put back what such a file holds"),
+    "verify": ("", "replay all that is kept, and compare it with snapshots and replicas"),
+    "export": ("", "write every event that is kept to a file"),
+    "import-log": ("", "write the logs of such a file to another store"),
+    "replay": ("", "replay what happened, in a registry of its own"),
 }
 
 

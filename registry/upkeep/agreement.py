@@ -209,7 +209,7 @@ class Agreement:
         differing: set[str] = set()
         readers: dict[str, Position] = {}
         for name, said in others.items():
-            state = _read(said)
+            state = read_state(said)
             if state is None:
                 continue
             readers[name] = parse_position(state.position)
@@ -274,7 +274,7 @@ def _service_part(view: RegistryView, service_id: str) -> Iterator[tuple[str, by
         yield changed.text(), part.digest()
 
 
-def _read(said: bytes) -> State | None:
+def read_state(said: bytes) -> State | None:
     """What another replica said, if it is of this version and no claim of `mending`."""
     try:
         state = _decode(said)

@@ -1,0 +1,79 @@
+"""LogTools: what the verbs that work on whole logs share - the store as far back as it is kept, tenants, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from registry.bootstrap import redis_store
+from registry.domain.errors import RegistryError
+from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
+from registry.running.private_redis import CannotStart
+from registry.running.replica import starting
+from registry.settings import Settings
+from registry.store.port import Store
+
+#: Seconds after which progress is shown, and between two looks at the clock (events).
+SHOWN_AFTER_S: Final = 1.0
+LOOK_EVERY: Final = 256
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Store]:
+    """The store. Raises CannotStart with one sentence for all that can be wrong with it."""
+    store = redis_store(settings)
+    try:
+        with starting(settings.redis_url):
+            await store.open()
+            try:
+                yield store
+            except RegistryError as exc:
+                raise CannotStart(f"{exc.message}: {exc.detail}") from exc
+    finally:
+        await store.close()
+
+
+async def chosen_tenants(store: Store, only: str) -> list[Tenant]:
+    """Those of the store, or the one that is named (`domain/project`). Raises CannotStart where there is no such."""
+    found = {DEFAULT_TENANT, *await store.tenants()} - {ACCOUNTS}
+    chosen = sorted(tenant for tenant in found if only in ("", str(tenant)))
+    if not chosen:
+        raise CannotStart(f"the store has no tenant {only}")
+    return chosen
+
+
+class Bar:
+    """Progress on standard error, once it takes more than a second; nothing where that is no terminal."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._began = time.monotonic()
+        self._done = 0
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def step(self) -> None:
+        self._done += 1
+        if self._done % LOOK_EVERY:
+            return
+        if self._progress is None and time.monotonic() - self._began > SHOWN_AFTER_S:
+            console = Console(file=sys.stderr)
+            self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+            self._task = self._progress.add_task(self._what, total=self._total)
+            self._progress.start()
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self._done)

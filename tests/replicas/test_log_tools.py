@@ -1,0 +1,167 @@
+"""`registry verify`, `export`, `import-log` and `replay`, on real stores."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from registry.domain.position import Position
+from registry.domain.snapshot import take
+from registry.domain.tenant import Tenant
+from registry.projection.restoring import load_newest
+from registry.projection.saving import save
+from registry.store.redis_limits import RedisLimits
+from registry.store.redis_store import RedisStore
+from registry.upkeep.agreement import STATE_FORMAT, State
+from tests.api.test_past import position
+from tests.replicas.test_archive import Scene, whole
+from tests.support.api import Api, ids, ok
+from tests.support.http import Connection
+from tests.support.redis_modes import free_port
+from tests.support.replica import replica
+from tests.support.waiting import until_sync
+
+pytestmark = pytest.mark.slow
+
+LIMIT_S = 40.0
+TENANT = Tenant("old", "default")
+
+
+def registry(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "registry", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def scene(redis_url: str, key_prefix: str, tmp_path: Path) -> Iterator[Scene]:
+    """A log that was trimmed, with an archive; one instance has left, one is down."""
+    scene = Scene(redis_url, key_prefix, tmp_path / "archive")
+    try:
+        service = scene.api.service("cart", serviceId="cart")
+        scene.api.instance(service, instanceId="gone")
+        scene.write_until_trimmed(service)
+        ok(scene.api.delete(f"/microservices/{service}/instances/gone"))
+        ok(scene.api.put(f"/microservices/{service}/instances/i1/status?value=DOWN"))
+        scene.write_until_trimmed(service)
+        yield scene
+    finally:
+        scene.close()
+
+
+def store_of(scene: Scene) -> tuple[str, ...]:
+    return ("--redis-url", scene.redis_url, "--redis-prefix", scene.prefix, "--archive-dir", str(scene.folder))
+
+
+def test_what_is_right_is_verified(scene: Scene) -> None:
+    until_sync(lambda: bool(scene.redis.hlen(f"{scene.prefix}{{old/default}}:states")), "it to say its state", LIMIT_S)
+    done = registry("verify", *store_of(scene), "--tenant", "old/default")
+    assert (done.returncode, done.stderr) == (0, "")
+    number = len(whole(scene.api))
+    assert f"old/default: {number} events behind 0-0" in done.stdout
+    assert "1 replicas agree" in done.stdout
+    assert " 0 snapshots" not in done.stdout
+
+
+def test_a_snapshot_that_is_not_what_the_events_lead_to_is_named(scene: Scene) -> None:
+    async def spoil() -> Position:
+        """The newest snapshot with an instance less in it."""
+        store = RedisStore(scene.redis_url, RedisLimits(prefix=scene.prefix))
+        await store.open()
+        try:
+            (mark, *_) = await store.snapshots.marks(TENANT)
+            restored = await load_newest(store, TENANT)
+            row = restored.view.services["cart"]
+            row.instances.pop("i2")
+            await store.snapshots.drop(TENANT, mark)
+            chunks = take(restored.view, restored.last)
+            assert await save(store, TENANT, mark.position, chunks, mark.at_ms, mark.replica, mark.log_bytes)
+            return mark.position
+        finally:
+            await store.close()
+
+    scene.one.stop()
+    place = asyncio.run(spoil())
+    done = registry("verify", *store_of(scene), "--tenant", "old/default")
+    assert done.returncode == 1
+    assert f"the snapshot at {place.text()} is not what the events lead to: microservice cart" in done.stderr
+
+
+def test_a_replica_that_says_something_else_is_named(scene: Scene) -> None:
+    async def lie() -> None:
+        store = RedisStore(scene.redis_url, RedisLimits(prefix=scene.prefix))
+        await store.open()
+        try:
+            view = (await load_newest(store, TENANT)).view
+            changed = view.services["cart"].changed.text()
+            said = State(STATE_FORMAT, (await store.head(TENANT)).text(), {"cart": (changed, b"other")})
+            await store.snapshots.exchange(TENANT, "liar", msgspec.msgpack.encode(said), 30_000)
+        finally:
+            await store.close()
+
+    scene.one.stop()
+    asyncio.run(lie())
+    done = registry("verify", *store_of(scene), "--tenant", "old/default")
+    assert done.returncode == 1
+    assert "replica liar holds something else" in done.stderr
+
+
+def test_an_exported_log_is_the_same_where_it_is_imported(scene: Scene, tmp_path: Path) -> None:
+    file = tmp_path / "log.ndjson.gz"
+    done = registry("export", str(file), *store_of(scene), "--tenant", "old/default")
+    assert done.returncode == 0, done.stderr
+    there = ("--redis-url", scene.redis_url, "--redis-prefix", f"{scene.prefix}copy:")
+    assert registry("import-log", str(file), *there).returncode == 0
+    again = registry("import-log", str(file), *there)
+    assert (again.returncode, "has a log already" in again.stderr) == (2, True)
+    with replica(*there) as copy:
+        api = copy.api("old")
+        found, original = api.find("cart"), scene.api.find("cart")
+        assert (found.rev, found.body) == (original.rev, original.body)
+        kinds = [(event["kind"], event["at"]) for event in whole(scene.api)]
+        assert [(event["kind"], event["at"]) for event in whole(api)] == kinds
+
+
+def test_an_export_that_is_cut_short_is_told(scene: Scene, tmp_path: Path) -> None:
+    file = tmp_path / "log.ndjson"
+    assert registry("export", str(file), *store_of(scene)).returncode == 0
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-2]))
+    there = ("--redis-url", scene.redis_url, "--redis-prefix", f"{scene.prefix}cut:")
+    done = registry("import-log", str(file), *there)
+    assert (done.returncode, "cut short" in done.stderr) == (2, True)
+    file.write_bytes(b"nonsense\n")
+    done = registry("import-log", str(file), *there)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+def test_an_incident_is_replayed_on_another_port(scene: Scene) -> None:
+    port = free_port()
+    first = position(scene.api.find("cart", asOf=whole(scene.api)[1]["position"]))
+    command = [sys.executable, "-m", "registry", "replay", *store_of(scene), "--tenant", "old/default"]
+    asked = [*command, "--from", first, "--speed", "0", "--on", str(port)]
+    with (
+        contextlib.ExitStack() as stack,
+        subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as replaying,
+    ):
+        try:
+            assert replaying.stdout is not None
+            assert "replaying old/default" in replaying.stdout.readline()
+            assert "events; Ctrl-C ends it" in replaying.stdout.readline()
+            connection = stack.enter_context(Connection("127.0.0.1", port))
+            api = Api(connection, "old")
+            expected = scene.api.find("cart")
+            until_sync(lambda: ids(api.find("cart")) == ids(expected), "the replayed registry to be there", LIMIT_S)
+            assert "gone" not in ids(api.find("cart"))
+            assert api.find("cart").rev == expected.rev
+        finally:
+            replaying.send_signal(signal.SIGINT)
+            replaying.wait(30)
