@@ -273,6 +273,7 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   "alarms.none": "None. Nothing needs to be done.",
   "alarms.clear": "Forget all alarms",
   "alarms.cleared": "The alarms are forgotten; what still lasts is raised again",
+  "alarm.more": "What each alarm means",
   "alarm.active": "active",
   "alarm.over": "over",
   "alarm.BackendConnectionRefuse": "The store does not answer. Look whether Redis runs and can be reached from this machine. Finds go on from memory, heartbeats are remembered; writes fail until it is back.",
@@ -282,6 +283,7 @@ const ENGLISH = /** @type {Record<string, string>} */ ({
   "alarm.HeartbeatsWaiting": "Heartbeats are accepted and wait for the store. Nobody loses a lease by it. It ends by itself when the store takes writes again.",
   "alarm.StoreRefusesWrites": "The store answers, but takes no writes: its memory or disk is full, or it is a replica. The message of the store says which. Finds go on.",
   "alarm.DurabilityLost": "Redis cannot keep the promise that REGISTRY_DURABILITY makes any more, so writes are refused. Set its append-only file or its replicas right again; the message says which.",
+  "alarm.ArchiveFails": "What goes out of a log cannot be written to the archive. The message says why: make room on the disk, or give the registry the right to write to the folder.",
   "alarm.AccountsLate": "A change of accounts or roles has not reached every replica in time. One that is late still goes by the old rights: look whether it is cut off from Redis.",
   "alarm.TenantDamaged": "What the store holds of a tenant is damaged. It is answered from memory, and its writes are refused. Run `registry repair`: it says what mending it would lose.",
 

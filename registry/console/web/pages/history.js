@@ -31,8 +31,8 @@ export async function show(main, route, signal) {
     actor: input("actor", given("actor"), { placeholder: t("history.actor"), "aria-label": t("history.actor"), onchange: () => void ask() }),
   };
   const span = select("span", Object.keys(SPANS).map((one) => [one, t("history.span", { span: one })]), given("span") || "1h", { "aria-label": t("history.back"), onchange: () => void draw() });
-  const chart = h("div");
-  const events = h("div");
+  const chart = h("div", h("p.muted", t("loading")));
+  const events = h("div", h("p.muted", t("loading")));
   const differences = h("div", { "aria-live": "polite" });
   const from = input("from", local(Date.now() - SPANS["1h"].ms), { type: "datetime-local", step: 1 });
   const to = input("to", "", { type: "datetime-local", step: 1 });

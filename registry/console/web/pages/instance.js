@@ -22,7 +22,7 @@ export async function show(main, route, signal) {
   const head = h("div");
   const lease = h("div");
   const body = h("div.grid");
-  const story = h("div");
+  const story = h("div", h("p.muted", t("loading")));
   /** @type {Instance | null} */
   let instance = null;
   let leftMs = 0;

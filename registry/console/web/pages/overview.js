@@ -163,6 +163,7 @@ function alarmList(alarms) {
         );
       }),
     ),
+    h("p", h("a", { href: link("help", ["alarms.md"]) }, t("alarm.more"))),
     may("ops", "delete") && button(t("alarms.clear"), () => void attempt(() => call("DELETE", admin("alarms")), t("alarms.cleared"))),
   ];
 }

@@ -24,7 +24,7 @@ export async function show(main, route, signal) {
   const id = route.args[0] ?? "";
   const head = h("div");
   const around = h("div.grid");
-  const story = h("div");
+  const story = h("div", h("p.muted", t("loading")));
   const instances = new Instances(signal);
   /** @type {LongTable<{service: Service, instance: Body}>} */
   const table = new LongTable({
