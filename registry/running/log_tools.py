@@ -6,10 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Final
-
-from rich.console import Console
-from rich.progress import Progress, TaskID
+from typing import TYPE_CHECKING, Final
 
 from registry.bootstrap import redis_store
 from registry.domain.errors import RegistryError
@@ -18,6 +15,9 @@ from registry.running.private_redis import CannotStart
 from registry.running.replica import starting
 from registry.settings import Settings
 from registry.store.port import Store
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 #: Seconds after which progress is shown, and between two looks at the clock (events).
 SHOWN_AFTER_S: Final = 1.0
@@ -57,7 +57,7 @@ class Bar:
         self._began = time.monotonic()
         self._done = 0
         self._progress: Progress | None = None
-        self._task = TaskID(0)
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Bar:
         return self
@@ -71,9 +71,16 @@ class Bar:
         if self._done % LOOK_EVERY:
             return
         if self._progress is None and time.monotonic() - self._began > SHOWN_AFTER_S:
-            console = Console(file=sys.stderr)
-            self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-            self._task = self._progress.add_task(self._what, total=self._total)
-            self._progress.start()
-        if self._progress is not None:
+            self._show()
+        if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=self._done)
+
+    def _show(self) -> None:
+        # Serving loads nothing of what only people at a terminal need.
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(file=sys.stderr)
+        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task(self._what, total=self._total)
+        self._progress.start()
