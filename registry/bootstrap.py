@@ -41,6 +41,7 @@ from registry.settings import Settings
 from registry.store.port import Durability, PastLog, Store
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
+from registry.tracing import Spans
 from registry.upkeep.agreement import Agreement
 from registry.upkeep.archiving import Archiving, Limits
 from registry.upkeep.clearing import Clearing
@@ -294,7 +295,12 @@ def _access_log(settings: Settings) -> AccessLog | None:
 
 
 def build_replica(
-    settings: Settings, store: Store, advertise: str, clock: Clock | None = None, name: str = ""
+    settings: Settings,
+    store: Store,
+    advertise: str,
+    clock: Clock | None = None,
+    name: str = "",
+    spans: Spans | None = None,
 ) -> Replica:
     """Wire one replica, with a new name if it is given none. Nothing runs yet."""
     clock = clock or Clock()
@@ -399,6 +405,7 @@ def build_replica(
     api.now_ms = clock.wall_ms
     api.settings = settings
     api.access_log = _access_log(settings)
+    api.spans = writes.spans = spans
     numbers = count(1)
     api.request_ids = lambda: f"{name}-{next(numbers):x}"
     api.past = replica.past

@@ -310,6 +310,11 @@ class Settings:
     quota_role: int = _quota(ACCESS_QUOTAS.roles, "QUOTA_ROLE", "roles", "roles, without the built-in ones")
     console: bool = _setting(True, "on or off", "serve the console, pages for people, at /console/")
     fast_lane: bool = _setting(True, "on or off", "answer hot requests from their bytes, without the HTTP parser")
+    traces: bool = _setting(
+        False,
+        "on or off",
+        "send traces by OpenTelemetry, to where the OTEL_EXPORTER_OTLP_ variables say; needs the extra otel",
+    )
     log_level: str = _setting(
         "info", "level", "debug, info, warning or error", form=forms.one_of("debug", "info", "warning", "error")
     )

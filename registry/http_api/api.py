@@ -30,6 +30,7 @@ from registry.metrics.observer import Observer
 from registry.projection.aside import Aside
 from registry.settings import Settings
 from registry.store.port import About
+from registry.tracing import Spans
 from registry.usecases.alarms import Alarms
 from registry.usecases.discovery import Discovery
 from registry.usecases.durable import Durable
@@ -107,6 +108,8 @@ class Api:
     load: Load = field(default_factory=Load)
     #: Where requests are said one by one; None: nowhere.
     access_log: AccessLog | None = None
+    #: Where requests are traced; None: nowhere.
+    spans: Spans | None = None
     #: Makes the ids of requests that have none.
     request_ids: Callable[[], str] = str
     settings: Settings = field(default_factory=Settings)

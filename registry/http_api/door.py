@@ -149,6 +149,14 @@ class Door:
         Raises:
             ClientGone: nobody is left to be answered.
         """
+        if self._api.spans is None:
+            return await self._answer_call(operation, call)
+        with self._api.spans.request(operation.name, call.headers, str(call.tenant), call.target) as span:
+            answer = await self._answer_call(operation, call)
+            span.answered(answer.status, call.named)
+            return answer
+
+    async def _answer_call(self, operation: Operation, call: Call) -> Reply:
         began = perf_counter()
         call.come_through(self._api.proxies)
         call.new_id = self._api.request_ids

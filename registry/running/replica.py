@@ -13,7 +13,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from registry.access.passwords import complaint
 from registry.accounts_setup import read_keys, root_password
@@ -42,6 +42,9 @@ from registry.settings import Settings, variable
 from registry.store.diagnosis import diagnose
 from registry.store.port import Damaged
 from registry.store.redis_check import StoreRefused
+
+if TYPE_CHECKING:
+    from registry.running.otel_spans import OtelSpans
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,22 @@ def connections_max(settings: Settings) -> int:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     most = settings.connections_max
     return most if files == resource.RLIM_INFINITY else min(most, max(files - OTHER_FILES, 1))
+
+
+def open_spans(settings: Settings, name: str) -> OtelSpans | None:
+    """Where traces go, None without `REGISTRY_TRACES`: then nothing of OpenTelemetry is imported here.
+
+    Raises:
+        CannotStart: it is not installed.
+    """
+    if not settings.traces:
+        return None
+    try:
+        from registry.running.otel_spans import OtelSpans
+    except ImportError as exc:
+        needed = "pip install 'servicecomb-registry[otel]'"
+        raise CannotStart(f"{variable('traces')} is on, but OpenTelemetry is not installed: {needed}") from exc
+    return OtelSpans(name)
 
 
 def check_certificates(settings: Settings) -> Certificates | None:
@@ -120,7 +139,8 @@ async def run_replica(
     began_s = time.monotonic()
     stop = _stop_signal()
     store = redis_store(settings)
-    replica = build_replica(settings, store, advertised(settings, bound), name=name)
+    spans = store.round_trips.spans = open_spans(settings, name)
+    replica = build_replica(settings, store, advertised(settings, bound), name=name, spans=spans)
     replica.api.past = line = PastLine(settings)
     replica.api.figures.append(lambda: store_figures(store.round_trips))
     certificates = check_certificates(settings)
@@ -148,6 +168,8 @@ async def run_replica(
     finally:
         line.close()
         await store.close()
+        if spans is not None:
+            await spans.close()
 
 
 def _stop_signal() -> asyncio.Event:
@@ -233,7 +255,7 @@ def _server(
     certificates: Certificates | None,
     started: Callable[[], None],
 ) -> Server:
-    lane = Lane(replica.api, replica.door) if settings.fast_lane else None
+    lane = Lane(replica.api, replica.door) if settings.fast_lane and replica.api.spans is None else None
     limits = Limits(
         head_timeout_s=settings.head_timeout_s,
         body_timeout_s=settings.body_timeout_s,

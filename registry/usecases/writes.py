@@ -26,6 +26,7 @@ from registry.domain.view import Covers, InstanceRow, RegistryView
 from registry.histogram import ITEMS, Histogram
 from registry.projection.projector import Projector
 from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
+from registry.tracing import Spans
 from registry.usecases.formats import Formats
 from registry.usecases.grouping import Budget, Group
 
@@ -48,8 +49,11 @@ WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class _Pending(NamedTuple):
+    """`place`: the request in whose trace it is, if any."""
+
     event: Event | None
     write: Write
+    place: object | None = None
 
 
 class Writes:
@@ -74,6 +78,8 @@ class Writes:
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
         self._waiting = Budget(waiting_max_bytes)
+        #: Where appends are told as parts of requests; None: nowhere.
+        self.spans: Spans | None = None
         #: Of what was appended: writes in a batch, and seconds until the store had it.
         self.batches = Histogram(ITEMS)
         self.seconds = Histogram()
@@ -176,6 +182,13 @@ class Writes:
         await self._put(tenant, _Pending(None, Write(None, grants, drops)))
 
     async def _put(self, tenant: Tenant, pending: _Pending) -> None:
+        if self.spans is None:
+            await self._wait_for(tenant, pending)
+            return
+        with self.spans.part("append"):
+            await self._wait_for(tenant, pending._replace(place=self.spans.here()))
+
+    async def _wait_for(self, tenant: Tenant, pending: _Pending) -> None:
         self._projector.aside.check(tenant)
         taken = self._group(tenant).put(pending)
         limit = taken.get_loop().call_later(APPEND_TIMEOUT_S, _give_up, taken)  # a fifth of what asyncio.timeout costs
@@ -189,7 +202,11 @@ class Writes:
         if group is None:
 
             async def flush(batch: Sequence[_Pending]) -> Sequence[Position | None]:
-                return await self._append(tenant, batch)
+                if self.spans is None:
+                    return await self._append(tenant, batch)
+                # One round trip for many requests is part of the first one that is traced.
+                with self.spans.at(next((one.place for one in batch if one.place is not None), None)):
+                    return await self._append(tenant, batch)
 
             limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_BYTES_MAX, self._waiting)
             group = self._groups[tenant] = Group(flush, *limits, lambda: self._forget_unknown(tenant))
