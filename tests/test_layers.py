@@ -64,6 +64,7 @@ ADAPTERS = {"registry.store.redis_store", "registry.store.memory_store"}
 #: The modules of the Redis adapter that speak to Redis themselves.
 REDIS_SPEAKERS = {
     *("registry.store.redis_store", "registry.store.redis_durability", "registry.store.connections"),
+    "registry.store.sentinel",
     *("registry.store.cluster", "registry.store.cluster_connections", "registry.store.dial", "registry.store.line"),
     *("registry.store.lines", "registry.store.refusal", "registry.store.password_file", "registry.store.tls"),
     *("registry.store.redis_check", "registry.store.redis_diagnosis", "registry.store.redis_reads"),

@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from registry.domain.errors import StoreUnavailable
 from registry.store.address import Node, parse_address
-from registry.store.connections import NoMaster, SentinelsSilent
+from registry.store.sentinel import NoMaster, SentinelsSilent
 
 TLS_FILES: Final = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 #: What servers say, by their age, of a script whose user lacks a right.

@@ -17,7 +17,7 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.store import redis_about, redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
-from registry.store.connections import Connections, NamedMaster, Pools, one_server
+from registry.store.connections import Connections, Pools, one_server
 from registry.store.keys import Keys, TenantKeys, decode_name, encode_name, lease_name
 from registry.store.port import (
     About,
@@ -42,6 +42,7 @@ from registry.store.redis_scripts import read_scripts
 from registry.store.redis_snapshots import RedisSnapshots
 from registry.store.redis_upkeep import RedisUpkeep
 from registry.store.round_trips import RoundTrips
+from registry.store.sentinel import NamedMaster
 from registry.store.soundness import read_position
 
 #: Tenants whose key names are remembered for single questions; reads of tenants that do not exist must grow nothing.
