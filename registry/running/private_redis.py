@@ -211,7 +211,7 @@ class PrivateRedis:
         if self._lock is None:
             raise CannotStart(
                 f"the data folder {self._data_dir} is in use by another registry; "
-                "give this one a --data-dir of its own, or both the same --redis-url"
+                "end that one, or give this one a --data-dir of its own, or both the same --redis-url"
             )
 
     def _persistence(self) -> dict[str, str] | None:

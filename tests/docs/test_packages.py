@@ -68,7 +68,10 @@ def test_it_brings_nothing_of_the_server_and_says_so(installed: Path) -> None:
         assert f"\n{package}==" not in listed
 
 
-def test_types_are_installed_too(installed: Path) -> None:
+def test_types_and_pages_are_installed_too(installed: Path) -> None:
     done = run(installed / "python", "-c", "import registry, pathlib; print(pathlib.Path(registry.__file__).parent)")
-    assert (Path(done.stdout.strip()) / "py.typed").exists()
-    assert (Path(done.stdout.strip()) / "docs" / "client.md").exists()
+    package = Path(done.stdout.strip())
+    assert (package / "py.typed").exists()
+    for folder in ("docs", "docs/images", "decisions"):
+        ours = {path.name for path in (REPOSITORY / "registry" / folder).iterdir()}
+        assert {path.name for path in (package / folder).iterdir()} == ours

@@ -93,7 +93,9 @@ FOLDERS = {
     "data folder that is a loop": below("loop", "is not a folder; give another --data-dir"),
     "data folder with a long name": below("x" * 256, f"cannot be written: File name too long; {MEND}"),
     "data folder in use": below(
-        "used", "is in use by another registry; give this one a --data-dir of its own, or both the same --redis-url"
+        "used",
+        "is in use by another registry; "
+        "end that one, or give this one a --data-dir of its own, or both the same --redis-url",
     ),
     "data folder without permission": denied("fixed"),
     "data folder below one without permission": denied("fixed/data"),

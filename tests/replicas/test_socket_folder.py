@@ -146,7 +146,7 @@ def test_folders_stay_while_the_redis_of_a_killed_registry_lives(home: Path) -> 
             killed.kill()
             refused = FailedStart(
                 "the data folder {folder}/data is in use by another registry; "
-                "give this one a --data-dir of its own, or both the same --redis-url",
+                "end that one, or give this one a --data-dir of its own, or both the same --redis-url",
                 ("--data-dir", "{folder}/data"),
                 {"TMPDIR": "{folder}/tmp"},
             )
