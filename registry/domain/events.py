@@ -68,7 +68,8 @@ class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
     """The lease lapsed. It concerns only the registration made at `registered` (`epoch-sequence`).
 
     Evidence, by the deciding replica's clock (Unix ms): the last renewal and the deadline that passed. `paused_ms`: for
-    how long it was kept, because too many had lapsed at once.
+    how long it was kept, because too many had lapsed at once. `renewed_through`: the replica that brought the last
+    renewal; "" when that was no heartbeat, or none that is kept, or many lapsed at once.
     """
 
     service_id: str
@@ -77,6 +78,7 @@ class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
     last_beat_ms: int = 0
     deadline_ms: int = 0
     paused_ms: int = 0
+    renewed_through: str = ""
 
 
 class TagsReplaced(Recorded, frozen=True, tag="tags-replaced"):

@@ -204,9 +204,10 @@ def _expired(removal: Happened) -> str:
     assert isinstance(event, InstanceExpired)
     lease_s = (event.deadline_ms - event.last_beat_ms) / 1000
     paused = f", as expiry was paused for {event.paused_ms} ms" if event.paused_ms else ""
+    through = f" through replica {event.renewed_through}" if event.renewed_through else ""
     return (
         f"expired at {removal.told.at}: its lease of {lease_s:g} s was last renewed at "
-        f"{moment_text(event.last_beat_ms)} and ended at {moment_text(event.deadline_ms)}; "
+        f"{moment_text(event.last_beat_ms)}{through} and ended at {moment_text(event.deadline_ms)}; "
         f"replica {event.replica} removed it {max(event.at_ms - event.deadline_ms, 0)} ms later{paused}"
     )
 

@@ -172,6 +172,7 @@ def evidence(event: Event) -> dict[str, Any]:
             "deadline": moment_text(event.deadline_ms),
             "lateMs": max(event.at_ms - event.deadline_ms, 0),
             "pausedMs": event.paused_ms,
+            **({"renewedThrough": event.renewed_through} if event.renewed_through else {}),
         }
     if isinstance(event, HistoryResumed):
         mended = [Position(epoch, sequence).text() for epoch, sequence in sorted(event.mended.items())]

@@ -13,6 +13,7 @@ from registry.store.memory_notes import MemoryNotes
 from registry.store.memory_snapshots import MemorySnapshots
 from registry.store.memory_upkeep import MemoryUpkeep
 from registry.store.port import (
+    RENEWED_ABOUT_MS,
     About,
     Damaged,
     Durability,
@@ -331,8 +332,14 @@ class MemoryStore:
         now = self._server.clock_ms()
         return [data.leases[name] - now if self._alive(data, name) else -1 for name in names]
 
-    async def renewed(self, tenant: Tenant, lease: Lease) -> Renewed:
+    async def renewed(self, tenant: Tenant, lease: Lease, ago_ms: int | None = None) -> Renewed:
         data, name = self._server.of(tenant), LeaseName(lease.service_id, lease.instance_id)
+        if ago_ms is not None:
+            self._need(tenant, "beats")
+            at_ms, replica = data.beats.get(name, (0, ""))
+            is_it = abs(self._server.clock_ms() - ago_ms - at_ms) <= RENEWED_ABOUT_MS
+            left_ms = data.leases[name] - self._server.clock_ms() if self._alive(data, name) else -1
+            return Renewed(left_ms, replica if is_it else "")
         if not self._alive(data, name):
             return Renewed(-1, "")
         self._need(tenant, "beats")

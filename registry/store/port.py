@@ -26,6 +26,10 @@ class Lease(NamedTuple):
     ttl_ms: int
 
 
+#: By how much a replica may be wrong about when a lease that has ended was renewed.
+RENEWED_ABOUT_MS: Final = 250
+
+
 class Renewed(NamedTuple):
     """`left_ms` is -1 when there is no such lease.
 
@@ -310,8 +314,13 @@ class Store(Protocol):
     async def remaining(self, tenant: Tenant, names: Sequence[LeaseName]) -> list[int]:
         """Milliseconds left of each lease, -1 where there is none."""
 
-    async def renewed(self, tenant: Tenant, lease: Lease) -> Renewed:
-        """How much is left of a lease that is `ttl_ms` long, and which replica brought its last heartbeat."""
+    async def renewed(self, tenant: Tenant, lease: Lease, ago_ms: int | None = None) -> Renewed:
+        """How much is left of a lease that is `ttl_ms` long, and which replica brought its last heartbeat.
+
+        Args:
+            ago_ms: the lease may have ended: the heartbeat is meant that came about this long ago, by no more than
+                `RENEWED_ABOUT_MS` earlier or later.
+        """
 
     async def rearm(self, tenant: Tenant, leases: Sequence[Lease], going_on_ms: int = 0) -> bool:
         """Give each of these instances a lease of its full length from now, whether it has one or not.

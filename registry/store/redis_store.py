@@ -20,6 +20,7 @@ from registry.store.cluster_connections import ClusterConnections
 from registry.store.connections import Connections, Pools, one_server
 from registry.store.keys import Keys, TenantKeys, decode_name, encode_name, lease_name
 from registry.store.port import (
+    RENEWED_ABOUT_MS,
     About,
     Damaged,
     Durability,
@@ -249,9 +250,10 @@ class RedisStore:
         left: list[int] = await self._run("remaining", (self._names(tenant).leases,), (packed,))
         return [max(ms, -1) for ms in left]
 
-    async def renewed(self, tenant: Tenant, lease: Lease) -> Renewed:
+    async def renewed(self, tenant: Tenant, lease: Lease, ago_ms: int | None = None) -> Renewed:
         names = self._names(tenant)
-        arguments = (lease_name(lease.service_id, lease.instance_id), lease.ttl_ms)
+        about = (0, 0) if ago_ms is None else (ago_ms, RENEWED_ABOUT_MS)
+        arguments = (lease_name(lease.service_id, lease.instance_id), lease.ttl_ms, *about)
         left, replica = await self._run("renewed", (names.beats, names.leases), arguments)
         return Renewed(max(left, -1), replica.decode())
 

@@ -9,6 +9,7 @@ Notifications merely prompt the sweep to look sooner.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -27,7 +28,7 @@ from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS
-from registry.store.port import HistoryChanged, LeaseName, OutageSuspected, Proposal, Store
+from registry.store.port import Damaged, HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store
 from registry.upkeep.kept import Kept
 from registry.upkeep.protection import WINDOW_MS, Protection
 from registry.upkeep.pulses import Pulses
@@ -45,6 +46,8 @@ ASK_PER_TICK_MAX: Final = 20_000
 SWEEP_MAX_MS: Final = 300
 #: Leases judged together once one of them has lapsed.
 JUDGED_MAX: Final = 1_000_000
+#: Where more lapse at once, nobody asks through which replica each was last renewed: that would hold up their removal.
+EVIDENCE_MAX: Final = 16
 #: After how many ms an instance that could not be judged is asked about again.
 LOOK_AGAIN_MS: Final = 500
 #: After how many ms an instance that the protection holds is asked about again.
@@ -273,7 +276,8 @@ class Expiry:
 
     async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
         at = self._projector.view(tenant).position
-        events = [self._expired(tenant, due) for due in lapsed]
+        through = await self._renewed_through(tenant, lapsed)
+        events = [self._expired(tenant, due, through.get(due.name, "")) for due in lapsed]
         proposals = [
             Proposal(LeaseName(event.service_id, event.instance_id), event.registered, encode_event(event))
             for event in events
@@ -291,7 +295,19 @@ class Expiry:
         # The others were renewed meanwhile, or another replica was first. If they are still there, ask again.
         self._look_again(tenant, [due for due, position in zip(lapsed, positions, strict=True) if not position])
 
-    def _expired(self, tenant: Tenant, due: _Due) -> InstanceExpired:
+    async def _renewed_through(self, tenant: Tenant, lapsed: Sequence[_Due]) -> dict[LeaseName, str]:
+        """Which replica brought the last heartbeat of each, where they are few. It is for the record only."""
+        if len(lapsed) > EVIDENCE_MAX:
+            return {}
+        now, found = self._clock.steady_ms(), {}
+        with contextlib.suppress(Damaged):
+            for name, row, due_ms in lapsed:
+                lease = Lease(row.service_id, row.instance_id, row.ttl_ms)
+                found[name] = (await self._store.renewed(tenant, lease, now - due_ms + row.ttl_ms)).replica
+                now = self._clock.steady_ms()
+        return found
+
+    def _expired(self, tenant: Tenant, due: _Due, through: str = "") -> InstanceExpired:
         """The event with its evidence: the lease was not renewed before the deadline that this replica knew."""
         name, row, due_ms = due
         stamp, now = self._writes.stamp(ACTOR), self._clock.steady_ms()
@@ -304,6 +320,7 @@ class Expiry:
             last_beat_ms=deadline_ms - row.ttl_ms,
             deadline_ms=deadline_ms,
             paused_ms=now - since_ms,
+            renewed_through=through,
             **stamp._asdict(),
         )
 

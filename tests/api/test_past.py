@@ -238,9 +238,20 @@ def test_an_expiry_explains_itself(api: Api) -> None:
     assert found["state"] == "expired"
     assert "its lease of 5 s was last renewed at " in found["sentence"]
     evidence = found["evidence"]
+    assert "renewedThrough" not in evidence, "registering is no heartbeat"
     assert evidence["leaseMs"] == 5000
     assert evidence["lateMs"] < 5000
     assert found["removal"]["actor"]["address"] == "registry"
+
+
+def test_an_expiry_names_the_replica_of_the_last_heartbeat(api: Api) -> None:
+    service = api.service(version="1.0.0")
+    api.instance(service, instanceId="a", healthCheck={"mode": "push", "interval": 5, "times": 0})
+    ok(api.put(f"/microservices/{service}/instances/a/heartbeat"))
+    until_sync(lambda: explain(api, service, "a")["state"] != "present", "the lease to end", 15)
+    found = explain(api, service, "a")
+    assert found["evidence"]["renewedThrough"] == found["removal"]["replica"], "the only one there is"
+    assert f" through replica {found['removal']['replica']} and ended at " in found["sentence"]
 
 
 def test_a_find_is_explained_by_version(api: Api) -> None:

@@ -150,6 +150,22 @@ async def test_the_replica_of_the_last_heartbeat_is_told(world: World) -> None:
     assert await store.renewed(TENANT, lease(C)) == (-1, "")
 
 
+async def test_the_replica_of_a_heartbeat_is_told_when_the_lease_has_ended(world: World) -> None:
+    """As evidence of an expiry: the lease that told the moment is gone, the heartbeat is kept."""
+    store = await world.connect()
+    await begin(store, lease(A), lease(B))
+    await store.beat(TENANT, [lease(A)], "r1")
+    await world.pass_time(600)
+    await store.beat(TENANT, [lease(A), lease(B)], "r2")
+    await world.pass_time(5)
+    await store.commit(TENANT, (await store.head(TENANT)).epoch, [Write(None, (), (A,))])
+    assert await store.renewed(TENANT, lease(A)) == (-1, "")
+    assert await store.renewed(TENANT, lease(A), 5) == (-1, "r2")
+    assert (await store.renewed(TENANT, lease(B), 5)).replica == "r2"
+    assert await store.renewed(TENANT, lease(A), 60_000) == (-1, "")
+    assert await store.renewed(TENANT, lease(C), 5) == (-1, "")
+
+
 async def test_rearm_gives_everyone_a_full_lease(world: World) -> None:
     """After an outage of the registry every provider gets its full time to send the next heartbeat."""
     store = await world.connect()

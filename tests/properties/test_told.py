@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.events import EVENT_TYPES, Event, HistoryResumed, InstanceExpired, InstanceRegistered
+from registry.domain.events import (
+    EVENT_TYPES,
+    Event,
+    HistoryResumed,
+    InstanceExpired,
+    InstanceRegistered,
+    InstanceUnregistered,
+)
 from registry.domain.fold import apply
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
@@ -24,6 +31,7 @@ from registry.history.difference import difference, hold
 from registry.history.explain import LEAVING, STAYING, Life, explain
 from registry.history.explain_find import Left, explain_find
 from registry.history.told import KINDS, FieldChange, Told, encode_told, kind_of, tell
+from tests.support.builders import instance, instance_registered, microservice, service_registered, stamp
 from tests.support.strategies import INSTANCE_IDS, SERVICE_IDS, histories
 
 TENANT = Tenant("default", "default")
@@ -176,6 +184,30 @@ def test_an_instance_is_explained_as_it_came_to_be_where_it_is(history: History)
             if found.state in ("left", "expired"):
                 assert found.removal is not None
                 assert found.removal.position == naive[ids].position
+
+
+def test_who_has_come_back_has_not_left() -> None:
+    """How it left before is part of its life, and no removal of what is there."""
+    view, life = RegistryView(TENANT), Life("s1", "i1")
+    life.begin(False)
+    log: list[Event] = [
+        service_registered(microservice("s1")),
+        instance_registered(instance("s1", "i1")),
+        InstanceUnregistered(service_id="s1", instance_id="i1", **stamp()._asdict()),
+        instance_registered(instance("s1", "i1")),
+    ]
+    for number, event in enumerate(log, 1):
+        position = Position(1, number)
+        outcome = apply(view, position, event)
+        life.add(position, event, outcome, service_of(view, event, outcome))
+    assert life.removal is None
+    found = explain(life, view, [], "", True, None)
+    assert (found.state, found.removal, found.evidence) == ("present", None, {})
+    assert [told.kind for told in found.events] == [
+        "instance-registered",
+        "instance-unregistered",
+        "instance-registered",
+    ]
 
 
 def test_every_type_of_event_is_explained() -> None:
