@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from registry.running.backing_up import dump, restore
+from registry.running.dumping import dump
+from registry.running.putting_back import restore
 from registry.settings import Settings
 
 VERBS: Final = ("dump", "restore")

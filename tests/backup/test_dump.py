@@ -266,6 +266,15 @@ def test_half_a_dump_is_none(
     assert done.stderr.count("\n") == 1
 
 
+def test_a_packed_dump_that_was_spoiled_is_none(folder: Path, dumped: str, target: RedisServer, tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress((folder / dumped).read_bytes()))
+    for spoiled in (packed[:-20], packed[:200] + b"\xff" * 50 + packed[250:], b"none of it"):
+        (tmp_path / "bad.gz").write_bytes(spoiled)
+        done = type_in(tmp_path, "restore", target, "bad.gz")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert done.stderr.startswith("registry: bad.gz ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

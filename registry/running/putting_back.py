@@ -1,45 +1,37 @@
-"""`registry dump` and `registry restore`: everything in the store into a file, and back, while replicas run or not."""
+"""`registry restore`: what a dump holds back into the store, while replicas run or not."""
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import os
 import secrets
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from itertools import count, groupby, islice
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from msgspec import structs
 
-from registry import __version__
-from registry.bootstrap import redis_store
 from registry.clock import Clock
-from registry.domain.backup import FORMAT, LINE_MAX_BYTES, BadDump, Header, Held, TenantLine, Writer, held_by, read
+from registry.domain.backup import Held, InstanceLine
 from registry.domain.backup_plan import KINDS, Part, put_back
 from registry.domain.decide import Stamp
-from registry.domain.errors import RegistryError
 from registry.domain.events import Event, HistoryResumed, InstanceRegistered, encode_event
 from registry.domain.fold import apply
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
-from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
+from registry.domain.tenant import ACCOUNTS, Tenant
 from registry.domain.view import RegistryView
 from registry.projection.restoring import restore as replay
 from registry.projection.saving import save
+from registry.running.dump_file import by_tenant, lines_of, reading
+from registry.running.dumping import opened
 from registry.running.private_redis import CannotStart
-from registry.running.replica import starting
 from registry.settings import Settings
-from registry.store.port import HistoryChanged, Lease, Store, Write
+from registry.store.port import Lease, Store, Write
 from registry.usecases.formats import FIRST, Formats
 
 #: Who puts back.
 ACTOR: Final = "registry restore"
-STDOUT: Final = "-"
 #: Lines that are put back together.
 BATCH_MAX: Final = 256
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -52,155 +44,36 @@ DONE = 0
 DIFFERENT = 1
 
 
-@contextlib.asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Store]:
-    """The store. Raises CannotStart with one sentence for all that can be wrong with it."""
-    store = redis_store(settings)
-    try:
-        with starting(settings.redis_url):
-            await store.open()
-            try:
-                yield store
-            except HistoryChanged as exc:
-                raise CannotStart(f"the log changes faster than it can be read ({exc}); try again") from exc
-            except RegistryError as exc:
-                if exc.code // 1000 == 500:
-                    raise
-                raise CannotStart(f"{exc.message}: {exc.detail}") from exc
-    finally:
-        await store.close()
-
-
-# -- dump --------------------------------------------------------------------------------------------------------------
-
-
-async def dump(settings: Settings, file: str, only: str, accounts: bool) -> int:
-    """Write everything to a file. Each tenant is as it was at one moment, the one after the other.
-
-    Args:
-        only: one tenant, `domain/project`; blank: all.
-        accounts: with accounts, roles, tokens of machines and signing keys.
-
-    Raises:
-        CannotStart: the store cannot be read, or the file not be written.
-    """
-    writer, told = Writer(), Counter[str]()
-    async with _opened(settings) as store:
-        with _writing(file) as out:
-            out.write(writer.line(Header(FORMAT, __version__, Clock().wall_ms())))
-            for tenant in await _tenants(store, only, accounts):
-                view = (await replay(store, tenant, "dump")).view
-                if view.position == ORIGIN:
-                    continue
-                out.write(writer.line(TenantLine(tenant.domain, tenant.project, view.position.text())))
-                for line in held_by(view):
-                    out.write(writer.line(line))
-                    told[str(type(line).__struct_config__.tag)] += 1
-            out.write(writer.end())
-    said = ", ".join(f"{kind} {number}" for kind, number in told.items()) or "nothing"
-    print(f"written to {file}: {said}", file=sys.stderr)
-    return DONE
-
-
-async def _tenants(store: Store, only: str, accounts: bool) -> list[Tenant]:
-    found = {DEFAULT_TENANT, *await store.tenants()} - {ACCOUNTS}
-    if only:
-        found = {tenant for tenant in found if str(tenant) == only}
-        if not found:
-            raise CannotStart(f"the store has no tenant {only}")
-    return [*sorted(found), *([ACCOUNTS] if accounts and not only else [])]
-
-
-@contextlib.contextmanager
-def _writing(file: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """The file, which its owner alone can read; it is there when all of it is. Raises CannotStart."""
-    if file == STDOUT:
-        try:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # What is left in the buffer goes nowhere, without a complaint of Python's at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise CannotStart("standard output was closed before all was written") from None
-        return
-    path = Path(file)
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with open(descriptor, "wb") as raw:
-                if _is_packed(path):
-                    with gzip.open(raw, "wb") as out:
-                        yield out
-                else:
-                    yield raw
-                raw.flush()
-                os.fsync(raw.fileno())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as exc:
-        raise CannotStart(f"{file} cannot be written: {exc.strerror}") from exc
-
-
-def _is_packed(path: Path) -> bool:
-    return path.suffix == ".gz"
-
-
-# -- restore -----------------------------------------------------------------------------------------------------------
-
-
 async def restore(
     settings: Settings, file: str, only: str, accounts: bool, instances: bool, overwrite: bool, dry_run: bool
 ) -> int:
     """Put back what the file holds and the store lacks. The exit code.
 
     Args:
-        instances: with instances, each of which gets one lease.
+        only: one tenant, `domain/project`; blank: all.
+        accounts, instances: with these; each instance gets one lease.
         overwrite: also what is there and differs.
         dry_run: only say it.
 
     Raises:
         CannotStart: the file is no whole dump, or the store cannot be used.
     """
-    path = Path(file)
-    try:
-        for _ in _lines(path):
+    path, told = Path(file), dict[Tenant, list[Part]]()
+    with reading(file):
+        for _ in lines_of(path):
             pass  # to its end, before anything is done
-        told: dict[Tenant, list[Part]] = {}
-        async with _opened(settings) as store:
+        async with opened(settings) as store:
             restoring = Restoring(store, overwrite, dry_run)
-            for tenant, lines in _by_tenant(_lines(path)):
-                wanted = tenant != ACCOUNTS or accounts
-                if wanted and (not only or str(tenant) == only):
-                    held = (line for line in lines if instances or type(line).__struct_config__.tag != "instance")
+            for tenant, lines in by_tenant(lines_of(path)):
+                wanted = accounts if tenant == ACCOUNTS else only in ("", str(tenant))
+                if wanted:
+                    held = (line for line in lines if instances or not isinstance(line, InstanceLine))
                     told[tenant] = await restoring.put_back(tenant, held)
-    except OSError as exc:
-        raise CannotStart(f"{file} cannot be read: {exc.strerror or exc}") from exc
-    except (BadDump, EOFError) as exc:
-        raise CannotStart(f"{file} is no whole dump: {exc}") from exc
     if only and not told:
         raise CannotStart(f"{file} has no tenant {only}")
     print(*_report(told, dry_run), sep="\n")
-    return DIFFERENT if any(part.state in ("kept", "refused") for parts in told.values() for part in parts) else DONE
-
-
-def _lines(path: Path) -> Iterator[TenantLine | Held]:
-    with gzip.open(path, "rb") if _is_packed(path) else path.open("rb") as file:
-        yield from read(iter(lambda: file.readline(LINE_MAX_BYTES + 1), b""))
-
-
-def _by_tenant(lines: Iterable[TenantLine | Held]) -> Iterator[tuple[Tenant, Iterator[Held]]]:
-    tenant = DEFAULT_TENANT
-
-    def of(line: TenantLine | Held) -> Tenant:
-        nonlocal tenant
-        if isinstance(line, TenantLine):
-            tenant = line.tenant
-        return tenant
-
-    for key, some in groupby(lines, of):
-        yield key, (line for line in some if not isinstance(line, TenantLine))
+    unlike = any(part.state in ("kept", "refused") for parts in told.values() for part in parts)
+    return DIFFERENT if unlike else DONE
 
 
 class Restoring:
