@@ -36,12 +36,20 @@ class Tally:
             self.sent.add(sent)
 
     def add_instant(self, tenant: Tenant, status: int, sent: int) -> None:
-        """As `add`, for what takes less time than to look at a clock twice would be worth."""
-        self._tenants.add(tenant)
+        """As `add`, for what takes less time than to look at a clock twice would be worth.
+
+        It is written out, because each call would cost a tenth of a microsecond here.
+        """
+        counts = self._tenants.counts
+        if tenant in counts:
+            counts[tenant] += 1
+        else:
+            self._tenants.add(tenant)
         self.by_status[status] = self.by_status.get(status, 0) + 1
         self.seconds.counts[0] += 1
         if sent:
-            self.sent.add(sent)
+            self.sent.counts[bisect_left(BYTES, sent)] += 1
+            self.sent.sum += sent
 
 
 class Observer:

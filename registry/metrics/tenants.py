@@ -21,23 +21,24 @@ class TenantCounts:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[Tenant, int] = {}
+        #: By tenant, of those that are counted by name.
+        self.counts: dict[Tenant, int] = {}
         self._others = 0
         #: Whether a tenant exists.
         self.exists: Callable[[Tenant], bool] = lambda tenant: False
 
     def add(self, tenant: Tenant) -> None:
         """One more request of the tenant's."""
-        if tenant in self._counts:
-            self._counts[tenant] += 1
-        elif len(self._counts) < NAMED_MAX and self.exists(tenant):
-            self._counts[tenant] = 1
+        if tenant in self.counts:
+            self.counts[tenant] += 1
+        elif len(self.counts) < NAMED_MAX and self.exists(tenant):
+            self.counts[tenant] = 1
         else:
             self._others += 1
 
     def figures(self) -> Iterator[Figure]:
         help = f"Requests answered, of the first {NAMED_MAX} tenants by name."
-        for tenant, count in self._counts.items():
+        for tenant, count in self.counts.items():
             yield Figure("tenant_requests_total", help, count, True, {"tenant": str(tenant)})
         yield Figure("tenant_requests_total", help, self._others, True, {"tenant": OTHERS})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from registry.domain.tenant import Tenant
 from registry.http_api.api import Api
 from registry.http_api.operation import Operation
 from registry.serving.request import Request, call_of
@@ -30,7 +29,3 @@ class Counted:
                 *(self._operation.name, tenant, call.target, call.address, status, seconds, received, sent),
                 request.request_id,
             )
-
-    def add_instant(self, tenant: Tenant, status: int, sent: int) -> None:
-        """One was answered as it was before, which takes no time and is said nowhere."""
-        self._tally.add_instant(tenant, status, sent)
