@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from registry.domain.batch_find import BatchResult
 from registry.domain.errors import InvalidParams
 from registry.domain.steps import Steps
-from registry.http_api import big_reads
+from registry.http_api import big_reads, discovery
 from registry.http_api.big_reads import AT_ONCE, BigReads
+from registry.settings import Settings
+from registry.store.memory_store import MemoryServer
+from tests.support.memory_replica import run, virtual_ms
+from tests.support.wires import BATCH, BLOCK, Lane, fill, status, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -67,3 +73,26 @@ async def test_only_so_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) ->
     await asyncio.gather(*(ask(name) for name in "abcd"))
     assert {name[0] for name in made[: 4 * AT_ONCE]} == set("abcd"[:AT_ONCE])
     assert len(made) == 16
+
+
+def test_a_batch_find_whose_answer_is_too_large_is_not_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a thousand finds of two megabytes would be two gigabytes before anybody refuses them."""
+    made: list[BatchResult] = []
+
+    def noting(result: BatchResult) -> bytes:
+        made.append(result)
+        return b"{}"
+
+    monkeypatch.setattr(discovery, "encode_batch", noting)
+
+    async def main() -> None:
+        lane = Lane(MemoryServer(virtual_ms), False, Settings(answer_max_bytes=2000))
+        await lane.replica.projector.start()
+        await fill(lane)
+        asked = [{"service": {"appId": "shop", "serviceName": name, "version": "0+"}} for name in ("cart", "empty")]
+        for finds, expected in ((asked[1:], 200), (asked, 400)):
+            body = json.dumps({"services": finds}).encode()
+            assert status(await lane.say(lane.connect(), whole(b"POST", BATCH, BLOCK, body))) == expected
+
+    run(main)
+    assert len(made) == 1
