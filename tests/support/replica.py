@@ -155,7 +155,8 @@ class Replica:
 
     def worker_pids(self) -> list[int]:
         """The processes that have ever served for it, in the order in which they began to listen."""
-        pids = [record["pid"] for record in self.log() if record.get("action") == "listening"]
+        # Version 0.1.0 (commit 6cd3c24) does not tell it; where tests run that, it has no workers.
+        pids = [record["pid"] for record in self.said("listening") if "pid" in record]
         return [pid for pid in pids if pid != self.process.pid]
 
     # -- talking to it -------------------------------------------------------------------------------------------------
