@@ -15,7 +15,7 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import SnapshotUnreadable
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
-from registry.history.cache import Kept, Views
+from registry.history.cache import Kept, Views, weigh
 from registry.history.moments import When
 from registry.history.told import moment_text
 from registry.projection.restoring import apply_or_tell, follows, load_mark, pass_over, read_event
@@ -23,6 +23,10 @@ from registry.store.port import HistoryChanged, PastLog
 
 #: How often a log is read again that is trimmed or mended while it is read.
 TRIES_MAX: Final = 5
+#: Events after which a state is kept on the way to another one, so that the next question begins near its time; and of
+#: how many parts of the bytes that all kept states may have it takes one at most.
+APART: Final = 2_500
+SHARE: Final = 16
 
 
 class Applied(NamedTuple):
@@ -43,9 +47,10 @@ class Stretch(NamedTuple):
 class Past:
     """Reads one store. Views that it hands out may be looked at, not changed, unless they come from `walker`."""
 
-    def __init__(self, store: PastLog, views: Views | None = None) -> None:
+    def __init__(self, store: PastLog, views: Views | None = None, apart: int = APART) -> None:
         self._store = store
-        self.views = views or Views()
+        self.views = Views() if views is None else views  # an empty one is false
+        self._apart = apart
 
     # -- states --------------------------------------------------------------------------------------------------------
 
@@ -70,8 +75,11 @@ class Past:
             raise InvalidParams(f"position {when.position.text()} is ahead of the log, which ends at {head.text()}")
         base = await self._base(tenant, when, head)
         walk = Walk(self._store, base)
+        number = 0
         async for _ in walk.until(when):
-            pass
+            number += 1
+            if number % self._apart == 0 and weigh(walk.view) * SHARE <= self.views.most_bytes:
+                self.views.put(Kept(clone(walk.view), walk.reached.payload))
         if walk.moved:
             self.views.put(walk.reached)
         return walk.reached

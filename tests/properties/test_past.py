@@ -74,12 +74,12 @@ def test_every_position_shows_the_fold_of_what_was_before_it(log: list[Event], d
     """Asked in any order, with few views kept, before and after the log was trimmed."""
     marked = data.draw(st.sets(st.integers(1, len(log)), max_size=3))
     asked = data.draw(st.lists(st.integers(0, len(log)), min_size=1, max_size=8))
-    kept = data.draw(st.integers(0, 3))
+    kept, apart = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 6))
 
     async def main() -> None:
         server = MemoryServer(virtual_ms)
         placed = await write(server, log, marked)
-        past = Past(MemoryStore(server), Views(kept))
+        past = Past(MemoryStore(server), Views(kept), apart)
         seen = []
         for length in asked:
             position = placed[length - 1][0] if length else ORIGIN
@@ -92,7 +92,7 @@ def test_every_position_shows_the_fold_of_what_was_before_it(log: list[Event], d
         trimmed_to = min(marked, default=0)
         if trimmed_to:
             await MemoryStore(server).snapshots.trim(DEFAULT_TENANT, placed[trimmed_to - 1][0])
-        past = Past(MemoryStore(server), Views(kept))
+        past = Past(MemoryStore(server), Views(kept), apart)
         for length in asked:
             when = When(position=placed[length - 1][0] if length else ORIGIN)
             if length < trimmed_to and trimmed_to > 1:
@@ -224,6 +224,35 @@ def test_a_lost_tail_is_not_told_as_the_past() -> None:
         assert set((await past.at(DEFAULT_TENANT, When(position=second))).services) == {"s1", "s3"}
 
     run(main)
+
+
+@given(logs(max_size=14), st.integers(1, 5))
+def test_states_are_kept_on_the_way_so_that_the_next_question_is_near(log: list[Event], apart: int) -> None:
+    async def body() -> None:
+        server = MemoryServer(virtual_ms)
+        placed = await write(server, log, set())
+        past = Past(MemoryStore(server), Views(), apart)
+        await past.at(DEFAULT_TENANT, END)
+        for number, (position, _) in enumerate(placed, 1):
+            kept = past.views.nearest(DEFAULT_TENANT, When(position=position))
+            assert number < apart or kept is not None
+            if kept is not None:
+                reached = kept.view.position.sequence - placed[0][0].sequence + 1
+                assert number - reached < apart
+                assert_same(kept.view, fold(placed, reached))
+
+    run(body)
+
+
+def test_states_that_are_large_are_not_kept_on_the_way() -> None:
+    async def body() -> None:
+        server = MemoryServer(virtual_ms)
+        await write(server, [service_registered(microservice(f"s{number}")) for number in range(10)], set())
+        views = Views(most_bytes=100_000)
+        await Past(MemoryStore(server), views, 1).at(DEFAULT_TENANT, END)
+        assert len(views) == 2, "the first one, which was small, and the one that was asked for"
+
+    run(body)
 
 
 @given(histories(max_size=12), st.integers(0, 4), st.integers(0, 40_000))
