@@ -54,14 +54,14 @@ async def watch(asking: Asking, names: tuple[str, ...], env: str, every: float, 
         with interrupted():
             try:
                 async with asyncio.TaskGroup() as group:
+                    group.create_task(_say(client, wanted))
+                    present = not since_now
                     while True:
                         for name in sorted(wanted - known)[: WATCHED_MAX - len(known)]:
-                            # What comes later is new, with all its instances.
-                            present = not since_now or bool(known)
                             group.create_task(writer.follow(client.provider(name), present=present))
-                        if not known:
-                            group.create_task(_say(client, wanted))
                         known |= wanted
+                        # What comes later is new, with all its instances.
+                        present = True
                         await asyncio.sleep(every)
                         if not names:
                             wanted = await _names_or(known, client, env)

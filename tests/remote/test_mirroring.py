@@ -99,7 +99,9 @@ class Mirroring(RuleBasedStateMachine):
                 match step:
                     case BringService(key):
                         target.services.add(key)
-                    case Put(ids, copy):
+                    case Put(ids, copy, is_there):
+                        assert is_there == (ids in target.instances)
+                        assert not is_there or MARK in target.instances[ids].properties, "a client's own instance"
                         target.register(ids, copy, self.now)
                     case Remove(ids):
                         assert MARK in target.instances[ids].properties, "a client's own instance"

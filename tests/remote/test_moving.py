@@ -115,6 +115,7 @@ def test_everything_of_the_source_is_there_and_nothing_of_the_target_is_gone(sou
     for key, before in target.items():
         assert reached[key].service.service_id == before.service.service_id
         assert before.tags.keys() <= reached[key].tags.keys()
+        assert before.service.properties.keys() <= reached[key].service.properties.keys()
         # Nobody's lease is renewed, and nobody's status changed.
         assert before.instances.items() <= reached[key].instances.items()
 

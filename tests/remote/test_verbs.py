@@ -72,6 +72,11 @@ def test_find_is_what_a_consumer_sees(shell: Shell, api: Api, cart: str) -> None
     api.post("/microservices", {"service": {"serviceName": "front", "appId": "web", "version": "1.0.0"}})
     hidden = shell.run("find", "shop/cart", "--consumer", "web/front")
     assert (hidden.code, hidden.err) == (1, "registry: shop/cart has no instance that web/front may see\n")
+    # Without the application, as long as one has such a service.
+    assert [row[1] for row in rows(shell.run("find", "cart:1.0.0+"))] == ["abc1", "abd2"]
+    api.post("/microservices", {"service": {"serviceName": "cart", "appId": "web", "version": "1.0.0"}})
+    several = shell.run("find", "cart")
+    assert (several.code, "cart may be shop/cart:1.0.0, web/cart:1.0.0" in several.err) == (2, True)
     unknown = shell.run("find", "shop/nothing")
     assert unknown.code == 1
     assert "shop/nothing" in unknown.err
@@ -151,6 +156,19 @@ def test_watch_writes_a_line_for_every_change(shell: Shell, api: Api, cart: str)
         assert process.wait(20) == 0
         assert process.stderr is not None
         assert process.stderr.read() == "watching 1 service(s); Ctrl-C ends it\n"
+
+
+def test_watch_of_a_registry_without_services_says_so_once(shell: Shell, api: Api) -> None:
+    """What comes later is new also since now, with all its instances."""
+    with shell.start("watch", "--since-now", "--every", "0.2") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "watching 0 service(s); Ctrl-C ends it\n"
+        api.instance(api.service("stock"), instanceId="s")
+        assert process.stdout.readline().split()[1:4] == ["added", "shop/stock:0.0.1", "s"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
 
 
 def test_watch_since_now_as_lines_of_json(shell: Shell, api: Api, cart: str) -> None:
