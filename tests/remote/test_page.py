@@ -65,7 +65,7 @@ def test_what_is_typed_answers_what_stands_there(
 
 
 def test_table_of_verbs_is_that_of_the_command() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*?) \|$", PAGE, re.MULTILINE)
     assert rows == [(name, about) for name, (_, about) in VERBS.items()]
 
 
