@@ -39,6 +39,7 @@ EXECUTED: Final = {
     ("deploy.md", "python3 -m venv /opt"): "it needs root; the unit is judged in tests/deploy/test_systemd.py",
     ("deploy.md", "valkey-server"): "tests/deploy/test_by_hand.py",
     ("migration.md", "registry import"): "tests/docs/test_blocks.py",
+    ("moving.md", "$ registry mirror"): "it runs until Ctrl-C; the verb is tried in tests/remote/test_mirror.py",
     ("production.md", "redis-cli ACL SETUSER"): "tests/modes/test_secured.py",
     ("tutorial.md", "scripts/serve"): "tests/docs/test_scripts.py",
 }

@@ -25,6 +25,7 @@ PLAYED: Final[Mapping[str, Mapping[str, str]]] = {
 ELSEWHERE: Final = {
     "command.md": "tests/remote/test_page.py",
     "backup.md": "tests/backup/test_dump.py",
+    "moving.md": "test_what_is_typed_to_import_answers_what_stands_there",
 }
 
 
@@ -33,6 +34,16 @@ def test_what_is_typed_answers_what_stands_there(page: str, redis_url: str, key_
     options = ("--redis-url", redis_url, "--redis-prefix", key_prefix)
     with replica(*options, environment=PLAYED[page]) as one:
         play(page, one.port, tmp_path)
+
+
+def test_what_is_typed_to_import_answers_what_stands_there(redis_url: str, key_prefix: str, tmp_path: Path) -> None:
+    with (
+        replica("--redis-url", redis_url, "--redis-prefix", f"{key_prefix}old:") as old,
+        replica("--redis-url", redis_url, "--redis-prefix", f"{key_prefix}new:") as new,
+    ):
+        api = old.api("default")
+        api.instance(api.service("cart", version="1.0.0"), instanceId="a1")
+        play("moving.md", new.port, tmp_path, ports={"41981": old.port, "41982": new.port})
 
 
 def test_every_session_is_played() -> None:

@@ -28,6 +28,8 @@ VARYING: Final = (
     (r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", "TOKEN"),
     (r"\b\d+ ms\b|(?<=lateMs\":)\d+", "N ms"),
 )
+#: These end with 1 where something is not the same, as it is in the pages.
+DIFFERENT: Final = re.compile(r"registry (diff|import(?!.*--apply)) ")
 #: For a whole session, on a busy machine.
 LIMIT_S: Final = 180.0
 _END: Final = "\n-- end of an answer: {} --\n"
@@ -46,8 +48,18 @@ def session(page: str) -> list[Typed]:
     return [Typed(*each) for each in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE)]
 
 
-def play(page: str, port: int, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+def play(
+    page: str,
+    port: int,
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    ports: Mapping[str, int] | None = None,
+) -> None:
     """Type the session of a page, in one shell, against the registry at that port.
+
+    Args:
+        variables: further ones of its environment.
+        ports: which port is meant where the page has another one than 30100.
 
     Raises:
         AssertionError: a command fails, or answers something else than stands there.
@@ -55,7 +67,9 @@ def play(page: str, port: int, folder: Path, variables: Mapping[str, str] | None
     tool("curl")
     typed = session(page)
     end = _END.format("$?").replace("\n", "\\n")
-    script = "".join(f'{command.replace("30100", str(port))}\nprintf "{end}"\n' for command, _ in typed)
+    script = "".join(f'{command}\nprintf "{end}"\n' for command, _ in typed)
+    for written, meant in {"30100": port, **(ports or {})}.items():
+        script = script.replace(written, str(meant))
     done = subprocess.run(
         ["sh", "-uc", script],
         stdin=subprocess.DEVNULL,
@@ -68,9 +82,8 @@ def play(page: str, port: int, folder: Path, variables: Mapping[str, str] | None
     )
     said = re.sub(rf"\b{re.escape(socket.gethostname())}\s*$", "vm", done.stdout, flags=re.MULTILINE)
     for (command, expected), (answer, code) in zip(typed, _answers(said), strict=True):
-        assert normal(answer) == normal(expected), command
-        # `registry diff` ends with 1 when something is not the same.
-        assert code == (command.startswith("registry diff ")), f"{command} ended with {code}"
+        assert normal(answer) == normal(expected), f"{command} answered {answer}"
+        assert code == (DIFFERENT.match(command) is not None), f"{command} ended with {code}"
 
 
 def _answers(text: str) -> Iterator[tuple[str, int]]:
