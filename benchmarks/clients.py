@@ -166,14 +166,14 @@ class Clients:
             revs = dict(zip(self._providers[number], known, strict=True))
             request = workload.batch_find(revs, consumer=self._part.population.service(number))
             cached = self._polls[number] = known, request.rendered(self._host)
-        return Call("poll", cached[1], partial(self._polled, member, number))
+        return Call("poll", cached[1], partial(self._polled, member, number, known))
 
     def _change(self, number: int) -> Call:
         service, instance_id = self._part.population.member(self._chance.randrange(self._part.population.instances))
         request = workload.set_properties(service, instance_id, {"change": f"{self._part.first}-{number}"})
         return Call("change", request.rendered(self._host), filling.is_empty)
 
-    def _polled(self, member: int, number: int, head: bytes, body: bytes) -> str | None:
+    def _polled(self, member: int, number: int, asked: tuple[str, ...], head: bytes, body: bytes) -> str | None:
         """Check a poll's answer and remember the new revs."""
         if body == self.unchanged:
             return None
@@ -181,9 +181,9 @@ class Clients:
             found = msgspec.json.decode(body, type=_Answer).services
         except msgspec.DecodeError as exc:
             return f"expected a batch find's answer: {exc}"
-        return self._learn(member, number, found)
+        return self._learn(member, number, asked, found)
 
-    def _learn(self, member: int, number: int, found: _Found) -> str | None:
+    def _learn(self, member: int, number: int, asked: tuple[str, ...], found: _Found) -> str | None:
         names, known = self._providers[number], self._known[member]
         updated = {element.index: element for element in found.updated}
         if sorted([*updated, *found.not_modified]) != list(range(len(names))):
@@ -192,7 +192,7 @@ class Clients:
             expected = self._part.population.size_of(_number(names[index]))
             if len(element.instances) != expected:
                 return f"expected {expected} instances of {names[index]}, got {len(element.instances)}"
-            if element.rev == known[index]:
+            if element.rev == asked[index]:
                 return f"{names[index]} was called updated, with the rev that was asked for"
         self._known[member] = tuple(updated[index].rev if index in updated else rev for index, rev in enumerate(known))
         return None

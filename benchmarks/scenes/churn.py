@@ -28,7 +28,7 @@ from benchmarks.stage import Stage
 from benchmarks.wire import Reply, Request
 
 SERVICES: Final = 1000
-SERVICES_QUICK: Final = 50
+SERVICES_QUICK: Final = 200
 PER_SERVICE: Final = 1
 CONNECTIONS: Final = 64
 #: Connections on which changes are made.

@@ -65,6 +65,6 @@ def test_the_account_stands_in_what_is_told(guarded: Replica, office: Office, na
     root, _ = people(guarded, office, name)
     root.service("cart")
     (event,) = ok(history(root)).json()["events"]
-    assert event["actor"] == {"address": "127.0.0.1", "account": "root"}
+    assert (event["actor"]["address"], event["actor"]["account"]) == ("127.0.0.1", "root")
     assert len(ok(history(root, actor="root")).json()["events"]) == 1
     assert ok(history(root, actor="somebody")).json()["events"] == []

@@ -22,6 +22,9 @@ from tests.support.websocket import CLOSE, Frame, beat_by_socket, watch
 
 OFF = (503, b"stopping\n")
 
+#: Seconds after which a registry that still answers has not heard that it shall stop.
+PROBE_LIMIT_S = 30.0
+
 
 class Stop:
     """One replica of two is stopped while it is used, and what its clients saw."""
@@ -73,7 +76,8 @@ class Stop:
     def _probe(self, prober: Api) -> None:
         """Ask until it answers no more, as a balancer does; and look for instances, as clients do that hear late."""
         with contextlib.suppress(OSError):
-            while True:
+            ends = time.monotonic() + PROBE_LIMIT_S
+            while time.monotonic() < ends:
                 response = prober.get("/health/readiness")
                 self.readiness.append((response.status, response.body))
                 self.found.append(ids(prober.find("cart")))

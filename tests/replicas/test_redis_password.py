@@ -32,11 +32,11 @@ def test_new_password_counts_for_the_next_connections(tmp_path: Path) -> None:
         with replica("--redis-url", server.url, "--redis-password-file", str(secret)) as one:
             api = one.api("default")
             service_id = api.service()
-            set_password(admin, ">second", "<first")
-            secret.write_text("second\n")
+            set_password(admin, ">rotated", "<first")
+            secret.write_text("rotated\n")
             admin.client_kill_filter(_type="normal", skipme=True)
             until_sync(lambda: api.register(service_id, endpoints=["rest://a:1"]).status == 200, "writes to go on", 15)
-            assert "second" not in one.output()
+            assert "rotated" not in one.output()
             # Redis knows no other any more.
             with pytest.raises(redis.AuthenticationError), redis.Redis.from_url(server.url, password="first") as old:
                 old.ping()

@@ -72,6 +72,8 @@ class Replica:
             env=self._environment,
             # A process group of its own, so that a test can press Ctrl-C for it alone.
             start_new_session=True,
+            # Tests that are run by `nohup` hand on to it that it shall not hear of the end of the terminal.
+            preexec_fn=_hear_of_hang_ups,
         )
         return self
 
@@ -170,6 +172,10 @@ class Replica:
     def api(self, domain: str, project: str = "default") -> Api:
         """A tenant's client, over a connection of its own."""
         return Api(self.connect(), domain, project)
+
+
+def _hear_of_hang_ups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
