@@ -6,6 +6,7 @@ A real registry tells of each such call that is made on its loop, while it goes 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,7 +104,16 @@ def test_the_event_loop_never_waits(server: RedisServer, registry: Replica) -> N
     assert waits(registry) == []
 
 
-def test_the_event_loop_waits_for_no_secret_and_no_past(server: RedisServer, tmp_path: Path) -> None:
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """With a path that leaves room for the name of a socket; those of pytest are long."""
+    with tempfile.TemporaryDirectory(prefix="rw-") as folder:
+        yield Path(folder)
+
+
+def test_the_event_loop_waits_for_no_secret_and_no_past(
+    server: RedisServer, tmp_path: Path, short_folder: Path
+) -> None:
     """Accounts, certificates that are renewed, passwords that stand in files, and the process that reads the past."""
     files = make_certificates(tmp_path)
     secret = tmp_path / "secret"
@@ -111,7 +121,7 @@ def test_the_event_loop_waits_for_no_secret_and_no_past(server: RedisServer, tmp
     options = ["--redis-url", server.url, "--redis-prefix", "secrets:", "--redis-password-file", str(secret)]
     options += ["--tls-cert-file", str(files.server), "--tls-key-file", str(files.server_key), "--tls-port", "0"]
     # A folder of its own: it asks nobody else's process about the past.
-    one = Replica(*options, environment={**RBAC, "TMPDIR": str(tmp_path)}, program=("-c", PROGRAM))
+    one = Replica(*options, environment={**RBAC, "TMPDIR": str(short_folder)}, program=("-c", PROGRAM))
     with Redis.from_url(server.url) as admin:
         admin.config_set("requirepass", "first")
     with Redis.from_url(server.url, password="first") as admin:
