@@ -20,6 +20,9 @@ from registry.remote.moving import MARK, Difference, Key, bare, instance_fields,
 CONFIRMED: Final = 3
 #: Seconds. Of a source of which nothing is known.
 LEASE_DEFAULT_S: Final = 120.0
+#: A copy is renewed at the latest when this part of its lease is over. The interval of a client that may miss no
+#: heartbeat is its whole lease: a mirror that waited for that long would come too late.
+RENEWED_AFTER: Final = 1 / 3
 
 #: An instance, by the name of its service version and its own id.
 Ids = tuple[Key, str]
@@ -160,7 +163,9 @@ def _held(direction: Direction, target: Seen) -> Iterable[Ids]:
 
 
 def _is_due(direction: Direction, copy: Instance, ids: Ids, now: float) -> bool:
-    return ids not in direction.renewed or now - direction.renewed[ids] >= copy.health_check.interval
+    check = copy.health_check
+    wait_s = min(check.interval, check.ttl_ms() / 1000 * RENEWED_AFTER)
+    return ids not in direction.renewed or now - direction.renewed[ids] >= wait_s
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------

@@ -217,6 +217,16 @@ def test_copies_are_renewed_as_often_as_their_clients_would() -> None:
     assert plan(done(direction, beat, 10.0), seen({ONE: COPY}), 19.0) == []
 
 
+def test_a_copy_whose_lease_is_one_interval_is_renewed_before_it_ends() -> None:
+    original = replace(ORIGINAL, health_check=HealthCheck("push", 0, 6, 0))
+    target = seen({ONE: marked(original, "old")})
+    direction = hear(Direction("old", 0.0), seen({ONE: original}), 0.0)
+    (put,) = plan(direction, seen(), 0.0)
+    direction = done(direction, put, 0.0)
+    assert plan(direction, target, 1.9) == []
+    assert plan(direction, target, 2.0) == [Beat((ONE,))]
+
+
 def test_a_mirror_that_has_never_heard_its_source_holds_what_is_there() -> None:
     assert plan(Direction("old", 0.0), seen({ONE: COPY, TWO: marked(ORIGINAL, "elsewhere")}), 0.0) == [Beat((ONE,))]
 
