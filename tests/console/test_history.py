@@ -132,8 +132,8 @@ def test_the_moment_and_the_tenant_stand_in_the_address(
 
 def test_an_hour_back_is_a_few_keys(open_console: Callable[..., Console], shop: Replica) -> None:
     """The slider moves by a second; anyone who has no mouse says the moment."""
-    # A browser's hour goes round within its half of the day: one down from 12:45 AM is 11:45 AM, which is to come.
-    # Away from 12 o'clock one down is an hour back. (Etc/GMT-4 is four hours ahead of UTC.)
+    # A browser's hour goes round and leaves the date: one down from 00:45 is 23:45 of that day, which is to come. Away
+    # from midnight, and from noon where hours go to 12, it is an hour back. (Etc/GMT-4 is four hours ahead of UTC.)
     zone = "UTC" if 1 < datetime.now(UTC).hour % 12 < 11 else "Etc/GMT-4"
     console = open_console(shop, timezone_id=zone).open("services")
     console.button("Look back").press("Enter")
