@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from registry.access import commands
-from registry.access.commands import AccountBody, ChangeAccount, MachineTokenBody, RoleBody
+from registry.access import request_bodies
 from registry.access.passwords import complaint
+from registry.access.request_bodies import AccountBody, ChangeAccount, MachineTokenBody, RoleBody
 from registry.domain.access_errors import (
     AccountConflict,
     AccountNoQuota,
@@ -64,11 +64,11 @@ def check_new_account(view: AccessView, body: AccountBody, quotas: AccessQuotas)
     """
     if len(view.accounts) >= quotas.accounts:
         raise AccountNoQuota(f"there are {len(view.accounts)} accounts, {quotas.accounts} at most (QUOTA_ACCOUNT)")
-    name = commands.NAME.check(body.name or "", "name", "`$.name`")
+    name = request_bodies.NAME.check(body.name or "", "name", "`$.name`")
     roles = body.role_names()
-    if len(roles) > commands.ROLES_MAX:
-        raise InvalidParams(f"a list of at most {commands.ROLES_MAX} element(s) - at `$.roles`")
-    commands.to_status(body.status)
+    if len(roles) > request_bodies.ROLES_MAX:
+        raise InvalidParams(f"a list of at most {request_bodies.ROLES_MAX} element(s) - at `$.roles`")
+    request_bodies.to_status(body.status)
     wrong = complaint(body.password or "", name)
     if wrong:
         raise InvalidParams(f"{wrong} - at `$.password`")
@@ -82,7 +82,7 @@ def create_account(
     view: AccessView, body: AccountBody, password: Secret, quotas: AccessQuotas, id: str, stamp: Stamp
 ) -> AccountCreated:
     name = check_new_account(view, body, quotas)
-    status = commands.to_status(body.status) or ACTIVE
+    status = request_bodies.to_status(body.status) or ACTIVE
     roles = body.role_names()
     return AccountCreated(name=name, id=id, password=password, roles=roles, status=status, **stamp._asdict())
 
@@ -91,7 +91,7 @@ def change_account(view: AccessView, name: str, body: ChangeAccount, by: str, st
     """`by`: the account that asks."""
     account = account_or_refuse(view, name)
     _refuse_special(name, by)
-    status = commands.to_status(body.status)
+    status = request_bodies.to_status(body.status)
     roles = list(dict.fromkeys(body.roles if body.roles is not None else account.roles))
     check_roles(view, roles)
     return AccountChanged(name=name, roles=roles, status=status, **stamp._asdict())
@@ -116,7 +116,7 @@ def set_password(view: AccessView, name: str, password: Secret, stamp: Stamp) ->
 
 
 def create_role(view: AccessView, body: RoleBody, quotas: AccessQuotas, id: str, stamp: Stamp) -> RoleCreated:
-    permissions = commands.to_permissions(body.perms)
+    permissions = request_bodies.to_permissions(body.perms)
     if view.role(body.name) is not None:
         raise RoleConflict(f"role {body.name} exists")
     if len(view.roles) >= quotas.roles:

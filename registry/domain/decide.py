@@ -1,4 +1,4 @@
-"""decide: from a view and a command to the event that is to be appended, or to the answer that needs none.
+"""decide: from a view and a request body to the event that is to be appended, or to the answer that needs none.
 
 Pure. Time, ids and identity come in as arguments. What is refused here is refused from this replica's view: a caller
 that contradicts a client catches up with the log first and decides again.
@@ -12,11 +12,6 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from registry.domain.commands import (
-    InstanceBody,
-    MicroserviceBody,
-    to_properties,
-)
 from registry.domain.errors import (
     DependedOnConsumer,
     DeployedInstance,
@@ -38,6 +33,11 @@ from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import STATUSES, decode_instance
 from registry.domain.own import ACTOR, forbidden, is_own, is_own_place, refuse_clients
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import (
+    InstanceBody,
+    MicroserviceBody,
+    to_properties,
+)
 from registry.domain.tenant import Tenant
 from registry.domain.view import InstanceRow, RegistryView, ServiceRow
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
-from registry.domain.commands import DependencyBody, ProviderBody
 from registry.domain.decide import Known, Stamp, service_or_refuse, service_to_write
 from registry.domain.errors import InvalidParams, ServiceNotExists
 from registry.domain.events import DependenciesAdded, DependenciesReplaced
 from registry.domain.model import Microservice
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import DependencyBody, ProviderBody
 from registry.domain.version import parse_rule
 from registry.domain.view import GroupKey, RegistryView
 

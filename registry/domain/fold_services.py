@@ -47,7 +47,7 @@ def register_service(view: RegistryView, event: ServiceRegistered) -> Outcome:
     try:
         version = parse_version(service.version)
     except InvalidParams as error:
-        # No command lets it through; but the fold answers for every log, and a replica must not stop for ever.
+        # No request lets it through; but the fold answers for every log, and a replica must not stop for ever.
         return Outcome(error=error)
     now = seconds(event.at_ms)
     service = structs.replace(service, timestamp=now, mod_timestamp=now)

@@ -3,8 +3,8 @@
 Field order and names are those of the wire (api-rules.md 3.0). Empty members are left out when encoded, as the
 clients expect: java clients fail on null, and no client needs an empty member.
 
-What is decoded from bytes is a tree, so nothing here, in `events` or in `commands` can be part of a cycle: `gc=False`
-spares the garbage collector a look at the newest 20,000 events, each time.
+What is decoded from bytes is a tree, so nothing here, in `events` or in `request_bodies` can be part of a cycle:
+`gc=False` spares the garbage collector a look at the newest 20,000 events, each time.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from registry.domain.commands import PolicyBody, to_properties
 from registry.domain.decide import Stamp
 from registry.domain.errors import InvalidParams, PolicyNotExists
 from registry.domain.events import PolicySaved
 from registry.domain.model import Policy
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import PolicyBody, to_properties
 from registry.domain.view import RegistryView
 
 #: kind -> members that its spec must have (api-rules.md 3.14).

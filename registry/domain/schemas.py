@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry.domain import weight
-from registry.domain.commands import SchemaBody
 from registry.domain.decide import Known, Stamp, service_or_refuse, service_to_write
 from registry.domain.errors import InvalidParams, SchemaNotExists
 from registry.domain.events import SchemaDeleted, SchemaPut, SchemasReplaced
 from registry.domain.model import Schema
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import SchemaBody
 from registry.domain.view import RegistryView, ServiceRow
 
 

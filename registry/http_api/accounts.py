@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from registry.access import commands
-from registry.access.commands import (
+from registry.access import request_bodies
+from registry.access.durations import parse_duration
+from registry.access.request_bodies import (
     AccountBody,
     ChangeAccount,
     ChangePassword,
@@ -18,7 +19,6 @@ from registry.access.commands import (
     MachineTokenBody,
     RoleBody,
 )
-from registry.access.durations import parse_duration
 from registry.domain.accounts import BUILT_IN, Account, MachineToken
 from registry.domain.errors import ErrorBody, InvalidParams, RegistryError, StoreUnavailable
 from registry.http_api import reply
@@ -53,9 +53,9 @@ def _seconds(text: str | None, default: float, most: float) -> float:
     if not text:
         return default
     seconds = parse_duration(text)
-    if seconds is None or not commands.TOKEN_LEAST_S <= seconds <= most:
+    if seconds is None or not request_bodies.TOKEN_LEAST_S <= seconds <= most:
         raise InvalidParams(
-            f"tokenExpirationTime: a duration from {commands.TOKEN_LEAST_S // 60}m to {most // 3600:.0f}h"
+            f"tokenExpirationTime: a duration from {request_bodies.TOKEN_LEAST_S // 60}m to {most // 3600:.0f}h"
             " - at `$.tokenExpirationTime`"
         )
     return seconds
@@ -69,7 +69,7 @@ async def log_in(api: Api, call: Call) -> Reply:
     body = await call.decode(LogIn)
     if not body.name or not body.password:
         raise InvalidParams("name and password are needed - at `$`")
-    lasts_s = _seconds(body.token_expiration_time, commands.TOKEN_DEFAULT_S, commands.TOKEN_MOST_S)
+    lasts_s = _seconds(body.token_expiration_time, request_bodies.TOKEN_DEFAULT_S, request_bodies.TOKEN_MOST_S)
     token = await _access(api).logins.log_in(body.name, body.password, call.address, lasts_s)
     return reply.json(msgspec.json.encode({"token": token}), NOT_KEPT)
 
@@ -121,10 +121,10 @@ async def create_account(api: Api, call: Call) -> Reply:
 
 async def create_accounts(api: Api, call: Call) -> Reply:
     """`POST /v4/accounts/batch-create`: 200 even when all fail, with the reason beside each that did."""
-    command = await call.decode(CreateAccounts)
+    batch = await call.decode(CreateAccounts)
     found: list[dict[str, Any]] = []
     late: list[str] = []
-    for body in command.accounts:
+    for body in batch.accounts:
         element: dict[str, Any] = {"name": body.name or ""}
         try:
             late += await _access(api).accounts.create_generated(body, call.actor)
@@ -219,7 +219,9 @@ async def list_machine_tokens(api: Api, call: Call) -> Reply:
 async def give_machine_token(api: Api, call: Call) -> Reply:
     """`POST /v4/machine-tokens`: a token with roles of its own, shown this once."""
     body = await call.decode(MachineTokenBody)
-    lasts_s = _seconds(body.token_expiration_time, commands.MACHINE_TOKEN_DEFAULT_S, commands.MACHINE_TOKEN_MOST_S)
+    lasts_s = _seconds(
+        body.token_expiration_time, request_bodies.MACHINE_TOKEN_DEFAULT_S, request_bodies.MACHINE_TOKEN_MOST_S
+    )
     token, late = await _access(api).accounts.give_machine_token(body, lasts_s, call.actor)
     return reply.json(msgspec.json.encode({"token": token}), NOT_KEPT, *_late(late))
 

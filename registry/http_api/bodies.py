@@ -1,4 +1,4 @@
-"""Bodies: JSON requests into commands, strict where clients are wrong and lenient where they differ.
+"""Bodies: JSON into request bodies, strict where clients are wrong and lenient where they differ.
 
 Unknown members are ignored, null is absence, and member names match in any letter case, as the reference's decoder
 does. A member given twice is refused: which of the two was meant is not ours to guess.

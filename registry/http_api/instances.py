@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from registry.domain.commands import HeartbeatSet, RegisterInstance, SetProperties, SetStatuses, to_properties
 from registry.domain.errors import InstanceNotExists, InvalidParams, RegistryError, ServiceNotExists
+from registry.domain.request_bodies import HeartbeatSet, RegisterInstance, SetProperties, SetStatuses, to_properties
 from registry.domain.tenant import Tenant
 from registry.http_api import reply
 from registry.http_api.api import Api
@@ -20,8 +20,8 @@ HEARTBEAT_SET_MAX = 10_000
 
 async def register(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/instances`."""
-    command = await call.decode(RegisterInstance)
-    instance_id = await api.instances.register(call.tenant, call.service_id, command.instance, call.actor)
+    body = await call.decode(RegisterInstance)
+    instance_id = await api.instances.register(call.tenant, call.service_id, body.instance, call.actor)
     return registered(api, call.tenant, instance_id)
 
 
@@ -51,12 +51,12 @@ async def get_lease(api: Api, call: Call) -> Reply:
 
 async def heartbeat_set(api: Api, call: Call) -> Reply:
     """`PUT heartbeats`: 200 even when all fail, with the reason beside each that did."""
-    command = await call.decode(HeartbeatSet)
-    if not command.instances:
+    body = await call.decode(HeartbeatSet)
+    if not body.instances:
         raise InvalidParams("instances must hold at least one element - at `$.instances`")
-    if len(command.instances) > HEARTBEAT_SET_MAX:
+    if len(body.instances) > HEARTBEAT_SET_MAX:
         raise InvalidParams(f"instances has more than {HEARTBEAT_SET_MAX} elements - at `$.instances`")
-    names = [LeaseName(element.service_id or "", element.instance_id or "") for element in command.instances]
+    names = [LeaseName(element.service_id or "", element.instance_id or "") for element in body.instances]
     denied = {name: reason for name in names if (reason := await _denied(api, call, name))} if call.covers else {}
     reasons = await api.heartbeats.beat_many(call.tenant, [name for name in names if name not in denied])
     reasons = {name: denied.get(name) or reasons[name] for name in dict.fromkeys(names)}
@@ -87,16 +87,16 @@ async def set_status(api: Api, call: Call) -> Reply:
 
 async def set_statuses(api: Api, call: Call) -> Reply:
     """`PUT instances/status`: of every instance whose properties hold all of the given pairs."""
-    command = await call.decode(SetStatuses)
-    if not command.status:
+    body = await call.decode(SetStatuses)
+    if not body.status:
         raise InvalidParams("status is missing - at `$.status`")
-    pairs = to_properties(command.matches.properties if command.matches else None)
-    await api.instances.set_statuses(call.tenant, pairs, command.status, call.actor, call.covers)
+    pairs = to_properties(body.matches.properties if body.matches else None)
+    await api.instances.set_statuses(call.tenant, pairs, body.status, call.actor, call.covers)
     return reply.empty(api.position(call.tenant))
 
 
 async def set_properties(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/instances/{instanceId}/properties`: replaces them all."""
-    command = await call.decode(SetProperties)
-    await api.instances.set_properties(call.tenant, call.service_id, call.instance_id, command.properties, call.actor)
+    body = await call.decode(SetProperties)
+    await api.instances.set_properties(call.tenant, call.service_id, call.instance_id, body.properties, call.actor)
     return reply.empty(api.position(call.tenant))

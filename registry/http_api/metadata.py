@@ -7,10 +7,10 @@ from collections.abc import Callable
 import msgspec
 
 from registry.domain import rules
-from registry.domain.commands import TAGS_MAX, ChangeDependencies, PutSchema, ReplaceSchemas, SetTags
 from registry.domain.dependencies import consumers_of, providers_of
 from registry.domain.errors import InvalidParams
 from registry.domain.model import Microservice
+from registry.domain.request_bodies import TAGS_MAX, ChangeDependencies, PutSchema, ReplaceSchemas, SetTags
 from registry.domain.view import RegistryView
 from registry.http_api import reply
 from registry.http_api.api import Api
@@ -25,8 +25,8 @@ DEPRECATED = (b"Deprecation", b'version="v4"')
 
 async def replace_tags(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/tags`: replaces the whole set."""
-    command = await call.decode(SetTags)
-    await api.metadata.replace_tags(call.tenant, call.service_id, command.tags or {}, call.actor)
+    body = await call.decode(SetTags)
+    await api.metadata.replace_tags(call.tenant, call.service_id, body.tags or {}, call.actor)
     return reply.empty(api.position(call.tenant))
 
 
@@ -61,15 +61,15 @@ def _tag(text: str, where: str) -> str:
 
 async def put_schema(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/schemas/{schemaId}`."""
-    command = await call.decode(PutSchema)
-    await api.metadata.put_schema(call.tenant, call.service_id, schema_id_of(call), command, call.actor)
+    body = await call.decode(PutSchema)
+    await api.metadata.put_schema(call.tenant, call.service_id, schema_id_of(call), body, call.actor)
     return reply.empty(api.position(call.tenant))
 
 
 async def replace_schemas(api: Api, call: Call) -> Reply:
     """`POST microservices/{serviceId}/schemas`."""
-    command = await call.decode(ReplaceSchemas)
-    await api.metadata.replace_schemas(call.tenant, call.service_id, command.schemas, call.actor)
+    body = await call.decode(ReplaceSchemas)
+    await api.metadata.replace_schemas(call.tenant, call.service_id, body.schemas, call.actor)
     return reply.empty(api.position(call.tenant))
 
 
@@ -135,12 +135,12 @@ async def replace_dependencies(api: Api, call: Call) -> Reply:
 
 
 async def _change_dependencies(api: Api, call: Call, replace: bool) -> Reply:
-    command = await call.decode(ChangeDependencies)
-    if not command.dependencies:
+    body = await call.decode(ChangeDependencies)
+    if not body.dependencies:
         raise InvalidParams("dependencies must hold at least one element - at `$.dependencies`")
-    for dependency in command.dependencies:
+    for dependency in body.dependencies:
         consumer = dependency.consumer
         if consumer is not None:
             call.require(consumer.environment or "", consumer.app_id or "", consumer.service_name or "")
-    await api.metadata.change_dependencies(call.tenant, command.dependencies, replace, call.actor)
+    await api.metadata.change_dependencies(call.tenant, body.dependencies, replace, call.actor)
     return reply.empty(DEPRECATED, api.position(call.tenant))

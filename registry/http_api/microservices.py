@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from registry.domain import rules
-from registry.domain.commands import DeleteServices, RegisterService, SetProperties
 from registry.domain.errors import InvalidParams, RegistryError
+from registry.domain.request_bodies import DeleteServices, RegisterService, SetProperties
 from registry.domain.version import parse_rule
 from registry.http_api import reply
 from registry.http_api.api import Api
@@ -17,27 +17,27 @@ from registry.http_api.reply import Reply
 
 async def register(api: Api, call: Call) -> Reply:
     """`POST microservices`."""
-    command = await call.decode(RegisterService)
-    service = command.service
+    body = await call.decode(RegisterService)
+    service = body.service
     if service is not None:
         call.require(service.environment or "", service.app_id or "", service.service_name or "")
-    service_id = await api.microservices.register(call.tenant, command.service, call.actor)
+    service_id = await api.microservices.register(call.tenant, body.service, call.actor)
     await require_service(api, call, service_id)  # by its alias it may be another one
-    failures = await _add_parts(api, call, service_id, command)
+    failures = await _add_parts(api, call, service_id, body)
     if failures:
         raise InvalidParams(f"service {service_id} is registered, but: {'; '.join(failures)}")
     return _service_id(api, call, service_id)
 
 
-async def _add_parts(api: Api, call: Call, service_id: str, command: RegisterService) -> list[str]:
+async def _add_parts(api: Api, call: Call, service_id: str, body: RegisterService) -> list[str]:
     """The tags and instances that came with the microservice; what failed, in words."""
     failures = []
     try:
-        if command.tags:
-            await api.metadata.replace_tags(call.tenant, service_id, command.tags, call.actor)
+        if body.tags:
+            await api.metadata.replace_tags(call.tenant, service_id, body.tags, call.actor)
     except RegistryError as error:
         failures.append(f"tags: {error.detail}")
-    for index, instance in enumerate(command.instances or []):
+    for index, instance in enumerate(body.instances or []):
         try:
             await api.instances.register(call.tenant, service_id, instance, call.actor)
         except RegistryError as error:
@@ -47,15 +47,15 @@ async def _add_parts(api: Api, call: Call, service_id: str, command: RegisterSer
 
 async def delete_many(api: Api, call: Call) -> Reply:
     """`DELETE microservices`: 200 even when all fail, with the reason beside each that did."""
-    command = await call.decode(DeleteServices)
-    if not command.service_ids:
+    body = await call.decode(DeleteServices)
+    if not body.service_ids:
         raise InvalidParams("serviceIds must hold at least one element - at `$.serviceIds`")
     services = []
-    for service_id in dict.fromkeys(command.service_ids):
+    for service_id in dict.fromkeys(body.service_ids):
         element = {"serviceId": service_id}
         try:
             await require_service(api, call, service_id)
-            await api.microservices.unregister(call.tenant, service_id, bool(command.force), call.actor)
+            await api.microservices.unregister(call.tenant, service_id, bool(body.force), call.actor)
         except RegistryError as error:
             element["errMessage"] = f"{error.message}({error.detail})"
         services.append(element)
@@ -119,8 +119,8 @@ async def _schema_exists(api: Api, call: Call) -> Reply:
 
 async def set_properties(api: Api, call: Call) -> Reply:
     """`PUT microservices/{serviceId}/properties`: replaces them all."""
-    command = await call.decode(SetProperties)
-    await api.microservices.set_properties(call.tenant, call.service_id, command.properties, call.actor)
+    body = await call.decode(SetProperties)
+    await api.microservices.set_properties(call.tenant, call.service_id, body.properties, call.actor)
     return reply.empty(api.position(call.tenant))
 
 

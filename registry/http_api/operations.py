@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from registry.access import commands as access_commands
+from registry.access import request_bodies as access_bodies
 from registry.access.rule import ANYBODY, ONLY_ADMIN, OPEN, Target, right
-from registry.domain import commands
+from registry.domain import request_bodies as body
 from registry.domain.accounts import Role
 from registry.domain.model import Policy
 from registry.domain.scrape_targets import TargetGroup
@@ -96,14 +96,14 @@ BATCH_FIND: Final = Operation(
     handler=discovery.batch_find,
     access=right("service", "get", EACH),
     response=answers.BatchAnswer,
-    request=commands.BatchFind,
+    request=body.BatchFind,
     query=("type",),
     required=("type",),
     hot=True,
 )
 REGISTER_SERVICE: Final = _v3(
     _write(
-        *("register-service", "POST", f"{_R}/microservices", microservices.register, commands.RegisterService),
+        *("register-service", "POST", f"{_R}/microservices", microservices.register, body.RegisterService),
         response=answers.ServiceIdAnswer,
         hot=True,
         access=right("service", "create", EACH),
@@ -111,7 +111,7 @@ REGISTER_SERVICE: Final = _v3(
 )
 REGISTER_INSTANCE: Final = _v3(
     _write(
-        *("register-instance", "POST", f"{_SERVICE}/instances", instances.register, commands.RegisterInstance),
+        *("register-instance", "POST", f"{_SERVICE}/instances", instances.register, body.RegisterInstance),
         response=answers.InstanceIdAnswer,
         hot=True,
         access=right("service", "create", ONE),
@@ -148,7 +148,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
     ),
     _v3(
         _write(
-            *("delete-services", "DELETE", f"{_R}/microservices", microservices.delete_many, commands.DeleteServices),
+            *(
+                "delete-services",
+                "DELETE",
+                f"{_R}/microservices",
+                microservices.delete_many,
+                body.DeleteServices,
+            ),
             response=answers.DeletedServicesAnswer,
             access=right("service", "delete", EACH),
         )
@@ -167,7 +173,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     _v3(
         _write(
             *("set-service-properties", "PUT", f"{_SERVICE}/properties", microservices.set_properties),
-            commands.SetProperties,
+            body.SetProperties,
             access=right("service", "update", ONE),
         )
     ),
@@ -185,7 +191,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
             "POST",
             f"{_SERVICE}/tags",
             metadata.replace_tags,
-            commands.SetTags,
+            body.SetTags,
             access=right("service", "create", ONE),
         )
     ),
@@ -211,7 +217,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
     ),
     _v3(
         _write(
-            *("replace-schemas", "POST", f"{_SERVICE}/schemas", metadata.replace_schemas, commands.ReplaceSchemas),
+            *(
+                "replace-schemas",
+                "POST",
+                f"{_SERVICE}/schemas",
+                metadata.replace_schemas,
+                body.ReplaceSchemas,
+            ),
             access=right("service/schema", "create", ONE),
         )
     ),
@@ -224,7 +236,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     ),
     _v3(
         _write(
-            *("put-schema", "PUT", f"{_SERVICE}/schemas/{{schema_id}}", metadata.put_schema, commands.PutSchema),
+            *("put-schema", "PUT", f"{_SERVICE}/schemas/{{schema_id}}", metadata.put_schema, body.PutSchema),
             access=right("service/schema", "update", ONE),
         )
     ),
@@ -269,7 +281,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     _v3(
         _write(
             *("set-instance-properties", "PUT", f"{_INSTANCE}/properties", instances.set_properties),
-            commands.SetProperties,
+            body.SetProperties,
             access=right("service", "update", ONE),
         )
     ),
@@ -292,7 +304,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     ),
     _v3(
         _write(
-            *("heartbeat-set", "PUT", f"{_R}/heartbeats", instances.heartbeat_set, commands.HeartbeatSet),
+            *("heartbeat-set", "PUT", f"{_R}/heartbeats", instances.heartbeat_set, body.HeartbeatSet),
             kind=Kind.BEAT,
             response=answers.HeartbeatSetAnswer,
             access=right("service", "update", EACH),
@@ -303,7 +315,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         "PUT",
         f"{_R}/instances/status",
         instances.set_statuses,
-        commands.SetStatuses,
+        body.SetStatuses,
         access=right("service", "update", EACH),
     ),
     _v3(
@@ -329,13 +341,19 @@ OPERATIONS: Final[Sequence[Operation]] = (
         )
     ),
     _write(
-        *("add-dependencies", "POST", f"{_R}/dependencies", metadata.add_dependencies, commands.ChangeDependencies),
+        *(
+            "add-dependencies",
+            "POST",
+            f"{_R}/dependencies",
+            metadata.add_dependencies,
+            body.ChangeDependencies,
+        ),
         deprecated=True,
         access=right("service", "create", EACH),
     ),
     _write(
         *("replace-dependencies", "PUT", f"{_R}/dependencies", metadata.replace_dependencies),
-        commands.ChangeDependencies,
+        body.ChangeDependencies,
         deprecated=True,
         access=right("service", "update", EACH),
     ),
@@ -373,7 +391,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         access=right("service", "get", EACH),
     ),
     _write(
-        *("create-policy", "POST", _POLICY, policies.create, commands.PolicyBody),
+        *("create-policy", "POST", _POLICY, policies.create, body.PolicyBody),
         response=answers.PolicyIdAnswer,
         access=right("governance", "create"),
     ),
@@ -388,7 +406,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         "PUT",
         f"{_POLICY}/{{id}}",
         policies.change,
-        commands.PolicyBody,
+        body.PolicyBody,
         access=right("governance", "update"),
     ),
     _write("delete-policy", "DELETE", f"{_POLICY}/{{id}}", policies.delete, access=right("governance", "delete")),
@@ -486,7 +504,7 @@ ACCOUNT_OPERATIONS: Final[Sequence[Operation]] = tuple(
         _of_accounts,
         (
             _write(
-                *("log-in", "POST", "/v4/token", accounts.log_in, access_commands.LogIn),
+                *("log-in", "POST", "/v4/token", accounts.log_in, access_bodies.LogIn),
                 response=answers.TokenAnswer,
                 kind=Kind.LOCAL,
                 access=OPEN,
@@ -497,12 +515,12 @@ ACCOUNT_OPERATIONS: Final[Sequence[Operation]] = tuple(
                 access=right("account", "get"),
             ),
             _write(
-                *("create-account", "POST", "/v4/accounts", accounts.create_account, access_commands.AccountBody),
+                *("create-account", "POST", "/v4/accounts", accounts.create_account, access_bodies.AccountBody),
                 access=right("account", "create"),
             ),
             _write(
                 *("create-accounts", "POST", "/v4/accounts/batch-create", accounts.create_accounts),
-                access_commands.CreateAccounts,
+                access_bodies.CreateAccounts,
                 response=answers.CreatedAccountsAnswer,
                 access=right("account", "create"),
             ),
@@ -511,13 +529,13 @@ ACCOUNT_OPERATIONS: Final[Sequence[Operation]] = tuple(
                 access=right("account", "get"),
             ),
             _write(
-                *("change-account", "PUT", _ACCOUNT, accounts.change_account, access_commands.ChangeAccount),
+                *("change-account", "PUT", _ACCOUNT, accounts.change_account, access_bodies.ChangeAccount),
                 access=right("account", "update"),
             ),
             _write("delete-account", "DELETE", _ACCOUNT, accounts.delete_account, access=right("account", "delete")),
             _write(
                 *("change-password", "POST", f"{_ACCOUNT}/password", accounts.change_password),
-                access_commands.ChangePassword,
+                access_bodies.ChangePassword,
                 access=ANYBODY,
             ),
             _get(
@@ -526,12 +544,12 @@ ACCOUNT_OPERATIONS: Final[Sequence[Operation]] = tuple(
             ),
             _get("list-roles", "/v4/roles", accounts.list_roles, answers.RolesAnswer, access=right("role", "get")),
             _write(
-                *("create-role", "POST", "/v4/roles", accounts.create_role, access_commands.RoleBody),
+                *("create-role", "POST", "/v4/roles", accounts.create_role, access_bodies.RoleBody),
                 access=right("role", "create"),
             ),
             _get("get-role", _ROLE, accounts.get_role, Role, access=right("role", "get")),
             _write(
-                *("change-role", "PUT", _ROLE, accounts.change_role, access_commands.ChangeRole),
+                *("change-role", "PUT", _ROLE, accounts.change_role, access_bodies.ChangeRole),
                 access=right("role", "update"),
             ),
             _write("delete-role", "DELETE", _ROLE, accounts.delete_role, access=right("role", "delete")),
@@ -541,7 +559,7 @@ ACCOUNT_OPERATIONS: Final[Sequence[Operation]] = tuple(
             ),
             _write(
                 *("give-machine-token", "POST", _MACHINE_TOKENS, accounts.give_machine_token),
-                access_commands.MachineTokenBody,
+                access_bodies.MachineTokenBody,
                 response=answers.TokenAnswer,
                 access=ONLY_ADMIN,
             ),

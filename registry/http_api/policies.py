@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from registry.domain.commands import PolicyBody
 from registry.domain.errors import InvalidParams
 from registry.domain.model import Policy
 from registry.domain.policies import MATCH_GROUP, POLICY_KINDS, list_policies, policy_or_refuse
+from registry.domain.request_bodies import PolicyBody
 from registry.domain.steps import Steps
 from registry.http_api import reply
 from registry.http_api.api import Api
@@ -21,15 +21,15 @@ from registry.http_api.reply import Reply
 
 async def create(api: Api, call: Call) -> Reply:
     """`POST /v1/{project}/gov/{kind}`."""
-    command = await call.decode(PolicyBody)
-    policy_id = await api.metadata.save_policy(call.tenant, call.path["kind"], "", command, call.actor)
+    body = await call.decode(PolicyBody)
+    policy_id = await api.metadata.save_policy(call.tenant, call.path["kind"], "", body, call.actor)
     return reply.json(msgspec.json.encode({"id": policy_id}), api.position(call.tenant))
 
 
 async def change(api: Api, call: Call) -> Reply:
     """`PUT /v1/{project}/gov/{kind}/{id}`."""
-    command = await call.decode(PolicyBody)
-    await api.metadata.save_policy(call.tenant, call.path["kind"], call.path["id"], command, call.actor)
+    body = await call.decode(PolicyBody)
+    await api.metadata.save_policy(call.tenant, call.path["kind"], call.path["id"], body, call.actor)
     return reply.empty(api.position(call.tenant))
 
 

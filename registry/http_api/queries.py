@@ -7,10 +7,10 @@ from typing import Final
 from msgspec import Struct, structs
 
 from registry.domain import rules
-from registry.domain.commands import BatchFind, FindInstanceBody, FindKeyBody, FindServiceBody
 from registry.domain.errors import InvalidParams
 from registry.domain.find import ANY_SERVICE, FindQuery
 from registry.domain.instance_reads import InstanceQuery
+from registry.domain.request_bodies import BatchFind, FindInstanceBody, FindKeyBody, FindServiceBody
 from registry.domain.version import parse_rule
 from registry.http_api import bodies
 from registry.http_api.call import parse_flag, parse_query, parse_tags

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
-from registry.domain.commands import FindKeyBody
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
+from registry.domain.request_bodies import FindKeyBody
 from registry.domain.tenant import Tenant
 from registry.domain.view import Answer, GroupKey, Standing
 from registry.http_api import bodies, queries

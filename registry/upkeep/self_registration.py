@@ -14,9 +14,9 @@ from typing import Final
 
 from msgspec import structs
 
-from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.errors import InstanceNotExists, RegistryError, ServiceAlreadyExists
 from registry.domain.own import ACTOR, OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_NAME
+from registry.domain.request_bodies import InstanceBody, MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.episode import Actions, Episode
 from registry.store.port import Damaged

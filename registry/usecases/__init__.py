@@ -1,1 +1,4 @@
-"""The operations: one function each, from a command to its outcome. They know ports, never adapters, and no HTTP."""
+"""The operations: one function each, from a request body to its outcome.
+
+They know ports, never adapters, and no HTTP.
+"""

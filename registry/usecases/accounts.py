@@ -14,7 +14,9 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from registry.access import decide, tokens
-from registry.access.commands import (
+from registry.access.decide import AccessQuotas
+from registry.access.passwords import complaint, generate
+from registry.access.request_bodies import (
     AccountBody,
     ChangeAccount,
     MachineTokenBody,
@@ -22,8 +24,6 @@ from registry.access.commands import (
     RoleBody,
     to_permissions,
 )
-from registry.access.decide import AccessQuotas
-from registry.access.passwords import complaint, generate
 from registry.domain.access_errors import AccountConflict, NewPasswordBad, OldPasswordWrong
 from registry.domain.access_events import SigningKeyAdded
 from registry.domain.accounts import ROOT, AccessView, Account, MachineToken, Role

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 from registry.domain import decide
-from registry.domain.commands import InstanceBody
 from registry.domain.decide import Known
 from registry.domain.errors import Forbidden, InstanceNotExists, StoreUnavailable
 from registry.domain.events import InstanceRegistered
 from registry.domain.model import decode_instance
 from registry.domain.outcome import CREATE, Outcome
+from registry.domain.request_bodies import InstanceBody
 from registry.domain.tenant import Tenant
 from registry.domain.view import Covers
 from registry.store.port import Lease, LeaseName

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from registry.access.commands import NAME, TOKEN_DEFAULT_S
+from registry.access.request_bodies import NAME, TOKEN_DEFAULT_S
 from registry.access.tokens import Claims
 from registry.clock import Clock
 from registry.domain.access_errors import (

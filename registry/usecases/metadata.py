@@ -7,11 +7,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
-from registry.domain.commands import DependencyBody, PolicyBody, SchemaBody
 from registry.domain.dependencies import add_found, change_dependencies
 from registry.domain.errors import PolicyNotExists, RegistryError, StoreUnavailable
 from registry.domain.events import DependenciesAdded, DependenciesReplaced, PolicyDeleted
 from registry.domain.policies import policies_to_delete, save_policy
+from registry.domain.request_bodies import DependencyBody, PolicyBody, SchemaBody
 from registry.domain.schemas import delete_schema, put_schema, replace_schemas
 from registry.domain.tags import delete_tags, replace_tags, set_tag
 from registry.domain.tenant import Tenant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.domain import decide
-from registry.domain.commands import MicroserviceBody
+from registry.domain.request_bodies import MicroserviceBody
 from registry.domain.tenant import Tenant
 from registry.usecases.writes import Writes
 

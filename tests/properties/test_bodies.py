@@ -9,8 +9,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from registry.domain.commands import RegisterInstance
 from registry.domain.errors import InvalidParams
+from registry.domain.request_bodies import RegisterInstance
 from registry.http_api import bodies
 
 NAMES = ("instance", "hostName", "healthCheck", "mode", "interval", "properties", "endpoints", "x", "ü", "ſtatus")

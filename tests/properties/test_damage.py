@@ -9,9 +9,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.commands import MicroserviceBody
 from registry.domain.events import Event, HistoryResumed, InstanceExpired, encode_event
 from registry.domain.position import Position
+from registry.domain.request_bodies import MicroserviceBody
 from registry.domain.snapshot import take
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView

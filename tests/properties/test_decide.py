@@ -10,11 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from registry.domain import decide
-from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.decide import Known
 from registry.domain.errors import RegistryError
 from registry.domain.events import Event, InstanceRegistered, ServiceRegistered
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import InstanceBody, MicroserviceBody
 from registry.domain.view import RegistryView
 from tests.support.builders import append, stamp, view_of
 from tests.support.oracle import Oracle, assert_same

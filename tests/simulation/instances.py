@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
-from registry.domain.commands import HealthCheckBody, InstanceBody
 from registry.domain.model import STATUSES
+from registry.domain.request_bodies import HealthCheckBody, InstanceBody
 from tests.simulation.client import GONE, Client
 from tests.support.history import (
     HEARTBEAT,

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from registry.domain.commands import MicroserviceBody
 from registry.domain.decide import service_or_refuse
 from registry.domain.errors import RegistryError
 from registry.domain.find import find
+from registry.domain.request_bodies import MicroserviceBody
 from registry.http_api.api import Api
 from tests.simulation.client import TIMEOUT_S, Client, seen_of, seen_of_one
 from tests.simulation.consumers import APP, query_of

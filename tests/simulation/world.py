@@ -18,8 +18,8 @@ from random import Random
 from typing import Final, TypeVar
 from unittest.mock import patch
 
-from registry.domain.commands import MicroserviceBody
 from registry.domain.find import FindQuery
+from registry.domain.request_bodies import MicroserviceBody
 from registry.domain.sections import PartDigest, rest_sections, service_sections
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import Answer

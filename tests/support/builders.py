@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
-from registry.domain.commands import HealthCheckBody, InstanceBody, MicroserviceBody
 from registry.domain.decide import Stamp
 from registry.domain.events import Event, InstanceRegistered, ServiceRegistered
 from registry.domain.fold import apply
 from registry.domain.model import Instance, Microservice
 from registry.domain.outcome import Outcome
 from registry.domain.position import ORIGIN, Position
+from registry.domain.request_bodies import HealthCheckBody, InstanceBody, MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from registry.domain.commands import HealthCheckBody, InstanceBody, MicroserviceBody
 from registry.domain.events import (
     DependenciesAdded,
     DependenciesReplaced,
@@ -32,6 +31,7 @@ from registry.domain.instance_reads import InstanceQuery
 from registry.domain.model import STATUSES, DataCenterInfo, HealthCheck, Instance, Microservice, Policy, Schema
 from registry.domain.position import Position
 from registry.domain.recorded import Recorded
+from registry.domain.request_bodies import HealthCheckBody, InstanceBody, MicroserviceBody
 from registry.domain.version import parse_rule
 from tests.support.builders import EPOCH
 from tests.support.oracle import Oracle

@@ -9,9 +9,9 @@ import pytest
 
 from registry.clock import Clock
 from registry.domain.access_events import AccountDeleted
-from registry.domain.commands import MicroserviceBody
 from registry.domain.errors import NotReadByAll
 from registry.domain.events import EVENT_FORMAT
+from registry.domain.request_bodies import MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.projection.mending import CLAIMS
 from registry.store.memory_store import MemoryServer, MemoryStore

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from registry.clock import Clock
-from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.position import Position
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import InstanceBody, MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.domain.view import RegistryView
 from registry.projection.projector import Projector

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from registry.access.commands import AccountBody, MachineTokenBody, PermissionBody, ResourceBody, RoleBody
 from registry.access.decide import MACHINE_TOKENS_MAX, AccessQuotas, create_account, create_role, give_machine_token
 from registry.access.passwords import Hasher
+from registry.access.request_bodies import AccountBody, MachineTokenBody, PermissionBody, ResourceBody, RoleBody
 from registry.access.tokens import generate_key
 from registry.clock import Clock
 from registry.domain.access_errors import AccountBlocked, AccountNoQuota, RoleNoQuota, UserOrPasswordWrong

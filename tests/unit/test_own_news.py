@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from registry.domain.commands import InstanceBody, MicroserviceBody
 from registry.domain.position import Position
+from registry.domain.request_bodies import InstanceBody, MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT as T
 from registry.projection.reading import OWN_NEWS_PAUSE_MAX_S
 from registry.store.memory_store import MemoryServer

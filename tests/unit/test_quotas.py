@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from registry.domain import decide, weight
-from registry.domain.commands import SchemaBody
 from registry.domain.decide import Known
 from registry.domain.dependencies import add_found
 from registry.domain.errors import LimitExceeded, NotEnoughQuota
@@ -21,6 +20,7 @@ from registry.domain.events import (
 )
 from registry.domain.own import ACTOR
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import SchemaBody
 from registry.domain.schemas import replace_schemas
 from registry.domain.tags import replace_tags
 from registry.domain.tenant import DEFAULT_TENANT, Tenant

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from registry.domain import decide
-from registry.domain.commands import HealthCheckBody, InstanceBody, MicroserviceBody, to_properties
 from registry.domain.decide import Known, generated_service_id
 from registry.domain.errors import (
     DeployedInstance,
@@ -24,6 +23,7 @@ from registry.domain.fold_instances import endpoints_key
 from registry.domain.model import HealthCheck
 from registry.domain.outcome import Outcome
 from registry.domain.quotas import Quotas
+from registry.domain.request_bodies import HealthCheckBody, InstanceBody, MicroserviceBody, to_properties
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from tests.support.builders import (

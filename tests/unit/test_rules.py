@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import inspect
 
-from registry.domain import commands, rules
+from registry.domain import request_bodies, rules
 from registry.domain.errors import InvalidParams
 from registry.http_api.bodies import decode
 from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS
@@ -48,51 +48,51 @@ def test_every_limit_has_a_sentence() -> None:
     ("type_", "body", "detail"),
     [
         (
-            commands.RegisterService,
+            request_bodies.RegisterService,
             '{"service":{"version":"x.y"}}',
             "version: one to four numbers, 0 to 32767, with dots between them - at `$.service.version`",
         ),
         (
-            commands.RegisterService,
+            request_bodies.RegisterService,
             '{"service":{"schemas":["a","-"]}}',
             "schemas: up to 160 letters, digits, `_`, `-` and `.`, with a letter or digit at both ends"
             " - at `$.service.schemas[1]`",
         ),
         (
-            commands.RegisterService,
+            request_bodies.RegisterService,
             '{"Service":{"LEVEL":"up"}}',
             "level: FRONT, MIDDLE or BACK, or blank - at `$.service.level`",
         ),
         (
-            commands.RegisterService,
+            request_bodies.RegisterService,
             '{"tags":{"9":"a"}}',
             "tags: a letter, then up to 63 letters, digits, `_`, `-` and `.` - at a name in `$.tags`",
         ),
         (
-            commands.RegisterService,
+            request_bodies.RegisterService,
             '{"tags":{"a":"9"}}',
             "tags: a letter, then up to 63 letters, digits, `_`, `-` and `.` - at `$.tags[...]`",
         ),
         (
-            commands.RegisterInstance,
+            request_bodies.RegisterInstance,
             '{"instance":{"healthCheck":{"port":70000}}}',
             "port: a whole number from 0 to 65535 - at `$.instance.healthCheck.port`",
         ),
         (
-            commands.RegisterInstance,
+            request_bodies.RegisterInstance,
             '{"instance":{"dataCenterInfo":{"name":"x"}}}',
             "region is missing - at `$.instance.dataCenterInfo`",
         ),
         (
-            commands.RegisterInstance,
+            request_bodies.RegisterInstance,
             '{"instance":{"hostName":5}}',
             "hostName: expected a text or null, got a whole number - at `$.instance.hostName`",
         ),
-        (commands.RegisterInstance, "[]", "the body: expected an object, got a list - at `$`"),
-        (commands.RegisterInstance, '{"instance":{', "the JSON ends too early - at `$`"),
-        (commands.RegisterInstance, "{} x", "JSON is malformed: trailing characters (byte 4) - at `$`"),
+        (request_bodies.RegisterInstance, "[]", "the body: expected an object, got a list - at `$`"),
+        (request_bodies.RegisterInstance, '{"instance":{', "the JSON ends too early - at `$`"),
+        (request_bodies.RegisterInstance, "{} x", "JSON is malformed: trailing characters (byte 4) - at `$`"),
         (
-            commands.DeleteServices,
+            request_bodies.DeleteServices,
             '{"serviceIds":[]}',
             "serviceIds: a list of at least 1 element(s) - at `$.serviceIds`",
         ),

@@ -1,6 +1,6 @@
 """What an admin may ask: the request bodies about accounts, roles and tokens, with their limits.
 
-Every member may be null, which means absent, as in `domain.commands`. No body that holds a password shows it.
+Every member may be null, which means absent, as in `domain.request_bodies`. No body that holds a password shows it.
 """
 
 from __future__ import annotations
