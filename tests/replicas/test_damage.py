@@ -196,7 +196,12 @@ def assert_set_aside(one: Replica, domain: str, key: str, reason: str) -> None:
     answer = ok(api.put("/heartbeats", {"instances": [{"serviceId": "cart", "instanceId": "i1"}]})).json()
     assert answer == {"instances": [{"serviceId": "cart", "instanceId": "i1"}]}
     assert_refused(api.find("nobody"), 500011)
-    assert [r for r in one.said("tenant_set_aside") if name in r["message"] and re.search(reason, r["message"])]
+
+    def is_told() -> bool:
+        messages = [record["message"] for record in one.said("tenant_set_aside")]
+        return any(name in message and re.search(reason, message) for message in messages)
+
+    until_sync(is_told, "the log to name it")
 
 
 def assert_served(api: Api, name: str) -> None:
