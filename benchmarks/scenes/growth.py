@@ -59,7 +59,8 @@ def _run(stage: Stage, outcome: Outcome) -> None:
     lead = min(LEAD, options.growth // 2)
     window = max((options.growth - lead) // WINDOWS, 1)
     outcome.setting |= {"connections": connections, "from": lead, "to": options.growth}
-    with stage.registry() as target:
+    # The whole service is listed in the end.
+    with stage.registry("--answer-max-bytes", str(1 << 30)) as target:
         clear(target.address, [population.service(0)])
         marks = _Marks(target, lead, window)
         record = _grow(stage, target, population, connections, marks)
