@@ -1,4 +1,4 @@
-"""How much memory and processor do so many instances take that do what instances do?
+"""How much memory and processor does a number of instances take that do what instances do?
 
 `python -m benchmarks.sizing 1000 10000 100000` registers them at one replica with a Redis of its own. Each of them
 beats every 30 s and polls 10 providers every 15 s, as `mixed` has it; one in a hundred changes each minute. It prints a

@@ -19,7 +19,7 @@ SET: Final = 1000
 BEAT_EVERY_S: Final = 30.0
 #: The default lease: 30 s × (3 + 1).
 TIMES: Final = 3
-#: Registering all of them takes longer than their leases: so many seconds of lease more per instance.
+#: Instances that are surely registered per second: nobody's lease may end before all are.
 FILLED_PER_S: Final = 2000
 CONNECTIONS: Final = 4
 SECONDS: Final = 60.0

@@ -119,7 +119,7 @@ class Call:
 
     @property
     def named(self) -> str:
-        """What the request is called so far: by the client, or because it was asked; else ""."""
+        """The id that the request has by now, from its client or because one was asked for; else ""."""
         if not self._request_id:
             self._request_id = request_id_of(self.header(b"x-request-id").strip())
         return self._request_id

@@ -10,19 +10,17 @@ from registry.access.decide import create_root
 from registry.access.passwords import Hasher, complaint, generate
 from registry.access.tokens import generate_key
 from registry.accounts_setup import root_password
-from registry.bootstrap import redis_store
 from registry.clock import Clock
 from registry.domain.access_events import SigningKeyAdded
 from registry.domain.accounts import ROOT, AccessView
 from registry.domain.decide import Stamp
-from registry.domain.errors import RegistryError
 from registry.domain.events import encode_event
 from registry.domain.fold_access import AccessFact
 from registry.domain.own import ACTOR
 from registry.domain.tenant import ACCOUNTS
 from registry.projection.restoring import restore
+from registry.running.opened_store import opened_store
 from registry.running.private_redis import CannotStart
-from registry.running.replica import starting
 from registry.settings import Settings
 from registry.store.port import HistoryChanged, Store, Write
 from registry.usecases.everywhere import WAIT_MAX_S, applied
@@ -76,20 +74,8 @@ async def _change(settings: Settings, decision: Decision) -> list[str]:
     Raises:
         CannotStart: Redis cannot be reached or relied on, or the change cannot be made.
     """
-    store = redis_store(settings)
-    try:
-        with starting(settings.redis_url):
-            await store.open()
-            try:
-                return await _append(store, decision)
-            except HistoryChanged:
-                raise CannotStart("the accounts change faster than this could be recorded; try again") from None
-            except RegistryError as exc:
-                if exc.code // 1000 == 500:
-                    raise
-                raise CannotStart(f"{exc.message}: {exc.detail}") from exc
-    finally:
-        await store.close()
+    async with opened_store(settings, "the accounts change faster than this could be recorded") as store:
+        return await _append(store, decision)
 
 
 async def _append(store: Store, decision: Decision) -> list[str]:

@@ -23,8 +23,9 @@ from registry.domain.view import RegistryView
 from registry.history.moments import END, When
 from registry.history.past import Past
 from registry.running.log_copying import LogCopy
-from registry.running.log_tools import Bar, chosen_tenants, opened
+from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.private_redis import CannotStart
+from registry.running.progress import Bar
 from registry.settings import Settings
 from registry.store.port import PastLog
 
@@ -70,7 +71,7 @@ _decode = msgspec.json.Decoder(Line).decode
 async def export(settings: Settings, file: str, only: str) -> int:
     """Write every event that is kept; the exit code. Raises CannotStart."""
     number = 0
-    async with opened(settings) as store:
+    async with opened_store(settings) as store:
         tenants = await chosen_tenants(store, only)
         with _writing(file) as out:
             out.write(_encode(Header(FORMAT)) + b"\n")
@@ -122,7 +123,7 @@ def _writing(file: str) -> Iterator[IO[bytes]]:
 async def import_log(settings: Settings, file: str) -> int:
     """Write the logs of a file to a store that has none of these tenants; the exit code. Raises CannotStart."""
     events, tenants, ended = 0, 0, False
-    async with opened(settings) as store:
+    async with opened_store(settings) as store:
         copy: LogCopy | None = None
         with Bar(file, 0) as bar:
             for line in _lines(file):

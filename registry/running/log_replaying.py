@@ -21,7 +21,7 @@ from registry.history.past import Past
 from registry.history.told import moment_text
 from registry.projection.restoring import restore
 from registry.running.log_copying import LogCopy
-from registry.running.log_tools import chosen_tenants, opened
+from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.private_redis import CannotStart, PrivateRedis
 from registry.settings import Settings
 from registry.store.port import Lease, Store
@@ -45,7 +45,7 @@ async def replay(settings: Settings, tenant_name: str, since: When, until: When,
         since, until: what is replayed; `since` is the state it begins with.
         speed: how many times as fast as it was; 0: at once.
     """
-    async with opened(settings) as source:
+    async with opened_store(settings) as source:
         (tenant,) = await chosen_tenants(source, tenant_name)
         past = Past(past_log(settings, source))
         base = await past.at(tenant, since)

@@ -15,7 +15,8 @@ from registry.domain.view import RegistryView
 from registry.history.moments import END, When
 from registry.history.past import Past
 from registry.projection.restoring import load_mark
-from registry.running.log_tools import Bar, chosen_tenants, opened
+from registry.running.opened_store import chosen_tenants, opened_store
+from registry.running.progress import Bar
 from registry.settings import Settings
 from registry.store.port import Damaged, HistoryChanged, PastLog, Store
 from registry.upkeep.agreement import STATE_KEPT_MS, read_state
@@ -44,7 +45,7 @@ class Verified(NamedTuple):
 
 async def verify(settings: Settings, only: str) -> int:
     """Verify all tenants, or one; the exit code. Raises CannotStart."""
-    async with opened(settings) as store:
+    async with opened_store(settings) as store:
         for tenant in await chosen_tenants(store, only):
             found = await _verify_somehow(store, past_log(settings, store), tenant)
             if found.difference:

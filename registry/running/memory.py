@@ -42,7 +42,7 @@ def give_back_free_pages() -> bool:
 
 
 class Departures:
-    """Whether so many instances have left that memory should be given back."""
+    """Whether enough instances have left for memory to be given back."""
 
     def __init__(self) -> None:
         self._most = 0

@@ -24,7 +24,7 @@ from registry.domain.view import RegistryView
 from registry.projection.restoring import restore as replay
 from registry.projection.saving import save
 from registry.running.dump_file import by_tenant, lines_of, reading
-from registry.running.dumping import opened
+from registry.running.opened_store import opened_store
 from registry.running.private_redis import CannotStart
 from registry.settings import Settings
 from registry.store.port import Lease, Store, Write
@@ -62,7 +62,7 @@ async def restore(
     with reading(file):
         for _ in lines_of(path):
             pass  # to its end, before anything is done
-        async with opened(settings) as store:
+        async with opened_store(settings) as store:
             restoring = Restoring(store, overwrite, dry_run)
             for tenant, lines in by_tenant(lines_of(path)):
                 wanted = accounts if tenant == ACCOUNTS else only in ("", str(tenant))

@@ -316,5 +316,5 @@ def test_what_is_written_names_the_account_beside_the_address(
     headers = {"X-Domain-Name": guest.domain, **bearer(office.token)}
     events = ok(guest.connection.request("GET", "/v1/default/history", None, headers)).json()["events"]
     assert [(event["actor"]["account"], event["actor"]["address"]) for event in events] == [(name, "127.0.0.1")] * 3
-    (line,) = [line for line in process.said("instance_unregistered") if line["tenant"] == f"{guest.domain}/default"]
+    line = process.tells("instance_unregistered", f"{guest.domain}/default")
     assert line["actor"] == f"{name}@127.0.0.1"

@@ -19,7 +19,6 @@ from tests.access.people import PASSWORD, ROOT_PASSWORD, Guest, Office, bearer, 
 from tests.support.api import ok
 from tests.support.http import Connection
 from tests.support.replica import REPOSITORY, Replica, replica
-from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.slow
 
@@ -85,12 +84,8 @@ def test_observing_refuses_nothing_but_what_is_about_accounts(options: list[str]
                         code(guest.connection.request("GET", path, None, bearer(credentials) if credentials else {}))
                         == expected
                     )
-
-        def is_told(*words: str) -> bool:
-            messages = [line["message"] for line in process.said("would_be_refused")]
-            return any(all(word in message for word in words) for message in messages)
-
-        until_sync(lambda: is_told("401201") and is_told("403205", "list-services"), "the log to tell of refusals")
+        process.tells("would_be_refused", "401201")
+        process.tells("would_be_refused", "403205", "list-services")
         metrics = office.done("GET", "/metrics").body.decode()
         number = next(line for line in metrics.splitlines() if line.startswith("registry_access_would_refuse_total "))
         assert float(number.split()[1]) >= 10

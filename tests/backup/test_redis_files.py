@@ -35,4 +35,4 @@ def test_copied_files_answer_as_the_registry_did(what: str, copy: Path) -> None:
         shutil.copytree(found, copy / what) if appends else shutil.copy(found, copy / what)
     with redis_server(copy, appendonly=appends) as server, replica("--redis-url", server.url) as process:
         assert answers(process.connect()) == before
-        assert process.said("leases_rearmed")
+        process.tells("leases_rearmed")

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from tests.chaos.fleet import ChaosReplica, now_ms
 from tests.chaos.http import Connection
+from tests.support import feed_pages
 from tests.support.history import NOWHERE, OK, REFUSED, UNKNOWN, VALUE, Entry, Failure, Operation, Position, Seen
 from tests.support.http import Response
 
@@ -175,10 +176,7 @@ class Client:
 
 def position_of(answer: Response) -> Position:
     text = answer.header(POSITION_HEADER)
-    if not text:
-        return NOWHERE
-    epoch, _, sequence = text.partition("-")
-    return int(epoch), int(sequence)
+    return feed_pages.place(text) if text else NOWHERE
 
 
 def _code(answer: Response) -> int:

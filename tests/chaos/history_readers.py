@@ -9,11 +9,9 @@ from hashlib import sha1
 from typing import Final
 from urllib.parse import urlencode
 
-import msgspec
-from msgspec import Raw, Struct
-
 from tests.chaos.client import DOMAIN, ROOT, Client, find_path, found, position_of
 from tests.chaos.fleet import ChaosReplica, now_ms
+from tests.support import feed_pages
 from tests.support.history import NOWHERE, OK, Fed, FeedBegins, FeedEnds, Logged, PastLook, Position
 from tests.support.http import Response
 
@@ -27,30 +25,6 @@ PAST_TIMEOUT_S: Final = 25.0
 #: Bytes of one chunk of a stream.
 CHUNK_MAX_BYTES: Final = 1 << 24
 NOT_KEPT: Final = 410
-
-
-class _Told(Struct):
-    position: str
-    kind: str
-
-
-class _Page(Struct):
-    events: list[Raw]
-    next: str = ""
-    position: str = ""
-
-
-_told = msgspec.json.Decoder(_Told).decode
-_page = msgspec.json.Decoder(_Page).decode
-
-
-def parse(text: str) -> Position:
-    epoch, _, sequence = text.partition("-")
-    return int(epoch), int(sequence)
-
-
-def text_of(position: Position) -> str:
-    return f"{position[0]}-{position[1]}"
 
 
 class FeedReader(Client):
@@ -73,7 +47,7 @@ class FeedReader(Client):
         answer = await self._ask(replica, f"{FEED}?wait=0s")
         if answer.status != 200:
             raise ConnectionError(f"no place: {answer.status}")
-        self._place = parse(_page(answer.body).position)
+        self._place = feed_pages.place(feed_pages.page(answer.body).position)
         self.run_of.record(FeedBegins(client=self.name, at_ms=now_ms(), position=self._place, given_up=given_up))
 
     async def _ask(self, replica: ChaosReplica, target: str) -> Response:
@@ -84,7 +58,7 @@ class FeedReader(Client):
         reader, writer = await asyncio.open_connection(replica.host, replica.port, limit=CHUNK_MAX_BYTES)
         try:
             lines = [f"GET {FEED} HTTP/1.1", "Host: x", f"X-Domain-Name: {DOMAIN}", "Accept: text/event-stream"]
-            writer.write("\r\n".join([*lines, f"Last-Event-ID: {text_of(self._place)}", "", ""]).encode())
+            writer.write("\r\n".join([*lines, f"Last-Event-ID: {feed_pages.text_of(self._place)}", "", ""]).encode())
             head = await reader.readuntil(b"\r\n\r\n")
             if head.split(b" ")[1] == b"%d" % NOT_KEPT:
                 await self._begin(replica, self._place)
@@ -98,13 +72,13 @@ class FeedReader(Client):
         fields = dict(line.partition(": ")[::2] for line in block.decode().splitlines())
         if "data" in fields and fields["event"] != "error":
             self._note(life, fields["data"].encode())
-            assert parse(fields["id"]) == self._place
+            assert feed_pages.place(fields["id"]) == self._place
         elif "id" in fields:
-            self._place = parse(fields["id"])
+            self._place = feed_pages.place(fields["id"])
 
     def _note(self, life: str, json: bytes) -> None:
-        told = _told(json)
-        self._place = parse(told.position)
+        told = feed_pages.told(json)
+        self._place = feed_pages.place(told.position)
         digest = sha1(json).hexdigest()
         self.run_of.record(
             Fed(
@@ -122,16 +96,18 @@ class FeedReader(Client):
         while True:
             if self._place == NOWHERE:
                 await self._begin(replica, NOWHERE)
-            answer = await self._ask(replica, f"{FEED}?{urlencode({'after': text_of(self._place), 'wait': '0s'})}")
+            answer = await self._ask(
+                replica, f"{FEED}?{urlencode({'after': feed_pages.text_of(self._place), 'wait': '0s'})}"
+            )
             if answer.status == NOT_KEPT:
                 await self._begin(replica, self._place)
                 continue
             if answer.status != 200:
                 raise ConnectionError(f"the feed cannot be read behind {self._place}: {answer.body!r}")
-            page = _page(answer.body)
+            page = feed_pages.page(answer.body)
             for raw in page.events:
                 self._note(replica.life, bytes(raw))
-            self._place = parse(page.position)
+            self._place = feed_pages.place(page.position)
             if not page.events:
                 self.run_of.record(FeedEnds(client=self.name, at_ms=now_ms(), position=self._place))
                 return
@@ -144,10 +120,12 @@ class FeedReader(Client):
             answer = await self._ask(replica, f"{HISTORY}?{query}")
             if answer.status != 200:
                 raise ConnectionError(f"the history cannot be read: {answer.body!r}")
-            page = _page(answer.body)
+            page = feed_pages.page(answer.body)
             for raw in page.events:
-                told, digest = _told(raw), sha1(bytes(raw)).hexdigest()
-                self.run_of.record(Logged(at_ms=now_ms(), position=parse(told.position), kind=told.kind, digest=digest))
+                told, digest = feed_pages.told(raw), sha1(bytes(raw)).hexdigest()
+                self.run_of.record(
+                    Logged(at_ms=now_ms(), position=feed_pages.place(told.position), kind=told.kind, digest=digest)
+                )
             after = page.next
             if not after:
                 return
@@ -187,7 +165,7 @@ class PastReader(Client):
                 await self._look(self.random.choice(self.run_of.replicas), *self.random.choice(asked))
 
     async def _look(self, replica: ChaosReplica, service: str, position: Position) -> None:
-        life, start_ms, as_of = replica.life, now_ms(), text_of(position)
+        life, start_ms, as_of = replica.life, now_ms(), feed_pages.text_of(position)
         target = f"{ROOT}{find_path(service)}&asOf={as_of}"
         answer = await self._connection(replica).request("GET", target, None, HEADERS, PAST_TIMEOUT_S)
         if answer.status != 200:

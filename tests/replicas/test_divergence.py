@@ -97,6 +97,7 @@ def test_difference_of_a_single_field_is_healed(pair: Pair) -> None:
 
 def test_difference_is_told_and_counted(pair: Pair) -> None:
     """One line of the operator's log names the tenant and the service."""
+    pair.wrong.tells("replicas_differ")
     (differ,) = pair.wrong.said("replicas_differ")
     assert differ["level"] == "error"
     assert "1 parts of team/default, e.g. cart" in differ["message"]

@@ -128,7 +128,7 @@ def test_what_redis_does_not_do_is_refused_before_anything_is_written(
     until_sync(lambda: api.get("/health").status == 200, "it to be had again, without a write")
     assert register(deployment.api(), "d3").status == 200
     assert "DurabilityLost" not in alarms(api)
-    assert len(deployment.registry.said("durability_back")) == said + 1
+    until_sync(lambda: len(deployment.registry.said("durability_back")) == said + 1, "the end in the log")
 
 
 def alarms(api: Api) -> dict[str, str]:

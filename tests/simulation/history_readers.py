@@ -8,9 +8,6 @@ from hashlib import sha1
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import msgspec
-from msgspec import Raw, Struct
-
 from registry.domain.errors import BeforeHistory
 from registry.history.historian import PAGE_MAX
 from registry.http_api import events
@@ -24,35 +21,12 @@ from tests.simulation.client import TIMEOUT_S, Client
 from tests.simulation.consumers import APP
 from tests.simulation.process import ConnectionLost
 from tests.simulation.replica import Refusal, SimReplica
+from tests.support import feed_pages
 from tests.support.history import NOWHERE, Fed, FeedBegins, FeedEnds, Logged, PastLook, Position
 
 #: Questions of a reader of the feed at the end, when the log has been read by all.
 LAST_TRIES_MAX: Final = 60
 FIND: Final = next(operation for operation in OPERATIONS if operation.name == "find-instances")
-
-
-class _Told(Struct):
-    position: str
-    kind: str
-
-
-class _Page(Struct):
-    events: list[Raw]
-    next: str = ""
-    position: str = ""
-
-
-_told = msgspec.json.Decoder(_Told).decode
-_page = msgspec.json.Decoder(_Page).decode
-
-
-def position_of(text: str) -> Position:
-    epoch, _, sequence = text.partition("-")
-    return int(epoch), int(sequence)
-
-
-def text_of(position: Position) -> str:
-    return f"{position[0]}-{position[1]}"
 
 
 def call(client: Client, headers: dict[bytes, bytes] | None = None, **query: str) -> Call:
@@ -92,7 +66,7 @@ class FeedReader(Client):
     async def _follow(self, replica: SimReplica) -> None:
         """One connection, for a while. What it brings after its end is not read."""
         name, is_open = replica.process.name, True
-        headers = {b"accept": b"text/event-stream", b"last-event-id": text_of(self._place).encode()}
+        headers = {b"accept": b"text/event-stream", b"last-event-id": feed_pages.text_of(self._place).encode()}
 
         async def serve(api: Api) -> None:
             answer = await events.follow(api, call(self, headers))
@@ -118,13 +92,13 @@ class FeedReader(Client):
             fields = dict(line.partition(": ")[::2] for line in block.splitlines())
             if "data" in fields and fields["event"] != "error":
                 self._note(replica, fields["data"].encode())
-                assert fields["id"] == text_of(self._place)
+                assert fields["id"] == feed_pages.text_of(self._place)
             elif "id" in fields:
-                self._place = position_of(fields["id"])
+                self._place = feed_pages.place(fields["id"])
 
     def _note(self, replica: str, json: bytes) -> None:
-        told = _told(json)
-        self._place = position_of(told.position)
+        told = feed_pages.told(json)
+        self._place = feed_pages.place(told.position)
         self.recorder.add(
             Fed(
                 client=self.name,
@@ -143,14 +117,14 @@ class FeedReader(Client):
             try:
                 if self._place == NOWHERE:
                     await self._begin(NOWHERE)
-                page = _page(await _poll(replica, self, self._place))
+                page = feed_pages.page(await _poll(replica, self, self._place))
             except Refusal as refusal:
                 if isinstance(refusal.error, BeforeHistory):
                     await self._begin(self._place)
                 continue
             for raw in page.events:
                 self._note(replica.process.name, bytes(raw))
-            self._place = position_of(page.position)
+            self._place = feed_pages.place(page.position)
             if not page.events:
                 self.recorder.add(FeedEnds(client=self.name, at_ms=self.loop.now_ms(), position=self._place))
                 return
@@ -159,7 +133,7 @@ class FeedReader(Client):
 
 async def _poll(replica: SimReplica, client: Client, after: Position) -> bytes:
     async def poll(api: Api) -> bytes:
-        return (await events.follow(api, call(client, after=text_of(after), wait="0s"))).body
+        return (await events.follow(api, call(client, after=feed_pages.text_of(after), wait="0s"))).body
 
     async with asyncio.timeout(TIMEOUT_S):
         body, _ = await replica.ask(poll, client.tenant)
@@ -177,12 +151,14 @@ async def logged(client: Client, replica: SimReplica) -> list[Logged]:
             return await _past(api, LIST_EVENTS, asked)
 
         body, _ = await replica.ask(ask, client.tenant)
-        page = _page(body)
+        page = feed_pages.page(body)
         for raw in page.events:
-            told = _told(raw)
+            told = feed_pages.told(raw)
             digest = sha1(bytes(raw)).hexdigest()
             found.append(
-                Logged(at_ms=client.loop.now_ms(), position=position_of(told.position), kind=told.kind, digest=digest)
+                Logged(
+                    at_ms=client.loop.now_ms(), position=feed_pages.place(told.position), kind=told.kind, digest=digest
+                )
             )
         after = page.next
         if not after:
@@ -218,7 +194,7 @@ class PastReader(Client):
         moment_ms, position = await replica.ask(settled, self.tenant)
         if self.random.random() < 0.5:
             epoch, sequence = position
-            as_of = text_of((epoch, max(sequence - self.random.randint(0, 20), 0)))
+            as_of = feed_pages.text_of((epoch, max(sequence - self.random.randint(0, 20), 0)))
         else:
             as_of = str(moment_ms - 1 - self.random.randint(0, 10_000))
         return service, as_of
@@ -246,7 +222,7 @@ class PastReader(Client):
                 end_ms=self.loop.now_ms(),
                 service=service,
                 as_of=as_of,
-                position=position_of(position),
+                position=feed_pages.place(position),
                 rev=rev,
                 digest=digest,
             )

@@ -155,6 +155,16 @@ class Replica:
         """The log records of one kind."""
         return [record for record in self.log() if record.get("action") == action]
 
+    def tells(self, action: str, *words: str) -> dict[str, Any]:
+        """Wait for a log record of this kind with all of these words: the log is written beside what is answered."""
+
+        def found() -> list[dict[str, Any]]:
+            told = ((record, " ".join(map(str, record.values()))) for record in self.said(action))
+            return [record for record, text in told if all(word in text for word in words)]
+
+        until_sync(lambda: bool(found()), f"{action} {' '.join(words)} in the log")
+        return found()[0]
+
     def worker_pids(self) -> list[int]:
         """The processes that have ever served for it, in the order in which they began to listen."""
         # Version 0.1.0 (commit 6cd3c24) does not tell it; where tests run that, it has no workers.

@@ -1,20 +1,10 @@
-"""LogTools: what the verbs that work on whole logs share - the store as far back as it is kept, tenants, progress."""
+"""Bar: how far work on a whole log has come, for people at a terminal."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
-
-from registry.bootstrap import redis_store
-from registry.domain.errors import RegistryError
-from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
-from registry.running.private_redis import CannotStart
-from registry.running.replica import starting
-from registry.settings import Settings
-from registry.store.port import Store
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -22,30 +12,6 @@ if TYPE_CHECKING:
 #: Seconds after which progress is shown, and between two looks at the clock (events).
 SHOWN_AFTER_S: Final = 1.0
 LOOK_EVERY: Final = 256
-
-
-@contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Store]:
-    """The store. Raises CannotStart with one sentence for all that can be wrong with it."""
-    store = redis_store(settings)
-    try:
-        with starting(settings.redis_url):
-            await store.open()
-            try:
-                yield store
-            except RegistryError as exc:
-                raise CannotStart(f"{exc.message}: {exc.detail}") from exc
-    finally:
-        await store.close()
-
-
-async def chosen_tenants(store: Store, only: str) -> list[Tenant]:
-    """Those of the store, or the one that is named (`domain/project`). Raises CannotStart where there is no such."""
-    found = {DEFAULT_TENANT, *await store.tenants()} - {ACCOUNTS}
-    chosen = sorted(tenant for tenant in found if only in ("", str(tenant)))
-    if not chosen:
-        raise CannotStart(f"the store has no tenant {only}")
-    return chosen
 
 
 class Bar:
