@@ -16,7 +16,7 @@ from time import process_time_ns
 from typing import Final
 
 from registry.domain.tenant import DEFAULT_TENANT
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.memory_replica import virtual_ms
 from tests.support.wires import BASE, BATCH, BLOCK, Lane, Wire, fill, header, register, status, whole, write
 

@@ -14,13 +14,13 @@ from registry import __version__
 from registry.accounts_setup import build_access
 from registry.archive.deep_log import DeepLog
 from registry.clock import Clock
+from registry.conditions import conditions, late_replicas, lost_durability
 from registry.console.files import Files
 from registry.domain.own import OWN_SERVICE_NAME
 from registry.domain.quotas import Quotas
 from registry.domain.retention import Retention
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.history.feeds import Feeds
-from registry.http_api.access import Access
 from registry.http_api.access_log import AccessLog
 from registry.http_api.api import Api
 from registry.http_api.client_address import TrustedProxies
@@ -52,14 +52,6 @@ from registry.upkeep.pulses import Pulses
 from registry.upkeep.self_registration import SelfRegistration
 from registry.upkeep.snapshotting import HOLD_MS, Snapshotting
 from registry.usecases.alarms import (
-    ACCOUNTS_LATE,
-    ARCHIVE_FAILS,
-    DURABILITY_LOST,
-    HEARTBEATS_WAITING,
-    MASS_LAPSE,
-    REPLICAS_DIFFER,
-    STORE_REFUSES_WRITES,
-    TENANT_DAMAGED,
     Alarms,
 )
 from registry.usecases.discovery import Discovery
@@ -245,41 +237,6 @@ def quotas(settings: Settings) -> Quotas:
     )
 
 
-def _conditions(
-    projector: Projector, protection: Protection, snapshotting: Snapshotting, heartbeats: Heartbeats
-) -> dict[str, str]:
-    """The alarms that are no event but a state, while it lasts."""
-    found: dict[str, str] = {}
-    paused = protection.pauses_now()
-    if paused:
-        names = ", ".join(f"{p.lapsed} of {p.of} instances of {tenant} ({p.held} kept)" for tenant, p in paused.items())
-        found[MASS_LAPSE] = f"lapsed at once, some are kept for now: {names}"
-    # A store that is silent refuses nothing: it must have been heard since.
-    if projector.refusing.since_ms is not None and projector.reading.heard_since(projector.refusing.since_ms):
-        found[STORE_REFUSES_WRITES] = projector.refusing.newest
-    if snapshotting.archive_failing.since_ms is not None:
-        found[ARCHIVE_FAILS] = snapshotting.archive_failing.newest
-    if snapshotting.distrusted:
-        names = ", ".join(str(tenant) for tenant in snapshotting.distrusted)
-        found[REPLICAS_DIFFER] = f"replicas hold different views of {names}"
-    if heartbeats.waiting:
-        found[HEARTBEATS_WAITING] = f"{heartbeats.waiting} heartbeats wait for the store"
-    damages = projector.aside.damages()
-    if damages:
-        others = ", ".join(str(damage.tenant) for damage in damages[1:])
-        found[TENANT_DAMAGED] = damages[0].detail + (f"; set aside as well: {others}" if others else "")
-    return found
-
-
-def _late_replicas(access: Access | None) -> dict[str, str]:
-    late = access.everywhere.late() if access is not None else []
-    return {ACCOUNTS_LATE: f"changes of accounts do not count yet at {', '.join(late)}"} if late else {}
-
-
-def _lost_durability(durable: Durable) -> dict[str, str]:
-    return {DURABILITY_LOST: durable.lost.newest} if durable.lost.since_ms is not None else {}
-
-
 def new_name() -> str:
     """A name for a replica: in its events, its log, its figures, and wherever else it is named."""
     return secrets.token_hex(6)
@@ -351,9 +308,9 @@ def build_replica(
             lambda: projector.reading.silent_s,
             clock.steady_ms,
             lambda: (
-                _conditions(projector, protection, snapshotting, heartbeats)
-                | _late_replicas(api.access)
-                | _lost_durability(api.durable)
+                conditions(projector, protection, snapshotting, heartbeats)
+                | late_replicas(api.access)
+                | lost_durability(api.durable)
             ),
         ),
         Durable(

@@ -33,6 +33,7 @@ TOP_MODULES = {
     "log_queue": "running",
     "accounts_setup": "running",
     "bootstrap": "running",
+    "conditions": "running",
     "__main__": "cli",
     "cli": "cli",
     "backup_verbs": "cli",

@@ -19,7 +19,7 @@ from registry.http_api.operations import OPERATIONS
 from registry.memo import Memo
 from registry.serving.shared import Shared
 from registry.settings import Settings
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.store.port import Durability
 from registry.usecases.discovery import POSITION_TIMEOUT_S
 from tests.support.memory_replica import VIRTUAL, elapse

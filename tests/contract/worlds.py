@@ -11,7 +11,8 @@ from redis.asyncio import Redis, RedisCluster
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
 from registry.store.keys import Keys
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from registry.store.port import KeyName, LeaseName, Store
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore

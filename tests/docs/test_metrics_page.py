@@ -16,7 +16,8 @@ from registry.running.board import AWAY_AFTER_S, WRITE_EVERY_S
 from registry.serving.certificates import Certificates
 from registry.serving.shared import Limits, Shared
 from registry.settings import Settings
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from registry.store.round_trips import RoundTrips
 from tests.serving.apps import app
 from tests.support.memory_replica import virtual_ms

@@ -16,7 +16,7 @@ from registry.domain.snapshot import take
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.projection.saving import save
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.usecases.repair import examine, mend
 from tests.support.memory_replica import MemoryReplica, digests, restamped, run, virtual_ms
 from tests.support.strategies import logs

@@ -20,7 +20,8 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from registry.projection.projector import APPLY_BATCH_MAX, Projector
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from registry.store.port import Tail, Write
 from tests.support.builders import EPOCH, instance, instance_registered, microservice, service_registered
 from tests.support.clock import ManualClock

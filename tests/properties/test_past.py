@@ -24,7 +24,8 @@ from registry.history.moments import END, When, parse_when
 from registry.history.newest import NewestOf
 from registry.history.past import Past
 from registry.projection.saving import save
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from tests.properties.test_snapshot import assert_same
 from tests.support.builders import microservice, service_registered
 from tests.support.memory_replica import append, run, virtual_ms

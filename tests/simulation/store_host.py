@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.simulation.virtual_time import VirtualLoop
 
 Work = Callable[[], None]

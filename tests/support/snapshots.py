@@ -7,8 +7,9 @@ from registry.domain.marks import Mark
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from registry.projection.restoring import restore
+from registry.store.memory_server import MemoryServer
 from registry.store.memory_snapshots import SnapshotData
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_store import MemoryStore
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import FlakyStore, MemoryReplica, append, restamped
 

@@ -23,7 +23,7 @@ from registry.serving.lane import Lane as HotLane
 from registry.serving.recognise import Said
 from registry.serving.shared import SWEEP_EVERY_S, Limits, Shared
 from registry.settings import Settings
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.memory_replica import FlakyStore, virtual_ms
 
 KEEP_ALIVE_S: Final = 75

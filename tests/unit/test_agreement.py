@@ -12,7 +12,7 @@ from registry.domain.events import Event
 from registry.domain.retention import Retention
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.projection.restoring import restore
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.store.port import Damaged
 from registry.upkeep import agreement
 from registry.upkeep.agreement import HEAL_FROM_MS

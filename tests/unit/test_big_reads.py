@@ -13,7 +13,7 @@ from registry.domain.steps import Steps
 from registry.http_api import big_reads, discovery
 from registry.http_api.big_reads import AT_ONCE, BigReads
 from registry.settings import Settings
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.memory_replica import run, virtual_ms
 from tests.support.wires import BATCH, BLOCK, Lane, fill, status, whole
 

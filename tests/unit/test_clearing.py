@@ -11,7 +11,7 @@ import pytest
 from registry.domain.position import ORIGIN
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.store.memory_data import Struck
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.upkeep.clearing import KEPT_LEAST_MS, Clearing
 from tests.support.builders import instance_body, microservice_body
 from tests.support.memory_replica import (

@@ -12,7 +12,8 @@ from registry.domain.emptiness import is_empty
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.tenant import ACCOUNTS
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from registry.usecases.everywhere import ALIVE_MS, ASLEEP_MS, WAIT_MAX_S, Everywhere, applied
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, virtual_ms
 

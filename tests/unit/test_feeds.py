@@ -12,7 +12,7 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.history import feeds
 from registry.history.choice import Choice
 from registry.history.feeds import KEPT_S, Feeds
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, elapse, virtual_ms
 
 pytestmark = pytest.mark.anyio

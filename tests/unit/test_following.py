@@ -12,7 +12,7 @@ import pytest
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
 from registry.projection import following, proving
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.store.port import Tail
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, elapse, empty, restamped

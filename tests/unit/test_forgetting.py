@@ -12,7 +12,7 @@ from registry.domain.events import Event, PolicySaved, ServiceUnregistered
 from registry.domain.model import Policy
 from registry.domain.position import ORIGIN
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.builders import (
     instance,
     instance_body,

@@ -14,7 +14,8 @@ from registry.domain.events import EVENT_FORMAT
 from registry.domain.request_bodies import MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.projection.mending import CLAIMS
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from registry.usecases import formats
 from registry.usecases.formats import ALIVE_MS, HEARD_MS, READS, Formats
 from tests.support.builders import microservice, service_registered, stamp

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from registry.domain.tenant import Tenant
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.usecases.grouping import Budget
 from registry.usecases.heartbeats import BEAT_BYTES, Heartbeats
 from tests.support.builders import instance_body, microservice_body

@@ -11,7 +11,8 @@ from registry.domain.request_bodies import InstanceBody, MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.microservices import Microservices

@@ -19,7 +19,7 @@ from registry.domain.accounts import AccessView, Account, MachineToken, Role, Se
 from registry.domain.decide import Stamp
 from registry.domain.errors import NotEnoughQuota, RegistryError, TooManyRequests
 from registry.domain.tenant import ACCOUNTS
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.usecases import lockouts, logins, passwords, principals
 from registry.usecases.everywhere import Everywhere
 from registry.usecases.lockouts import Lockouts

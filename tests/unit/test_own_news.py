@@ -12,7 +12,7 @@ from registry.domain.position import Position
 from registry.domain.request_bodies import InstanceBody, MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT as T
 from registry.projection.reading import OWN_NEWS_PAUSE_MAX_S
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, elapse, virtual_ms
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, InstanceExpired, InstanceUnregistered, decode_event
 from registry.domain.model import HealthCheck
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.store.port import LeaseName, Pulse
 from registry.upkeep import expiry
 from registry.upkeep.protection import WINDOW_MS, MassLapse, Pause

@@ -11,7 +11,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import InstanceRow
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.upkeep.pulses import Pulses
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, elapse, restamped, virtual_ms

@@ -15,7 +15,7 @@ from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.retention import BYTES_STEPS, HISTORY_STEPS, LEAST, Log, Retention
 from registry.domain.snapshot import FORMAT
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.upkeep.snapshotting import LOOK_LEAST_S
 from tests.support.builders import microservice, service_registered, stamp
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, cut, digests, elapse, virtual_ms

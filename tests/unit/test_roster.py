@@ -6,7 +6,7 @@ import asyncio
 
 from msgspec import structs
 
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from registry.usecases.roster import KEPT_MS, ROSTER, Presence, Roster
 from tests.support.builders import microservice, service_registered
 from tests.support.memory_replica import MemoryReplica, append, run, virtual_ms

@@ -15,7 +15,8 @@ from registry.domain.position import Position
 from registry.domain.retention import Retention
 from registry.domain.snapshot import FORMAT
 from registry.domain.tenant import Tenant
-from registry.store.memory_store import MemoryServer, MemoryStore
+from registry.store.memory_server import MemoryServer
+from registry.store.memory_store import MemoryStore
 from registry.upkeep.snapshotting import (
     EVENTS_AT_STOP,
     HOLD_MS,

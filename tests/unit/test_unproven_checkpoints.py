@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry.domain.tenant import DEFAULT_TENANT
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, cut, digests, restamped, virtual_ms
 

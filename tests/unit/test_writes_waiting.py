@@ -9,7 +9,7 @@ import pytest
 
 from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.tenant import Tenant
-from registry.store.memory_store import MemoryServer
+from registry.store.memory_server import MemoryServer
 from tests.support.builders import microservice_body
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, elapse, virtual_ms
 
