@@ -383,6 +383,9 @@ class Connection(asyncio.Protocol):
         self.balance()
 
     def _become_socket(self, head: Head, rest: bytes) -> None:
+        if self.wire.is_closing:
+            # It is this protocol that will be told that the client has gone.
+            return
         came = b"".join((rest, *self._held))
         refusal, leave = self._enter_sockets(head)
         if refusal:

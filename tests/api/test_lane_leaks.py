@@ -17,7 +17,7 @@ import pytest
 
 from registry.domain.find import FindQuery
 from registry.domain.tenant import DEFAULT_TENANT
-from registry.serving.connection import HELD_MAX_BYTES
+from registry.serving.connection import HELD_MAX_BYTES, Connection
 from registry.serving.heads import BLOCK_MAX_BYTES, BLOCKS_MAX, Head, Heads
 from registry.serving.recognise import MEANT_MAX, MEANT_MAX_BYTES
 from tests.support.memory_replica import VIRTUAL, elapse, elapse_until
@@ -40,6 +40,7 @@ from tests.support.wires import (
 
 BATCH_BODY = json.dumps({"services": [{"service": {"appId": "shop", "serviceName": "cart"}}]}).encode()
 SLOW = whole(b"GET", b"/version")
+WATCH = b"/v4/default/registry/microservices/cart/watcher"
 #: What a client may leave behind: requests that it has sent, and a part of one.
 LEFT = {
     "nothing": [],
@@ -91,6 +92,24 @@ async def assert_the_next_is_served(lane: Lane) -> None:
 
 
 # -- lost --------------------------------------------------------------------------------------------------------------
+
+
+class BrokenWire(Wire):
+    """Its client has gone, which the first write shows."""
+
+    def write(self, data: Any) -> None:
+        self.close()
+
+
+async def test_client_that_goes_before_its_upgrade_gets_no_websocket(lane: Lane) -> None:
+    """A transport tells one protocol that it is lost; a websocket that came after it would be counted for ever."""
+    wire = BrokenWire(Connection(lane.shared, asyncio.get_running_loop()))
+    block = BLOCK + b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+    watch = whole(b"GET", WATCH, block + b"\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    await lane.say(wire, SLOW + watch)
+    assert wire.lost
+    await assert_nothing_is_left(lane, wire)
+    await assert_the_next_is_served(lane)
 
 
 @pytest.mark.parametrize("exc", [None, ConnectionResetError()], ids=["ended", "reset"])

@@ -26,6 +26,7 @@ import pytest
 from tests.support.api import Api, ids, ok
 from tests.support.http import Connection
 from tests.support.replica import REPOSITORY, STOP_LIMIT_S
+from tests.support.waiting import until_sync
 
 #: Each leaves a line of some 350 bytes in the log when its lease ends.
 SHORT_LIVED = 400
@@ -33,8 +34,8 @@ SHORT = {"mode": "push", "interval": 5, "times": 0}
 GONE_WITHIN_S = 30.0
 #: What an answer may take; one that waits for a reader of the log never comes.
 ANSWER_WITHIN_S = 5.0
-#: What a pipe holds when there is no room for one more line.
-PIPE_FULL_BYTES = 60 * 1024
+#: What a pipe holds at least when there is no room for one more line: no line is divided between its 16 pages.
+PIPE_FULL_BYTES = 56 * 1024
 MODULE = ("-m", "registry")
 #: A registry whose queue is full after a few lines.
 SMALL_QUEUE = """
@@ -139,7 +140,7 @@ def test_everybody_is_served_while_nobody_reads_the_log(redis_url: str, workers:
     """Heartbeats and finds are answered while the log's pipe is full, and a stop comes to its end."""
     with unread(redis_url, workers=workers) as one:
         let_many_go(one)
-        assert one.waiting_bytes() > PIPE_FULL_BYTES
+        until_sync(lambda: one.waiting_bytes() > PIPE_FULL_BYTES, "the pipe to be full")
         one.process.send_signal(signal.SIGTERM)
         assert one.process.wait(STOP_LIMIT_S) == 0
 
