@@ -296,7 +296,7 @@ def build_replica(
     registration = SelfRegistration(
         microservices, instances, heartbeats, advertise, __version__, projector.refusing, bool(settings.tls_cert_file)
     )
-    discovery = Discovery(projector, shared, writes.quotas)
+    discovery = Discovery(projector, shared, writes.quotas, settings.answer_max_bytes)
     api = Api(
         discovery,
         heartbeats,

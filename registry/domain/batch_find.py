@@ -7,10 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from registry.domain.errors import (
-    ErrorBody,
-    RegistryError,
-)
+from registry.domain.errors import AnswerTooLarge, ErrorBody, RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.instance_reads import InstanceQuery
 from registry.domain.view import Answer, Standing
@@ -25,13 +22,27 @@ class BatchResult(Struct, frozen=True):
     #: Of every answer that it was made from.
     standings: list[Standing | None]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the instances that it tells of."""
+        return sum(answer.size for _, answer in self.updated)
+
 
 def batch_find(
-    queries: Sequence[FindQuery | InstanceQuery], answer: Callable[[FindQuery | InstanceQuery], Answer]
+    queries: Sequence[FindQuery | InstanceQuery],
+    answer: Callable[[FindQuery | InstanceQuery], Answer],
+    most: int,
+    size: int = 0,
 ) -> BatchResult:
     """Answer many queries without waiting, so all at one position.
 
     A rev that is not empty and equals the current one is not modified; everything else is updated or failed.
+
+    Args:
+        most: bytes of all instances in one answer, of which `size` have been told already.
+
+    Raises:
+        AnswerTooLarge: there are more. The queries behind are not looked at, and nothing is put together.
     """
     result = BatchResult([], [], [], [])
     groups: dict[int, list[int]] = {}
@@ -48,13 +59,16 @@ def batch_find(
         if query.rev and query.rev == current.rev:
             result.not_modified.append(index)
         else:
+            size += current.size
+            if size > most:
+                raise AnswerTooLarge(size, most)
             result.updated.append((index, current))
     return result
 
 
 def encode_batch(result: BatchResult) -> bytes:
     """The result as `{"failed":…,"notModified":…,"updated":…}`, empty members left out."""
-    members = []
+    members: list[bytes] = []
     if result.failed:
         failed = [
             {"indexes": indexes, "error": ErrorBody(str(error.code), error.message, error.detail)}
@@ -64,10 +78,11 @@ def encode_batch(result: BatchResult) -> bytes:
     if result.not_modified:
         members.append(b'"notModified":' + msgspec.json.encode(result.not_modified))
     if result.updated:
-        members.append(b'"updated":[' + b",".join(_encode_updated(*item) for item in result.updated) + b"]")
+        parts = [part for index, answer in result.updated for part in (b",", *_updated(index, answer))]
+        members.append(b"".join((b'"updated":[', *parts[1:], b"]")))
     return b"{" + b",".join(members) + b"}"
 
 
-def _encode_updated(index: int, answer: Answer) -> bytes:
+def _updated(index: int, answer: Answer) -> tuple[bytes | memoryview, ...]:
     head = b'{"index":%d,"rev":"%s"' % (index, answer.rev.encode())
-    return head + (b',"instances":' + answer.array() + b"}" if answer.count else b"}")
+    return (head, b",", answer.members()) if answer.count else (head, b"}")

@@ -38,6 +38,16 @@ class InvalidParams(RegistryError):
     is_final = True
 
 
+class AnswerTooLarge(InvalidParams):
+    """The answer would have `size` bytes or more, of `most` that are sent. It was not put together."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(
+            f"the answer would have {size} bytes or more, {most} at most (REGISTRY_ANSWER_MAX_BYTES): "
+            "ask for less at once, by a service, a version, tags or a shorter list"
+        )
+
+
 class LimitExceeded(RegistryError):
     """What would be stored is larger than a limit. Unlike bad input it depends on the view: what is there may stay."""
 

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from registry.domain.catalog import count_by_status
 from registry.domain.decide import service_or_refuse
-from registry.domain.errors import ErrorBody, RegistryError
+from registry.domain.errors import AnswerTooLarge, ErrorBody, RegistryError
 from registry.domain.find import ANY_SERVICE, FindQuery, find, may_see
 from registry.domain.model import Microservice
 from registry.domain.version import select
@@ -51,10 +51,11 @@ class Explained(Struct, frozen=True, omit_defaults=True):
     more: int = 0
 
 
-def explain(view: RegistryView, query: FindQuery, covers: Covers | None = None) -> Explained:
+def explain(view: RegistryView, query: FindQuery, most: int, covers: Covers | None = None) -> Explained:
     """What `find` says to this query, and why.
 
     Args:
+        most: bytes of the largest answer that a client is sent.
         covers: which microservices are told of; None: all.
 
     Raises:
@@ -67,6 +68,8 @@ def explain(view: RegistryView, query: FindQuery, covers: Covers | None = None) 
     more = max(len(found) - CANDIDATES_MAX, 0)
     try:
         answer = find(view, query)
+        if answer.size > most:
+            raise AnswerTooLarge(answer.size, most)
     except RegistryError as error:
         refused = ErrorBody(str(error.code), error.message, error.detail)
         return Explained(environment, shown, refused=refused, more=more)

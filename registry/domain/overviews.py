@@ -165,7 +165,12 @@ def _overview(
 
 
 def _add(parts: list[bytes], found: ServiceDetail, instances: Iterable[bytes]) -> Generator[int, None, None]:
-    """Add one microservice in JSON, and its instances, of which there may be very many, bit by bit."""
+    """Add one microservice in JSON, and its instances, of which there may be very many, bit by bit.
+
+    Its consumers and providers may be very many too: they are told before they are put together.
+    """
+    related = sum(memoryview(one).nbytes for one in (*found.providers, *found.consumers))
+    yield related
     whole, head = encode(found), b'{"microService":' + bytes(found.micro_service)
     begin = head + b',"instances":['
     for some in some_at_a_time(instances):
@@ -173,7 +178,7 @@ def _add(parts: list[bytes], found: ServiceDetail, instances: Iterable[bytes]) -
         begin = b","
         yield len(parts[-1])
     parts.append(b"]" + whole[len(head) :] if begin == b"," else whole)
-    yield len(parts[-1])
+    yield len(parts[-1]) - related
 
 
 def _without_schema_ids(row: ServiceRow) -> Raw:

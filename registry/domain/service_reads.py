@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from registry.domain.decide import service_or_refuse
 from registry.domain.errors import (
     InvalidParams,
@@ -49,12 +51,17 @@ def list_services(view: RegistryView, hidden: frozenset[str], covers: Covers | N
 
     They are as they were at the first step. Nothing is put together before it is told how much it is.
     """
-    rows = (row for row in view.services.values() if covers is None or covers(*row.group.key))
-    bodies = [row.body for row in rows if not is_shared(row.service, hidden)]
+    rows = (row for row in view.services.values() if not is_shared(row.service, hidden))
+    return list_rows(rows, "services", covers)
+
+
+def list_rows(rows: Iterable[ServiceRow], member: str, covers: Covers | None) -> Steps:
+    """These microservices as `{"member":[…]}`, in the same way."""
+    bodies = [row.body for row in rows if covers is None or covers(*row.group.key)]
     if not bodies:
         return [b"{}"]
     pieces: list[bytes] = []
     for some in some_at_a_time(bodies):
         yield sum(map(len, some)) + len(some)
-        pieces += (b"," if pieces else b'{"services":[', b",".join(some))
+        pieces += (b"," if pieces else b'{"%b":[' % member.encode(), b",".join(some))
     return [*pieces, b"]}"]

@@ -6,7 +6,7 @@ revs) is kept beside them and dropped by the fold when a member changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from weakref import ref
@@ -30,24 +30,53 @@ VersionKey = tuple[str, str, str, str]  # the same and a version
 OWN_GROUP: Final[GroupKey] = ("production", "default", "SERVICECENTER")
 
 
+_BEGIN: Final = b'{"instances":['
+_END: Final = b"]}"
+_NONE: Final = b"{}"
+
+
 class Standing(Struct, gc=False):
     """Whether what was prepared for a service group is still true. To hold this is to hold nothing else."""
 
     holds: bool = True
 
 
-class Answer(Struct, frozen=True, gc=False):
-    """Instances as a client is sent them. `body` is `{"instances":[…]}`, or `{}` when there are none."""
+class Answer(Struct, gc=False):
+    """Instances as a client is sent them. Its size is known before it is put together, which happens when it is read.
+
+    Args:
+        parts: each instance as JSON.
+        standing: of a prepared answer of a group; None says nothing about how long the answer is true.
+    """
 
     rev: str
-    body: bytes
-    count: int
-    #: Of a prepared answer of a group; None says nothing about how long the answer is true.
+    parts: Sequence[bytes]
     standing: Standing | None = None
+    count: int = 0
+    #: Bytes of the body.
+    size: int = 0
+    _body: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.count = len(self.parts)
+        commas = max(self.count - 1, 0)
+        self.size = sum(map(len, self.parts)) + commas + len(_BEGIN + _END if self.count else _NONE)
+
+    @property
+    def body(self) -> bytes:
+        """`{"instances":[…]}`, or `{}` when there are none."""
+        if not self._body:
+            self._body = b"".join((_BEGIN, b",".join(self.parts), _END)) if self.count else _NONE
+            self.parts = ()
+        return self._body
+
+    def members(self) -> bytes | memoryview:
+        """The same without the opening brace, to go on with another member's; a view of the body, not a copy."""
+        return memoryview(self.body)[1:]
 
     def array(self) -> bytes:
         """The JSON list alone; empty when there are no instances."""
-        return self.body[len(b'{"instances":') : -1] if self.count else b""
+        return self.body[len(_BEGIN) - 1 : -1] if self.count else b""
 
 
 class InstanceRow(Struct, frozen=True, gc=False):

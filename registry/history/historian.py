@@ -7,7 +7,8 @@ answer is complete: most questions are about what was lately.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -73,6 +74,27 @@ class _Found(NamedTuple):
     events: list[_Encoded]
     more: bool
     reached: Position
+
+
+class _Last:
+    """The last of many events: a number of them, or as many as fill a page and one more."""
+
+    def __init__(self, most: int) -> None:
+        self._events: deque[_Encoded] = deque()
+        self._most = most
+        self._size = 0
+
+    def add(self, told: _Encoded) -> None:
+        self._events.append(told)
+        self._size += len(told.json)
+        while len(self._events) > self._most or self._has_too_many_bytes():
+            self._size -= len(self._events.popleft().json)
+
+    def _has_too_many_bytes(self) -> bool:
+        return self._size - sum(len(told.json) for told in islice(self._events, 2)) > PAGE_MAX_BYTES
+
+    def backwards(self) -> Iterator[_Encoded]:
+        return reversed(self._events)
 
 
 class Historian:
@@ -147,12 +169,12 @@ class Historian:
                 continue
             walk = await self.past.walker(tenant, When(position=stretch.start))
             # One more than is wanted says that there are more.
-            newest: deque[_Encoded] = deque(maxlen=query.limit - len(found) + 1)
+            newest = _Last(query.limit - len(found) + 1)
             async for applied in walk.until(upper.up_to(stretch.end)):
                 told = self._chosen(walk, applied, query)
                 if told is not None:
-                    newest.append(told)
-            found += reversed(newest)
+                    newest.add(told)
+            found += newest.backwards()
             fits = _fitting(found, query.limit)
             if len(found) > fits:
                 return _Found(found[:fits], True, reached)
@@ -270,8 +292,9 @@ class Historian:
 
 
 def _lately(newest: Newest, query: PageQuery, upper: When) -> tuple[list[_Encoded], bool]:
-    """Of the newest events those that are asked for, one more than that at most; and whether no older ones are."""
+    """Of the newest events those that are asked for, one more than a page at most; and whether no older ones are."""
     found: list[_Encoded] = []
+    size = 0
     lower = query.since.before() if query.since is not None else None
     for position, moment_ms, event, outcome, service in newest.backwards(query.choice.service_id):
         if not upper.reaches(position, moment_ms):
@@ -282,8 +305,9 @@ def _lately(newest: Newest, query: PageQuery, upper: When) -> tuple[list[_Encode
             return found, True
         if query.choice.takes(event, outcome, service):
             found.append(_Encoded(position, encode_told(tell(position, event, outcome, service))))
-            if len(found) > query.limit:
+            if len(found) > query.limit or size > PAGE_MAX_BYTES:
                 return found, False
+            size += len(found[-1].json)
     return found, query.after is not None and newest.begins <= query.after
 
 

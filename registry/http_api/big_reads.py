@@ -6,8 +6,8 @@ import asyncio
 from time import perf_counter
 from typing import Final
 
+from registry.domain.errors import AnswerTooLarge
 from registry.domain.steps import Steps
-from registry.http_api.reply import too_large
 
 #: Seconds of steps without a pause, in which others are answered.
 SLICE_S: Final = 0.005
@@ -30,7 +30,7 @@ class BigReads:
         """The JSON text that the steps come to, in pieces; the first step is taken at once.
 
         Raises:
-            InvalidParams: it is too large.
+            AnswerTooLarge: it is.
         """
         size = 0
         began = perf_counter()
@@ -41,7 +41,7 @@ class BigReads:
                 pieces: list[bytes] = end.value
                 return pieces
             if size > self._answer_max_bytes:
-                raise too_large(size, self._answer_max_bytes)
+                raise AnswerTooLarge(size, self._answer_max_bytes)
             if perf_counter() - began >= SLICE_S:
                 await asyncio.sleep(0)
                 began = perf_counter()

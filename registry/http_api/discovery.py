@@ -64,17 +64,24 @@ async def explain(api: Api, call: Call) -> Reply:
     """`GET find/explain`: what a find would answer, and why each candidate is in or out; nothing is recorded."""
     query = queries.find_query(call.query_string, call.consumer_id)
     _require(api, call, query)
-    explained = await api.discovery.read(call.tenant, lambda view: find_explained.explain(view, query, call.covers))
+    explained = await api.discovery.read(
+        call.tenant, lambda view: find_explained.explain(view, query, api.answer_max_bytes, call.covers)
+    )
     whole = reply.json(msgspec.json.encode(explained), api.position(call.tenant))
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
 
-def answer_reply(api: Api, call: Call, answer: Answer, rev: str) -> Reply:
-    """304 when the client holds exactly this answer, else the whole of it."""
+def answer_reply(api: Api, call: Call, answer: Answer, rev: str, alone: bool = False) -> Reply:
+    """304 when the client holds exactly this answer, else the whole of it.
+
+    Args:
+        alone: one instance, not a list of one.
+    """
     position = api.position(call.tenant)
     if rev and rev == answer.rev:
         return reply.not_modified(reply.revision(answer.rev), position)
-    whole = reply.json(answer.body, reply.revision(answer.rev), position)
+    body = b'{"instance":' + answer.array()[1:-1] + b"}" if alone else answer.body
+    whole = reply.json(body, reply.revision(answer.rev), position)
     return api.compressor.compress(whole, answer.rev) if call.accepts_gzip else whole
 
 
@@ -87,7 +94,7 @@ async def batch_find(api: Api, call: Call) -> Reply:
     results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
     if asked.consumer_id and await _record(api, call, _covered(api, call, asked.services)):
         results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
-    whole = reply.json(_batch_body(api, asked, results), api.position(call.tenant))
+    whole = reply.json(_batch_body(asked, results), api.position(call.tenant))
     _count(api, results[0])
     return api.compressor.compress(whole) if call.accepts_gzip else whole
 
@@ -116,11 +123,8 @@ def _count(api: Api, services: BatchResult) -> None:
     polled["failed"] += sum(len(indexes) for _, indexes in services.failed)
 
 
-def _batch_body(api: Api, asked: BatchQueries, results: list[BatchResult]) -> bytes:
+def _batch_body(asked: BatchQueries, results: list[BatchResult]) -> bytes:
     services, instances = results
-    size = sum(len(answer.body) for result in results for _, answer in result.updated)
-    if size > api.answer_max_bytes:
-        raise reply.too_large(size, api.answer_max_bytes)
     members = []
     if asked.services:
         members.append(b'"services":' + encode_batch(services))
@@ -145,7 +149,4 @@ async def _instances(api: Api, call: Call, instance_id: str) -> Reply:
     answer = api.discovery.instances_now(call.tenant, query)
     if answer is None:
         answer = await api.discovery.instances(call.tenant, query)
-    if instance_id:
-        one = Answer(answer.rev, b'{"instance":' + answer.array()[1:-1] + b"}", 1)
-        return answer_reply(api, call, one, rev)
-    return answer_reply(api, call, answer, rev)
+    return answer_reply(api, call, answer, rev, alone=bool(instance_id))

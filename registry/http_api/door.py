@@ -15,7 +15,7 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
-from registry.domain.errors import Forbidden, InvalidParams, RegistryError
+from registry.domain.errors import AnswerTooLarge, Forbidden, InvalidParams, RegistryError
 from registry.domain.tenant import ACCOUNTS
 from registry.http_api import reply, target
 from registry.http_api.api import Api
@@ -23,7 +23,7 @@ from registry.http_api.call import Call, ClientGone, target_of
 from registry.http_api.load import Share
 from registry.http_api.operation import Kind, Operation
 from registry.http_api.operations import NEVER_REFUSED, OPERATIONS, Routes
-from registry.http_api.reply import Droppable, Header, Reply, StreamReply, too_large
+from registry.http_api.reply import Droppable, Header, Reply, StreamReply
 from registry.http_api.sockets import EXTENSION
 
 logger = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class Door:
     async def _answer(self, operation: Operation, call: Call) -> Reply:
         answer = await self._handle(operation, call)
         if len(answer.body) > self._api.answer_max_bytes:
-            raise too_large(len(answer.body), self._api.answer_max_bytes)
+            raise AnswerTooLarge(len(answer.body), self._api.answer_max_bytes)
         return answer
 
     async def _handle(self, operation: Operation, call: Call) -> Reply:

@@ -11,6 +11,8 @@ from registry.domain.dependencies import consumers_of, providers_of
 from registry.domain.errors import InvalidParams
 from registry.domain.model import Microservice
 from registry.domain.request_bodies import TAGS_MAX, ChangeDependencies, PutSchema, ReplaceSchemas, SetTags
+from registry.domain.service_reads import list_rows
+from registry.domain.steps import Steps
 from registry.domain.view import RegistryView
 from registry.http_api import reply
 from registry.http_api.api import Api
@@ -117,11 +119,15 @@ async def _related(
 ) -> Reply:
     """`sameDomain` holds by construction: dependencies never leave their tenant."""
     service_id, no_self = call.service_id, call.flag("noSelf")
-    services = await api.discovery.read(call.tenant, lambda view: question(view, service_id, no_self))
-    covers = call.covers
-    if covers is not None:
-        services = [one for one in services if covers(one.environment, one.app_id, one.service_name)]
-    return reply.json(msgspec.json.encode({member: services} if services else {}), api.position(call.tenant))
+
+    def steps(view: RegistryView) -> Steps:
+        rows = [view.services[service.service_id] for service in question(view, service_id, no_self)]
+        return list_rows(rows, member, call.covers)
+
+    async with api.big_reads.turn:
+        made = await api.discovery.read(call.tenant, steps)
+        position = api.position(call.tenant)
+        return reply.json(b"".join(await api.big_reads.make(made)), position)
 
 
 async def add_dependencies(api: Api, call: Call) -> Reply:

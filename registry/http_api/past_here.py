@@ -59,7 +59,9 @@ class PastHere:
     @cached_property
     def _api(self) -> Api:
         """Made with the first question: most replicas are never asked one here."""
-        discovery = _StillDiscovery(self._views, self._present.discovery.shared)
+        discovery = _StillDiscovery(
+            self._views, self._present.discovery.shared, answer_max_bytes=self._present.answer_max_bytes
+        )
         return replace(self._present, discovery=discovery, historian=Historian(self.past))
 
     async def answer(self, operation: Operation, call: Call) -> Reply:

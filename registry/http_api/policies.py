@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,9 @@ from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
+
+#: The largest policy that is written for people to read.
+PRETTY_MAX_BYTES: Final = 16 * 1024
 
 
 async def create(api: Api, call: Call) -> Reply:
@@ -85,4 +88,6 @@ def _pretty(api: Api, call: Call, value: Any) -> Reply:
 
 
 def _pretty_json(value: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+    """Indented, where it is small: what is nested deeply grows thirtyfold."""
+    plain = msgspec.json.encode(value)
+    return msgspec.json.format(plain, indent=2) if len(plain) <= PRETTY_MAX_BYTES else plain

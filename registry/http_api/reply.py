@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from msgspec import Struct, structs
 
 from registry import __version__
-from registry.domain.errors import InvalidParams, Overloaded, RegistryError, TooManyRequests
+from registry.domain.errors import Overloaded, RegistryError, TooManyRequests
 from registry.domain.rev import content_digest
 from registry.memo import Memo
 
@@ -106,14 +106,6 @@ def error(error: RegistryError, *headers: Header) -> Reply:
     if isinstance(error, (TooManyRequests, Overloaded)):
         headers = (RETRY_AFTER, *headers)
     return json(error.body(), *headers, status=error.code // 1000)
-
-
-def too_large(size: int, most: int) -> InvalidParams:
-    """What is said instead of an answer that is larger than the registry sends."""
-    return InvalidParams(
-        f"the answer would have {size} bytes or more, {most} at most (REGISTRY_ANSWER_MAX_BYTES): "
-        "ask for less at once, by a service, a version, tags or a shorter list"
-    )
 
 
 def revision(rev: str) -> Header:

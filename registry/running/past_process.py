@@ -19,7 +19,7 @@ import msgspec
 
 from registry import logconfig
 from registry.bootstrap import build_replica, redis_store
-from registry.domain.errors import Overloaded, RegistryError
+from registry.domain.errors import AnswerTooLarge, Overloaded, RegistryError
 from registry.environment import read_settings
 from registry.http_api import reply
 from registry.http_api.carried import call_of
@@ -165,7 +165,7 @@ class Answering:
         finally:
             self._asked -= 1
         if len(answer.body) > self._answer_max_bytes:
-            raise reply.too_large(len(answer.body), self._answer_max_bytes)
+            raise AnswerTooLarge(len(answer.body), self._answer_max_bytes)
         return answer
 
 

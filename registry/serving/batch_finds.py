@@ -17,7 +17,7 @@ class BatchFinds:
     def __init__(self, api: Api, ask_door: AskDoor) -> None:
         self._api = api
         self._ask_door = ask_door
-        self._polls = Polls(api.discovery, api.answer_max_bytes)
+        self._polls = Polls(api.discovery)
         self._counted = Counted(api, operations.BATCH_FIND)
         self._polled = api.observer.polled
         api.caches["providers"] = lambda: self._polls.size

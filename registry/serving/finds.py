@@ -65,8 +65,6 @@ class Finds:
     def _find(self, find: Find, asker: Asker, request: Request, connection: HotConnection) -> Said | bool:
         discovery, tenant, query = self._api.discovery, find.tenant, _on_behalf(find, asker.consumer_id)
         answer = discovery.find_here(tenant, query)
-        if len(answer.body) > self._api.answer_max_bytes:
-            return False
         left_out = discovery.left_out
         if query.consumer_id and discovery.unrecorded(tenant, (query,)):
             return False

@@ -60,8 +60,14 @@ class _Provider(Struct, gc=False):
     standing: Standing | None
     #: What stands behind the index, and where the instances follow.
     head: bytes
-    tail: memoryview
-    size: int
+    answer: Answer
+    tail: bytes | memoryview = b""
+
+    def told(self) -> bytes | memoryview:
+        """The instances, put together when they are told for the first time."""
+        if not self.tail and self.answer.count:
+            self.tail = self.answer.members()
+        return self.tail
 
 
 class Told(Struct, frozen=True, gc=False):
@@ -77,15 +83,11 @@ class Told(Struct, frozen=True, gc=False):
 
 
 class Polls:
-    """Answers polls from the views as they are.
+    """Answers polls from the views as they are."""
 
-    Args:
-        answer_max_bytes: of all instances in one answer.
-    """
-
-    def __init__(self, discovery: Discovery, answer_max_bytes: int) -> None:
+    def __init__(self, discovery: Discovery) -> None:
         self._discovery = discovery
-        self._answer_max_bytes = answer_max_bytes
+        self._answer_max_bytes = discovery.answer_max_bytes
         self._kinds: dict[tuple[object, ...], bytes] = {}
         self._kinds_ever = 0
         self._known: Memo[bytes, _Provider] = Memo(PROVIDERS_MAX, PROVIDERS_MAX_BYTES, _size)
@@ -130,9 +132,11 @@ class Polls:
                     unmodified.append(index)
                     continue
                 contradicts = True
-            size += known.size
-            updated += ((b',{"index":%d' if updated else b'{"index":%d') % index, known.head, known.tail)
-        if len(body) != needed or size > self._answer_max_bytes:
+            size += known.answer.size
+            if size > self._answer_max_bytes:
+                return None
+            updated += ((b',{"index":%d' if updated else b'{"index":%d') % index, known.head, known.told())
+        if len(body) != needed:
             return None
         if new and self._discovery.unrecorded(tenant, new):
             return None
@@ -168,11 +172,8 @@ class Polls:
 
 
 def _provider(query: FindQuery, key: GroupKey | None, found: Answer) -> _Provider:
-    head, tail = b',"rev":"%b"}' % found.rev.encode(), memoryview(b"")
-    if found.count:
-        # Behind the opening brace of the answer's body, without a copy of it.
-        head, tail = head[:-1] + b",", memoryview(found.body)[1:]
-    return _Provider(query, key, found.rev, found.standing, head, tail, len(found.body))
+    head = b',"rev":"%b"%b' % (found.rev.encode(), b"," if found.count else b"}")
+    return _Provider(query, key, found.rev, found.standing, head, found)
 
 
 def _joined(unmodified: list[int], updated: list[bytes | memoryview]) -> bytes:
@@ -183,4 +184,4 @@ def _joined(unmodified: list[int], updated: list[bytes | memoryview]) -> bytes:
 
 
 def _size(named: bytes, known: _Provider) -> int:
-    return len(named) + len(known.head) + known.size
+    return len(named) + len(known.head) + known.answer.size

@@ -18,7 +18,7 @@ from registry.domain import service_reads
 from registry.domain.access_errors import NoPermission
 from registry.domain.batch_find import BatchResult, batch_find
 from registry.domain.decide import service_or_refuse
-from registry.domain.errors import PositionNotReached, RegistryError, StoreUnavailable
+from registry.domain.errors import AnswerTooLarge, PositionNotReached, RegistryError, StoreUnavailable
 from registry.domain.find import FindQuery
 from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
 from registry.domain.model import Schema
@@ -39,6 +39,8 @@ POSITION_TIMEOUT_S: Final = 5.0
 CATCH_UP_TIMEOUT_S: Final = 1.0
 #: A store that has been silent for longer (seconds) is away: reads do not ask it.
 AWAY_AFTER_S: Final = 3.0
+#: The largest answer, in bytes.
+ANSWER_MAX_BYTES: Final = 16 * 1024 * 1024
 #: Requests that wait for the log's tail at once.
 WAITING_MAX: Final = 50_000
 
@@ -65,8 +67,10 @@ class Discovery:
         projector: Projector,
         shared: frozenset[str] = frozenset({OWN_SERVICE_NAME}),
         quotas: Quotas | None = None,
+        answer_max_bytes: int = ANSWER_MAX_BYTES,
     ) -> None:
         self._projector = projector
+        self.answer_max_bytes = answer_max_bytes
         self._quotas = quotas or Quotas()
         #: Dependencies that finds did not record because a quota was full.
         self.left_out = 0
@@ -79,8 +83,14 @@ class Discovery:
     # -- one microservice name -----------------------------------------------------------------------------------------
 
     def find_here(self, tenant: Tenant, query: FindQuery) -> Answer:
-        """The answer as the view has it now. Raises what `domain.find.find` raises."""
-        return domain_find.find(*self._target(tenant, query))
+        """The answer as the view has it now. Raises what `domain.find.find` raises, and AnswerTooLarge."""
+        return self._sendable(domain_find.find(*self._target(tenant, query)), query.rev)
+
+    def _sendable(self, answer: Answer, rev: str) -> Answer:
+        """What the client is sent of an answer is not too large: nothing, where it holds that already."""
+        if answer.size > self.answer_max_bytes and rev != answer.rev:
+            raise AnswerTooLarge(answer.size, self.answer_max_bytes)
+        return answer
 
     def owner(self, tenant: Tenant, query: FindQuery) -> Tenant:
         """In whose view the answer is found."""
@@ -182,7 +192,7 @@ class Discovery:
     def batch_here(
         self, tenant: Tenant, *lists: Sequence[FindQuery | InstanceQuery], covers: Covers | None = None
     ) -> list[BatchResult]:
-        """The answers to lists of queries as the view has them now."""
+        """The answers to lists of queries as the view has them now. Raises AnswerTooLarge."""
         view = self._projector.view(tenant)
 
         def answer(query: FindQuery | InstanceQuery) -> Answer:
@@ -192,7 +202,11 @@ class Discovery:
                 return domain_find.find(*self._target(tenant, query))
             return get_instance(view, query)
 
-        return [batch_find(queries, answer) for queries in lists]
+        results: list[BatchResult] = []
+        for queries in lists:
+            size = sum(result.size for result in results)
+            results.append(batch_find(queries, answer, self.answer_max_bytes, size))
+        return results
 
     # -- what may be seen ----------------------------------------------------------------------------------------------
 
@@ -236,7 +250,8 @@ class Discovery:
 
     def _instances(self, tenant: Tenant, query: InstanceQuery) -> Answer:
         view = self._projector.view(tenant)
-        return get_instance(view, query) if query.instance_id else list_instances(view, query)
+        answer = get_instance(view, query) if query.instance_id else list_instances(view, query)
+        return self._sendable(answer, query.rev)
 
     # -- microservices -------------------------------------------------------------------------------------------------
 

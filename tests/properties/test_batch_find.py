@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from registry.domain.batch_find import BatchResult, batch_find, encode_batch
-from registry.domain.errors import RegistryError
+from registry.domain.errors import AnswerTooLarge, RegistryError
 from registry.domain.events import Event
 from registry.domain.find import FindQuery, find
 from registry.domain.instance_reads import InstanceQuery, get_instance, list_instances
@@ -57,8 +57,22 @@ def batches(draw: st.DrawFn) -> tuple[RegistryView, list[Query]]:
     return view, queries
 
 
-def run(view: RegistryView, queries: list[Query]) -> BatchResult:
-    return batch_find(queries, lambda query: answer_from(view, query))
+def run(view: RegistryView, queries: list[Query], most: int = 1 << 30, size: int = 0) -> BatchResult:
+    return batch_find(queries, lambda query: answer_from(view, query), most, size)
+
+
+@given(batches(), st.integers(0, 3000), st.integers(0, 500))
+def test_a_batch_is_refused_when_all_that_it_tells_is_larger_than_the_limit(
+    batch: tuple[RegistryView, list[Query]], most: int, told: int
+) -> None:
+    view, queries = batch
+    whole = run(view, queries)
+    size = told + sum(len(answer.body) for _, answer in whole.updated)
+    try:
+        assert encode_batch(run(view, queries, most, told)) == encode_batch(whole)
+        assert size <= most or not whole.updated
+    except AnswerTooLarge:
+        assert size > most
 
 
 @given(batches())

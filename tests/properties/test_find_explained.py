@@ -16,6 +16,8 @@ from registry.domain.view import Answer, RegistryView
 from tests.support.builders import append, instance, instance_registered, microservice, service_registered, view_of
 from tests.support.strategies import any_queries, find_queries, logs
 
+MOST = 1 << 30
+
 
 def answered_or_refused(view: RegistryView, query: FindQuery) -> Answer | RegistryError:
     try:
@@ -31,7 +33,7 @@ def test_candidates_without_a_reason_against_them_are_the_answer(log: list[Event
     for event in log:
         append(view, event)
     try:
-        explained = explain(view, query)
+        explained = explain(view, query, MOST)
     except ServiceNotExists:
         assert query.consumer_id not in view.services
         return
@@ -75,7 +77,7 @@ def test_each_reason_is_told(query: FindQuery, against: list[Reason]) -> None:
         service_registered(microservice("stranger", "x", app_id="elsewhere")),
         instance_registered(instance("s1", "a"), chosen=True),
     )
-    (one,) = [one for one in explain(view, query).candidates if one.service_id == "s1"]
+    (one,) = [one for one in explain(view, query, MOST).candidates if one.service_id == "s1"]
     assert one.against == against
 
 
@@ -85,13 +87,22 @@ def test_candidates_that_somebody_may_not_see_are_not_told() -> None:
         service_registered(microservice("s1", "cart")),
         service_registered(microservice("s2", "cart", app_id="secret")),
     )
-    explained = explain(view, FindQuery("shop", "cart"), lambda environment, app_id, name: app_id == "shop")
+    explained = explain(view, FindQuery("shop", "cart"), MOST, lambda environment, app_id, name: app_id == "shop")
     assert [one.service_id for one in explained.candidates] == ["s1"]
 
 
 def test_very_many_candidates_are_counted_and_those_in_the_answer_come_first() -> None:
     others = [microservice(f"o{number}", "cart", app_id=f"a{number}") for number in range(CANDIDATES_MAX + 5)]
     view = view_of(*map(service_registered, [*others, microservice("s1", "cart")]))
-    explained = explain(view, FindQuery("shop", "cart"))
+    explained = explain(view, FindQuery("shop", "cart"), MOST)
     assert explained.candidates[0].service_id == "s1"
     assert (len(explained.candidates), explained.more) == (CANDIDATES_MAX, 6)
+
+
+def test_of_an_answer_that_is_too_large_is_told_what_the_find_is_told() -> None:
+    view = view_of(service_registered(microservice("s1", "cart")), instance_registered(instance("s1", "i1")))
+    size = find(view, FindQuery("shop", "cart")).size
+    assert explain(view, FindQuery("shop", "cart"), size).refused is None
+    explained = explain(view, FindQuery("shop", "cart"), size - 1)
+    assert explained.refused is not None
+    assert (explained.refused.error_code, bytes(explained.answer), explained.rev) == ("400001", b"", "")

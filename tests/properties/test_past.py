@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Final
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -17,9 +19,10 @@ from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import take
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.domain.view import RegistryView
+from registry.history import historian as historian_module
 from registry.history.cache import Kept, Views, weigh
 from registry.history.choice import Choice, service_of
-from registry.history.historian import Historian, PageQuery
+from registry.history.historian import PAGE_MAX_BYTES, Historian, PageQuery
 from registry.history.moments import END, When, parse_when
 from registry.history.newest import NewestOf
 from registry.history.past import Past
@@ -150,6 +153,7 @@ def test_pages_are_what_a_reader_of_the_whole_log_finds(log: list[Event], data: 
     remembered, limit = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 4))
     service = data.draw(st.sampled_from(["", "s1", "s2"]))
     since = data.draw(st.none() | st.integers(900, LATE_MS))
+    page_bytes = data.draw(st.just(PAGE_MAX_BYTES) | st.integers(1, 3000))
     choice = Choice(service_id=service)
 
     async def main() -> None:
@@ -173,6 +177,8 @@ def test_pages_are_what_a_reader_of_the_whole_log_finds(log: list[Event], data: 
                 page = msgspec.json.decode(await historian.page(DEFAULT_TENANT, query))
                 found += [event["position"] for event in page["events"]]
                 assert len(page["events"]) <= limit
+                sizes = [len(msgspec.json.encode(event)) for event in page["events"]]
+                assert sum(sizes[:-1]) <= page_bytes
                 if not page["next"]:
                     break
                 cursor = parse_position(page["next"])
@@ -182,7 +188,30 @@ def test_pages_are_what_a_reader_of_the_whole_log_finds(log: list[Event], data: 
             by_all = await historian.explain(DEFAULT_TENANT, Choice(*ids), When(position=placed[-1][0]))
             assert (lately.state, lately.sentence) == (by_all.state, by_all.sentence)
 
-    run(main)
+    with patch.object(historian_module, "PAGE_MAX_BYTES", page_bytes):
+        run(main)
+
+
+@pytest.mark.parametrize("remembered", [1, 1000])
+def test_a_page_of_large_events_takes_no_more_than_a_page(remembered: int) -> None:
+    """However many of them there are, in what is remembered and in the log behind it."""
+
+    async def peak(limit: int) -> int:
+        server = MemoryServer(virtual_ms)
+        body = {"p": "x" * 100_000}
+        large = (service_registered(microservice(f"s{n}", f"n{n}", properties=body)) for n in range(100))
+        await append(server, *large)
+        past = Past(MemoryStore(server), Views(2))
+        tracemalloc.start()
+        try:
+            await Historian(past, NewestOf(past, remembered)).page(DEFAULT_TENANT, PageQuery(Choice(), limit=limit))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    with patch.object(historian_module, "PAGE_MAX_BYTES", 300_000):
+        least, most = run(lambda: peak(1)), run(lambda: peak(1000))
+    assert most - least < 2_000_000
 
 
 def test_a_merged_registration_is_found_under_both_ids() -> None:

@@ -58,7 +58,7 @@ class Registry:
 
     def __init__(self, *events: Event) -> None:
         self.held = OneView(view_of(*events))
-        self.polls = Polls(Discovery(cast(Projector, self.held)), LARGEST)
+        self.polls = Polls(Discovery(cast(Projector, self.held), answer_max_bytes=LARGEST))
 
     def told(self, *queries: FindQuery, consumer: str = "") -> Any:
         """The decoded answer; None: there is none that can be given at once."""
@@ -69,7 +69,7 @@ class Registry:
         """Made anew, each element for itself."""
         view = self.held.it
         asked = [structs.replace(query, consumer_id=consumer) for query in queries]
-        result = batch_find(asked, lambda query: find(view, cast(FindQuery, query)))
+        result = batch_find(asked, lambda query: find(view, cast(FindQuery, query)), LARGEST)
         if result.failed or (consumer and any(unrecorded(view, query) for query in asked)):
             return None
         return {"services": json.loads(encode_batch(result))}
@@ -168,7 +168,7 @@ def test_an_answer_beyond_the_limit_is_refused_elsewhere() -> None:
     registry = Registry(service_registered(microservice("s1", "cart")), instance_registered(instance("s1", "i1")))
     size = len(find(registry.held.it, CART).body)
     for most, is_given in ((size, True), (size - 1, False)):
-        answers = Polls(Discovery(cast(Projector, registry.held)), most)
+        answers = Polls(Discovery(cast(Projector, registry.held), answer_max_bytes=most))
         assert (answers.answer(DEFAULT_TENANT, body_of([CART]), "") is not None) is is_given
 
 

@@ -86,6 +86,14 @@ def test_pages_are_bounded_and_hold_everything_once(monkeypatch: pytest.MonkeyPa
     assert pages == [["s0"], ["s1", "s2", "s3"], ["s4", "s5", "s6"], ["s7"]]
 
 
+def test_a_page_ends_where_its_services_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a catalog of large services could not be read at all."""
+    view = view_of(*(service_registered(microservice(f"s{number}", f"n{number}")) for number in range(4)))
+    monkeypatch.setattr(module, "PAGE_MAX_BYTES", len(view.services["s0"].body) + 1)
+    assert catalog(view, frozenset()).next == 2
+    assert len(whole(view)) == 4
+
+
 def test_a_service_that_left_is_missing_in_the_total() -> None:
     view = view_of(service_registered(microservice("s1", "cart")), service_registered(microservice("s2", "till")))
     position = view.position
