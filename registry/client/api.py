@@ -154,6 +154,9 @@ class Api:
         path = f"{self._service(service_id)}/schemas/{quote(schema.schema_id, safe='')}"
         await self.calls.call("PUT", path, body=SchemaBody(schema.schema, schema.summary))
 
+    async def remove_schema(self, service_id: str, schema_id: str) -> None:
+        await self.calls.call("DELETE", f"{self._service(service_id)}/schemas/{quote(schema_id, safe='')}")
+
     async def set_tags(self, service_id: str, tags: dict[str, str]) -> None:
         """Replace all tags of a service version."""
         await self.calls.call("POST", f"{self._service(service_id)}/tags", body=Tags(tags))

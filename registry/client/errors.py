@@ -6,6 +6,7 @@ from typing import Final
 
 from registry.domain.errors import (
     InstanceNotExists,
+    SchemaNotExists,
     ServiceAlreadyExists,
     ServiceNotExists,
     ServiceVersionNotExists,
@@ -14,6 +15,7 @@ from registry.domain.errors import (
 SERVICE_NOT_EXISTS: Final = ServiceNotExists.code
 SERVICE_VERSION_NOT_EXISTS: Final = ServiceVersionNotExists.code
 SERVICE_ALREADY_EXISTS: Final = ServiceAlreadyExists.code
+SCHEMA_NOT_EXISTS: Final = SchemaNotExists.code
 INSTANCE_NOT_EXISTS: Final = InstanceNotExists.code
 #: Name or password are wrong, and the account is blocked (api-rules.md 3.16).
 WRONG_PASSWORD: Final = (401202, 403201)

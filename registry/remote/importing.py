@@ -20,6 +20,7 @@ from registry.remote.moving import (
     AddService,
     Difference,
     PutSchema,
+    RemoveSchema,
     SetProperties,
     SetTags,
     Step,
@@ -52,6 +53,7 @@ BRINGS: Final[dict[type[Step], str]] = {
     SetProperties: "properties",
     SetTags: "tags",
     PutSchema: "schemas",
+    RemoveSchema: "schemas",
     AddProviders: "dependencies",
     AddInstance: "instances",
 }

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import click
@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from registry.client.calls import steady
 from registry.client.errors import ClientError
+from registry.remote import following
 from registry.remote.asking import Asking, asks
 from registry.remote.failing import Exit
-from registry.remote.importing import COLUMNS, at
-from registry.remote.mirroring import Direction, Put, Remove, copies, done, hear, plan, report
+from registry.remote.importing import BRINGS, COLUMNS, at
+from registry.remote.mirroring import Direction, Put, Remove, copies, done, hear, pause_s, plan, report
 from registry.remote.side import Side
 from registry.remote.waiting import interrupted
 from registry.remote.writing import write_rows
@@ -39,7 +40,8 @@ async def mirror(asking: Asking, source: str, target: str, both: bool, every: fl
 
     A copy has the id of its original and a property that says where it is from. It goes when the original goes. While
     the registry of the originals is silent the copies are held, until it answers, or SIGUSR1 lets them go. After Ctrl-C
-    they live for one more lease, so that a mirror can be restarted; --clear removes them.
+    they live for one more lease, so that a mirror can be restarted; --clear removes them. When properties, tags or
+    schemas of a service change, those of the same service in the other registry follow.
 
     \b
     registry mirror --from http://old:30100 --to http://new:30100 --both
@@ -53,12 +55,14 @@ async def mirror(asking: Asking, source: str, target: str, both: bool, every: fl
         if reports:
             return await _report(asking, ways)
         mirrors = [_Mirror(here, there) for here, there in ways]
+        follower, pace = Follower(old, new, both), _Pace(every)
         with interrupted(), _let_go_by_signal(mirrors):
             while True:
                 await asyncio.gather(old.look(), new.look())
                 for one in mirrors:
                     await one.tick()
-                await asyncio.sleep(every)
+                await follower.tick()
+                await asyncio.sleep(pace.pause_s(mirrors))
     number = sum(one.copies for one in mirrors)
     sys.stderr.write(f"{number} copies are left to their leases; --clear removes them, a mirror goes on with them\n")
     return Exit.DONE
@@ -96,7 +100,7 @@ class _Mirror:
         self._here = here
         self._there = there
         self._said = "answers again"
-        self._refused: dict[object, str] = {}
+        self._refusals = _Refusals()
         self.direction = Direction(here.place, steady())
 
     async def tick(self) -> None:
@@ -111,13 +115,17 @@ class _Mirror:
             try:
                 await self._there.take(step, self._here)
             except ClientError as exc:
-                self._say_once(step, str(exc))
+                what = getattr(step, "ids", getattr(step, "key", None))
+                self._refusals.say(what, self._there.place, str(exc))
                 continue
             self.direction = done(self.direction, step, begun)
             if isinstance(step, Put | Remove):
                 key, instance_id = step.ids
                 verb = "removed" if isinstance(step, Remove) else "changed" if step.is_there else "added"
-                self._say(f"{verb:<8} {key.text()} {instance_id} at {self._there.place}")
+                _say(f"{verb:<8} {key.text()} {instance_id} at {self._there.place}")
+
+    def pause_s(self, every: float) -> float:
+        return pause_s(self.direction, self._there.seen, every)
 
     @property
     def copies(self) -> int:
@@ -128,7 +136,7 @@ class _Mirror:
         """The copies of a source that is silent are left to their leases."""
         if self._here.seen is None:
             self.direction = replace(self.direction, let_go=True)
-            self._say(f"the copies of {self._here.place} are let go")
+            _say(f"the copies of {self._here.place} are let go")
 
     def _say_how_the_source_is(self) -> None:
         if self._here.seen is not None:
@@ -138,18 +146,69 @@ class _Mirror:
         else:
             said = "does not answer"
         if said != self._said:
-            self._say(f"{self._here.place} {said}{f': {self._here.problem}' if said == 'does not answer' else ''}")
+            _say(f"{self._here.place} {said}{f': {self._here.problem}' if said == 'does not answer' else ''}")
             self._said = said
 
-    def _say_once(self, step: object, problem: str) -> None:
-        what = getattr(step, "ids", getattr(step, "key", None))
-        if self._refused.get(what) != problem:
-            self._say(f"refused  {what} at {self._there.place}: {problem}")
-        self._refused = {**dict(list(self._refused.items())[-999:]), what: problem}
 
-    def _say(self, text: str) -> None:
-        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-        sys.stdout.flush()
+class _Pace:
+    """How often a mirror looks."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._is_said = False
+
+    def pause_s(self, mirrors: Sequence[_Mirror]) -> float:
+        pause = min(one.pause_s(self._every) for one in mirrors)
+        if pause < self._every and not self._is_said:
+            _say(f"looks every {pause:.1f} s, not {self._every:g}: the lease of a copy would end before it is renewed")
+            self._is_said = True
+        return pause
+
+
+class Follower:
+    """Changes in the metadata of services, while the mirror runs."""
+
+    def __init__(self, here: Side, there: Side, both: bool) -> None:
+        self._here = here
+        self._there = there
+        self._both = both
+        self._known = following.Known()
+        self._refusals = _Refusals()
+
+    async def tick(self) -> None:
+        """Follow what the last looks at both sides have found."""
+        here, there = self._here.seen, self._there.seen
+        if here is None or there is None:
+            return
+        self._known = following.see(self._known, here.services, there.services)
+        for step in following.follow(self._known, here.services, there.services, self._both):
+            for side, change in ((self._here, step.here), (self._there, step.there)):
+                try:
+                    await side.follow(step.key, change)
+                except ClientError as exc:
+                    self._refusals.say(step.key.text(), side.place, str(exc))
+                    break
+                for taken in change.steps:
+                    _say(f"changed  {step.key.text()} {BRINGS[type(taken)]} at {side.place}")
+            else:
+                self._known = following.done(self._known, step)
+
+
+class _Refusals:
+    """What a registry refused. The same is said once."""
+
+    def __init__(self) -> None:
+        self._said: dict[object, str] = {}
+
+    def say(self, what: object, place: str, problem: str) -> None:
+        if self._said.get(what) != problem:
+            _say(f"refused  {what} at {place}: {problem}")
+        self._said = {**dict(list(self._said.items())[-999:]), what: problem}
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from registry.domain.model import Instance
-from registry.remote.moving import MARK, Difference, Key, bare, instance_fields, marked
+from registry.remote.moving import MARK, Difference, Held, Key, bare, instance_fields, marked, of_metadata
 
 #: A source that has lost more than half of its instances at once is believed when it says so that often in a row.
 CONFIRMED: Final = 3
@@ -23,15 +23,17 @@ LEASE_DEFAULT_S: Final = 120.0
 #: A copy is renewed at the latest when this part of its lease is over. The interval of a client that may miss no
 #: heartbeat is its whole lease: a mirror that waited for that long would come too late.
 RENEWED_AFTER: Final = 1 / 3
+#: Seconds between two looks, at least.
+PAUSE_MIN_S: Final = 0.2
 
 #: An instance, by the name of its service version and its own id.
 Ids = tuple[Key, str]
 
 
 class Seen(Struct, frozen=True):
-    """What a registry holds at one moment: its service versions, and their instances."""
+    """What a registry holds at one moment: its service versions, and their instances beside them."""
 
-    services: frozenset[Key] = frozenset()
+    services: Mapping[Key, Held] = field(default_factory=dict)
     instances: Mapping[Ids, Instance] = field(default_factory=dict)
 
 
@@ -114,7 +116,7 @@ def plan(direction: Direction, target: Seen, now: float) -> list[Step]:
         return []
     originals = direction.originals or {}
     puts = [put for ids in sorted(originals) if (put := _put(direction, ids, originals[ids], target)) is not None]
-    lacking = sorted({put.ids[0] for put in puts} - target.services)
+    lacking = sorted({put.ids[0] for put in puts} - target.services.keys())
     there = copies(target, direction.origin)
     gone = sorted(there - originals.keys()) if direction.originals is not None else []
     if 2 * len(gone) > len(there) and direction.readings < CONFIRMED:
@@ -122,7 +124,17 @@ def plan(direction: Direction, target: Seen, now: float) -> list[Step]:
         gone = []
     due = tuple(sorted(ids for ids in _held(direction, target) if _is_due(direction, target.instances[ids], ids, now)))
     beats = [Beat(due)] if due else []
-    return [*map(BringService, lacking), *puts, *map(Remove, gone), *beats]
+    # Heartbeats first: the rest may take long.
+    return [*beats, *map(BringService, lacking), *puts, *map(Remove, gone)]
+
+
+def pause_s(direction: Direction, target: Seen | None, every: float) -> float:
+    """Seconds until the next look: as the operator wishes, and not later than copies must be renewed."""
+    held = direction.originals
+    if held is None:
+        held = {ids: target.instances[ids] for ids in copies(target, direction.origin)} if target is not None else {}
+    shortest = min((copy.health_check.ttl_ms() / 1000 for copy in held.values()), default=LEASE_DEFAULT_S)
+    return min(every, max(shortest * RENEWED_AFTER, PAUSE_MIN_S))
 
 
 def done(direction: Direction, step: Step, now: float) -> Direction:
@@ -172,8 +184,10 @@ def _is_due(direction: Direction, copy: Instance, ids: Ids, now: float) -> bool:
 
 
 def report(source: Seen, target: Seen, origin: str) -> Sequence[Difference]:
-    """In what the copies are not what their originals are."""
-    found = []
+    """In what the copies are not what their originals are, and the metadata of services that both have."""
+    found: list[Difference] = []
+    for key in sorted(source.services.keys() & target.services.keys()):
+        found += (replace(one, step=None) for one in of_metadata(key, source.services[key], target.services[key]))
     originals = {ids: one for ids, one in source.instances.items() if MARK not in one.properties}
     for (key, instance_id), original in sorted(originals.items()):
         there = target.instances.get((key, instance_id))

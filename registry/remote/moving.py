@@ -1,8 +1,8 @@
 """Moving: what one registry has that another lacks, and the steps that bring it there, as functions of values.
 
-Nothing is ever removed, and of what both have the source's properties, tags and schemas win. An instance that the other
-registry has is left alone: its client may be there already, and a step would renew its lease. What no step can bring
-is a difference without one.
+By `differences` nothing is ever removed, and of what both have the source's properties, tags and schemas win. An
+instance that the other registry has is left alone: its client may be there already, and a step would renew its lease.
+What no step can bring is a difference without one.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ class PutSchema(Struct, frozen=True, tag=True):
     schema: Schema
 
 
+class RemoveSchema(Struct, frozen=True, tag=True):
+    """Of a mirror only: an import removes nothing."""
+
+    key: Key
+    schema_id: str
+
+
 class AddProviders(Struct, frozen=True, tag=True):
     """Services that this one finds; the version of each is of no account."""
 
@@ -84,7 +91,7 @@ class AddInstance(Struct, frozen=True, tag=True):
     instance: Instance
 
 
-Step = AddService | SetProperties | SetTags | PutSchema | AddProviders | AddInstance
+Step = AddService | SetProperties | SetTags | PutSchema | RemoveSchema | AddProviders | AddInstance
 
 
 class Difference(Struct, frozen=True, omit_defaults=True):
@@ -164,6 +171,15 @@ def _of_service(key: Key, here: Held, there: Held | None) -> Iterable[Difference
         yield Difference(name, f"differs in {', '.join(fields)}")
     if there.service.service_id != here.service.service_id:
         yield Difference(name, f"the id is {here.service.service_id} here, and {there.service.service_id} there")
+    yield from of_metadata(key, here, there)
+    if providers := sorted(here.providers - there.providers):
+        names = ", ".join(f"{provider.app}/{provider.name}" for provider in providers)
+        yield Difference(name, f"finds {names}", step=AddProviders(key, tuple(providers)))
+
+
+def of_metadata(key: Key, here: Held, there: Held) -> Iterable[Difference]:
+    """Properties, tags and schemas of a service that both have."""
+    name = key.text()
     if lacking := _lacking(here.service.properties, there.service.properties):
         properties = {**there.service.properties, **here.service.properties}
         yield Difference(name, f"properties: {lacking}", step=SetProperties(key, properties))
@@ -172,9 +188,6 @@ def _of_service(key: Key, here: Held, there: Held | None) -> Iterable[Difference
     for schema_id, schema in sorted(here.schemas.items()):
         if schema.schema and there.schemas.get(schema_id, Schema()) != schema:
             yield Difference(name, f"schema {schema_id}", step=PutSchema(key, schema))
-    if providers := sorted(here.providers - there.providers):
-        names = ", ".join(f"{provider.app}/{provider.name}" for provider in providers)
-        yield Difference(name, f"finds {names}", step=AddProviders(key, tuple(providers)))
 
 
 def _fields(here: Microservice, there: Microservice) -> list[str]:

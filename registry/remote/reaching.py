@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from registry.client.api import Api
-from registry.client.errors import SERVICE_NOT_EXISTS, Refused
+from registry.client.errors import SCHEMA_NOT_EXISTS, SERVICE_NOT_EXISTS, Refused
 from registry.domain.model import Microservice, ServiceKey
 from registry.remote.moving import (
     AddInstance,
@@ -17,6 +17,7 @@ from registry.remote.moving import (
     Key,
     Picture,
     PutSchema,
+    RemoveSchema,
     SetProperties,
     SetTags,
     Step,
@@ -36,11 +37,20 @@ async def services(api: Api) -> list[Microservice]:
     return [service for service in await api.services(shared=True) if not is_own(service)]
 
 
-async def picture(api: Api, only: Iterable[Key] | None = None) -> Picture:
-    """What a registry holds of the tenant; of these services only, if some are named. One request for each service."""
-    wanted = None if only is None else set(only)
-    found = [service for service in await services(api) if wanted is None or key_of(service) in wanted]
-    read = await each(found, lambda service: _held(api, service))
+async def listed(api: Api, *options: str) -> dict[Key, Held]:
+    """Every service version by one request, with its properties, and its `tags` and `schemas` if they are asked for."""
+    found = await api.all_details(*options, shared=True)
+    return {key_of(one.micro_service): held(one) for one in found if not is_own(one.micro_service)}
+
+
+async def picture(api: Api) -> Picture:
+    """What a registry holds of the tenant."""
+    return await whole(api, await services(api))
+
+
+async def whole(api: Api, wanted: Sequence[Microservice]) -> dict[Key, Held]:
+    """Everything about these services, by one request for each; those that are gone meanwhile are left out."""
+    read = await each(wanted, lambda service: _held(api, service))
     return {key_of(one.service): one for one in read if one is not None}
 
 
@@ -102,6 +112,8 @@ class Taker:
                 await api.set_tags(self._id(key), tags)
             case PutSchema(key, schema):
                 await api.put_schema(self._id(key), schema)
+            case RemoveSchema(key, schema_id):
+                await _unless_gone(api.remove_schema(self._id(key), schema_id))
             case AddProviders(key, providers):
                 await api.add_dependencies(wire_key(key), [wire_key(provider) for provider in providers])
             case AddInstance(key, instance):
@@ -111,6 +123,14 @@ class Taker:
         if key not in self.ids:
             raise Refused(SERVICE_NOT_EXISTS, "the service could not be registered")
         return self.ids[key]
+
+
+async def _unless_gone(call: Awaitable[None]) -> None:
+    try:
+        await call
+    except Refused as exc:
+        if exc.code != SCHEMA_NOT_EXISTS:
+            raise
 
 
 def wire_key(key: Key) -> ServiceKey:

@@ -6,18 +6,25 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
+from msgspec.structs import replace
+
 from registry.client.api import Api, Found, NotModified
 from registry.client.calls import steady
 from registry.client.errors import INSTANCE_NOT_EXISTS, SERVICE_NOT_EXISTS, ClientError, Refused
 from registry.client.names import ServiceName
 from registry.domain.model import Instance
+from registry.remote.following import Change
 from registry.remote.importing import take
 from registry.remote.mirroring import Beat, BringService, Put, Remove, Seen, Step
 from registry.remote.moving import MARK, Held, Key, differences, held, instance_fields, key_of, steps
-from registry.remote.reaching import Taker, services
+from registry.remote.reaching import Taker, listed, whole
 
-#: Seconds between two looks at which services there are; their instances are looked at each time.
+#: Seconds between two looks at which services there are, with properties and tags; and at their schemas, which may be
+#: large. Instances are looked at each time.
 SERVICES_S: Final = 10.0
+SCHEMAS_S: Final = 60.0
+#: Seconds. The reference may tell for so long what was before a change (clients.md 0.9).
+SETTLED_S: Final = 5.0
 #: Heartbeats of one request.
 BEATS_MAX: Final = 1000
 #: Members that only a new registration can change, where the registry does not overwrite one that lives.
@@ -34,7 +41,11 @@ class Side:
         self.problem = ""
         self._keys: dict[str, Key] = {}
         self._ids: dict[Key, str] = {}
+        self._services: dict[Key, Held] = {}
         self._looked_at: float | None = None
+        self._schemas_at: float | None = None
+        #: When services were last changed by the mirror.
+        self._followed_at: dict[Key, float] = {}
         #: The instances of each name, and the rev that stands for them.
         self._found: dict[ServiceName, Found] = {}
 
@@ -47,10 +58,8 @@ class Side:
 
     async def see(self) -> Seen:
         """What there is. One batch find, and now and then the list of services."""
-        if self._looked_at is None or steady() - self._looked_at >= SERVICES_S:
-            self._ids = {key_of(service): service.service_id for service in await services(self._api)}
-            self._keys = {service_id: key for key, service_id in self._ids.items()}
-            self._looked_at = steady()
+        if _is_due(self._looked_at, SERVICES_S):
+            await self._look_at_services()
         names = sorted({ServiceName(key.app, key.name, environment=key.environment) for key in self._keys.values()})
         known = {name: found for name, found in self._found.items() if name in names}
         wanted = [(name, known[name].rev if name in known else "") for name in names]
@@ -69,7 +78,24 @@ class Side:
                     instances[self._keys[instance.service_id], instance.instance_id] = instance
                 else:
                     self._looked_at = None  # a service that is new
-        return Seen(frozenset(self._keys.values()), instances)
+        return Seen(self._services, instances)
+
+    async def _look_at_services(self) -> None:
+        begun = steady()
+        with_schemas = _is_due(self._schemas_at, SCHEMAS_S)
+        known = self._services
+        found = await listed(self._api, "tags", *(["schemas"] if with_schemas else []))
+        if not with_schemas:
+            old = {key: replace(one, schemas=known[key].schemas) for key, one in found.items() if key in known}
+            found = old | await whole(self._api, [found[key].service for key in found.keys() - old.keys()])
+        self._followed_at = {key: at for key, at in self._followed_at.items() if begun - at < SETTLED_S}
+        found |= {key: known[key] for key in found.keys() & self._followed_at.keys()}
+        self._services = found
+        self._ids = {key: one.service.service_id for key, one in found.items()}
+        self._keys = {service_id: key for key, service_id in self._ids.items()}
+        self._looked_at = begun
+        if with_schemas:
+            self._schemas_at = begun
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -96,6 +122,15 @@ class Side:
     async def held(self, key: Key) -> Held:
         """Everything about one service version here."""
         return held(await self._api.details(self._id(key)))
+
+    async def follow(self, key: Key, change: Change) -> None:
+        """Change the metadata of a service here."""
+        taker = Taker(self._api, self._services)
+        for step in change.steps:
+            await taker.take(step)
+        if change.steps:
+            self._services = {**self._services, key: change.after}
+            self._followed_at[key] = steady()
 
     def _id(self, key: Key) -> str:
         if key not in self._ids:
@@ -147,6 +182,10 @@ class Side:
                     raise
                 # An old registry refuses all of them because of one.
                 await asyncio.gather(*(_unless_gone(self._api.heartbeat(*ids)) for ids in part))
+
+
+def _is_due(at: float | None, every: float) -> bool:
+    return at is None or steady() - at >= every
 
 
 async def _unless_gone(call: Awaitable[None]) -> None:

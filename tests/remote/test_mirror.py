@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -133,6 +134,53 @@ def test_copies_live_as_long_as_their_originals_and_no_longer(
         for _ in range(2):
             assert ids(new.find()) == ["alive"]
         mirror.end(signal.SIGTERM)
+
+
+def test_what_changes_in_an_original_or_its_service_follows(
+    shell: Shell, registry: Replica, other: Replica, api: Api, new: Api
+) -> None:
+    cart = api.service(serviceId="cart-1", properties={"team": "a"})
+    api.instance(cart, instanceId="i", endpoints=["rest://a:1"])
+    with mirroring(shell, registry, other, "--both") as mirror:
+        sees(new, "i")
+        ok(api.put(f"/microservices/{cart}/instances/i/properties", {"properties": {"p": "q"}}))
+        until_sync(lambda: new.read_instance(cart, "i")["properties"].get("p") == "q", "the properties", LIMIT_S)
+        api.instance(cart, instanceId="i", endpoints=["rest://b:1"])
+        until_sync(lambda: new.read_instance(cart, "i")["endpoints"] == ["rest://b:1"], "the endpoints", LIMIT_S)
+        ok(api.put(f"/microservices/{cart}/properties", {"properties": {"team": "b"}}))
+        ok(api.post(f"/microservices/{cart}/tags", {"tags": {"colour": "blue"}}))
+        until_sync(lambda: _metadata(new, cart) == ({"team": "b"}, {"colour": "blue"}), "the metadata", LIMIT_S)
+        # What changes at the other side comes back, and there is an end to it.
+        ok(new.post(f"/microservices/{cart}/tags", {"tags": {"colour": "red"}}))
+        until_sync(lambda: _metadata(api, cart) == ({"team": "b"}, {"colour": "red"}), "the metadata", LIMIT_S)
+        said = mirror.says(f"changed  shop/cart:0.0.1 tags at http://127.0.0.1:{registry.port}")
+        assert sum("tags" in line for line in said) == 1
+        mirror.end()
+
+
+def _metadata(api: Api, service_id: str) -> tuple[object, object]:
+    tags = ok(api.get(f"/microservices/{service_id}/tags")).json().get("tags")
+    return api.read_service(service_id)["properties"], tags
+
+
+def test_an_interval_longer_than_a_lease_is_shortened_and_said(
+    shell: Shell, registry: Replica, other: Replica, api: Api, new: Api
+) -> None:
+    """The lease is 5 s, and the copy is there after 10 s."""
+    cart = api.service()
+    api.instance(cart, instanceId="i", healthCheck=SHORT)
+    with mirroring(shell, registry, other, "--every", "600") as mirror:
+        mirror.says("looks every 1.7 s, not 600")
+        begun = time.monotonic()
+
+        def ten_seconds_later() -> bool:
+            assert _beat(api, cart, "i")
+            assert ids(new.find()) == ["i"]
+            return time.monotonic() - begun > 10.0
+
+        sees(new, "i")
+        until_sync(ten_seconds_later, "two leases to pass", LIMIT_S)
+        mirror.end()
 
 
 def _beat(api: Api, service_id: str, instance_id: str) -> bool:

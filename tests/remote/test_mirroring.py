@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
-from registry.domain.model import HealthCheck, Instance
+from registry.domain.model import HealthCheck, Instance, Microservice
 from registry.remote.mirroring import (
     CONFIRMED,
+    LEASE_DEFAULT_S,
+    RENEWED_AFTER,
     Beat,
     BringService,
     Direction,
@@ -22,15 +25,17 @@ from registry.remote.mirroring import (
     copies,
     done,
     hear,
+    pause_s,
     plan,
     report,
 )
-from registry.remote.moving import MARK, Key, instance_fields, marked
+from registry.remote.moving import MARK, Held, Key, instance_fields, marked
 
 KEYS = [Key("", "shop", name, "1.0.0") for name in ("cart", "stock")]
 IDS: list[Ids] = [(key, instance_id) for key in KEYS for instance_id in ("i", "j", "k")]
 LEASE_S = 40.0
 CHECK = HealthCheck("push", 0, 10, 3)
+HELD = Held(Microservice())
 
 
 class Model:
@@ -45,7 +50,10 @@ class Model:
         self.down_at = -LEASE_S
 
     def seen(self) -> Seen | None:
-        return Seen(frozenset(self.services), dict(self.instances)) if self.is_up else None
+        return self.all() if self.is_up else None
+
+    def all(self) -> Seen:
+        return Seen(dict.fromkeys(self.services, HELD), dict(self.instances))
 
     def register(self, ids: Ids, instance: Instance, now: float) -> None:
         assert ids[0] in self.services, "the service must be there"
@@ -120,7 +128,7 @@ class Mirroring(RuleBasedStateMachine):
         """Copies outlive any silence of their source, as long as the mirror runs."""
         for _ in range(rounds):
             self.now += seconds
-            before = {one.place: copies(self._all(one), self._other(one).place) for one in (self.old, self.new)}
+            before = {one.place: copies(one.all(), self._other(one).place) for one in (self.old, self.new)}
             for one in (self.old, self.new):
                 one.pass_to(self.now)
             self.tick()
@@ -128,11 +136,7 @@ class Mirroring(RuleBasedStateMachine):
                 source = self._other(one)
                 # While it was down itself for longer than a lease nobody could beat there.
                 if self.now - one.down_at > LEASE_S and not source.is_up:
-                    assert before[one.place] <= copies(self._all(one), source.place)
-
-    @staticmethod
-    def _all(one: Model) -> Seen:
-        return Seen(frozenset(one.services), dict(one.instances))
+                    assert before[one.place] <= copies(one.all(), source.place)
 
     @rule(at=st.booleans(), ids=st.sampled_from(IDS), status=st.sampled_from(["UP", "DOWN"]))
     def client_registers(self, at: bool, ids: Ids, status: str) -> None:
@@ -154,7 +158,7 @@ class Mirroring(RuleBasedStateMachine):
     @invariant()
     def nothing_is_mirrored_back(self) -> None:
         for one in (self.old, self.new):
-            assert copies(self._all(one), one.place) == set()
+            assert copies(one.all(), one.place) == set()
 
     @rule()
     def settled_each_shows_what_the_other_has(self) -> None:
@@ -168,7 +172,7 @@ class Mirroring(RuleBasedStateMachine):
                     assert not instance_fields(original, there.instances[ids])
                     assert there.instances[ids].properties[MARK] == here.place
             # A client that is at both, with another status at each, is no copy.
-            told = report(self._all(here), self._all(there), here.place)
+            told = report(here.all(), there.all(), here.place)
             assert {row.what for row in told} <= {"differs in status"}
         # Idempotent: nothing is left to do but to beat.
         assert not [step for step in self.tick() if not isinstance(step, Beat)]
@@ -186,7 +190,7 @@ COPY = marked(ORIGINAL, "old")
 
 
 def seen(instances: dict[Ids, Instance] | None = None) -> Seen:
-    return Seen(frozenset(KEYS), instances or {})
+    return Seen(dict.fromkeys(KEYS, HELD), instances or {})
 
 
 def test_a_source_that_has_lost_everything_is_believed_when_it_goes_on_saying_so() -> None:
@@ -255,3 +259,39 @@ def test_a_service_is_brought_before_its_first_instance_and_only_then() -> None:
     direction = hear(Direction("old", 0.0), seen({ONE: ORIGINAL}), 0.0)
     assert plan(direction, Seen(), 0.0) == [BringService(KEYS[0]), Put(ONE, COPY)]
     assert plan(hear(Direction("old", 0.0), seen(), 0.0), Seen(), 0.0) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"status": "DOWN"}, {"properties": {"p": "r"}}, {"endpoints": ["rest://b:1"]}, {"host_name": "other"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_change_of_the_original_is_in_the_next_plan(changed: dict[str, Any]) -> None:
+    direction = hear(Direction("old", 0.0), seen({ONE: ORIGINAL}), 0.0)
+    (put,) = plan(direction, seen(), 0.0)
+    direction = done(direction, put, 0.0)
+    after = replace(ORIGINAL, **changed)
+    direction = hear(direction, seen({ONE: after}), 1.0)
+    assert plan(direction, seen({ONE: COPY}), 1.0) == [Put(ONE, marked(after, "old"), True)]
+
+
+def test_looks_are_never_so_far_apart_that_a_copy_ends_between_two_of_them() -> None:
+    direction = hear(Direction("old", 0.0), seen({ONE: ORIGINAL}), 0.0)
+    assert pause_s(direction, seen(), 2.0) == 2.0
+    # Also before the copy is seen at the target, and while that does not answer.
+    assert pause_s(direction, seen(), 600.0) == pause_s(direction, None, 600.0) == LEASE_S * RENEWED_AFTER
+    # A mirror that has not heard its source yet holds what it finds.
+    assert pause_s(Direction("old", 0.0), seen({ONE: COPY}), 600.0) == LEASE_S * RENEWED_AFTER
+    of_others = seen({ONE: marked(ORIGINAL, "elsewhere")})
+    assert pause_s(Direction("old", 0.0), of_others, 600.0) == LEASE_DEFAULT_S * RENEWED_AFTER
+
+
+def test_a_report_names_metadata_that_is_different() -> None:
+    here = Seen({KEYS[0]: replace(HELD, tags={"colour": "blue"}), KEYS[1]: HELD})
+    (row,) = report(here, Seen({KEYS[0]: HELD}), "old")
+    assert (row.service, row.what) == (KEYS[0].text(), "tags: colour=blue")
+
+
+def test_heartbeats_do_not_wait_for_what_is_new() -> None:
+    direction = hear(Direction("old", 0.0), seen({ONE: ORIGINAL, TWO: replace(ORIGINAL, instance_id="j")}), 0.0)
+    assert [type(step) for step in plan(direction, seen({ONE: COPY}), 0.0)] == [Beat, Put]

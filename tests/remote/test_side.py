@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from registry.client import AsyncRegistry
 from registry.client.errors import Refused
 from registry.domain.model import Instance
+from registry.remote import side
+from registry.remote.following import Change
+from registry.remote.mirror import Follower
 from registry.remote.mirroring import Beat, Put
-from registry.remote.moving import MARK, Key, marked
+from registry.remote.moving import MARK, Key, SetTags, marked
 from registry.remote.side import Side
 from tests.client.gate import Answer, Gate, Reply, Request
-from tests.support.api import Api
+from tests.support.api import Api, ok
 from tests.support.replica import Replica
 
 pytestmark = pytest.mark.slow
@@ -79,6 +85,83 @@ async def test_heartbeats_are_sent_one_by_one_where_one_refuses_all(registry: Re
         await side.look()
         await side.take(Beat(((KEY, "gone"), (KEY, "i"))), side)
         assert {request.path.split("/")[-2] for request in gate.seen("PUT", "/heartbeat")} == {"gone", "i"}
+
+
+async def test_schemas_follow_with_their_removal(
+    registry: Replica, other: Replica, api: Api, new: Api, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side, "SERVICES_S", 0.0)
+    monkeypatch.setattr(side, "SCHEMAS_S", 0.0)
+    monkeypatch.setattr(side, "SETTLED_S", 0.0)
+    old_id, new_id = api.service(version="1.0.0", serviceId="a"), new.service(version="1.0.0", serviceId="b")
+    for name in ("hello", "bye"):
+        ok(api.put(f"/microservices/{old_id}/schemas/{name}", {"schema": "1"}))
+    async with contextlib.AsyncExitStack() as stack:
+        here, there = [
+            Side((await stack.enter_async_context(AsyncRegistry(url, tenant=tenant, learn=False))).api, url)
+            for url in (f"127.0.0.1:{registry.port}", f"127.0.0.1:{other.port}")
+        ]
+        follower = Follower(here, there, both=True)
+
+        async def tick() -> None:
+            await asyncio.gather(here.look(), there.look())
+            await follower.tick()
+
+        await tick()
+        assert new.get(f"/microservices/{new_id}/schemas/hello").status == 400, "it was there before"
+        ok(api.put(f"/microservices/{old_id}/schemas/hello", {"schema": "2", "summary": "abc"}))
+        ok(api.delete(f"/microservices/{old_id}/schemas/bye"))
+        ok(new.put(f"/microservices/{new_id}/schemas/other", {"schema": "3"}))
+        await tick()
+        assert ok(new.get(f"/microservices/{new_id}/schemas/hello")).json() == {"schema": "2"}
+        assert ok(new.get(f"/microservices/{new_id}/schemas/hello")).header("X-Schema-Summary") == "abc"
+        assert ok(api.get(f"/microservices/{old_id}/schemas/other")).json() == {"schema": "3"}
+        ok(api.delete(f"/microservices/{old_id}/schemas/hello"))
+        await tick()
+        assert new.get(f"/microservices/{new_id}/schemas/hello").status == 400
+        assert ok(new.get(f"/microservices/{new_id}/schemas/other")).json() == {"schema": "3"}
+
+
+async def test_services_are_read_seldom_and_their_schemas_more_seldom(
+    registry: Replica, api: Api, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that is new brings its schemas along: else they would seem to have changed."""
+    service_id = api.service(version="1.0.0")
+    ok(api.put(f"/microservices/{service_id}/schemas/hello", {"schema": "1"}))
+    async with Gate(registry.port) as gate, AsyncRegistry(gate.url, tenant=tenant, learn=False) as client:
+        one = Side(client.api, gate.url)
+        for _ in range(3):
+            await one.look()
+        assert [request.target for request in gate.seen("GET", "/govern/microservices")] == [
+            "/v4/default/govern/microservices?options=tags%2Cschemas&withShared=true"
+        ]
+        later = api.service("later", version="1.0.0")
+        ok(api.put(f"/microservices/{later}/schemas/hello", {"schema": "1"}))
+        monkeypatch.setattr(side, "SERVICES_S", 0.0)
+        await one.look()
+        assert one.seen is not None
+        assert [set(held.schemas) for held in one.seen.services.values()] == [{"hello"}, {"hello"}]
+        assert gate.seen("GET", "/govern/microservices")[1].target.endswith("?options=tags&withShared=true")
+        assert [request.path.rpartition("/")[2] for request in gate.seen("GET", f"/{later}")] == [later]
+
+
+async def test_what_was_just_changed_is_not_taken_for_a_change_by_a_registry_that_tells_the_old(
+    registry: Replica, api: Api, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side, "SERVICES_S", 0.0)
+    service_id = api.service(version="1.0.0")
+    async with AsyncRegistry(f"127.0.0.1:{registry.port}", tenant=tenant, learn=False) as client:
+        one = Side(client.api, "new")
+        await one.look()
+        assert one.seen is not None
+        after = replace(one.seen.services[KEY], tags={"colour": "blue"})
+        await one.follow(KEY, Change((SetTags(KEY, {"colour": "blue"}),), after))
+        ok(api.post(f"/microservices/{service_id}/tags", {"tags": {}}))
+        await one.look()
+        assert one.seen.services[KEY].tags == {"colour": "blue"}
+        monkeypatch.setattr(side, "SETTLED_S", 0.0)
+        await one.look()
+        assert one.seen.services[KEY].tags == {}
 
 
 async def test_a_refusal_is_told(registry: Replica, tenant: str) -> None:
