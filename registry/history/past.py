@@ -74,7 +74,7 @@ class Past:
         if when.position is not None and when.position > head:
             raise InvalidParams(f"position {when.position.text()} is ahead of the log, which ends at {head.text()}")
         base = await self._base(tenant, when, head)
-        walk = Walk(self._store, base)
+        walk = Walk(self._store, base, head)
         number = 0
         async for _ in walk.until(when):
             number += 1
@@ -86,7 +86,8 @@ class Past:
 
     async def walker(self, tenant: Tenant, when: When) -> Walk:
         """A walk that begins where the tenant was at that time. Errors as for `at`, and HistoryChanged."""
-        return Walk(self._store, await self._at(tenant, when))
+        head = await self._store.head(tenant)
+        return Walk(self._store, await self._at(tenant, when), head)
 
     async def _base(self, tenant: Tenant, when: When, head: Position) -> Kept:
         """The nearest state that need not be folded."""
@@ -198,11 +199,16 @@ class Past:
 
 
 class Walk:
-    """From one state on along the log, event by event. The view is its own, and changes as it goes."""
+    """From one state on along the log, event by event. The view is its own, and changes as it goes.
 
-    def __init__(self, store: PastLog, base: Kept) -> None:
+    Args:
+        head: where the log ended when the walk was asked for. One that ends before has lost something meanwhile.
+    """
+
+    def __init__(self, store: PastLog, base: Kept, head: Position) -> None:
         self._store = store
         self._base = base
+        self._head = head
         self._view: RegistryView | None = None
         self._payload = base.payload
 
@@ -227,7 +233,7 @@ class Walk:
         """Apply the events up to and at that time, or to the end of the log.
 
         Raises:
-            HistoryChanged: the log was trimmed or mended meanwhile; begin anew.
+            HistoryChanged: the log was trimmed or mended meanwhile, or has lost what it held; begin anew.
             StoreUnavailable, Damaged
         """
         tenant = self._base.view.tenant
@@ -244,6 +250,8 @@ class Walk:
                 self._payload = payload
                 yield Applied(position, event, outcome)
             await asyncio.sleep(0)
+        if self.view.position < self._head:
+            raise HistoryChanged(f"the log ends at {self.view.position.text()}, and ended at {self._head.text()}")
 
 
 def before_history(eldest: RegistryView) -> BeforeHistory:

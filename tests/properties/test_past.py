@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Mapping
 from typing import Final
 from unittest.mock import patch
 
@@ -17,7 +18,7 @@ from registry.domain.events import Event, encode_event
 from registry.domain.fold import apply
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import take
-from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from registry.history import historian as historian_module
 from registry.history.cache import Kept, Views, weigh
@@ -29,6 +30,7 @@ from registry.history.past import Past
 from registry.projection.saving import save
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
+from registry.store.port import Tail
 from tests.properties.test_snapshot import assert_same
 from tests.support.builders import microservice, service_registered
 from tests.support.memory_replica import append, run, virtual_ms
@@ -252,6 +254,35 @@ def test_a_lost_tail_is_not_told_as_the_past() -> None:
         data.head = first
         await append(server, service_registered(microservice("s3", "s3")))
         assert set((await past.at(DEFAULT_TENANT, When(position=second))).services) == {"s1", "s3"}
+
+    run(main)
+
+
+class LosingStore(MemoryStore):
+    """Loses its newest event when it is read for the first time."""
+
+    lost = False
+
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
+    ) -> Tail:
+        if not self.lost:
+            self.lost = True
+            data = self._server.of(DEFAULT_TENANT)
+            data.events.pop()
+            data.head = Position(data.head.epoch, data.head.sequence - 1)
+        return await super().read(after, tenants_after, block_ms, follow)
+
+
+def test_a_tail_that_is_lost_while_it_is_read_is_not_told_as_the_past() -> None:
+    """What was there before it would be told as what was at that place."""
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        services = [service_registered(microservice(id, id)) for id in ("s1", "s2")]
+        _, second = await append(server, *services)
+        with pytest.raises(InvalidParams, match="is ahead of the log"):
+            await Past(LosingStore(server)).at(DEFAULT_TENANT, When(position=second))
 
     run(main)
 
