@@ -30,6 +30,10 @@ GROUPS_MAX: Final = 64
 QUIET_BLOCK_MS: Final = 60_000
 #: Seconds until a group that could not be read is read again.
 RETRY_S: Final = 1.0
+#: A group that has news all the time is read less and less often, because each read names all of its logs. Seconds that
+#: it waits first and at most; news that come after more than these are rare, and the next read follows at once.
+NEWS_PAUSE_S: Final = 0.005
+NEWS_PAUSE_MAX_S: Final = 0.1
 
 Events = Mapping[Tenant, Sequence[tuple[Position, bytes]]]
 
@@ -38,6 +42,9 @@ Events = Mapping[Tenant, Sequence[tuple[Position, bytes]]]
 class _Group:
     tenants: dict[Tenant, None] = field(default_factory=dict)
     listening: asyncio.Task[None] | None = None
+    #: Seconds until the next read, and whether that waits for them.
+    pause_s: float = 0.0
+    pausing: bool = False
 
 
 class Following:
@@ -124,25 +131,36 @@ class Following:
                 self._stop(group)
 
     def _listen(self, group: _Group) -> None:
-        """Begin to listen to the group, or begin anew when others have joined it."""
-        if self._failed is not None:
+        """Begin to listen to the group, or begin anew when others have joined it. One that pauses will name them."""
+        if self._failed is not None and not group.pausing:
             self._stop(group)
             group.listening = asyncio.create_task(self._listen_to(group))
 
     def _stop(self, group: _Group) -> None:
         task, group.listening = group.listening, None
+        group.pausing = False
         # One that has just brought news, and is told by that to begin anew, ends by itself.
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     async def _listen_to(self, group: _Group) -> None:
-        task = asyncio.current_task()
+        task, now = asyncio.current_task(), asyncio.get_running_loop().time
         try:
             while group.listening is task:
+                await self._pause(group)
+                began = now()
                 await self._read(group)
+                rare = now() - began > NEWS_PAUSE_MAX_S
+                group.pause_s = 0.0 if rare else min(max(2 * group.pause_s, NEWS_PAUSE_S), NEWS_PAUSE_MAX_S)
         except Exception as error:
             if self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
+
+    async def _pause(self, group: _Group) -> None:
+        if group.pause_s:
+            group.pausing = True
+            await asyncio.sleep(group.pause_s)
+            group.pausing = False
 
     async def _read(self, group: _Group) -> None:
         after = {tenant: self._position(tenant) for tenant in group.tenants}

@@ -1,7 +1,7 @@
 """Line: one connection to a Redis server, over which many commands are under way at once.
 
-A command is written at once, even while others wait: a server answers in the order in which it was asked. It
-speaks RESP2.
+A command is sent even while others wait: a server answers in the order in which it was asked. While some wait, those of
+one turn of the loop are sent together. It speaks RESP2.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Line(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._unanswered_max = unanswered_max
         self._transport: asyncio.WriteTransport | None = None
+        #: What was said in this turn of the loop, and is sent at its end.
+        self._unsent: list[bytes] = []
         self._reader = Reader(protocolError=InvalidResponse, replyError=refusal, notEnoughData=_NOTHING)
         #: Who waits for an answer, and since when, the eldest first.
         self._unanswered: deque[tuple[asyncio.Future[Any], float]] = deque()
@@ -57,11 +59,21 @@ class Line(asyncio.Protocol):
             raise RedisConnectionError(f"{self._unanswered_max} commands wait for an answer already")
         packed = pack_command(command)
         future = self._loop.create_future()
+        if not self._unanswered:
+            transport.write(packed)
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._send, transport)
+            self._unsent.append(packed)
         self._unanswered.append((future, self._loop.time()))
         if self._timer is None and self._timeout_s is not None:
             self._timer = self._loop.call_later(self._timeout_s, self._look_at_eldest)
-        transport.write(packed)
         return future
+
+    def _send(self, transport: asyncio.WriteTransport) -> None:
+        if self.is_open:
+            transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def end(self, why: str, kind: type[RedisError] = RedisConnectionError) -> None:
         """Break the connection. What was not answered may have been done, or not."""

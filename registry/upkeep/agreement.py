@@ -43,6 +43,8 @@ AWAY_S: Final = 2.0
 #: Instances digested before other tasks get a turn, and the seconds of that turn: about a fiftieth of a core.
 STEP_ROWS: Final = 500
 STEP_PAUSE_S: Final = 0.03
+#: Tenants compared before such a pause: each costs two questions to the store.
+STEP_TENANTS: Final = 4
 #: A tenant is compared in this number of rounds after its last news: who speaks first hears the others next time.
 ROUNDS_AFTER_NEWS: Final = 3
 #: Quiet tenants compared in one round, at most. They stay for `ROUNDS_AFTER_NEWS` rounds, too.
@@ -143,7 +145,9 @@ class Agreement:
         """Returns how long it took, ms."""
         began = self._clock.steady_ms()
         failed = False
-        for tenant in tenants:
+        for number, tenant in enumerate(tenants, 1):
+            if number % STEP_TENANTS == 0:
+                await asyncio.sleep(STEP_PAUSE_S)
             if tenant in self._projector.aside.tenants or not self._projector.knows(tenant):
                 continue
             try:

@@ -44,9 +44,12 @@ ASK_MAX: Final = 250
 #: Leases of a tenant asked about in one sweep, and how long (ms) it goes on with steps: other tenants wait.
 ASK_PER_TICK_MAX: Final = 20_000
 SWEEP_MAX_MS: Final = 300
+#: Tenants judged at once: what they ask the store is under way together, at most `ASK_MAX` leases of each.
+TENANTS_AT_ONCE: Final = 32
 #: Leases judged together once one of them has lapsed.
 JUDGED_MAX: Final = 1_000_000
-#: Where more lapse at once, nobody asks through which replica each was last renewed: that would hold up their removal.
+#: Of how many in one sweep, of all tenants, it is asked through which replica each was last renewed. To ask of more
+#: would hold up their removal.
 EVIDENCE_MAX: Final = 16
 #: After how many ms an instance that could not be judged is asked about again.
 LOOK_AGAIN_MS: Final = 500
@@ -91,6 +94,8 @@ class Expiry:
         self._pulses = pulses
         self._schedules = Schedules()
         self._kept = Kept()
+        #: See `EVIDENCE_MAX`.
+        self._evidence_left = EVIDENCE_MAX
         self._prompts: asyncio.Queue[tuple[Tenant, LeaseName]] = asyncio.Queue(maxsize=ASK_PER_TICK_MAX)
         self.stats = ExpiryStats()
         self._held = Episode(
@@ -185,24 +190,31 @@ class Expiry:
     async def sweep(self) -> None:
         """Ask about the leases that may have lapsed by now, and propose to expire those that have."""
         prompted = self._prompted()
+        self._evidence_left = EVIDENCE_MAX
         until_ms = self._clock.steady_ms() + SWEEP_MAX_MS
-        everywhere = True
-        for tenant in self._schedules.due(self._clock.steady_ms(), prompted):
-            if not self._pulses.may_judge(tenant) or tenant in self._projector.aside.tenants:
-                everywhere = False
-                self._schedules.again(tenant)
-                continue
-            taken = prompted.get(tenant, [])
+        tenants = self._schedules.due(self._clock.steady_ms(), prompted)
+        left = iter(tenants)
+
+        async def judge_the_next() -> bool:
+            return all([await self._try_to_judge(tenant, prompted.get(tenant, []), until_ms) for tenant in left])
+
+        judging = min(len(tenants), TENANTS_AT_ONCE)
+        if all(await asyncio.gather(*(judge_the_next() for _ in range(judging)))):
+            self._held.ends("who has lapsed is expired again")
+
+    async def _try_to_judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> bool:
+        """Whether it could be done. Those who could not be judged are looked at again."""
+        judged = self._pulses.may_judge(tenant) and tenant not in self._projector.aside.tenants
+        if judged:
             try:
                 await self._judge(tenant, taken, until_ms)
             except StoreUnavailable as error:
-                everywhere = False
+                judged = False
                 if not isinstance(error, HistoryChanged):
                     self._held.occurs("nobody of %s is expired: %s", tenant, error.detail, tenant=str(tenant))
                 self._put_back(tenant, taken)
-            self._schedules.again(tenant)
-        if everywhere:
-            self._held.ends("who has lapsed is expired again")
+        self._schedules.again(tenant)
+        return judged
 
     async def _judge(self, tenant: Tenant, taken: list[_Due], until_ms: int) -> None:
         """Propose those of the given and of the due instances that have lapsed, and others of the same moment.
@@ -297,8 +309,9 @@ class Expiry:
 
     async def _renewed_through(self, tenant: Tenant, lapsed: Sequence[_Due]) -> dict[LeaseName, str]:
         """Which replica brought the last heartbeat of each, where they are few. It is for the record only."""
-        if len(lapsed) > EVIDENCE_MAX:
+        if len(lapsed) > self._evidence_left:
             return {}
+        self._evidence_left -= len(lapsed)
         now, found = self._clock.steady_ms(), {}
         with contextlib.suppress(Damaged):
             for name, row, due_ms in lapsed:

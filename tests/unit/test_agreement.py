@@ -10,7 +10,7 @@ from msgspec import structs
 
 from registry.domain.events import Event
 from registry.domain.retention import Retention
-from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.projection.restoring import restore
 from registry.store.memory_server import MemoryServer
 from registry.store.port import Damaged
@@ -156,6 +156,21 @@ async def test_many_small_services_hold_up_nobody(server: MemoryServer) -> None:
     began = now_ms()
     await one.agreement.compare(T)
     assert now_ms() - began >= 5000 / agreement.STEP_ROWS * agreement.STEP_PAUSE_S * 1000 * 0.9
+
+
+async def test_many_small_tenants_hold_up_nobody(server: MemoryServer) -> None:
+    """Ten thousand tenants with news at once were compared in one go, while their instances were to expire."""
+    one, _ = pair(server)
+    tenants = [Tenant(f"t{number:03}", "default") for number in range(100)]
+    for tenant in tenants:
+        await append(
+            server, *restamped([service_registered(microservice("s"), chosen=True)], "s", now_ms()), tenant=tenant
+        )
+    await one.follow()
+    began = now_ms()
+    await one.agreement._compare_some(tenants)
+    assert one.store.calls.count("exchange") == len(tenants)
+    assert now_ms() - began >= len(tenants) / agreement.STEP_TENANTS * agreement.STEP_PAUSE_S * 1000 * 0.9
 
 
 async def test_a_difference_is_found_however_long_a_round_takes(

@@ -189,3 +189,40 @@ async def test_groups_are_filled_before_new_ones_are_made(
             await elapse(SOON_S)
         await elapse(following.QUIET_BLOCK_MS / 1000)
     assert 4 <= calls["most"] <= 2 * len(TENANTS) / 20
+
+
+async def test_news_of_very_many_quiet_logs_are_taken_together(server: MemoryServer) -> None:
+    """Each read of a group names all of its logs: one for each that has news would cost the square of their number."""
+    async with running(server) as one:
+        await elapse(1)
+        named = 0
+        ask = one.store.read
+
+        async def counted(
+            after: dict[Tenant, Position], tenants_after: str, block_ms: int, follow: bool = False
+        ) -> Tail:
+            nonlocal named
+            named += len(after) * (block_ms == following.QUIET_BLOCK_MS)
+            return await ask(after, tenants_after, block_ms, follow)
+
+        one.store.read = counted  # type: ignore[method-assign, assignment]
+        for tenant in TENANTS:
+            await come(server, tenant, "second")
+            await elapse(0.001)
+        await elapse(SOON_S)
+        assert all("second" in there(one, tenant) for tenant in TENANTS)
+        assert named <= 20 * len(TENANTS)
+
+
+async def test_rare_news_of_a_group_are_not_kept_waiting(server: MemoryServer) -> None:
+    """Only a group that has news all the time is read less often, and only as long as it has."""
+    async with running(server) as one:
+        for tenant in TENANTS[:10]:
+            await come(server, tenant, "second")
+            await elapse(0.001)
+        for first, second in zip(TENANTS[10:30:2], TENANTS[11:30:2], strict=True):
+            await elapse(2 * following.NEWS_PAUSE_MAX_S)
+            for tenant in (first, second):
+                await come(server, tenant, "second")
+                await elapse(following.NEWS_PAUSE_S)
+                assert "second" in there(one, tenant)

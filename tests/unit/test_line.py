@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
+from hiredis import pack_command
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -277,6 +278,49 @@ async def test_what_cannot_be_understood_ends_the_line(fake: FakeRedis, dial: Di
     if said != b"+unasked\r\n":
         assert [type(error) for error in found] == [RedisConnectionError] * 2
     await until(lambda: asyncio.sleep(0, not any(line.is_open for line in dial._lines)), "the line to end")
+
+
+def packed(key: str) -> bytes:
+    command: tuple[Any, ...] = ("GET", key)
+    return bytes(pack_command(command))
+
+
+class NotingTransport(asyncio.WriteTransport):
+    """Takes note of each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def abort(self) -> None:
+        return None
+
+
+async def test_what_is_said_at_once_is_sent_together_and_one_alone_at_once() -> None:
+    """A write for each would wake the server up for each."""
+    line, transport = Line(LIMIT_S), NotingTransport()
+    line.connection_made(transport)
+    answers = [line.say("GET", "0")]
+    assert transport.written == [packed("0")]
+    answers += [line.say("GET", str(number)) for number in range(1, 10)]
+    await asyncio.sleep(0)
+    assert transport.written[1:] == [b"".join(packed(str(number)) for number in range(1, 10))]
+    line.end("the test is over")
+    await asyncio.gather(*answers, return_exceptions=True)
+
+
+async def test_what_a_line_has_not_sent_when_it_ends_fails(fake: FakeRedis) -> None:
+    """Nobody may wait for an answer to it."""
+    loop = asyncio.get_running_loop()
+    line = Line(LIMIT_S)
+    await loop.create_connection(lambda: line, "127.0.0.1", fake.port)
+    answers = [line.say("GET", str(number)) for number in range(3)]
+    line.end("the test is over")
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(error) for error in found] == [RedisConnectionError] * 3
 
 
 async def test_more_commands_than_may_wait_are_refused_unsent(fake: FakeRedis) -> None:

@@ -485,6 +485,81 @@ async def test_a_sweep_over_a_slow_store_ends_in_time(server: MemoryServer, monk
     assert there(one) == set(many(200))
 
 
+async def test_very_many_tenants_whose_dead_lapse_at_once_lose_them_in_time(server: MemoryServer) -> None:
+    """Each is an append of its own. Some of them are under way together, or the last would wait for all others; and not
+    all of them, or a burst would hold up everything else."""
+    tenants = [Tenant(f"t{number:03}", "default") for number in range(320)]
+    one = lane(server, "a")
+    for tenant in tenants:
+        await come(server, ["i"], tenant)
+    await one.follow()
+    await one.pulses.pulse()
+    await pulse_only(LEASE_S + TICK_S, one)
+    under_way, most = 0, 0
+
+    async def begin(name: str) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await elapse(0.01)
+
+    async def end(name: str) -> None:
+        nonlocal under_way
+        under_way -= 1
+
+    one.store.before, one.store.after = begin, end
+    began = virtual_ms()
+    await one.expiry.sweep()
+    assert one.expiry.stats.expired == len(tenants)
+    assert most == expiry.TENANTS_AT_ONCE
+    questions = 2 * len(tenants) + expiry.EVIDENCE_MAX
+    assert virtual_ms() - began <= 1.5 * 10 * questions / expiry.TENANTS_AT_ONCE
+
+
+async def test_a_tenant_with_very_many_dead_holds_up_no_other(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are judged meanwhile, one after the other."""
+    monkeypatch.setattr(expiry, "TENANTS_AT_ONCE", 2)
+    monkeypatch.setattr(expiry, "ASK_MAX", 10)
+    one = lane(server, "a", MassLapse(1, 1000, 0))
+    others = [Tenant(f"t{number:02}", "default") for number in range(20)]
+    await come(server, many(400))
+    for tenant in others:
+        await come(server, ["i"], tenant)
+    await one.follow()
+    await one.pulses.pulse()
+    await pulse_only(LEASE_S + TICK_S, one)
+    order: list[Tenant] = []
+    one.projector.listen(lambda tenant, position, event, outcome: order.append(tenant))
+
+    async def slow(name: str) -> None:
+        await elapse(0.01)
+
+    one.store.before = slow
+    await one.expiry.sweep()
+    assert order.index(T) > max(map(order.index, others))
+
+
+async def test_of_few_that_lapse_it_is_told_who_heard_them_last_and_of_many_it_is_not(server: MemoryServer) -> None:
+    """However many tenants they are of: it is a question for each."""
+    one = lane(server, "a", MassLapse(1, 1000, 0))
+    tenants = [Tenant(f"t{number:02}", "default") for number in range(expiry.EVIDENCE_MAX + 1)]
+    for tenant in tenants:
+        await come(server, ["i"], tenant)
+    await one.follow()
+    await one.pulses.pulse()
+    for tenant in tenants:
+        await one.heartbeats.beat(tenant, "cart", "i")
+    await elapse(2 * TICK_S)
+    await tick(one)
+    await pulse_only(LEASE_S, one)
+    await one.expiry.sweep()
+    events = [decode_event(payload) for tenant in tenants for _, payload in server.of(tenant).events]
+    through = [event.renewed_through for event in events if isinstance(event, InstanceExpired)]
+    assert sorted(through) == ["", *["a"] * expiry.EVIDENCE_MAX]
+
+
 async def test_leases_that_a_store_lost_start_anew_for_those_that_lived_through_it(server: MemoryServer) -> None:
     """A replica that has just been started may be the first to notice that the store is another process; it cannot
     tell what was lost, and must not keep the others from making up for it."""
