@@ -6,12 +6,14 @@ from typing import Final
 
 from registry.domain.errors import (
     InstanceNotExists,
+    InvalidParams,
     SchemaNotExists,
     ServiceAlreadyExists,
     ServiceNotExists,
     ServiceVersionNotExists,
 )
 
+INVALID_PARAMS: Final = InvalidParams.code
 SERVICE_NOT_EXISTS: Final = ServiceNotExists.code
 SERVICE_VERSION_NOT_EXISTS: Final = ServiceVersionNotExists.code
 SERVICE_ALREADY_EXISTS: Final = ServiceAlreadyExists.code

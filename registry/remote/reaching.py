@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from registry.client.api import Api
-from registry.client.errors import SCHEMA_NOT_EXISTS, SERVICE_NOT_EXISTS, Refused
+from registry.client.errors import INVALID_PARAMS, SCHEMA_NOT_EXISTS, SERVICE_NOT_EXISTS, Refused
 from registry.domain.model import Microservice, ServiceKey
 from registry.remote.moving import (
     AddInstance,
@@ -37,10 +37,20 @@ async def services(api: Api) -> list[Microservice]:
     return [service for service in await api.services(shared=True) if not is_own(service)]
 
 
-async def listed(api: Api, *options: str) -> dict[Key, Held]:
+async def listed(api: Api, *options: str) -> Picture:
     """Every service version by one request, with its properties, and its `tags` and `schemas` if they are asked for."""
     found = await api.all_details(*options, shared=True)
     return {key_of(one.micro_service): held(one) for one in found if not is_own(one.micro_service)}
+
+
+async def listed_with_schemas(api: Api) -> Picture:
+    """Every service version with properties, tags and schemas: by one request if one answer may hold it."""
+    try:
+        return await listed(api, "tags", "schemas")
+    except Refused as exc:
+        if exc.code != INVALID_PARAMS:
+            raise
+        return await picture(api)
 
 
 async def picture(api: Api) -> Picture:
@@ -48,7 +58,7 @@ async def picture(api: Api) -> Picture:
     return await whole(api, await services(api))
 
 
-async def whole(api: Api, wanted: Sequence[Microservice]) -> dict[Key, Held]:
+async def whole(api: Api, wanted: Sequence[Microservice]) -> Picture:
     """Everything about these services, by one request for each; those that are gone meanwhile are left out."""
     read = await each(wanted, lambda service: _held(api, service))
     return {key_of(one.service): one for one in read if one is not None}

@@ -16,8 +16,8 @@ from registry.domain.model import Instance
 from registry.remote.following import Change
 from registry.remote.importing import take
 from registry.remote.mirroring import Beat, BringService, Put, Remove, Seen, Step
-from registry.remote.moving import MARK, Held, Key, differences, held, instance_fields, key_of, steps
-from registry.remote.reaching import Taker, listed, whole
+from registry.remote.moving import MARK, Held, Key, Picture, differences, held, instance_fields, key_of, steps
+from registry.remote.reaching import Taker, listed, listed_with_schemas, whole
 
 #: Seconds between two looks at which services there are, with properties and tags; and at their schemas, which may be
 #: large. Instances are looked at each time.
@@ -41,7 +41,7 @@ class Side:
         self.problem = ""
         self._keys: dict[str, Key] = {}
         self._ids: dict[Key, str] = {}
-        self._services: dict[Key, Held] = {}
+        self._services: Picture = {}
         self._looked_at: float | None = None
         self._schemas_at: float | None = None
         #: When services were last changed by the mirror.
@@ -84,13 +84,12 @@ class Side:
         begun = steady()
         with_schemas = _is_due(self._schemas_at, SCHEMAS_S)
         known = self._services
-        found = await listed(self._api, "tags", *(["schemas"] if with_schemas else []))
+        found = await (listed_with_schemas(self._api) if with_schemas else listed(self._api, "tags"))
         if not with_schemas:
             old = {key: replace(one, schemas=known[key].schemas) for key, one in found.items() if key in known}
-            found = old | await whole(self._api, [found[key].service for key in found.keys() - old.keys()])
+            found = {**old, **await whole(self._api, [found[key].service for key in found.keys() - old.keys()])}
         self._followed_at = {key: at for key, at in self._followed_at.items() if begun - at < SETTLED_S}
-        found |= {key: known[key] for key in found.keys() & self._followed_at.keys()}
-        self._services = found
+        self._services = {**found, **{key: known[key] for key in found.keys() & self._followed_at.keys()}}
         self._ids = {key: one.service.service_id for key, one in found.items()}
         self._keys = {service_id: key for key, service_id in self._ids.items()}
         self._looked_at = begun

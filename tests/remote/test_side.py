@@ -145,6 +145,20 @@ async def test_services_are_read_seldom_and_their_schemas_more_seldom(
         assert [request.path.rpartition("/")[2] for request in gate.seen("GET", f"/{later}")] == [later]
 
 
+async def test_schemas_that_are_too_much_for_one_answer_are_read_by_service(
+    registry: Replica, api: Api, tenant: str
+) -> None:
+    service_id = api.service(version="1.0.0")
+    ok(api.put(f"/microservices/{service_id}/schemas/hello", {"schema": "1"}))
+    too_large = Reply(400, b'{"errorCode":"400001","errorMessage":"Invalid parameter(s)"}')
+    async with Gate(registry.port) as gate, AsyncRegistry(gate.url, tenant=tenant, learn=False) as client:
+        gate.answer = lambda request: too_large if "schemas" in request.target else None
+        one = Side(client.api, gate.url)
+        await one.look()
+        assert one.seen is not None, one.problem
+        assert one.seen.services[KEY].schemas["hello"].schema == "1"
+
+
 async def test_what_was_just_changed_is_not_taken_for_a_change_by_a_registry_that_tells_the_old(
     registry: Replica, api: Api, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
