@@ -20,6 +20,7 @@ from tests.support.api import Api, assert_refused, ids, ok
 from tests.support.fleet import fleet
 from tests.support.redis_server import redis_server
 from tests.support.replica import Replica
+from tests.support.waiting import until_sync
 
 LEASE_S = 5.0
 #: The promise: gone from every replica so soon after the last beat.
@@ -187,16 +188,15 @@ def test_replicas_agree_on_who_is_left(watched: Watched) -> None:
 
 def test_each_expiry_is_recorded_once(watched: Watched) -> None:
     """No matter which replica notices: one event in the log, one line for the operator, naming the instance."""
-    lines = [
-        record["message"]
-        for one in watched.survivors
-        for record in one.log()
-        if record.get("action") == "instance_expired" and record["tenant"] == f"{watched.tenant}/default"
-    ]
+
+    def lines() -> list[str]:
+        said = [record for one in watched.survivors for record in one.said("instance_expired")]
+        return [record["message"] for record in said if record["tenant"] == f"{watched.tenant}/default"]
+
+    until_sync(lambda: len(lines()) >= len(SILENT), "a line for each")
+    assert len(lines()) == len(SILENT)
     for name in SILENT:
-        instance_id = watched.lives[name].instance_id
-        assert len([line for line in lines if f"instance {instance_id} " in line]) == 1
-    assert len(lines) == len(SILENT)
+        assert len([line for line in lines() if f"instance {watched.lives[name].instance_id} " in line]) == 1
 
 
 def test_expired_instance_is_told_to_register_again(watched: Watched) -> None:

@@ -29,7 +29,7 @@ def test_start_says_what_is_served_from_where_and_stop_for_how_long(redis_url: s
     with replica("--redis-url", redis_url, "--redis-prefix", prefix) as one:
         one.api("team").instance(one.api("team").service())
     with replica("--redis-url", redis_url, "--redis-prefix", prefix) as one:
-        (started,) = one.said("started")
+        started = one.tells("started")
         assert (started["tenants"], started["services"]) == (2, 2)
         assert started["instances"] >= 1
         assert 0 < started["seconds"] < 30
@@ -45,7 +45,7 @@ def test_start_says_what_is_served_from_where_and_stop_for_how_long(redis_url: s
 
 def test_private_store_is_said_with_its_folder(tmp_path: object) -> None:
     with replica("--data-dir", str(tmp_path)) as one:
-        assert f"which keeps its data in {tmp_path}" in one.said("started")[0]["message"]
+        one.tells("started", f"which keeps its data in {tmp_path}")
 
 
 def test_replica_has_one_name_everywhere(redis_url: str) -> None:

@@ -37,8 +37,7 @@ def sentence(*options: str) -> str:
 def test_the_log_names_the_server(tmp_path: Path) -> None:
     """An operator need not guess what holds the data."""
     with replica("--data-dir", str(tmp_path)) as one:
-        (record,) = one.said("private_redis")
-        assert record["message"] == f"{redis_program()} keeps the data in {tmp_path}"
+        assert one.tells("private_redis")["message"] == f"{redis_program()} keeps the data in {tmp_path}"
 
 
 @pytest.mark.parametrize("writer", NEWER)

@@ -186,8 +186,7 @@ def test_worker_that_is_hung_up_stops_in_order_and_comes_back(two_workers: Repli
     """It takes the signal as its parent does."""
     os.kill(two_workers.worker_pids()[0], signal.SIGHUP)
     until_sync(lambda: len(two_workers.worker_pids()) == 3, "the worker to be back")
-    (ended,) = two_workers.said("worker_ended")
-    assert ended["message"].endswith(" ended with code 0")
+    assert two_workers.tells("worker_ended")["message"].endswith(" ended with code 0")
 
 
 def test_starts_beside_a_service_called_registry_in_kubernetes(redis_url: str) -> None:
@@ -196,7 +195,8 @@ def test_starts_beside_a_service_called_registry_in_kubernetes(redis_url: str) -
     options = ("--redis-url", redis_url, "--redis-prefix", "kubernetes:", "--workers", "2")
     with replica(*options, environment=service) as one:
         until_sync(lambda: len(one.worker_pids()) == 2, "both workers to listen")
-        (ignored,) = one.said("variables_ignored")
+        ignored = one.tells("variables_ignored")
+        assert one.said("variables_ignored") == [ignored]
         assert ignored["message"] == "not settings, Kubernetes made them: REGISTRY_PORT, REGISTRY_SERVICE_HOST"
 
 

@@ -121,7 +121,8 @@ def test_what_killed_registries_left_is_removed_at_the_next_start(home: Path) ->
         assert used in folders
         assert len(folders) == 2
         assert registers(lives)
-        (removed,) = last.said("leftover_removed")
+        removed = last.tells("leftover_removed")
+        assert last.said("leftover_removed") == [removed]
         assert removed["message"].endswith(", which a killed registry left")
         assert (last.stop(), lives.stop()) == (0, 0)
     assert os.listdir(home / "tmp") == []
