@@ -397,7 +397,7 @@ class Connection(asyncio.Protocol):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        socket = Socket(self._shared, self._loop, head, self._app, leave)
+        socket = Socket(self._shared, self._loop, head, self._app, leave, self._half_closed)
         self.wire.hand_over(socket)
         if came:
             socket.data_received(came)

@@ -54,6 +54,7 @@ class Socket(asyncio.Protocol):
 
     Args:
         leave: called once when it is over.
+        half_closed: the client sends nothing more.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Socket(asyncio.Protocol):
         head: Head,
         app: ASGIApp,
         leave: Callable[[], None] = lambda: None,
+        half_closed: bool = False,
     ) -> None:
         self._shared = shared
         self._app = app
@@ -90,6 +92,7 @@ class Socket(asyncio.Protocol):
         #: The handshake has been answered, one way or the other.
         self.handshake_complete = False
         self._refusing = False
+        self._half_closed = half_closed
         #: A close frame has been sent, or the connection is over.
         self._closed = False
         self._disconnected = False
@@ -145,8 +148,10 @@ class Socket(asyncio.Protocol):
         if self._protocol.parser_exc is not None:
             self._fail()
 
-    def eof_received(self) -> None:
-        """Over: a websocket is not closed by halves."""
+    def eof_received(self) -> bool:
+        """A websocket is not closed by halves: once its handshake is answered, it is over."""
+        self._half_closed = True
+        return not self.handshake_complete and not self._is_secure
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -247,6 +252,10 @@ class Socket(asyncio.Protocol):
         self._closed = True
         self._transport.close()
 
+    @property
+    def _is_secure(self) -> bool:
+        return bool(self._transport.get_extra_info("sslcontext"))
+
     # -- the application's side ----------------------------------------------------------------------------------------
 
     def _scope(self) -> Scope:
@@ -257,7 +266,7 @@ class Socket(asyncio.Protocol):
             "type": "websocket",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
-            "scheme": "wss" if self._transport.get_extra_info("sslcontext") else "ws",
+            "scheme": "wss" if self._is_secure else "ws",
             "path": decoded(head.path),
             "raw_path": head.path,
             "query_string": head.query,
@@ -350,7 +359,11 @@ class Socket(asyncio.Protocol):
         self._flush()
         self.handshake_complete = True
         self.deadline = self._shared.now_s + self._ping_every_s
-        if self._early:
+        if self._half_closed:
+            self._disconnect(1005)
+            self._closed = True
+            self._transport.close()
+        elif self._early:
             early, self._early = b"".join(self._early), []
             self._transport.resume_reading()
             self.data_received(early)

@@ -135,6 +135,14 @@ async def closing_socket(websocket: WebSocket) -> None:
     await websocket.close()
 
 
+async def late_socket(websocket: WebSocket) -> None:
+    """As another one, once `go` has happened."""
+    while "go" not in happened:  # noqa: ASYNC110  # tests tell it from another thread
+        await asyncio.sleep(0.01)
+    others = {"accepted": socket, "refused": refusing_socket, "closed": closing_socket}
+    await others[websocket.path_params["other"]](websocket)
+
+
 async def broken_socket(websocket: WebSocket) -> None:
     await websocket.accept()
     raise ZeroDivisionError
@@ -154,5 +162,6 @@ app = Starlette(
         WebSocketRoute("/refusing_socket", refusing_socket),
         WebSocketRoute("/closing_socket", closing_socket),
         WebSocketRoute("/broken_socket", broken_socket),
+        WebSocketRoute("/late_socket/{other}", late_socket),
     ]
 )

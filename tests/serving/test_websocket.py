@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -72,6 +73,31 @@ def test_close_by_the_application_is_told_with_code_and_reason(server: Running) 
         with pytest.raises(ConnectionClosed):
             client.recv(LIMIT_S)
         assert (client.protocol.close_code, client.protocol.close_reason) == (4002, "as you wish")
+
+
+HANDSHAKE = (
+    b"GET %b HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n"], ids=["alone", "behind a request"])
+@pytest.mark.parametrize(("path", "status"), [(b"accepted", 101), (b"refused", 418), (b"closed", 403)])
+def test_handshake_of_a_client_that_sends_nothing_more_is_answered(
+    server: Running, before: bytes, path: bytes, status: int
+) -> None:
+    """Then it is over: a websocket is not closed by halves."""
+    apps.happened.clear()
+    with server.connect() as client:
+        client.sendall(before + HANDSHAKE % b"/late_socket/%b" % path)
+        client.shutdown(socket.SHUT_WR)
+        for _ in range(2):
+            server.call(lambda: None)  # between two turns it reads what has come, which is the end
+        apps.happened.append("go")
+        said = read_all(client)
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [*([b"200"] if before else []), b"%d" % status]
+    if status == 101:
+        until_sync(lambda: apps.happened == ["go", "closed 1005"], "the application to be told")
 
 
 def test_client_that_dies_is_told(server: Running) -> None:
