@@ -67,7 +67,8 @@ class Dial:
         if "path" in self._options:
             await loop.create_unix_connection(lambda: line, self._options["path"])
             return
-        tls = tls_context(self._options) if self._options.get("connection_class") is TlsConnection else None
+        secure = self._options.get("connection_class") is TlsConnection
+        tls = await asyncio.to_thread(tls_context, self._options) if secure else None
         transport, _ = await loop.create_connection(lambda: line, host, port, ssl=tls)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 

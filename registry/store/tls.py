@@ -1,18 +1,21 @@
 """TlsConnection: a connection by TLS that reads certificates once for all of its kind, and again when they change.
 
-redis-py reads the system's and the given certificates anew for each connection: a tenth of a second on the event loop,
-in which nobody is answered, and there are dozens of connections after an outage.
+redis-py reads the system's and the given certificates anew for each connection, on the event loop: a tenth of a second
+in which nobody is answered, and there are dozens of connections after an outage. Here they are read beside it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import ssl
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any, Final
 
 from redis.asyncio.connection import RedisSSLContext, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +23,8 @@ logger = logging.getLogger(__name__)
 FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 #: By what the URL says of TLS, one or two in a process: which files there were when it was read, and the context.
 _contexts: dict[tuple[tuple[str, Any], ...], tuple[tuple[object, ...], RedisSSLContext]] = {}
+#: One thread reads, those that want the same wait for it.
+_reading: Final = Lock()
 
 
 class TlsConnection(SSLConnection):
@@ -27,37 +32,51 @@ class TlsConnection(SSLConnection):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.ssl_context = _shared(_of_tls(options), self.ssl_context)
+        self._asked = _of_tls(options)
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        """Every way to connect leads here. Raises redis-py's ConnectionError."""
+        if not self.is_connected:
+            try:
+                self.ssl_context = await asyncio.to_thread(_shared, self._asked)
+            except (OSError, ValueError) as error:
+                raise RedisConnectionError(f"no connection: {error}") from error
+        await super().connect_check_health(*arguments, **options)
 
 
 def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
-    """The context of all connections with these `ssl_…` options. Reads the certificates when they are new.
+    """The context of all connections with these `ssl_…` options. It reads files: never call it on the event loop.
 
     Raises:
-        OSError: they are not there, or are none, and there were none before.
+        OSError, ValueError: the certificates are not there, or are none, and there were none before.
     """
-    context: ssl.SSLContext = TlsConnection(**_of_tls(options)).ssl_context.get()
+    context: ssl.SSLContext = _shared(_of_tls(options)).get()
     return context
 
 
-def _shared(options: Mapping[str, Any], new: RedisSSLContext) -> RedisSSLContext:
+def _shared(options: Mapping[str, Any]) -> RedisSSLContext:
+    """What `TlsConnection` shares, with all read. Raises as `tls_context`."""
     asked = tuple(sorted(options.items()))
     files = tuple(_state(path) for name in FILES if (path := options.get(name)))
-    read, context = _contexts.get(asked, ((), new))
-    if context is not new and read != files:
+    with _reading:
+        known = _contexts.get(asked)
+        if known is not None and known[0] == files:
+            return known[1]
+        context = SSLConnection(**options).ssl_context
         try:
-            new.get()
+            context.get()
         except (OSError, ValueError) as error:
+            if known is None:
+                raise
             # Half of a new pair, perhaps. It is looked at again when it is another one.
             logger.warning(
                 "changed certificates for Redis cannot be used, those from before are: %s",
                 error,
                 extra={"action": "store_certificates_unusable"},
             )
-        else:
-            context = new
-    _contexts[asked] = (files, context)
-    return context
+            context = known[1]
+        _contexts[asked] = (files, context)
+        return context
 
 
 def _state(path: str) -> object:

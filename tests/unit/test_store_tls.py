@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -38,9 +41,20 @@ class Mounted:
             os.replace(self._folder / "next", self._folder / name)
 
     @property
-    def options(self) -> dict[str, object]:
+    def options(self) -> dict[str, Any]:
         files = {"ssl_ca_certs": "ca", "ssl_certfile": "client", "ssl_keyfile": "client_key"}
         return {option: str(self._folder / name) for option, name in files.items()} | {"ssl_check_hostname": True}
+
+    def pipe(self, name: str) -> Path:
+        """A pipe in the place of a file."""
+        place = self._folder / name
+        place.unlink()
+        os.mkfifo(place)
+        return place
+
+    def of(self, port: int) -> dict[str, Any]:
+        """What a connection to a server is told."""
+        return {"host": "127.0.0.1", "port": port, "connection_class": TlsConnection, **self.options}
 
 
 @pytest.fixture
@@ -56,8 +70,9 @@ async def redis_of(authority: Certificates, shown: list[bytes]) -> AsyncIterator
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
-        await reader.readuntil(b"GET\r\n$1\r\na\r\n")
-        writer.write(b"+yes\r\n")
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"GET\r\n$1\r\na\r\n")
+            writer.write(b"+yes\r\n")
         await reader.read()
         writer.close()
 
@@ -71,9 +86,8 @@ async def redis_of(authority: Certificates, shown: list[bytes]) -> AsyncIterator
         server.close()
 
 
-async def asked(mounted: Mounted, port: int) -> object:
+async def asked(options: dict[str, Any]) -> object:
     """What is answered over a new line."""
-    options = {"host": "127.0.0.1", "port": port, "connection_class": TlsConnection, **mounted.options}
     dial = Dial(options, LIMIT_S)
     line = await dial.open(LIMIT_S)
     try:
@@ -89,12 +103,12 @@ async def test_new_certificates_are_shown_and_believed_without_a_restart(
     shown: list[bytes] = []
     old, new = authorities
     async with redis_of(old, shown) as port:
-        assert await asked(mounted, port) == b"yes"
+        assert await asked(mounted.of(port)) == b"yes"
     async with redis_of(new, shown) as port:
         with pytest.raises(RedisConnectionError):
-            await asked(mounted, port)
+            await asked(mounted.of(port))
         mounted.put(new)
-        assert await asked(mounted, port) == b"yes"
+        assert await asked(mounted.of(port)) == b"yes"
     assert [shown[0], shown[-1]] == [ssl.PEM_cert_to_DER_cert(one.client.read_text()) for one in authorities]
 
 
@@ -125,3 +139,45 @@ def test_files_that_are_not_there_yet_are_used_when_they_come(tmp_path: Path, au
         tls_context(mounted.options)
     mounted.put(authorities[0])
     assert tls_context(mounted.options) is tls_context(mounted.options)
+
+
+async def by_redis_py(options: dict[str, Any]) -> object:
+    """As one of a pool's connections, which greets nobody."""
+
+    async def silent(connection: object) -> None: ...
+
+    named = {name: value for name, value in options.items() if name != "connection_class"}
+    connection = TlsConnection(**named, redis_connect_func=silent)
+    await connection.connect_check_health()
+    try:
+        return b"yes" if connection.is_connected else b"no"
+    finally:
+        await connection.disconnect()
+
+
+@pytest.mark.parametrize("ask", [asked, by_redis_py])
+async def test_files_that_are_slow_hold_up_nobody(
+    mounted: Mounted, authorities: list[Certificates], ask: Callable[[dict[str, Any]], Coroutine[Any, Any, object]]
+) -> None:
+    """Certificates may lie on a disk of the network. Here one is a pipe, of which the reader waits for a writer."""
+    place = mounted.pipe("ca")
+    rescue = threading.Timer(LIMIT_S, place.write_bytes, (b"",))  # else a failure would hang
+    rescue.start()
+    async with redis_of(authorities[0], []) as port:
+        asking = asyncio.create_task(ask(mounted.of(port)))
+        async with asyncio.timeout(LIMIT_S):
+            writer = await opened_by_a_reader(place)
+        os.write(writer, authorities[0].ca.read_bytes())
+        os.close(writer)
+        assert await asking == b"yes"
+    rescue.cancel()
+
+
+async def opened_by_a_reader(pipe: Path) -> int:
+    """The end of the pipe that is written to, once somebody reads from the other."""
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO  # noqa: PT017
+        await asyncio.sleep(0.01)
