@@ -6,6 +6,7 @@ The line to Redis hangs meanwhile, so that what happens within moments can be lo
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tests.support.api import Api, ids, ok
 from tests.support.far_redis import Line
 from tests.support.http import Response
 from tests.support.redis_server import redis_server
-from tests.support.replica import Replica
+from tests.support.replica import Replica, replica
 from tests.support.waiting import until_sync
 from tests.support.websocket import CLOSE, Frame, beat_by_socket, watch
 
@@ -55,7 +56,7 @@ class Stop:
         ok(prober.get("/health/readiness"))
         with watch(api, consumer) as watcher, beat_by_socket(api, service_id, "i") as beater:
             self.line.hang()
-            self._send_registration(writer)
+            send_registration(writer, "under-way")
             began = time.monotonic()
             self.leaves.process.send_signal(self.signum)
             self._probe(prober)
@@ -64,14 +65,6 @@ class Stop:
         self.exit_code = self.leaves.wait()
         self.took_s = time.monotonic() - began
         self.health_after = self._listed()
-
-    def _send_registration(self, writer: Api) -> None:
-        body = b'{"instance":{"hostName":"h","instanceId":"under-way"}}'
-        head = (
-            f"POST /v4/default/registry/microservices/cart/instances HTTP/1.1\r\nHost: r\r\n"
-            f"X-Domain-Name: {writer.domain}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        writer.connection.send(head.encode() + body)
 
     def _probe(self, prober: Api) -> None:
         """Ask until it answers no more, as a balancer does; and look for instances, as clients do that hear late."""
@@ -86,6 +79,16 @@ class Stop:
 
     def _listed(self) -> int:
         return len(ok(self.stays.api("default").get("/health")).json()["instances"])
+
+
+def send_registration(writer: Api, instance_id: str) -> None:
+    """Without waiting for the answer."""
+    body = json.dumps({"instance": {"hostName": "h", "instanceId": instance_id}}).encode()
+    head = (
+        f"POST /v4/default/registry/microservices/cart/instances HTTP/1.1\r\nHost: r\r\n"
+        f"X-Domain-Name: {writer.domain}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    writer.connection.send(head.encode() + body)
 
 
 @pytest.fixture(scope="module", params=[signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
@@ -136,3 +139,32 @@ def test_stop_ends_soon_and_well(stopped: Stop) -> None:
     assert stopped.exit_code == 0
     assert "Traceback" not in stopped.leaves.output()
     assert stopped.took_s < 10.0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_requests_under_way_are_answered_by_each_worker(signum: signal.Signals) -> None:
+    """The signal goes to their parent, which ends when they have."""
+    with (
+        redis_server() as server,
+        contextlib.closing(Line(server.socket)) as line,
+        replica("--redis-url", line.url, "--workers", "2") as one,
+    ):
+        until_sync(lambda: len(one.worker_pids()) == 2, "both workers to listen")
+        # The kernel chooses the worker of each.
+        writers, probers = ([one.api("team") for _ in range(12)] for _ in range(2))
+        writers[0].service("cart", serviceId="cart")
+        for writer in (*writers, *probers):
+            until_sync(lambda: writer.find("cart").status == 200, "each worker to know it")  # noqa: B023
+        line.hang()
+        for number, writer in enumerate(writers):
+            send_registration(writer, f"i{number}")
+        one.process.send_signal(signum)
+        for prober in probers:
+            until_sync(lambda: prober.get("/health/readiness").status == 503, "each worker to hear of it")  # noqa: B023
+        line.mend()
+        answers = [writer.connection.receive() for writer in writers]
+        assert [(answer.status, answer.json()) for answer in answers] == [
+            (200, {"instanceId": f"i{number}"}) for number in range(12)
+        ]
+        assert one.wait() == 0
+        assert "Traceback" not in one.output()

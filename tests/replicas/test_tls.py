@@ -64,6 +64,16 @@ def put(new: Certificates, old: Certificates) -> None:
         os.replace(f"{place}.new", place)
 
 
+def begin_post(url: str, files: Certificates) -> ssl.SSLSocket:
+    """A connection on which all of a request has been sent but its last byte."""
+    context = ssl.create_default_context(cafile=files.ca)
+    context.load_cert_chain(files.client, files.client_key)
+    host, _, port = url.removeprefix("https://").rpartition(":")
+    connection = context.wrap_socket(socket.create_connection((host, int(port)), 10), server_hostname=host)
+    connection.sendall(b"POST %b/microservices HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{" % R.encode())
+    return connection
+
+
 def place(one: Replica, speech: str) -> str:
     """Where it said that it speaks so."""
     message: str = one.said("listening")[0]["message"]
@@ -111,9 +121,14 @@ def test_one_port_of_several_workers_speaks_tls_and_asks_for_certificates(
             assert get(f"{secure}{R}/microservices", files, client=True)[0] == 200
             with pytest.raises(OSError):  # the connection ends
                 get(f"{secure}{R}/microservices", files)
+        under_way = [begin_post(secure, files) for _ in range(6)]
         renewed = another(tmp_path)
         put(renewed, own)
         until_sync(lambda: len(one.said("certificate_renewed")) == 2, "both workers to have read it", 20)
+        for connection in under_way:
+            with connection:
+                connection.sendall(b"}")
+                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")  # an answer to all of it
         trusting = Certificates(renewed.ca, own.server, own.server_key, files.client, files.client_key)
         for _ in range(6):
             assert get(f"{secure}/health", trusting, client=True)[0] == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -252,6 +253,63 @@ def test_new_certificate_is_shown_without_a_restart(
         assert not is_shown(server, files)
         old.sendall(LAST)
         assert read_all(old).endswith(b"GET /echo last 0 ")
+
+
+def test_renewal_ends_no_request_and_no_handshake_under_way(
+    renewed: tuple[Running, Files], files: Files, others: Files
+) -> None:
+    """What has begun with the old certificate ends with it."""
+    server, own = renewed
+    body = b"x" * 100
+    head = b"POST /chunks HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with server.connect_tls(trusting(files)) as asking, server.connect() as shaking:
+        asking.sendall(head + body[:50])
+        hands = Handshake(shaking, trusting(files))
+        hello = hands.said()
+        shaking.sendall(hello[:50])
+        # The follower, the request, and the handshake.
+        until_sync(lambda: server.call(lambda: len(server.shared.tasks)) == 3, "both to be under way")
+        put(others, own)
+        until_sync(lambda: is_shown(server, others), "the new certificate")
+        asking.sendall(body[50:])
+        assert read_all(asking).endswith(b"\r\n\r\n100")
+        shaking.sendall(hello[50:])
+        hands.end()
+        assert hands.peer == ssl.PEM_cert_to_DER_cert(files.server.read_text())
+
+
+class Handshake:
+    """A client's side of a handshake, bit by bit."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+        self._connection = connection
+        self._coming, self._going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._coming, self._going, server_hostname="127.0.0.1")
+
+    def said(self) -> bytes:
+        """What the client has to say next."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        return self._going.read()
+
+    def end(self) -> None:
+        """Go on to the end. Raises ssl.SSLError when the other side is not to be trusted."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._connection.sendall(self._going.read())
+                came = self._connection.recv(1 << 16)
+                assert came, "the server has ended the connection"
+                self._coming.write(came)
+            else:
+                self._connection.sendall(self._going.read())
+                return
+
+    @property
+    def peer(self) -> bytes | None:
+        """The certificate that was shown."""
+        return self._tls.getpeercert(binary_form=True)
 
 
 @pytest.mark.parametrize("broken", ["empty", "gone", "foreign key"])
