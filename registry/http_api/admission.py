@@ -12,7 +12,7 @@ from registry.access.reach import Reach
 from registry.access.rule import ALWAYS, Need, Rule, Target
 from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InstanceNotExists, RegistryError, ServiceNotExists
-from registry.domain.view import RegistryView
+from registry.domain.view import GroupKey, RegistryView
 from registry.http_api.call import Call
 from registry.metrics.figure import Figure
 from registry.usecases.discovery import Discovery
@@ -77,6 +77,14 @@ class Admission:
             return True
 
         call.covers = covers
+
+    def may_also(self, name: str, rule: Rule, call: Call, key: GroupKey) -> bool:
+        """Whether the caller, who may have one operation, may have this one too, of this microservice."""
+        if not rule.applies(self.principals.scope) or (call.grant is not None and call.grant.reach(rule).covers(*key)):
+            return True
+        if self._observing:
+            self._would_refuse(name, call, refusal(rule))
+        return self._observing
 
     async def _check_path(self, rule: Rule, call: Call, reach: Reach) -> None:
         """Compare labels with the microservice in the path. One that is not there is told as the handler would."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
+from registry.access.rule import Target, right
 from registry.domain import find_explained
 from registry.domain.access_errors import NoPermission
 from registry.domain.batch_find import BatchResult, encode_batch
@@ -18,6 +20,9 @@ from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Reply
+
+#: Who may say what a consumer depends on.
+ADD_DEPENDENCIES: Final = right("service", "create", Target.ELEMENTS)
 
 
 def find_query(api: Api, call: Call) -> FindQuery:
@@ -55,6 +60,10 @@ async def _record(api: Api, call: Call, queries: Sequence[FindQuery]) -> bool:
     if not found:
         return False
     consumer_id = queries[0].consumer_id
+    if api.access is not None:
+        consumer = await api.discovery.key(call.tenant, consumer_id)
+        if not api.access.admission.may_also("add-dependencies", ADD_DEPENDENCIES, call, consumer):
+            return False
     if not await api.metadata.add_found(call.tenant, consumer_id, found, call.actor):
         api.watching.doubt(call.tenant, consumer_id)
     return True

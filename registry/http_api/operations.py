@@ -349,7 +349,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
             body.ChangeDependencies,
         ),
         deprecated=True,
-        access=right("service", "create", EACH),
+        access=discovery.ADD_DEPENDENCIES,
     ),
     _write(
         *("replace-dependencies", "PUT", f"{_R}/dependencies", metadata.replace_dependencies),

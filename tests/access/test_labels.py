@@ -230,6 +230,41 @@ def test_dependencies_are_for_consumers_with_the_labels(world: World) -> None:
         assert code(world.shop.call(method, "/dependencies", {"dependencies": [body("shop", "cart")]})) == 0
 
 
+def test_what_a_consumer_finds_is_recorded_by_those_who_may_write_its_dependencies(world: World) -> None:
+    """A find is a read: it must not let a reader change a microservice of somebody else's."""
+    world.all.service("buyer", serviceId="buyer")
+    read, write = (permission("service", *verbs) for verbs in (("get",), ("get", "create")))
+    own, others = ({"serviceName": "buyer"}, {"serviceName": "cart"})
+
+    def limited(granted: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+        return permission("service", *granted["verbs"], **labels)
+
+    def recorded() -> int:
+        return len(ok(world.all.get("/microservices/buyer/providers")).json().get("providers", []))
+
+    for permissions, counts in (
+        ([limited(read, others)], 0),
+        ([limited(read, others), limited(read, own)], 0),
+        ([limited(write, others)], 0),
+        ([read], 0),
+        ([read, limited(write, own)], 1),
+        ([limited(read, others), limited(write, own)], 1),
+    ):
+        guest = world.guest(*permissions)
+        for _ in range(2):
+            assert ids(guest.find("cart", consumer="buyer")) == ["cart-1"]
+            assert recorded() == counts, permissions
+        ok(world.all.put("/dependencies", {"dependencies": [{"consumer": BUYER, "providers": []}]}))
+        for _ in range(2):
+            answer = ok(guest.batch([wanted("cart")], consumer="buyer")).json()["services"]
+            assert [one["index"] for one in answer["updated"]] == [0]
+            assert recorded() == counts, permissions
+        ok(world.all.put("/dependencies", {"dependencies": [{"consumer": BUYER, "providers": []}]}))
+
+
+BUYER = {"appId": "shop", "serviceName": "buyer", "version": "0.0.1"}
+
+
 def test_lists_hold_what_is_allowed(world: World) -> None:
     def names(services: list[Any]) -> set[str]:
         return {service["serviceName"] for service in services}
