@@ -47,6 +47,7 @@ def _copy_row(row: ServiceRow, group: ServiceGroup) -> ServiceRow:
         group,
         dict(row.instances),
         Large(row.by_endpoints),
+        set(row.shared_endpoints),
         dict(row.tags),
         dict(row.schemas),
         row.schema_bytes,

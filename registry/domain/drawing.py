@@ -34,13 +34,15 @@ class Drawing:
 
 
 def _copy(row: ServiceRow) -> ServiceRow:
+    """What is drawn of it: of the endpoints those that several instances have."""
     return ServiceRow(
         row.service,
         row.body,
         row.version,
         row.group,
         dict(row.instances),
-        dict(row.by_endpoints),
+        {key: row.by_endpoints[key] for key in row.shared_endpoints},
+        row.shared_endpoints.copy(),
         dict(row.tags),
         dict(row.schemas),
         changed=row.changed,

@@ -129,8 +129,15 @@ def _put_instance(view: RegistryView, row: ServiceRow, after: InstanceRow) -> No
         if before is not None:
             _forget_endpoints(row, before)
         if after.endpoints_key:
-            row.by_endpoints[after.endpoints_key] = (*row.by_endpoints.get(after.endpoints_key, ()), after.instance_id)
+            _note_endpoints(row, after)
     row.drop_answers()
+
+
+def _note_endpoints(row: ServiceRow, after: InstanceRow) -> None:
+    others = row.by_endpoints.get(after.endpoints_key, ())
+    row.by_endpoints[after.endpoints_key] = (*others, after.instance_id)
+    if others:
+        row.shared_endpoints.add(after.endpoints_key)
 
 
 def _forget_endpoints(row: ServiceRow, before: InstanceRow) -> None:
@@ -141,3 +148,5 @@ def _forget_endpoints(row: ServiceRow, before: InstanceRow) -> None:
         row.by_endpoints[before.endpoints_key] = others
     else:
         del row.by_endpoints[before.endpoints_key]
+    if len(others) == 1:
+        row.shared_endpoints.discard(before.endpoints_key)

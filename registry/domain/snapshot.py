@@ -78,7 +78,7 @@ def _chunks(beginning: Beginning, services: Drawing, rest: Sequence[Section]) ->
     chunk: list[Section] = [beginning]
     rows = 0
     for service in services:
-        for section in service_sections(service):
+        for section in service_sections(service, list(service.instances.values())):
             chunk.append(section)
             rows += len(section.rows) if isinstance(section, InstancesSection) else len(section.schemas) + 1
             if rows >= SECTION_ROWS_MAX:
@@ -157,6 +157,7 @@ def _add_service(view: RegistryView, section: ServiceSection) -> None:
     view.held_bytes += weight.of_service(row)
     row.changed = parse_position(section.changed)
     row.by_endpoints.update((endpoints, tuple(ids)) for endpoints, ids in section.shared_endpoints)
+    row.shared_endpoints.update(row.by_endpoints)
     view.services[service.service_id] = group.services[service.service_id] = row
     view.ids[key] = service.service_id
     if service.alias:

@@ -107,6 +107,8 @@ class ServiceRow:
     instances: dict[str, InstanceRow] = field(default_factory=dict)
     #: endpoints_key -> ids of the instances that have these endpoints, eldest first.
     by_endpoints: dict[bytes, tuple[str, ...]] = field(default_factory=Large)
+    #: Those of its keys that have several ids. They are few, and asked for while everybody waits.
+    shared_endpoints: set[bytes] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=dict)
     #: Schemas that have content; those only declared stand in `service.schemas`.
     schemas: dict[str, Schema] = field(default_factory=dict)

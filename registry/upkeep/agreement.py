@@ -269,13 +269,12 @@ def _service_part(view: RegistryView, service_id: str) -> Iterator[tuple[str, by
         return
     changed, part = row.changed, PartDigest()
     for section in service_sections(row):
-        if row.changed != changed:
-            return
         part.add(section)
         if len(row.instances) >= STEP_ROWS:
             yield None
-    if row.changed == changed:
-        yield changed.text(), part.digest()
+            if row.changed != changed:
+                return
+    yield changed.text(), part.digest()
 
 
 def read_state(said: bytes) -> State | None:

@@ -22,8 +22,8 @@ from registry.usecases.writes import Writes
 
 #: A registration that equals what is there becomes a heartbeat; if the instance goes at that moment, decide again.
 REGISTER_TRIES_MAX: Final = 3
-#: Status changes of one bulk request under way at once.
-STATUSES_AT_ONCE: Final = 500
+#: Instances that one bulk request looks at, and changes, before others get a turn: some milliseconds.
+STATUSES_AT_ONCE: Final = 64
 
 
 class Instances:
@@ -102,21 +102,24 @@ class Instances:
 
         The replicas of the registry are not among them, no matter their properties, nor what is not covered.
         """
-        names = [
-            LeaseName(row.service_id, row.instance_id)
-            for row in self._writes.rows(tenant, covers)
-            if properties.items() <= decode_instance(row.body).properties.items()
-        ]
-        for start in range(0, len(names), STATUSES_AT_ONCE):
-            some = names[start : start + STATUSES_AT_ONCE]
+        rows = self._writes.rows(tenant, covers)
+        number = 0
+        for start in range(0, len(rows), STATUSES_AT_ONCE):
+            names = [
+                LeaseName(row.service_id, row.instance_id)
+                for row in rows[start : start + STATUSES_AT_ONCE]
+                if properties.items() <= decode_instance(row.body).properties.items()
+            ]
+            number += len(names)
             results = await asyncio.gather(
-                *(self.set_status(tenant, *name, status, actor) for name in some), return_exceptions=True
+                *(self.set_status(tenant, *name, status, actor) for name in names), return_exceptions=True
             )
             for result in results:
                 # One that left meanwhile has no status any more; a replica of the registry has its own.
                 if isinstance(result, BaseException) and not isinstance(result, InstanceNotExists | Forbidden):
                     raise result
-        return len(names)
+            await asyncio.sleep(0)  # also where nobody matches
+        return number
 
 
 def _kind(outcome: Outcome, instance_id: str) -> str:

@@ -421,6 +421,7 @@ def _assert_indexes(view: RegistryView, oracle: Oracle) -> None:
     for service_id, row in view.services.items():
         assert row.group.services[service_id] is row
         assert row.by_endpoints == _by_endpoints(oracle, service_id)
+        assert row.shared_endpoints == {key for key, ids in row.by_endpoints.items() if len(ids) > 1}
 
 
 def _by_endpoints(oracle: Oracle, service_id: str) -> dict[bytes, tuple[str, ...]]:

@@ -10,7 +10,9 @@ from msgspec import structs
 
 from registry.domain.events import Event
 from registry.domain.retention import Retention
+from registry.domain.sections import REST
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.view import InstanceRow
 from registry.projection.restoring import restore
 from registry.store.memory_server import MemoryServer
 from registry.store.port import Damaged
@@ -156,6 +158,54 @@ async def test_many_small_services_hold_up_nobody(server: MemoryServer) -> None:
     began = now_ms()
     await one.agreement.compare(T)
     assert now_ms() - began >= 5000 / agreement.STEP_ROWS * agreement.STEP_PAUSE_S * 1000 * 0.9
+
+
+class Counted(dict[str, InstanceRow]):
+    """Counts the instances that are looked at."""
+
+    looked_at = 0
+
+    def values(self) -> Any:
+        for row in super().values():
+            self.looked_at += 1
+            yield row
+
+
+async def test_a_large_service_holds_up_nobody(server: MemoryServer) -> None:
+    """To copy what a hundred thousand have in common, or their list alone, was a pause of 25 ms every few seconds."""
+    one, _ = pair(server)
+    await come(server, 4 * agreement.STEP_ROWS)
+    await one.follow()
+    row = one.view.services["cart"]
+    row.instances = counted = Counted(row.instances)
+    comparing = asyncio.create_task(one.agreement.compare(T))
+    before, most = 0, 0
+    while not comparing.done():
+        await elapse(agreement.STEP_PAUSE_S / 2)
+        most, before = max(most, counted.looked_at - before), counted.looked_at
+    assert before == 4 * agreement.STEP_ROWS
+    assert most <= agreement.STEP_ROWS
+
+
+async def test_a_service_that_changes_while_it_is_compared_waits_for_the_next_round(server: MemoryServer) -> None:
+    """What was looked at before belongs to another position than what would be looked at now."""
+    one, other = pair(server)
+    await come(server, 3 * agreement.STEP_ROWS)
+    await one.follow()
+    comparing = asyncio.create_task(one.agreement.compare(T))
+    await elapse(agreement.STEP_PAUSE_S * 1.5)
+    await come(server, 1, "x")
+    await one.follow()
+    await comparing
+    said = await other.store.snapshots.exchange(T, "other", b"", 30_000)
+    state = agreement.read_state(said["right"])
+    assert state is not None
+    assert list(state.parts) == [REST]
+    await one.agreement.compare(T)
+    said = await other.store.snapshots.exchange(T, "other", b"", 30_000)
+    state = agreement.read_state(said["right"])
+    assert state is not None
+    assert sorted(state.parts) == [REST, "cart"]
 
 
 async def test_many_small_tenants_hold_up_nobody(server: MemoryServer) -> None:
