@@ -81,6 +81,19 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+EXAMPLES: Final = {
+    "serve": "registry serve --redis-url redis://10.0.0.7:6379 --port 30100",
+    "repair": "registry repair --redis-url redis://10.0.0.7:6379",
+    "accounts": "registry accounts reset-root --data-dir ./data",
+    "dump": "registry dump backup.ndjson.gz --data-dir ./data",
+    "restore": "registry restore backup.ndjson.gz --data-dir ./data --dry-run",
+    "verify": "registry verify --redis-url redis://10.0.0.7:6379 --tenant default/default",
+    "export": "registry export log.ndjson.gz --data-dir ./data",
+    "import-log": "registry import-log log.ndjson.gz --data-dir ./other",
+    "replay": "registry replay --from 2026-11-29T22:00:00Z --speed 60 --data-dir ./data",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, as everything that stops a start does."""
 
@@ -107,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_settings(verb, STORE_SETTINGS)
     for verb in log_verbs.add_to(commands):
         _add_settings(verb, {*STORE_SETTINGS, "archive_dir"})
+    for name, command in commands.choices.items():
+        command.epilog = f"For example: {EXAMPLES[name]}"
     return parser
 
 

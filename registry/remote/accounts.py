@@ -40,6 +40,11 @@ def accounts() -> None:
     """Accounts of a registry, and tokens of machines.
 
     New passwords are asked for, or taken from REGISTRY_NEW_PASSWORD.
+
+    \b
+    registry accounts list
+    registry accounts create ann --role developer
+    registry accounts tokens give prometheus --role scraper --for 8760h > token
     """
 
 

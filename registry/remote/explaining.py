@@ -17,7 +17,7 @@ from registry.remote.failing import Exit
 from registry.remote.history import EVENT_COLUMNS, changes_text, service_text
 from registry.remote.naming import provider_of
 from registry.remote.reading import ENVIRONMENT
-from registry.remote.writing import Column, write_json, write_rows
+from registry.remote.writing import Column, write_json, write_one, write_rows
 
 
 class Side(Struct, frozen=True):
@@ -59,7 +59,7 @@ async def explain(asking: Asking, name: str, instance: str, env: str, at: str) -
             wanted = await provider_of(client.api, name, env)
             found = await past.explain_find(wanted.app, wanted.name, wanted.environment, wanted.version, when(at))
     if asking.form in ("json", "ndjson"):
-        write_json(found)
+        write_one(asking.form, found)
     else:
         sys.stdout.write(found.sentence + "\n\n")
         if isinstance(found, Explanation):

@@ -20,7 +20,7 @@ from registry.remote.asking import Asking, asks
 from registry.remote.failing import Exit
 from registry.remote.reading import ENVIRONMENT
 from registry.remote.waiting import interrupted
-from registry.remote.writing import Column, write_line, write_rows
+from registry.remote.writing import Column, write_json, write_line, write_rows
 
 #: Events of one request.
 PAGE_MAX: Final = 1000
@@ -156,7 +156,7 @@ async def events(
 ) -> int:
     """Write what happened last, the newest at the end; with --follow also what happens, as it happens.
 
-    None is left out and none is written twice, whatever becomes of the connection.
+    None is left out and none is written twice, whatever becomes of the connection. What has no end is JSON by line.
 
     \b
     registry events
@@ -167,6 +167,9 @@ async def events(
         asked = replace(await _question(client.api, past, name, instance, env), kinds=kinds, actor=actor)
         page = await past.page(asked, max(number, 1), oldest_first=bool(after), after=after)
         shown = page.events if after else page.events[:number][::-1]
+        if asking.form == "json" and not follow:
+            write_json(shown)
+            return Exit.DONE
         _write(asking, shown)
         if follow:
             # A page that is full ends before the end of the log; the feed goes on where it ended.

@@ -28,7 +28,7 @@ from registry.remote.moving import (
     steps,
 )
 from registry.remote.reaching import Taker, each, picture
-from registry.remote.writing import Column, write_json, write_rows
+from registry.remote.writing import Column, write_one, write_rows
 
 
 class Refusal(Struct, frozen=True):
@@ -132,7 +132,7 @@ def _write(asking: Asking, found: Sequence[Difference]) -> None:
 
 def _write_report(asking: Asking, report: Report) -> None:
     if asking.form in ("json", "ndjson"):
-        write_json(report)
+        write_one(asking.form, report)
         return
     brought = ", ".join(f"{number} {name}" for name, number in report.brought.items()) or "nothing"
     sys.stdout.write(f"brought: {brought}\n")

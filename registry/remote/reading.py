@@ -15,7 +15,7 @@ from registry.domain.model import Instance, Microservice
 from registry.remote.asking import Asking, asks
 from registry.remote.failing import Exit, Failure
 from registry.remote.naming import name_of, one, provider_of, several
-from registry.remote.writing import Column, pairs, write_json, write_rows
+from registry.remote.writing import Column, pairs, write_one, write_rows
 
 ENVIRONMENT: Final = click.option("--env", default="", metavar="NAME", help="Only of this environment.")
 
@@ -166,7 +166,7 @@ async def show(asking: Asking, name: str, env: str) -> int:
         service = await one(client.api, name, env)
         details = await client.api.details(service.service_id)
     if asking.form in ("json", "ndjson"):
-        write_json(details)
+        write_one(asking.form, details)
         return Exit.DONE
     lines = {
         "service": name_of(details.micro_service),

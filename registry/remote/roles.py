@@ -33,6 +33,10 @@ def roles() -> None:
     A permission is written as 'VERBS TYPES [LABEL=VALUE]…'. Verbs are get, create, update, delete, or *; types are
     service, service/schema, governance, ops, account and role; labels are environment, appId and serviceName. Commas
     stand between several verbs or types.
+
+    \b
+    registry roles list
+    registry roles create shop-reader --allow 'get service,service/schema appId=shop'
     """
 
 

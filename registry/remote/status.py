@@ -11,7 +11,7 @@ from msgspec import Struct
 from registry.remote.asking import Asking, asks
 from registry.remote.failing import Exit
 from registry.remote.replicas import Replica, replicas
-from registry.remote.writing import Column, write_json, write_rows
+from registry.remote.writing import Column, write_one, write_rows
 
 
 class Status(Struct, frozen=True, rename="camel"):
@@ -60,7 +60,7 @@ async def status(asking: Asking) -> int:
         details = await client.api.all_details("instances")
     said = Status(version.version, len(details), sum(len(d.instances) for d in details), found)
     if asking.form in ("json", "ndjson"):
-        write_json(said)
+        write_one(asking.form, said)
     else:
         tenant = f"{asking.options.tenant}/{asking.options.project}"
         sys.stdout.write(

@@ -45,6 +45,14 @@ def write_rows(form: Form, rows: Sequence[T], columns: Sequence[Column[T]]) -> N
             _write_table(rows, [column for column in columns if form == "wide" or not column.wide])
 
 
+def write_one(form: Form, value: Any) -> None:
+    """Write the one value that is the answer, as JSON."""
+    if form == "ndjson":
+        write_line(value)
+    else:
+        write_json(value)
+
+
 def write_json(value: Any) -> None:
     """Write a value over several lines."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
