@@ -16,6 +16,7 @@ import asyncio
 import json
 import logging
 import multiprocessing
+import re
 import resource
 import signal
 import sys
@@ -43,6 +44,7 @@ POLL_S: Final = 15.0
 AT_ONCE: Final = 20
 #: Seconds for one step of the whole.
 LIMIT_S: Final = 1200.0
+_NAMES: Final = re.compile(r"http://\S+|instance [0-9a-f]{32} of \S+:1\.0\.0|\d+(?= s\b)")
 OPTIONS: Final = Options(poll_s=POLL_S, watch=False, learn=False, timeout_s=30.0)
 
 
@@ -94,7 +96,7 @@ class Crowd:
 
 
 class Warnings(logging.Handler):
-    """Counts what the client's log says, by its text without the particulars."""
+    """Counts what the client's log says, by its text without names and addresses."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -102,7 +104,7 @@ class Warnings(logging.Handler):
         logging.getLogger("registry.client").addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.number[str(record.msg)] += 1
+        self.number[_NAMES.sub("…", record.getMessage())] += 1
 
 
 def _is_whole(provider: Provider) -> bool:

@@ -35,11 +35,12 @@ BROKEN = Reply(500, b'{"errorCode":"500003","errorMessage":"Internal server erro
 
 
 class Gate:
-    """`answer` decides about each request."""
+    """`answer` decides about each request, `shows` which headers of the registry's answers pass, in small letters."""
 
     def __init__(self, upstream: int) -> None:
         self._upstream = f"http://127.0.0.1:{upstream}"
         self.answer: Callable[[Request], Answer] = lambda request: None
+        self.shows: Callable[[str], bool] = lambda name: name.startswith("x-")
         self.requests: list[Request] = []
         self.replies: list[Reply] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +97,9 @@ class Gate:
             )
         except (httpcore.NetworkError, httpcore.ProtocolError):
             return Reply(502, b"<html>bad gateway</html>")
-        kept = [(name.decode(), value.decode()) for name, value in response.headers if name.lower().startswith(b"x-")]
+        kept = [
+            (name.decode(), value.decode()) for name, value in response.headers if self.shows(name.decode().lower())
+        ]
         return Reply(response.status, response.content, tuple(kept))
 
 

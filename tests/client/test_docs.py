@@ -142,6 +142,35 @@ def test_workers_of_gunicorn_are_one_instance(programs: Programs, default_api: A
     assert found(default_api) == []
 
 
+def test_workers_of_uvicorn_are_one_instance(programs: Programs, default_api: Api) -> None:
+    """Also while one of them has been killed, and its successor comes."""
+    (programs.folder / "app.py").write_text(
+        "import os\nfrom fastapi import FastAPI\nfrom registry.client.lifespan import registering\n"
+        f"app = FastAPI(lifespan=registering('shop/cart:1.0.0', ['rest://127.0.0.1:{programs.port}']))\n"
+        "@app.get('/pid')\ndef pid() -> int:\n    return os.getpid()\n"
+    )
+    master = programs.start("-m", "uvicorn", "app:app", "--workers", "2", "--port", str(programs.port))
+
+    def workers() -> set[int]:
+        with contextlib.suppress(httpx.TransportError):
+            return {httpx.get(f"http://127.0.0.1:{programs.port}/pid").json() for _ in range(8)}
+        return set()
+
+    until_sync(lambda: len(workers()) == 2, "both workers to serve", 30.0)
+    (before,) = found(default_api)
+    gone = workers().pop()
+    os.kill(gone, signal.SIGKILL)
+
+    def is_replaced() -> bool:
+        assert found(default_api) == [before]
+        return len(workers() - {gone}) == 2
+
+    until_sync(is_replaced, "another worker to serve", 30.0)
+    master.terminate()
+    master.wait(30)
+    assert found(default_api) == []
+
+
 def test_table_of_options_is_that_of_the_code() -> None:
     rows = re.findall(r"^\| `(\w+)` \|(.*?)\|", PAGE, re.MULTILINE)
     options = Options()

@@ -21,7 +21,7 @@ from registry.client import Change, Closed, NoInstance, Provider, Refused, Unrea
 from registry.domain.position import parse_position
 from tests.client.conftest import Connect
 from tests.client.gate import BROKEN, HTML, Answer, Gate, Reply, Request
-from tests.support.api import Api, ok
+from tests.support.api import Api, ids, ok
 from tests.support.replica import Replica, replica
 from tests.support.waiting import until
 
@@ -270,6 +270,28 @@ async def test_a_watch_that_is_refused_leaves_the_polls(
         api.instance(service_id, instanceId="a")
         await until(lambda: said(bool(provider.instances)), "the instance")
         assert not client.is_watching
+
+
+async def test_a_registry_that_has_nothing_of_ours_is_enough(
+    connect: Connect, api: Api, gate: Gate, service_id: str
+) -> None:
+    """The reference knows neither positions nor our routes; its answers have two headers of their own."""
+    gate.shows = lambda name: name in ("x-resource-revision", "x-schema-summary")
+    gate.answer = lambda request: Reply(404, b"404 page not found\n") if request.path.startswith("/v1/") else None
+    async with connect(gate.url, poll_s=0.05, learn=True) as client:
+        me = await client.register("shop/front:1.0.0", [ENDPOINT], schemas={"a": "text"})
+        await me.set_status("DOWN")
+        await me.set_properties({"p": "q"})
+        provider = client.provider("shop/cart")
+        api.instance(service_id, instanceId="a")
+        await until(lambda: said(named(provider.instances) == ["a"]), "the instance")
+        assert named(await client.find("shop/cart")) == ["a"]
+        await until(lambda: said(gate.replies[-1].body == b'{"services":{"notModified":[0]}}'), "a poll without news")
+        stored = api.read_instance(me.service_id, me.instance_id)
+        assert (stored["status"], stored["properties"]) == ("DOWN", {"p": "q"})
+    assert ids(api.find("front")) == []
+    assert not [name for request in gate.requests for name in request.headers if name.startswith("x-registry")]
+    assert not [request for request in gate.requests if not request.path.startswith("/v4/")]
 
 
 # -- several addresses -------------------------------------------------------------------------------------------------
