@@ -66,21 +66,21 @@ def batch_find(
     return result
 
 
-def encode_batch(result: BatchResult) -> bytes:
-    """The result as `{"failed":…,"notModified":…,"updated":…}`, empty members left out."""
-    members: list[bytes] = []
+def encode_batch(result: BatchResult) -> list[bytes | memoryview]:
+    """The result as `{"failed":…,"notModified":…,"updated":…}`, empty members left out, in parts."""
+    members: list[bytes | memoryview] = []
     if result.failed:
         failed = [
             {"indexes": indexes, "error": ErrorBody(str(error.code), error.message, error.detail)}
             for error, indexes in result.failed
         ]
-        members.append(b'"failed":' + msgspec.json.encode(failed))
+        members += (b",", b'"failed":' + msgspec.json.encode(failed))
     if result.not_modified:
-        members.append(b'"notModified":' + msgspec.json.encode(result.not_modified))
+        members += (b",", b'"notModified":' + msgspec.json.encode(result.not_modified))
     if result.updated:
-        parts = [part for index, answer in result.updated for part in (b",", *_updated(index, answer))]
-        members.append(b"".join((b'"updated":[', *parts[1:], b"]")))
-    return b"{" + b",".join(members) + b"}"
+        updated = [part for index, answer in result.updated for part in (b",", *_updated(index, answer))]
+        members += (b",", b'"updated":[', *updated[1:], b"]")
+    return [b"{", *members[1:], b"}"]
 
 
 def _updated(index: int, answer: Answer) -> tuple[bytes | memoryview, ...]:

@@ -20,6 +20,7 @@ from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.queries import BatchQueries
 from registry.http_api.reply import Reply
+from registry.http_api.shared_parts import Part
 
 #: Who may say what a consumer depends on.
 ADD_DEPENDENCIES: Final = right("service", "create", Target.ELEMENTS)
@@ -103,9 +104,11 @@ async def batch_find(api: Api, call: Call) -> Reply:
     results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
     if asked.consumer_id and await _record(api, call, _covered(api, call, asked.services)):
         results = await api.discovery.batch(call.tenant, asked.services, asked.instances, covers=call.covers)
-    whole = reply.json(_batch_body(asked, results), api.position(call.tenant))
+    parts, position = _batch_parts(asked, results), api.position(call.tenant)
     _count(api, results[0])
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    if call.accepts_gzip:
+        return await api.compressor.compress_beside(reply.json(b"".join(parts), position))
+    return reply.json_in_parts(parts, position)
 
 
 def _covered(api: Api, call: Call, queries: Sequence[FindQuery]) -> Sequence[FindQuery]:
@@ -132,14 +135,14 @@ def _count(api: Api, services: BatchResult) -> None:
     polled["failed"] += sum(len(indexes) for _, indexes in services.failed)
 
 
-def _batch_body(asked: BatchQueries, results: list[BatchResult]) -> bytes:
+def _batch_parts(asked: BatchQueries, results: list[BatchResult]) -> list[Part]:
     services, instances = results
-    members = []
+    parts: list[Part] = []
     if asked.services:
-        members.append(b'"services":' + encode_batch(services))
+        parts += (b",", b'"services":', *encode_batch(services))
     if asked.instances:
-        members.append(b'"instances":' + encode_batch(instances))
-    return b"{" + b",".join(members) + b"}"
+        parts += (b",", b'"instances":', *encode_batch(instances))
+    return [b"{", *parts[1:], b"}"]
 
 
 async def list_instances(api: Api, call: Call) -> Reply:

@@ -181,7 +181,7 @@ class Door:
         request_id = call.request_id if operation.appends or answer.status >= 400 else call.named
         if request_id:
             answer = reply.named(answer, request_id)
-        self._count(operation, call, answer.status, perf_counter() - began, len(answer.body))
+        self._count(operation, call, answer.status, perf_counter() - began, answer.size)
         return answer
 
     def _count(self, operation: Operation, call: Call, status: int, seconds: float, sent: int) -> None:
@@ -195,8 +195,8 @@ class Door:
 
     async def _answer(self, operation: Operation, call: Call) -> Reply:
         answer = await self._handle(operation, call)
-        if len(answer.body) > self._api.answer_max_bytes:
-            raise AnswerTooLarge(len(answer.body), self._api.answer_max_bytes)
+        if answer.size > self._api.answer_max_bytes:
+            raise AnswerTooLarge(answer.size, self._api.answer_max_bytes)
         return answer
 
     async def _handle(self, operation: Operation, call: Call) -> Reply:
@@ -251,7 +251,10 @@ _NOT_FOUND = reply.text(404, "404 page not found\n")
 async def _send(send: Send, answer: Reply, more: list[Header]) -> None:
     headers = [*answer.headers, *more] if more else answer.headers
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    *parts, last = answer.body, *answer.more
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": last})
 
 
 async def _refuse_socket(send: Send, answer: Reply) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncGenerator
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any, Final, Protocol
 
 from msgspec import Struct, structs
 
 from registry import __version__
 from registry.domain.errors import Overloaded, RegistryError, TooManyRequests
 from registry.domain.rev import content_digest
+from registry.http_api.shared_parts import Part, shared
 from registry.memo import Memo
 
 Header = tuple[bytes, bytes]
@@ -53,9 +54,17 @@ _EMPTY_HEAD: Final[list[Header]] = [*_COMMON, _TEXT, (b"Content-Length", b"0")]
 
 
 class Reply(Struct, frozen=True):
+    """`more`: what follows the body where it is large, of `Part`."""
+
     status: int
     headers: list[Header]
     body: bytes = b""
+    more: tuple[Any, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body and what follows it."""
+        return len(self.body) + sum(map(len, self.more)) if self.more else len(self.body)
 
 
 class Droppable(Protocol):
@@ -79,6 +88,13 @@ class StreamReply(Reply, frozen=True, kw_only=True):
 
 def json(body: bytes, *headers: Header, status: int = 200) -> Reply:
     return Reply(status, [*JSON_HEAD, (b"Content-Length", b"%d" % len(body)), *headers], body)
+
+
+def json_in_parts(parts: Iterable[Part], *headers: Header) -> Reply:
+    """As `json`, of what other answers share."""
+    begin, more = shared(parts)
+    whole = Reply(200, [], begin, more)
+    return structs.replace(whole, headers=[*JSON_HEAD, (b"Content-Length", b"%d" % whole.size), *headers])
 
 
 def empty(*headers: Header) -> Reply:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
+from registry.http_api.shared_parts import Parts
 from registry.serving import responses
 from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
 from registry.serving.polls import Polls, Told
 from registry.serving.recognise import BatchFind
 from registry.serving.request import AskDoor, Request
-from registry.serving.responses import Parts, body_size
+from registry.serving.responses import body_size
 
 
 class BatchFinds:
@@ -26,8 +27,8 @@ class BatchFinds:
         """Answer now or owe it; False: the door has to."""
         discovery, tenant = self._api.discovery, batch.tenant
         answer = self._polls.answer(tenant, request.body, request.head.consumer_id)
-        if answer is None:
-            return False
+        if answer is None or (answer.more and batch.gzip):
+            return False  # the door refuses it, or compresses it beside the loop
         if answer.contradicts:
             place = discovery.place(tenant)
             changed = _ChangedBatch(connection, self, request, batch, answer, place)
@@ -50,14 +51,14 @@ class BatchFinds:
         if batch.gzip and len(answer.body) >= reply.GZIP_MIN_BYTES:
             whole = reply.json(answer.body, reply.position(position))
             return responses.render(self._api.compressor.compress(whole), lines)
-        return responses.json(answer.body, position, lines)
+        return responses.json(answer.body, position, lines, answer.more)
 
     def settle(self, owed: _ChangedBatch) -> None:
         """As `Finds.settle`. What was computed before stands if nothing has happened since."""
         batch, answer = owed.batch, owed.answer
         if self._api.discovery.place(batch.tenant) != owed.place:
             again = self._polls.answer(batch.tenant, owed.request.body, owed.request.head.consumer_id)
-            if again is None:
+            if again is None or (again.more and batch.gzip):
                 self._ask_door(owed, owed.request)
                 return
             answer = again

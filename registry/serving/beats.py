@@ -5,12 +5,12 @@ from __future__ import annotations
 from registry.domain.tenant import Tenant
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
+from registry.http_api.shared_parts import Parts
 from registry.serving import responses
 from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
 from registry.serving.recognise import Beat
 from registry.serving.request import AskDoor, Request
-from registry.serving.responses import Parts
 
 
 class Beats:
@@ -19,7 +19,7 @@ class Beats:
         self._ask_door = ask_door
         self._counted = Counted(api, operations.HEARTBEAT)
         #: The last response: at which position, with which lines.
-        self._last: tuple[bytes, bytes, Parts] = (b"", b"", ())
+        self._last: tuple[bytes, bytes, Parts] = (b"", b"", (b"",))
 
     def answer(self, beat: Beat, request: Request, connection: HotConnection) -> bool:
         """Owe the answer; False: the door has to answer."""

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 from starlette.types import ASGIApp
 
+from registry.http_api.shared_parts import Part
 from registry.serving import refusals
 from registry.serving.crowd import Crowd, Excess, Place
 from registry.serving.exchange import BODY_WAITING_MAX_BYTES, Exchange
@@ -317,7 +318,7 @@ class Connection(asyncio.Protocol):
         self._idle = False
         self.deadline = NEVER
 
-    def settle(self, owed: Owed, response: Sequence[bytes]) -> None:
+    def settle(self, owed: Owed, response: Sequence[Part]) -> None:
         if owed is self._owed:
             self._owed = None
             self.write(_last(response) if self.stopping else response)
@@ -422,7 +423,7 @@ class Connection(asyncio.Protocol):
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 
-    def write(self, parts: Sequence[bytes]) -> None:
+    def write(self, parts: Sequence[Part]) -> None:
         self.wire.write(parts)
 
     def pause_writing(self) -> None:
@@ -470,7 +471,7 @@ class Connection(asyncio.Protocol):
         self.wire.end(lingers)
 
 
-def _last(response: Sequence[bytes]) -> Sequence[bytes]:
+def _last(response: Sequence[Part]) -> Sequence[Part]:
     """The response, saying that the connection ends with it."""
-    head, end, body = response[0].partition(b"\r\n\r\n")
+    head, end, body = bytes(response[0]).partition(b"\r\n\r\n")
     return (head + b"\r\nConnection: close" + end + body, *response[1:])

@@ -10,12 +10,13 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import Answer
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
+from registry.http_api.shared_parts import Parts
 from registry.serving import responses
 from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
 from registry.serving.recognise import SAID_MAX_BYTES, Find, Said
 from registry.serving.request import AskDoor, Request
-from registry.serving.responses import FindResponses, Parts, body_size
+from registry.serving.responses import FindResponses, body_size
 from registry.usecases.discovery import Asker
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol
 
+from registry.http_api.shared_parts import Part
+
 #: `receive`: the parser has to read this request; nothing has been done.
 NOT_HOT: Final = -1
 #: `receive`: the request will be taken when all of it has come.
@@ -24,7 +26,7 @@ class Owed:
         #: The client has gone: nobody is left to be told.
         self.disconnected = False
 
-    def settle(self, response: Sequence[bytes]) -> None:
+    def settle(self, response: Sequence[Part]) -> None:
         """Send the answer."""
         if not self.disconnected:
             self.connection.settle(self, response)
@@ -40,13 +42,13 @@ class HotConnection(Protocol):
     def lines(self) -> bytes:
         """Header lines that every answer has. They are one object for as long as they are the same."""
 
-    def write(self, parts: Sequence[bytes]) -> None:
+    def write(self, parts: Sequence[Part]) -> None:
         """Send the answer to the request that is being received."""
 
     def owe(self, owed: Owed) -> None:
         """The answer to the request that is being received will be settled later."""
 
-    def settle(self, owed: Owed, response: Sequence[bytes]) -> None:
+    def settle(self, owed: Owed, response: Sequence[Part]) -> None:
         """Send the answer that was owed."""
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:

@@ -18,6 +18,7 @@ from registry.domain.request_bodies import FindKeyBody
 from registry.domain.tenant import Tenant
 from registry.domain.view import Answer, GroupKey, Standing
 from registry.http_api import bodies, queries
+from registry.http_api.shared_parts import BODY_MIN_BYTES, Part, shared
 from registry.memo import Memo
 from registry.usecases.discovery import Asker, Discovery
 
@@ -61,9 +62,9 @@ class _Provider(Struct, gc=False):
     #: What stands behind the index, and where the instances follow.
     head: bytes
     answer: Answer
-    tail: bytes | memoryview = b""
+    tail: Part = b""
 
-    def told(self) -> bytes | memoryview:
+    def told(self) -> Part:
         """The instances, put together when they are told for the first time."""
         if not self.tail and self.answer.count:
             self.tail = self.answer.members()
@@ -73,13 +74,15 @@ class _Provider(Struct, gc=False):
 class Told(Struct, frozen=True, gc=False):
     """The answer to a poll. `contradicts`: it tells the client that something it holds has changed.
 
-    `updated`, `unmodified`: how many services are answered in full, and how many by their index alone.
+    `updated`, `unmodified`: how many services are answered in full, and how many by their index alone. `more`: what
+    follows the body where it is large.
     """
 
     body: bytes
     contradicts: bool
     updated: int
     unmodified: int
+    more: tuple[Part, ...] = ()
 
 
 class Polls:
@@ -109,7 +112,7 @@ class Polls:
             return None
         kind = self._kind(asker)
         unmodified: list[int] = []
-        updated: list[bytes | memoryview] = []
+        updated: list[Part] = []
         new: list[FindQuery] = []
         contradicts, size = False, 0
         # A body that is no longer than what was understood of it needs has nothing else in it, nor anything twice.
@@ -140,7 +143,8 @@ class Polls:
             return None
         if new and self._discovery.unrecorded(tenant, new):
             return None
-        return Told(_joined(unmodified, updated), contradicts, len(updated) // 3, len(unmodified))
+        body, more = _put_together(unmodified, updated, size)
+        return Told(body, contradicts, len(updated) // 3, len(unmodified), more)
 
     def _kind(self, asker: Asker) -> bytes:
         kind = self._kinds.get(asker.kind)
@@ -176,11 +180,12 @@ def _provider(query: FindQuery, key: GroupKey | None, found: Answer) -> _Provide
     return _Provider(query, key, found.rev, found.standing, head, found)
 
 
-def _joined(unmodified: list[int], updated: list[bytes | memoryview]) -> bytes:
+def _put_together(unmodified: list[int], updated: list[Part], size: int) -> tuple[bytes, tuple[Part, ...]]:
     if not updated:
-        return b'{"services":{"notModified":%b}}' % _encode(unmodified)
+        return b'{"services":{"notModified":%b}}' % _encode(unmodified), ()
     before = b'"notModified":%b,' % _encode(unmodified) if unmodified else b""
-    return b"".join((b'{"services":{', before, b'"updated":[', *updated, b"]}}"))
+    parts = (b'{"services":{', before, b'"updated":[', *updated, b"]}}")
+    return shared(parts) if size >= BODY_MIN_BYTES else (b"".join(parts), ())
 
 
 def _size(named: bytes, known: _Provider) -> int:

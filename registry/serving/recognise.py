@@ -16,6 +16,7 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import Answer, GroupKey
 from registry.http_api import queries
 from registry.http_api.call import AS_OF, parse_query, service_id_of, tenant_of
+from registry.http_api.shared_parts import Parts
 from registry.http_api.target import URI_MAX_BYTES, is_malformed
 from registry.memo import Memo
 from registry.serving.heads import Head
@@ -47,7 +48,7 @@ class Said(Struct, gc=False):
     status: int
     #: Bytes of the body.
     sent: int
-    response: tuple[bytes, ...]
+    response: Parts
     lines: bytes
     position: bytes
     shared_position: bytes

@@ -14,10 +14,10 @@ from registry.http_api.call import Call, add_header, request_id_of
 from registry.http_api.client_address import FORWARDED
 from registry.http_api.operation import Operation
 from registry.http_api.reply import REQUEST_ID
+from registry.http_api.shared_parts import Parts
 from registry.serving.heads import Head
 from registry.serving.hot import Owed
 from registry.serving.recognise import BatchFind, Beat, Find, Hot, Registration
-from registry.serving.responses import Parts
 
 
 class Request(Struct, frozen=True, gc=False):

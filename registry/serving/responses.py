@@ -7,14 +7,13 @@ from typing import Final
 from registry.domain.view import Answer
 from registry.http_api import reply
 from registry.http_api.reply import Reply
+from registry.http_api.shared_parts import Part, Parts
 from registry.memo import Memo
 from registry.serving.exchange import STATUS_LINES
 
 #: Prepared heads, and their bytes.
 HEADS_MAX: Final = 20_000
 HEADS_MAX_BYTES: Final = 8 * 1024 * 1024
-
-Parts = tuple[bytes, ...]
 
 _OK: Final = STATUS_LINES[200]
 _NOT_MODIFIED: Final = STATUS_LINES[304]
@@ -24,6 +23,8 @@ _END: Final = b"\r\n\r\n"
 
 def body_size(parts: Parts) -> int:
     """Bytes of the body of a response that was rendered here."""
+    if len(parts) > 2:
+        return sum(map(len, parts[1:]))
     return len(parts[1]) if len(parts) > 1 else 0
 
 
@@ -37,13 +38,15 @@ _JSON_LINES: Final = header_lines(Reply(200, reply.JSON_HEAD))
 def render(answer: Reply, lines: bytes) -> Parts:
     """Any reply. `lines`: header lines that every answer has."""
     head = b"".join((STATUS_LINES[answer.status], lines, header_lines(answer), b"\r\n"))
-    return (head, answer.body) if answer.body else (head,)
+    rest: tuple[Part, ...] = (answer.body, *answer.more) if answer.body else ()
+    return (head, *rest)
 
 
-def json(body: bytes, position: bytes, lines: bytes) -> Parts:
-    """A JSON answer of a tenant's."""
-    length = b"Content-Length: %d\r\n" % len(body)
-    return b"".join((_OK, lines, _JSON_LINES, length, _POSITION, position, _END)), body
+def json(body: bytes, position: bytes, lines: bytes, more: tuple[Part, ...] = ()) -> Parts:
+    """A JSON answer of a tenant's. `more`: what follows the body."""
+    length = b"Content-Length: %d\r\n" % (len(body) + sum(map(len, more)) if more else len(body))
+    rest: tuple[Part, ...] = (body, *more)
+    return (b"".join((_OK, lines, _JSON_LINES, length, _POSITION, position, _END)), *rest)
 
 
 class FindResponses:

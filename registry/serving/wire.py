@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, cast
 
+from registry.http_api.shared_parts import Part
 from registry.serving.shared import SEND_BYTES_PER_S, Shared, Timed
 
 #: Parts of a response up to this size are joined into one; larger ones are handed on as they are, and not copied.
@@ -44,7 +45,7 @@ class Wire:
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 
-    def write(self, parts: Sequence[bytes]) -> None:
+    def write(self, parts: Sequence[Part]) -> None:
         """Hand a response, or a part of one, to the transport."""
         if self._transport.is_closing():
             return

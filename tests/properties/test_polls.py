@@ -72,7 +72,7 @@ class Registry:
         result = batch_find(asked, lambda query: find(view, cast(FindQuery, query)), LARGEST)
         if result.failed or (consumer and any(unrecorded(view, query) for query in asked)):
             return None
-        return {"services": json.loads(encode_batch(result))}
+        return {"services": json.loads(b"".join(encode_batch(result)))}
 
 
 def body_of(queries: Sequence[FindQuery]) -> bytes:

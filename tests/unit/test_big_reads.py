@@ -12,6 +12,7 @@ from registry.domain.errors import InvalidParams
 from registry.domain.steps import Steps
 from registry.http_api import big_reads, discovery
 from registry.http_api.big_reads import AT_ONCE, BigReads
+from registry.http_api.shared_parts import Part
 from registry.settings import Settings
 from registry.store.memory_server import MemoryServer
 from tests.support.memory_replica import run, virtual_ms
@@ -79,9 +80,9 @@ def test_a_batch_find_whose_answer_is_too_large_is_not_put_together(monkeypatch:
     """Else a thousand finds of two megabytes would be two gigabytes before anybody refuses them."""
     made: list[BatchResult] = []
 
-    def noting(result: BatchResult) -> bytes:
+    def noting(result: BatchResult) -> list[Part]:
         made.append(result)
-        return b"{}"
+        return [b"{}"]
 
     monkeypatch.setattr(discovery, "encode_batch", noting)
 
