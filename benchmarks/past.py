@@ -25,7 +25,7 @@ from benchmarks.wire import Address, Reply, Request, send
 from registry.domain.events import Event, InstanceRegistered, InstanceStatusSet, ServiceRegistered, encode_event
 from registry.domain.model import DEFAULT_HEALTH_CHECK, Instance, Microservice
 from registry.domain.tenant import DEFAULT_TENANT
-from registry.store.port import Lease, Write
+from registry.store.lease import Lease, Write
 from registry.store.redis_store import RedisStore
 
 SERVICES: Final = 100

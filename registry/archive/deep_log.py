@@ -18,7 +18,8 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
-from registry.store.port import HistoryChanged, KeyName, PastLog, Tail
+from registry.store.damage import KeyName
+from registry.store.port import HistoryChanged, PastLog, Tail
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.http_api.microservices import require_service
 from registry.http_api.reply import Reply
-from registry.store.port import LeaseName
+from registry.store.lease import LeaseName
 
 #: Elements of one heartbeat set.
 HEARTBEAT_SET_MAX = 10_000

@@ -17,7 +17,8 @@ from typing import Final, Protocol
 from registry.domain.errors import StoreUnavailable
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
-from registry.store.port import Damaged, Store
+from registry.store.damage import Damaged
+from registry.store.port import Store
 from registry.store.soundness import complaint
 
 logger = logging.getLogger(__name__)

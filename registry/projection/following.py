@@ -18,7 +18,8 @@ from typing import Final
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
-from registry.store.port import Damaged, Store
+from registry.store.damage import Damaged
+from registry.store.port import Store
 
 logger = logging.getLogger(__name__)
 

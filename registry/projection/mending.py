@@ -36,8 +36,9 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.projection.restoring import Restored, restore
 from registry.projection.saving import save
+from registry.store.damage import Damaged
 from registry.store.leases import rearm
-from registry.store.port import Damaged, HistoryChanged, Store
+from registry.store.port import HistoryChanged, Store
 from registry.store.soundness import read_position
 
 logger = logging.getLogger(__name__)

@@ -31,7 +31,8 @@ from registry.projection.reading import Reading
 from registry.projection.rebuilding import Rebuilding, announce
 from registry.projection.restoring import Inapplicable, Restored, apply_or_tell, follows, read_event, salvage
 from registry.projection.waiting import CatchUps, OwnOutcomes, Waiters
-from registry.store.port import Damaged, HistoryChanged, Store
+from registry.store.damage import Damaged
+from registry.store.port import HistoryChanged, Store
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from registry.domain.recent import Remembered
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.projection.aside import Aside
-from registry.store.port import Damaged, Store
+from registry.store.damage import Damaged
+from registry.store.port import Store
 
 #: Events by which a view proves its place in a log, and views that do so at once. More than come while a store goes
 #: over to another server.

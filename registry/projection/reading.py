@@ -19,7 +19,8 @@ from registry.projection.following import Following
 from registry.projection.proving import HEADS_AT_ONCE, Proving, chunks
 from registry.projection.rebuilding import announce
 from registry.projection.restoring import Restored, load_newest, salvage
-from registry.store.port import Damaged, Store, Tail
+from registry.store.damage import Damaged
+from registry.store.port import Store, Tail
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from registry.episode import Actions, Episode
 from registry.projection.aside import Aside
 from registry.projection.mending import Mending
 from registry.projection.restoring import Restored
-from registry.store.port import Damaged, HistoryChanged, Store
+from registry.store.damage import Damaged
+from registry.store.port import HistoryChanged, Store
 
 logger = logging.getLogger(__name__)
 

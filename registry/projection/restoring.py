@@ -18,7 +18,8 @@ from registry.domain.recent import RECENT_MAX, Recent
 from registry.domain.snapshot import FORMAT, Loader, SnapshotUnreadable
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
-from registry.store.port import REPAIR, Damaged, HistoryChanged, PastLog, Store
+from registry.store.damage import REPAIR, Damaged
+from registry.store.port import HistoryChanged, PastLog, Store
 
 logger = logging.getLogger(__name__)
 

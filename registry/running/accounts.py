@@ -22,7 +22,8 @@ from registry.projection.restoring import restore
 from registry.running.opened_store import opened_store
 from registry.running.private_redis import CannotStart
 from registry.settings import Settings
-from registry.store.port import HistoryChanged, Store, Write
+from registry.store.lease import Write
+from registry.store.port import HistoryChanged, Store
 from registry.usecases.everywhere import WAIT_MAX_S, applied
 from registry.usecases.formats import Formats
 

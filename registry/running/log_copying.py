@@ -22,8 +22,9 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
 from registry.domain.view import RegistryView
 from registry.projection.saving import save
+from registry.store.lease import Lease, LeaseName, Write
 from registry.store.leases import rearm
-from registry.store.port import Lease, LeaseName, Store, Write
+from registry.store.port import Store
 
 #: Events, and their bytes, that are written together.
 BATCH_MAX: Final = 256

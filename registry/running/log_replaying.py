@@ -24,7 +24,8 @@ from registry.running.log_copying import LogCopy
 from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.private_redis import CannotStart, PrivateRedis
 from registry.settings import Settings
-from registry.store.port import Lease, Store
+from registry.store.lease import Lease
+from registry.store.port import Store
 
 #: Nobody sends heartbeats here, so leases last until the log says that they have ended (ms): ten years.
 LEASE_MS: Final = 315_360_000_000

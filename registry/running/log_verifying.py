@@ -18,7 +18,8 @@ from registry.projection.restoring import load_mark
 from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.progress import Bar
 from registry.settings import Settings
-from registry.store.port import Damaged, HistoryChanged, PastLog, Store
+from registry.store.damage import Damaged
+from registry.store.port import HistoryChanged, PastLog, Store
 from registry.upkeep.agreement import STATE_KEPT_MS, read_state
 
 #: Under this name it asks what replicas say; it says nothing itself.

@@ -27,7 +27,8 @@ from registry.running.dump_file import by_tenant, lines_of, reading
 from registry.running.opened_store import opened_store
 from registry.running.private_redis import CannotStart
 from registry.settings import Settings
-from registry.store.port import Lease, Store, Write
+from registry.store.lease import Lease, Write
+from registry.store.port import Store
 from registry.usecases.formats import FIRST, Formats
 
 #: Who puts back.

@@ -39,8 +39,8 @@ from registry.serving.lane import Lane
 from registry.serving.server import Entrance, Server, plain, probes, secure
 from registry.serving.shared import Limits, Shared
 from registry.settings import Settings, variable
+from registry.store.damage import Damaged
 from registry.store.diagnosis import diagnose
-from registry.store.port import Damaged
 from registry.store.redis_check import StoreRefused
 
 if TYPE_CHECKING:

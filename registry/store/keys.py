@@ -14,7 +14,8 @@ from urllib.parse import quote, unquote
 from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
-from registry.store.port import KeyName, LeaseName
+from registry.store.damage import KeyName
+from registry.store.lease import LeaseName
 
 #: Tenants whose tags are remembered: more than there are by default, since quiet ones are read in turn, all of them.
 TAGS_MAX: Final = 16_384

@@ -7,7 +7,8 @@ from typing import Final
 
 from registry.domain.tenant import Tenant
 from registry.domain.view import InstanceRow
-from registry.store.port import Lease, Store
+from registry.store.lease import Lease
+from registry.store.port import Store
 
 #: Leases re-armed in one step.
 REARM_MAX: Final = 2000

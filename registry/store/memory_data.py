@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
+from registry.store.damage import Condition, KeyName
+from registry.store.lease import LeaseName
 from registry.store.memory_notes import NoteData
 from registry.store.memory_snapshots import SnapshotData
-from registry.store.port import Condition, KeyName, LeaseName
 from registry.store.soundness import TYPES
 
 

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
+from registry.store.damage import KeyName
 from registry.store.memory_data import Entry, Gone, Struck, TenantData
 from registry.store.memory_snapshots import Need
-from registry.store.port import KeyName, Notice
+from registry.store.port import Notice
 
 
 class Server(Protocol):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.store.damage import KeyName
 from registry.store.memory_data import Entry, Gone, TenantData
-from registry.store.port import Durability, KeyName
+from registry.store.port import Durability
 
 
 class MemoryServer:

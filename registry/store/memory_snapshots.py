@@ -9,7 +9,7 @@ from typing import Protocol
 from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
-from registry.store.port import KeyName
+from registry.store.damage import KeyName
 
 
 @dataclass(slots=True)

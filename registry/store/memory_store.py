@@ -7,29 +7,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
+from registry.store.damage import Damaged, KeyName
+from registry.store.lease import RENEWED_ABOUT_MS, Lease, LeaseName, Proposal, Renewed, Write
 from registry.store.memory_data import Gone, Struck, TenantData
 from registry.store.memory_leftovers import MemoryLeftovers
 from registry.store.memory_notes import MemoryNotes
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_snapshots import MemorySnapshots
 from registry.store.memory_upkeep import MemoryUpkeep
-from registry.store.port import (
-    RENEWED_ABOUT_MS,
-    About,
-    Damaged,
-    Durability,
-    HistoryChanged,
-    KeyName,
-    Lease,
-    LeaseName,
-    NotDurable,
-    OutageSuspected,
-    Proposal,
-    Pulse,
-    Renewed,
-    Tail,
-    Write,
-)
+from registry.store.port import About, Durability, HistoryChanged, NotDurable, OutageSuspected, Pulse, Tail
 from registry.store.soundness import LIST_TYPES, complaint, mistyped
 
 

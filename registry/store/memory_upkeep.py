@@ -7,9 +7,10 @@ from typing import Protocol
 
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
+from registry.store.damage import Condition, KeyName
 from registry.store.memory_data import Entry, TenantData
 from registry.store.memory_snapshots import SnapshotData
-from registry.store.port import Condition, HistoryChanged, KeyName
+from registry.store.port import HistoryChanged
 
 
 class Server(Protocol):

@@ -3,58 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from registry.domain.errors import StoreUnavailable, Withheld
+from registry.domain.errors import StoreUnavailable
 from registry.domain.marks import Mark
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
-
-
-class LeaseName(NamedTuple):
-    """An instance id is unique within its service only, so a lease is named by both."""
-
-    service_id: str
-    instance_id: str
-
-
-class Lease(NamedTuple):
-    """A lease to grant or renew; `ttl_ms` from now."""
-
-    service_id: str
-    instance_id: str
-    ttl_ms: int
-
-
-#: By how much a replica may be wrong about when a lease that has ended was renewed.
-RENEWED_ABOUT_MS: Final = 250
-
-
-class Renewed(NamedTuple):
-    """`left_ms` is -1 when there is no such lease.
-
-    `replica` brought the last heartbeat; "" when no heartbeat has renewed it last (it was granted, or given its full
-    length after an outage), or when that one is not kept any more.
-    """
-
-    left_ms: int
-    replica: str
-
-
-class Write(NamedTuple):
-    """One event to append (None: none; never empty), and the leases to grant and to drop with it."""
-
-    payload: bytes | None
-    grants: tuple[Lease, ...] = ()
-    drops: tuple[LeaseName, ...] = ()
-
-
-class Proposal(NamedTuple):
-    """An `InstanceExpired` to append if the lease is really gone. `registered` names the registration it concerns."""
-
-    name: LeaseName
-    registered: str
-    payload: bytes
+from registry.store.damage import Condition, Damaged, KeyName
+from registry.store.lease import Lease, LeaseName, Proposal, Renewed, Write
 
 
 class Tail(NamedTuple):
@@ -96,32 +52,6 @@ class OutageSuspected(StoreUnavailable):
     """No replica could write for longer than allowed: nobody may be expired before leases have been re-armed."""
 
 
-#: The keys of a tenant beside its leases, and of the list of tenants (the last two).
-KeyName = Literal[
-    "events", "head", "snapshots", "beats", "pulse", "rearming", "holder", "states", "tenants", "tenants_log"
-]
-REPAIR: Final = "`registry repair` says what is lost by mending it, and mends it"
-
-
-class Damaged(Withheld):
-    """What the store holds of a tenant, or its list of tenants (None), is not what the registry has put there."""
-
-    message = "The data of this tenant are damaged in the registry's store"
-
-    def __init__(self, tenant: Tenant | None, key: str, reason: str, entry: str = "", remedy: str = REPAIR) -> None:
-        place = f"{key}, entry {entry}" if entry else key
-        super().__init__(f"{tenant or 'the list of tenants'}: {place}: {reason}; {remedy}")
-        self.tenant = tenant
-        self.key = key
-        self.reason = reason
-        self.entry = entry
-        self.remedy = remedy
-
-    def anew(self) -> Damaged:
-        """The same, to be raised once more; an exception gathers what it has been through."""
-        return Damaged(self.tenant, self.key, self.reason, self.entry, self.remedy)
-
-
 class About(NamedTuple):
     """What the store is, for people.
 
@@ -138,18 +68,6 @@ class About(NamedTuple):
     limit_bytes: int
     replicas: int
     persistence: str
-
-
-class Condition(NamedTuple):
-    """What stands under a tenant's keys at one moment."""
-
-    #: Keys that hold another type of Redis than the registry makes, and which.
-    wrong: Mapping[KeyName, str]
-    #: As they are written, "" where there is none: the position of the newest event, the newest entry of the log, and
-    #: the last id that an entry was given, whether it still stands there or not.
-    head: str
-    newest: str
-    last: str
 
 
 class Notice(NamedTuple):

@@ -11,8 +11,9 @@ from redis.exceptions import ClusterDownError, ReadOnlyError, ResponseError, Try
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
+from registry.store.damage import Condition, Damaged, KeyName
 from registry.store.keys import Keys
-from registry.store.port import Condition, Damaged, HistoryChanged, KeyName, OutageSuspected
+from registry.store.port import HistoryChanged, OutageSuspected
 from registry.store.soundness import LIST_TYPES, TYPES, complaint, mistyped, read_position
 
 #: Answers of a server that does not do its work now, to any command.

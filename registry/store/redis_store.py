@@ -18,21 +18,10 @@ from registry.store import redis_about, redis_durability
 from registry.store.address import parse_address
 from registry.store.cluster_connections import ClusterConnections
 from registry.store.connections import Connections, Pools, one_server
+from registry.store.damage import Damaged, KeyName
 from registry.store.keys import Keys, TenantKeys, decode_name, encode_name, lease_name
-from registry.store.port import (
-    RENEWED_ABOUT_MS,
-    About,
-    Damaged,
-    Durability,
-    KeyName,
-    Lease,
-    LeaseName,
-    Proposal,
-    Pulse,
-    Renewed,
-    Tail,
-    Write,
-)
+from registry.store.lease import RENEWED_ABOUT_MS, Lease, LeaseName, Proposal, Renewed, Write
+from registry.store.port import About, Durability, Pulse, Tail
 from registry.store.redis_check import check, wait_loaded
 from registry.store.redis_diagnosis import Diagnosis, meaning
 from registry.store.redis_leftovers import RedisLeftovers

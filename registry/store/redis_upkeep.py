@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
+from registry.store.damage import Condition, KeyName
 from registry.store.keys import Keys, encode_name
-from registry.store.port import Condition, KeyName
 from registry.store.redis_snapshots import RunScript
 from registry.store.soundness import TYPES
 

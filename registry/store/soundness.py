@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from registry.domain.position import Position, parse_position
-from registry.store.port import Condition, KeyName
+from registry.store.damage import Condition, KeyName
 
 #: The type of Redis that each key of a tenant holds. The order is that in which they are complained of.
 TYPES: Final[Mapping[KeyName, str]] = {

@@ -30,7 +30,8 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
-from registry.store.port import Damaged, Store
+from registry.store.damage import Damaged
+from registry.store.port import Store
 from registry.store.soundness import read_position
 from registry.upkeep.snapshotting import Snapshotting
 

@@ -19,7 +19,8 @@ from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
 from registry.projection.restoring import follows, read_event
-from registry.store.port import Damaged, Store
+from registry.store.damage import Damaged
+from registry.store.port import Store
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.tenant import Tenant
 from registry.projection.projector import Projector
 from registry.projection.rebuilding import announce
-from registry.store.port import Damaged, Notice, Store
+from registry.store.damage import Damaged
+from registry.store.port import Notice, Store
 
 logger = logging.getLogger(__name__)
 

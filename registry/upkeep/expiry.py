@@ -27,8 +27,10 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
+from registry.store.damage import Damaged
+from registry.store.lease import Lease, LeaseName, Proposal
 from registry.store.leases import SILENCE_MAX_MS
-from registry.store.port import Damaged, HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store
+from registry.store.port import HistoryChanged, OutageSuspected, Store
 from registry.upkeep.kept import Kept
 from registry.upkeep.protection import WINDOW_MS, Protection
 from registry.upkeep.pulses import Pulses

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from registry.domain.tenant import Tenant
-from registry.store.port import LeaseName
+from registry.store.lease import LeaseName
 
 
 class Lapse(NamedTuple):

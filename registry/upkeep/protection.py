@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from registry.clock import Clock
 from registry.domain.tenant import Tenant
 from registry.episode import Actions, Episode
-from registry.store.port import LeaseName
+from registry.store.lease import LeaseName
 
 logger = logging.getLogger(__name__)
 

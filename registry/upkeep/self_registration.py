@@ -19,7 +19,7 @@ from registry.domain.own import ACTOR, OWN_APP_ID, OWN_ENVIRONMENT, OWN_SERVICE_
 from registry.domain.request_bodies import InstanceBody, MicroserviceBody
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.episode import Actions, Episode
-from registry.store.port import Damaged
+from registry.store.damage import Damaged
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.microservices import Microservices

@@ -21,7 +21,8 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import InstanceRow
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
-from registry.store.port import Lease, LeaseName, Renewed, Store
+from registry.store.lease import Lease, LeaseName, Renewed
+from registry.store.port import Store
 from registry.usecases.grouping import Budget, Group, Waiter
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from registry.domain.outcome import CREATE, Outcome
 from registry.domain.request_bodies import InstanceBody
 from registry.domain.tenant import Tenant
 from registry.domain.view import Covers
-from registry.store.port import Lease, LeaseName
+from registry.store.lease import Lease, LeaseName
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.writes import Writes
 

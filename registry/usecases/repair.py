@@ -18,7 +18,8 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.projection.restoring import Inapplicable, apply_or_tell, read_event, salvage
-from registry.store.port import Condition, Damaged, KeyName, Store
+from registry.store.damage import Condition, Damaged, KeyName
+from registry.store.port import Store
 from registry.store.soundness import TYPES, log_complaint, mistyped
 
 #: Under this name a repair begins an epoch.

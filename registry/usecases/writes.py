@@ -25,7 +25,8 @@ from registry.domain.tenant import ACCOUNTS, DEFAULT_TENANT, Tenant
 from registry.domain.view import Covers, InstanceRow, RegistryView
 from registry.histogram import ITEMS, Histogram
 from registry.projection.projector import Projector
-from registry.store.port import HistoryChanged, Lease, LeaseName, Store, Write
+from registry.store.lease import Lease, LeaseName, Write
+from registry.store.port import HistoryChanged, Store
 from registry.tracing import Spans
 from registry.usecases.formats import Formats
 from registry.usecases.grouping import Budget, Group

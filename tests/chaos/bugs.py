@@ -18,7 +18,8 @@ from registry.domain.view import Answer, InstanceRow, RegistryView
 from registry.history.feeds import Feeds
 from registry.projection import mending
 from registry.projection.restoring import Restored, restore
-from registry.store.port import Lease, Store
+from registry.store.lease import Lease
+from registry.store.port import Store
 from registry.store.redis_store import RedisStore
 from registry.upkeep import pulses
 from registry.upkeep.expiry import Expiry

@@ -16,18 +16,9 @@ from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT
 from registry.domain.tenant import Tenant
-from registry.store.port import (
-    Condition,
-    Damaged,
-    HistoryChanged,
-    KeyName,
-    Lease,
-    LeaseName,
-    Proposal,
-    Store,
-    Tail,
-    Write,
-)
+from registry.store.damage import Condition, Damaged, KeyName
+from registry.store.lease import Lease, LeaseName, Proposal, Write
+from registry.store.port import HistoryChanged, Store, Tail
 from registry.store.soundness import LIST_TYPES, TYPES
 from tests.contract.worlds import World
 

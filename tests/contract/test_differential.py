@@ -20,7 +20,8 @@ from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT
 from registry.domain.tenant import Tenant
-from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store, Write
+from registry.store.lease import Lease, LeaseName, Proposal, Write
+from registry.store.port import HistoryChanged, OutageSuspected, Store
 from tests.contract.worlds import MemoryWorld, RedisWorld, World
 from tests.support.redis_server import redis_server
 

@@ -10,7 +10,8 @@ from registry.domain.model import TTL_MAX_S
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT as TENANT
 from registry.domain.tenant import Tenant
-from registry.store.port import HistoryChanged, Lease, LeaseName, OutageSuspected, Proposal, Store, Write
+from registry.store.lease import Lease, LeaseName, Proposal, Write
+from registry.store.port import HistoryChanged, OutageSuspected, Store
 from tests.contract.worlds import World
 
 LONG_MS = 600_000

@@ -8,7 +8,9 @@ from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import FORMAT
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
-from registry.store.port import Condition, Damaged, HistoryChanged, KeyName, Lease, LeaseName, Store, Write
+from registry.store.damage import Condition, Damaged, KeyName
+from registry.store.lease import Lease, LeaseName, Write
+from registry.store.port import HistoryChanged, Store
 from tests.contract.worlds import World
 
 LONG_MS = 600_000

@@ -10,7 +10,8 @@ import pytest
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
-from registry.store.port import HistoryChanged, Lease, LeaseName, Proposal, Store, Write
+from registry.store.lease import Lease, LeaseName, Proposal, Write
+from registry.store.port import HistoryChanged, Store
 from tests.contract.worlds import World
 
 LONG_MS = 600_000

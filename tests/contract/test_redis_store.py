@@ -20,7 +20,8 @@ from registry.domain.snapshot import FORMAT
 from registry.domain.tenant import DEFAULT_TENANT as TENANT
 from registry.domain.tenant import Tenant
 from registry.store.keys import Keys
-from registry.store.port import Lease, LeaseName, OutageSuspected, Proposal, Tail, Write
+from registry.store.lease import Lease, LeaseName, Proposal, Write
+from registry.store.port import OutageSuspected, Tail
 from registry.store.redis_check import StoreRefused
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore

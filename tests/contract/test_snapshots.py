@@ -12,7 +12,8 @@ from registry.domain.snapshot import FORMAT
 from registry.domain.tenant import DEFAULT_TENANT as TENANT
 from registry.domain.tenant import Tenant
 from registry.store import redis_snapshots
-from registry.store.port import Store, Write
+from registry.store.lease import Write
+from registry.store.port import Store
 from tests.contract.worlds import World
 
 LONG_MS = 600_000

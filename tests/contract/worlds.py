@@ -10,10 +10,12 @@ from redis.asyncio import Redis, RedisCluster
 
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
+from registry.store.damage import KeyName
 from registry.store.keys import Keys
+from registry.store.lease import LeaseName
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
-from registry.store.port import KeyName, LeaseName, Store
+from registry.store.port import Store
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
 from registry.store.soundness import read_position

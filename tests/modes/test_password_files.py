@@ -11,7 +11,7 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.position import ORIGIN
 from registry.domain.tenant import Tenant
 from registry.store.address import with_password_files
-from registry.store.port import Write
+from registry.store.lease import Write
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore
 from tests.modes.load import RECOVERY_LIMIT_S

@@ -18,7 +18,7 @@ from redis.exceptions import NoPermissionError
 from registry.domain.errors import StoreUnavailable
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.store.keys import Keys
-from registry.store.port import Write
+from registry.store.lease import Write
 from registry.store.redis_durability import WAITAOF_SINCE
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_scripts import SCRIPTS

@@ -11,7 +11,7 @@ import pytest
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
-from registry.store.port import Lease, Write
+from registry.store.lease import Lease, Write
 from registry.store.redis_check import StoreRefused
 from registry.store.redis_limits import RedisLimits
 from registry.store.redis_store import RedisStore

@@ -20,9 +20,10 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from registry.projection.projector import APPLY_BATCH_MAX, Projector
+from registry.store.lease import Write
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
-from registry.store.port import Tail, Write
+from registry.store.port import Tail
 from tests.support.builders import EPOCH, instance, instance_registered, microservice, service_registered
 from tests.support.clock import ManualClock
 from tests.support.oracle import Oracle, assert_same, assert_weights, told

@@ -33,9 +33,9 @@ from registry.domain.model import Policy
 from registry.domain.position import Position, parse_position
 from registry.domain.recent import event_id
 from registry.domain.tenant import DEFAULT_TENANT
+from registry.store.lease import LeaseName
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
-from registry.store.port import LeaseName
 from tests.support.memory_replica import (
     MemoryReplica,
     append,

@@ -16,8 +16,9 @@ from typing import Any, Final
 from registry.domain.errors import StoreUnavailable
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
+from registry.store.lease import LeaseName
 from registry.store.memory_store import MemoryStore
-from registry.store.port import LeaseName, Tail
+from registry.store.port import Tail
 from tests.simulation.recorder import Recorder
 from tests.simulation.store_host import StoreHost
 from tests.simulation.virtual_time import VirtualLoop

@@ -35,8 +35,9 @@ from registry.http_api.api import Api
 from registry.http_api.call import Call
 from registry.projection import mending
 from registry.projection.restoring import Restored, restore
+from registry.store.lease import Lease, LeaseName, Proposal
 from registry.store.memory_store import MemoryStore
-from registry.store.port import Lease, LeaseName, Proposal, Store
+from registry.store.port import Store
 from registry.usecases.discovery import Discovery
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances

@@ -16,9 +16,9 @@ from registry.domain.sections import PartDigest, rest_sections, service_sections
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
+from registry.store.lease import Lease, Write
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
-from registry.store.port import Lease, Write
 from registry.upkeep.agreement import Agreement
 from registry.upkeep.clearing import Clearing
 from registry.upkeep.expiry import Expiry

@@ -14,8 +14,8 @@ from registry.domain.sections import REST
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import InstanceRow
 from registry.projection.restoring import restore
+from registry.store.damage import Damaged
 from registry.store.memory_server import MemoryServer
-from registry.store.port import Damaged
 from registry.upkeep import agreement
 from registry.upkeep.agreement import HEAL_FROM_MS
 from registry.upkeep.snapshotting import HOLD_MS

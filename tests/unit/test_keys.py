@@ -6,7 +6,7 @@ import pytest
 
 from registry.domain.tenant import Tenant
 from registry.store.keys import Keys, decode_name, encode_name, lease_name
-from registry.store.port import LeaseName
+from registry.store.lease import LeaseName
 
 TENANTS = [Tenant("default", "default"), Tenant("a}{b", "c/d"), Tenant("ü 空", "%2F"), Tenant("", "")]
 

@@ -39,9 +39,9 @@ from registry.domain.view import RegistryView
 from registry.projection import mending, rebuilding, restoring
 from registry.projection.saving import save
 from registry.store import leases
+from registry.store.lease import LeaseName, Write
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
-from registry.store.port import LeaseName, Write
 from registry.usecases.repair import examine, mend
 from tests.support.builders import instance, instance_body, instance_registered, microservice, service_registered, stamp
 from tests.support.memory_replica import (

@@ -16,8 +16,9 @@ from registry.domain.errors import StoreUnavailable
 from registry.domain.events import Event, InstanceExpired, InstanceUnregistered, decode_event
 from registry.domain.model import HealthCheck
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.store.lease import LeaseName
 from registry.store.memory_server import MemoryServer
-from registry.store.port import LeaseName, Pulse
+from registry.store.port import Pulse
 from registry.upkeep import expiry
 from registry.upkeep.protection import WINDOW_MS, MassLapse, Pause
 from tests.support.builders import instance, instance_registered, microservice, service_registered

@@ -19,10 +19,10 @@ from registry.domain.snapshot import FORMAT, take
 from registry.domain.view import RegistryView
 from registry.projection.restoring import restore
 from registry.projection.saving import save
+from registry.store.damage import Damaged
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_snapshots import SnapshotData
 from registry.store.memory_store import MemoryStore
-from registry.store.port import Damaged
 from tests.support.memory_replica import VIRTUAL, FlakyStore, MemoryReplica, cut, digests, elapse, run, virtual_ms
 from tests.support.oracle import Oracle, assert_same
 from tests.support.snapshots import NOW, T, come, kept, marks, restored, taken
