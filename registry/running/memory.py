@@ -12,7 +12,7 @@ _M_MMAP_THRESHOLD: Final = -3
 LOOK_EVERY_S: Final = 15.0
 #: Free memory is given back when this share of the instances has left since it was last, and this number of them.
 LEFT_SHARE: Final = 0.25
-LEFT_LEAST: Final = 10_000
+LEFT_LEAST: Final = 1_000
 #: Bytes from which on a piece of memory is asked of the system, and given back to it as soon as it is free.
 LARGE_BYTES: Final = 128 * 1024
 

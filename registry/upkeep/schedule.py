@@ -37,15 +37,17 @@ class Schedule:
     """One tenant's instances by the slot of steady time in which their lease may lapse.
 
     Each instance stands in one slot that counts. A later deadline does not move it: it is looked at when it would have
-    been, and moves then, so that who registers again and again leaves nothing behind. An earlier one does, and what is
-    left in the other slot is passed over. Only names are kept, at most `HORIZON_MS` ahead, so that replaced content is
-    not held by it; and nothing that the garbage collector would look at, for there may be a million of them, which come
-    and go all the time.
+    been, and moves then, so that who registers again and again leaves nothing behind. An earlier one does. What is left
+    of those that have moved or gone is passed over, and cleared away when it is most of a slot. Only names are kept, at
+    most `HORIZON_MS` ahead, so that replaced content is not held by it; and nothing that the garbage collector would
+    look at, for there may be a million of them, which come and go all the time.
     """
 
     slots: dict[int, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     #: By service id and instance id, the entry that counts.
     current: dict[str, dict[str, Entry]] = field(default_factory=lambda: defaultdict(dict))
+    #: How many in each slot do not count any more, where there are any.
+    leftovers: dict[int, int] = field(default_factory=dict)
     reached: int = 0
     #: Told of each slot in which there is something from now on.
     noted: Callable[[int], None] = lambda slot: None
@@ -65,13 +67,34 @@ class Schedule:
             if slot not in self.slots:
                 self.noted(slot)
             self.slots[slot].append(entry)
+            if held is not None:
+                self._leave_over(held.slot)
 
     def remove(self, name: tuple[str, str]) -> None:
+        entry = self._take(name)
+        if entry is not None:
+            self._leave_over(entry.slot)
+
+    def _take(self, name: tuple[str, str]) -> Entry | None:
         service_id, instance_id = name
         current = self.current.get(service_id, {})
-        current.pop(instance_id, None)
+        entry = current.pop(instance_id, None)
         if not current:
             self.current.pop(service_id, None)
+        return entry
+
+    def _leave_over(self, slot: int) -> None:
+        """One more there does not count. To clear them away together costs two looks at each, at most."""
+        entries, leftovers = self.slots[slot], self.leftovers.get(slot, 0) + 1
+        if 2 * leftovers <= len(entries):
+            self.leftovers[slot] = leftovers
+            return
+        self.leftovers.pop(slot, None)
+        kept = [entry for entry in entries if self._counts(entry)]
+        if kept:
+            self.slots[slot] = kept
+        else:
+            del self.slots[slot]
 
     def holds(self, name: tuple[str, str]) -> bool:
         """Whether the instance will be due some time."""
@@ -89,11 +112,12 @@ class Schedule:
             while slot and len(found) < most:
                 entry = slot.pop()
                 if self._counts(entry):
-                    self.remove((entry.service_id, entry.instance_id))
+                    self._take((entry.service_id, entry.instance_id))
                     found.append(entry)
             if slot:
                 break
             self.slots.pop(self.reached, None)
+            self.leftovers.pop(self.reached, None)
             self.reached += 1
         return found
 

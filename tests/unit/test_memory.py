@@ -24,7 +24,7 @@ def test_glibc_takes_the_setting() -> None:
         (100_000, 75_000, True),
     ],
 )
-def test_memory_is_given_back_when_a_quarter_and_ten_thousand_have_left(before: int, after: int, many: bool) -> None:
+def test_memory_is_given_back_when_a_quarter_and_a_thousand_have_left(before: int, after: int, many: bool) -> None:
     departures = Departures()
     assert not departures.are_many(before)
     assert departures.are_many(after) is many
