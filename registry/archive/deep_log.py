@@ -36,6 +36,10 @@ class _Depth:
         #: The eldest event that the store held when it was last asked.
         self.eldest: Position | None = None
 
+    def goes_before(self, position: Position) -> bool:
+        """Whether the archive tells what was here: before what the store holds, which may have lost what came then."""
+        return self.eldest is not None and position < self.eldest
+
 
 class DeepLog:
     """
@@ -79,6 +83,10 @@ class DeepLog:
         if found is not None:
             return found
         depth = await self._known(tenant)
+        if not depth.goes_before(position):
+            await self.eldest(tenant)  # it may have been trimmed a moment ago
+        if not depth.goes_before(position):
+            return None
         return await self._archived(depth.folder, depth.contents, position)
 
     async def read(
@@ -88,8 +96,10 @@ class DeepLog:
         ((tenant, position),) = after.items()
         depth = await self._known(tenant)
         file = depth.contents.with_next(position)
-        if file is not None and depth.eldest is not None and position.next() < depth.eldest:
-            return Tail({tenant: await run(lambda: depth.folder.events(file, position))}, (), "")
+        if file is not None and depth.goes_before(position.next()):
+            archived = await run(lambda: depth.folder.events(file, position))
+            if events := [event for event in archived if depth.goes_before(event[0])]:
+                return Tail({tenant: events}, (), "")
         return await self._store.read(after, tenants_after, block_ms, follow)
 
     async def archived_snapshot(self, tenant: Tenant, position: Position) -> tuple[Folder, File] | None:
@@ -98,7 +108,9 @@ class DeepLog:
         return (depth.folder, file) if file is not None else None
 
     async def marks(self, tenant: Tenant) -> Sequence[Mark]:
-        return (await self._known(tenant)).contents.marks()
+        depth = await self._known(tenant)
+        marks = depth.contents.marks()
+        return [mark for mark in marks if mark.position == depth.eldest or depth.goes_before(mark.position)]
 
     async def _known(self, tenant: Tenant) -> _Depth:
         """What was read of the archive when it was last asked where the log begins."""

@@ -79,8 +79,10 @@ class Retention:
                 kept.append(mark)
             elif self._reaches_back(kept, now_ms) or self._is_too_large([*kept, mark]):
                 break
-            elif older is None or self._are_apart(kept[-1], older):
-                kept.append(mark)
+            elif older is None or self._are_apart(kept[-1], older) or mark.sequence == 1:
+                kept.append(
+                    mark
+                )  # the first event of an epoch may be where the log was seeded: by this alone it goes on
         return kept
 
     def _is_too_long(self, log: Log, mark: Mark | None) -> bool:

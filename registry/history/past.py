@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
@@ -27,6 +28,8 @@ TRIES_MAX: Final = 5
 #: how many parts of the bytes that all kept states may have it takes one at most.
 APART: Final = 2_500
 SHARE: Final = 16
+#: Tenants of which it is remembered that their history is broken; of others it is found again.
+BROKEN_MAX: Final = 1000
 
 
 class Applied(NamedTuple):
@@ -51,6 +54,8 @@ class Past:
         self._store = store
         self.views = Views() if views is None else views  # an empty one is false
         self._apart = apart
+        #: Before these positions nothing can be told, though something is kept.
+        self._broken: OrderedDict[Tenant, Position] = OrderedDict()
 
     # -- states --------------------------------------------------------------------------------------------------------
 
@@ -65,6 +70,8 @@ class Past:
         for _ in range(TRIES_MAX):
             try:
                 return (await self._at(tenant, when)).view
+            except HistoryBroken as broken:
+                self.break_at(tenant, broken.position)
             except HistoryChanged:
                 self.views.clear()
         raise HistoryChanged(f"the log of {tenant} changes faster than it can be read")
@@ -112,7 +119,8 @@ class Past:
     async def _marks(self, tenant: Tenant, head: Position) -> Sequence[Mark]:
         """The snapshots from which on the log is kept, newest first."""
         eldest = await self._store.eldest(tenant)
-        marks = [mark for mark in await self._store.snapshots.marks(tenant) if mark.position <= head]
+        broken = await self._broken_at(tenant)
+        marks = [mark for mark in await self._store.snapshots.marks(tenant) if broken <= mark.position <= head]
         return [mark for mark in marks if mark is marks[0] or (eldest is not None and mark.position >= eldest[0])]
 
     async def _load(self, tenant: Tenant, mark: Mark) -> Kept | None:
@@ -138,6 +146,22 @@ class Past:
         if stands is None and position > await self._store.head(tenant):
             raise HistoryChanged(f"the log ends before {position.text()}")
 
+    def break_at(self, tenant: Tenant, position: Position) -> None:
+        """From now on tell nothing of what was before this position."""
+        self.views.clear()
+        self._broken.pop(tenant, None)
+        self._broken[tenant] = position
+        while len(self._broken) > BROKEN_MAX:
+            self._broken.popitem(last=False)
+
+    async def _broken_at(self, tenant: Tenant) -> Position:
+        """Before which position nothing can be told; the origin: all can."""
+        broken = self._broken.get(tenant, ORIGIN)
+        if broken != ORIGIN and await self._store.entry(tenant, broken) is None:
+            del self._broken[tenant]  # the log has lost that too, or it is trimmed
+            return ORIGIN
+        return broken
+
     async def head(self, tenant: Tenant) -> Position:
         return await self._store.head(tenant)
 
@@ -159,6 +183,7 @@ class Past:
             kept = await self._load(tenant, mark)
             if kept is not None:
                 return kept
+        self._broken.pop(tenant, None)  # it may have been seen in a log that was lost meanwhile
         raise HistoryChanged(f"no snapshot of {tenant} can be read, and the log does not begin with its first event")
 
     async def resumption(self, tenant: Tenant, after: Position) -> Applied | None:
@@ -181,7 +206,7 @@ class Past:
         if eldest is None:
             return head == ORIGIN
         position, payload = eldest
-        if position.sequence != 1:
+        if position.sequence != 1 or await self._broken_at(tenant) != ORIGIN:
             return False
         return not isinstance(read_event(self._store, tenant, position, payload), HistoryResumed)
 
@@ -240,18 +265,51 @@ class Walk:
         while entries := (await self._store.read({tenant: self.view.position}, None, 0)).events.get(tenant):
             for position, payload in entries:
                 event = read_event(self._store, tenant, position, payload)
-                if not follows(self.view.position, position, event):
+                is_next = follows(self.view.position, position, event)
+                if not is_next and not (begins_anew(position, event) and await self._stands()):
                     raise HistoryChanged(f"{self.view.position.text()} is followed by {position.text()}")
                 if not when.reaches(position, max(self.view.moment_ms, event.at_ms)):
                     return
-                if self._view is None:
-                    self._view = clone(self._base.view)
-                outcome = apply_or_tell(self._store, self._view, position, event)
+                outcome = NOTHING
+                if is_next:
+                    if self._view is None:
+                        self._view = clone(self._base.view)
+                    outcome = apply_or_tell(self._store, self._view, position, event)
+                else:
+                    self._view = await self._seeded(tenant, position)
                 self._payload = payload
                 yield Applied(position, event, outcome)
             await asyncio.sleep(0)
         if self.view.position < self._head:
             raise HistoryChanged(f"the log ends at {self.view.position.text()}, and ended at {self._head.text()}")
+
+    async def _stands(self) -> bool:
+        """Whether the log still holds the event that was applied last, so that nothing behind it is gone."""
+        position = self.view.position
+        return await self._store.entry(self.view.tenant, position) == self._payload
+
+    async def _seeded(self, tenant: Tenant, position: Position) -> RegistryView:
+        """The state with which the log was seeded here, in place of what it had led to. Raises HistoryBroken."""
+        for mark in await self._store.snapshots.marks(tenant):
+            if mark.position == position:
+                try:
+                    return (await load_mark(self._store, tenant, mark)).view
+                except SnapshotUnreadable as why:
+                    pass_over(mark, tenant, why)
+        raise HistoryBroken(position)
+
+
+class HistoryBroken(HistoryChanged):
+    """What is kept before this position leads nowhere: the log was seeded there with a state that is not kept."""
+
+    def __init__(self, position: Position) -> None:
+        super().__init__(f"nothing leads to {position.text()}, with which the log was seeded")
+        self.position = position
+
+
+def begins_anew(position: Position, event: Event) -> bool:
+    """Whether the log was seeded here: with a snapshot at this place, whatever stands before it."""
+    return position.sequence == 1 and isinstance(event, HistoryResumed)
 
 
 def before_history(eldest: RegistryView) -> BeforeHistory:

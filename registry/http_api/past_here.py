@@ -20,7 +20,7 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import GroupKey, RegistryView
 from registry.history.historian import Historian
 from registry.history.moments import When, parse_when
-from registry.history.past import Past
+from registry.history.past import HistoryBroken, Past
 from registry.history.told import moment_text
 from registry.http_api import reply
 from registry.http_api.admission import path_is_covered, refusal
@@ -76,6 +76,9 @@ class PastHere:
                 if operation.kind is Kind.PAST:
                     return await operation.handler(self._api, call)
                 return await self._as_of(operation, call)
+            except HistoryBroken as broken:
+                self.past.break_at(call.tenant, broken.position)
+                historian(self._api).forget()
             except HistoryChanged:
                 historian(self._api).forget()
         raise StoreUnavailable(f"the log of {call.tenant} changes faster than it can be read")

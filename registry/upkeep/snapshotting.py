@@ -285,7 +285,13 @@ class Snapshotting:
         return True
 
     async def _trim(self, tenant: Tenant, before: Position) -> None:
-        """Drop the events before a position, or before where a reader still is, and the others when it has come on."""
+        """Drop the events before a position, or before where a reader still is, and the others when it has come on.
+
+        Nothing goes where the snapshot at that position is not there any more: the log has lost it meanwhile.
+        """
+        if not any(mark.position == before for mark in await self._store.snapshots.marks(tenant)):
+            self._untrimmed.pop(tenant, None)
+            return
         self._untrimmed[tenant] = before
         allowed = min([before, *self.readers.get(tenant, {}).values()])
         self.stats.trimmed += await self._store.snapshots.trim(tenant, allowed)

@@ -51,6 +51,7 @@ def _run(chosen: argparse.Namespace, seed: int) -> int:
             nemeses=chosen.faults,
             overlap=chosen.overlap,
             serve=tuple(chosen.serve.split()),
+            archive=chosen.archive,
             bug=chosen.bug,
             logs=_numbered(chosen.logs, seed, chosen.count),
             say=lambda text: print(text, flush=True),
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", type=_faults, default=ALL, help=f"all, or some of {','.join(NEMESES)} [all]")
     parser.add_argument("--overlap", action="store_true", help="faults of Redis while there are faults of replicas")
     parser.add_argument("--serve", default="", help="further options of `registry serve`")
+    parser.add_argument("--archive", action="store_true", help="trim soon what goes to an archive")
     parser.add_argument("--bug", choices=sorted(BUGS), default="", help="plant this bug in every replica")
     parser.add_argument(
         "--planted", action="store_true", help="plant one bug after another, and look whether it is found"

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from tests.chaos.client import DOMAIN, ROOT, Client, find_path, found, position_of
 from tests.chaos.fleet import ChaosReplica, now_ms
 from tests.support import feed_pages
-from tests.support.history import NOWHERE, OK, Fed, FeedBegins, FeedEnds, Logged, PastLook, Position
+from tests.support.history import NOWHERE, OK, Fed, FeedBegins, FeedEnds, Logged, PastGone, PastLook, Position
 from tests.support.http import Response
 
 FEED: Final = "/v1/default/events"
@@ -149,6 +149,8 @@ class PastReader(Client):
     """Asks what was at places that it has been answered at, and again whether that is still so."""
 
     services: Sequence[str]
+    #: Whether nothing may be forgotten.
+    keeps_all = False
 
     async def run(self) -> None:
         self._wanders = 1.0
@@ -168,6 +170,8 @@ class PastReader(Client):
         life, start_ms, as_of = replica.life, now_ms(), feed_pages.text_of(position)
         target = f"{ROOT}{find_path(service)}&asOf={as_of}"
         answer = await self._connection(replica).request("GET", target, None, HEADERS, PAST_TIMEOUT_S)
+        if answer.status == NOT_KEPT and self.keeps_all:
+            self.run_of.record(PastGone(client=self.name, replica=life, at_ms=now_ms(), service=service, as_of=as_of))
         if answer.status != 200:
             return
         said = found(answer)

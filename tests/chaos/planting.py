@@ -63,6 +63,7 @@ def short(seed: int, nemeses: tuple[str, ...], seconds: float = 9.0) -> Options:
         beat_s=1.5,
         times=(0,),
         stay_s=(2.0, 12.0),
+        archive=True,
     )
 
 

@@ -61,6 +61,8 @@ class Options:
     stay_s: tuple[float, float] = (3.0, 50.0)
     #: Of `registry serve`, for every replica.
     serve: tuple[str, ...] = ()
+    #: Whether what is trimmed goes to an archive, and is trimmed as soon as it may be.
+    archive: bool = False
     #: The bug to plant, from `tests.chaos.bugs`.
     bug: str = ""
     #: Where the logs of the replicas are put together, if anywhere.
@@ -89,6 +91,8 @@ class World:
         self._store_clock = Clock(folder / "redis.clock") if REDIS_CLOCK in nemeses else None
         self._store = ChaosStore(folder, bool(nemeses & WITH_COPY), self._store_clock)
         self._replicas: list[ChaosReplica] = []
+        archive = ("--archive-dir", str(folder / "archive"), "--history-s", "0", "--snapshots-kept", "1")
+        self._serve = (*options.serve, *archive, "--snapshot-every", "20") if options.archive else options.serve
 
     def _say(self, text: str) -> None:
         self._options.say(f"{time.monotonic() - self._begin_s:6.1f} s  {text}")
@@ -139,6 +143,9 @@ class World:
                 for task in tasks:
                     task.cancel()
             await self._read_to_the_end(feeds)
+            if self._options.archive:
+                segments = [*self._folder.joinpath("archive").rglob("*.segment")]
+                self._say(f"{len(segments)} segments are archived")
             for client in clients:
                 client.close()
             for replica in self._replicas:
@@ -168,7 +175,7 @@ class World:
         proxy = Proxy(lambda: self._store.main.socket)
         await proxy.start()
         clock = Clock(self._folder / f"{name}.clock") if CLOCK in self._options.nemeses else None
-        replica = ChaosReplica(name, proxy, clock, self._options.serve, self._options.bug, self._record)
+        replica = ChaosReplica(name, proxy, clock, self._serve, self._options.bug, self._record)
         self._replicas.append(replica)
         return replica
 
@@ -221,7 +228,7 @@ class World:
 
     def _past_reader(self, shared: Run) -> PastReader:
         reader = PastReader("past", self._chance(), shared)
-        reader.services = self._services
+        reader.services, reader.keeps_all = self._services, self._options.archive
         return reader
 
     # -- the end -------------------------------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ class Faults:
     #: The store forgets its newest writes, or everything: only with a registry that recovers what was lost.
     lost_tails: bool = False
     flushes: bool = False
+    #: How often a file of the archive is not written: the disk is full, or the replica dies before or behind it.
+    archive_breaks: float = 0.0
     #: The store's clock is set, forwards or back.
     clock_jumps: bool = False
 
@@ -63,7 +65,7 @@ class Faults:
         return [kind for kind, is_on in chosen.items() if is_on]
 
 
-_REPLICAS: Final = Faults(breaks=0.001, crashes=True, stalls=True, partitions=True, slow_links=True)
+_REPLICAS: Final = Faults(breaks=0.001, archive_breaks=0.2, crashes=True, stalls=True, partitions=True, slow_links=True)
 _STORE: Final = Faults(breaks=0.001, store_outages=True, store_stalls=True)
 
 PROFILES: Final = {
@@ -160,8 +162,7 @@ class FaultPlan:
             return False
         replica.kill()
         await asyncio.sleep(length_s)
-        if not replica.process.alive:
-            replica.start()
+        replica.revive()
         return True
 
     async def _stall(self, replica: SimReplica, length_s: float) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from registry.domain.errors import BeforeHistory
+from registry.domain.errors import BeforeHistory, ServiceNotExists
 from registry.history.historian import PAGE_MAX
 from registry.http_api import events
 from registry.http_api.api import Api
@@ -22,7 +23,7 @@ from tests.simulation.consumers import APP
 from tests.simulation.process import ConnectionLost
 from tests.simulation.replica import Refusal, SimReplica
 from tests.support import feed_pages
-from tests.support.history import NOWHERE, Fed, FeedBegins, FeedEnds, Logged, PastLook, Position
+from tests.support.history import NOWHERE, Fed, FeedBegins, FeedEnds, Logged, PastGone, PastLook, Position
 
 #: Questions of a reader of the feed at the end, when the log has been read by all.
 LAST_TRIES_MAX: Final = 60
@@ -169,9 +170,12 @@ class PastReader(Client):
     """Asks what was at times that it knows of: at positions that others were answered at, and at moments gone by."""
 
     services: Sequence[str]
+    #: Whether nothing may be forgotten.
+    keeps_all = False
 
     async def run(self) -> None:
         self._asked: list[tuple[str, str]] = []
+        self._begin_ms = self.loop.now_ms()
         while self.loop.now_ms() < self.end_ms:
             await self.pause(0.2, 2)
             replica = self.random.choice(self.replicas)
@@ -194,10 +198,28 @@ class PastReader(Client):
         moment_ms, position = await replica.ask(settled, self.tenant)
         if self.random.random() < 0.5:
             epoch, sequence = position
-            as_of = feed_pages.text_of((epoch, max(sequence - self.random.randint(0, 20), 0)))
+            back = self.random.randint(0, sequence if self.keeps_all else 20)
+            as_of = feed_pages.text_of((epoch, max(sequence - back, 0)))
         else:
-            as_of = str(moment_ms - 1 - self.random.randint(0, 10_000))
+            back_ms = self.loop.now_ms() - self._begin_ms if self.keeps_all else 10_000
+            as_of = str(moment_ms - 1 - self.random.randint(0, back_ms))
         return service, as_of
+
+    async def finish(self) -> None:
+        """Ask once more for every time that was told of, when everything that happens has happened."""
+        for service, as_of in dict.fromkeys(self._asked):
+            for _ in range(LAST_TRIES_MAX):
+                with contextlib.suppress(ConnectionLost, TimeoutError):
+                    try:
+                        async with asyncio.timeout(TIMEOUT_S):
+                            await self._look(self.random.choice(self.replicas), service, as_of)
+                        break
+                    except Refusal as refusal:
+                        if isinstance(refusal.error, BeforeHistory):
+                            break
+                await self.pause(0.1, 1)
+            else:
+                self.recorder.failure("", f"{as_of} cannot be asked about, long after the last fault")
 
     async def _look(self, replica: SimReplica, service: str, as_of: str) -> None:
         name, start_ms = replica.process.name, self.loop.now_ms()
@@ -212,7 +234,16 @@ class PastReader(Client):
             position = headers[b"X-Registry-Position"].decode()
             return position, headers[b"X-Resource-Revision"].decode(), sha1(answer.body).hexdigest()
 
-        (position, rev, digest), _ = await replica.ask(ask, self.tenant)
+        try:
+            (position, rev, digest), _ = await replica.ask(ask, self.tenant)
+        except Refusal as refusal:
+            if self.keeps_all and isinstance(refusal.error, BeforeHistory):
+                self.recorder.add(
+                    PastGone(client=self.name, replica=name, at_ms=self.loop.now_ms(), service=service, as_of=as_of)
+                )
+            if not isinstance(refusal.error, ServiceNotExists):
+                raise
+            position, rev, digest = feed_pages.text_of(NOWHERE), "", str(refusal.error.code)
         self._asked.append((service, as_of))
         self.recorder.add(
             PastLook(

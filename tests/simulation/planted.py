@@ -15,6 +15,8 @@ from unittest.mock import patch
 
 from msgspec import structs
 
+from registry.archive import segment
+from registry.archive.folder import Folder
 from registry.domain import find as domain_find
 from registry.domain import fold
 from registry.domain.events import Event, InstancePropertiesSet, InstanceStatusSet
@@ -38,6 +40,7 @@ from registry.projection.restoring import Restored, restore
 from registry.store.lease import Lease, LeaseName, Proposal
 from registry.store.memory_store import MemoryStore
 from registry.store.port import Store
+from registry.upkeep.archiving import Archiving
 from registry.usecases.discovery import Discovery
 from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
@@ -263,6 +266,27 @@ def later_past() -> Patch:
     return patch.object(Views, "nearest", nearest)
 
 
+def trimmed_unarchived() -> Patch:
+    """What is trimmed is said to be in the archive, and is not all there."""
+    right = Archiving._put_events
+
+    async def put_events(self: Archiving, folder: Folder, tenant: Tenant, place: Position, before: Position) -> None:
+        await right(self, folder, tenant, place, Position(before.epoch, max(before.sequence - 3, 0)))
+
+    return patch.object(Archiving, "_put_events", put_events)
+
+
+def gap_in_archive() -> Patch:
+    """Now and then an event is left out of a segment."""
+    right, numbers = segment.encode_events, count(1)
+
+    def encode(tenant: Tenant, after: Position, events: Sequence[tuple[Position, bytes]]) -> bytes:
+        left = [events[0], *events[2:]] if len(events) > 2 and not next(numbers) % 3 else events
+        return right(tenant, after, left)
+
+    return patch("registry.upkeep.archiving.encode_events", encode)
+
+
 # -- mending -----------------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +360,8 @@ BUGS: Final[dict[str, Bug]] = {
     "told-again": Bug(told_again, "calm", frozenset((EXACT,))),
     "feeds-kept": Bug(feeds_kept, "lost_tail", frozenset((EXACT,))),
     "later-past": Bug(later_past, "calm", frozenset((PAST,))),
+    "trimmed-unarchived": Bug(trimmed_unarchived, "calm", frozenset((PAST,))),
+    "gap-in-archive": Bug(gap_in_archive, "calm", frozenset((PAST, FAILURE))),
     "no-mending": Bug(no_mending, "lost_tail", frozenset((LOST_WRITE, *_GONE, DIVERGENCE, FAILURE))),
     "dropped-in-mending": Bug(dropped_in_mending, "lost_tail", frozenset((*_GONE, DIVERGENCE, DEAD_KEPT))),
     "turned-in-mending": Bug(turned_in_mending, "lost_tail", frozenset((*_GONE, DIVERGENCE, DEAD_KEPT))),

@@ -47,7 +47,7 @@ class SimReplica:
         settings: Settings = SETTINGS,
     ) -> None:
         self.name = name
-        self._settings = settings
+        self.settings = settings
         self.link = link
         link.broken = self._note_break
         self._loop = loop
@@ -74,7 +74,7 @@ class SimReplica:
         try:
             faulty = FaultyStore(self._loop, self._host, self.link, self._recorder, process.name)
             store = cast("Store", faulty)  # every method by __getattr__
-            replica = build_replica(self._settings, store, f"{self.name}.example:30100", self._clock)
+            replica = build_replica(self.settings, store, f"{self.name}.example:30100", self._clock)
             await _serve(replica, lambda: self._serves(replica))
         except (RegistryError, OSError) as error:
             self._recorder.trace(f"{process.name} could not start: {error!r}")
@@ -88,6 +88,11 @@ class SimReplica:
 
     def _start_again(self, ended: Process) -> None:
         if self.process is ended:
+            self.start()
+
+    def revive(self) -> None:
+        """Begin a new life, unless there is one already."""
+        if not self.process.alive:
             self.start()
 
     def _serves(self, replica: Replica) -> None:

@@ -12,13 +12,19 @@ import contextvars
 import heapq
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Final, TypeVarTuple
 
 from tests.simulation.process import OWNER, Process
 
+#: For how long a thread works, virtual seconds.
+THREAD_S: Final = 0.002
 #: Where virtual time begins: Unix seconds and seconds of the steady clock are the same here.
 BEGIN_S = 1_700_000_000.0
+
+
+Ts = TypeVarTuple("Ts")
 
 
 class Deadlock(Exception):
@@ -71,6 +77,23 @@ class VirtualLoop(asyncio.BaseEventLoop):
         assert callback == self.create_task, "no threads in a simulation"
         args[0].close()
         return asyncio.Handle(callback, args, self, context)
+
+    def run_in_executor(self, executor: object, func: Callable[[*Ts], Any], *args: *Ts) -> asyncio.Future[Any]:
+        """A thread's work is done at one instant, a little later, if the process that asked for it may run then."""
+        future: asyncio.Future[Any] = self.create_future()
+
+        def work() -> None:
+            try:
+                result = func(*args)
+            except Exception as error:
+                outcome = partial(future.set_exception, error)
+            else:
+                outcome = partial(future.set_result, result)
+            if not future.done():
+                outcome()
+
+        self.call_later(THREAD_S, work)
+        return future
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """It is passed over when its time comes."""

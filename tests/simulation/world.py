@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import logging
 import os
@@ -25,6 +26,7 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import Answer
 from registry.http_api.api import Api
 from registry.projection.projector import Projector
+from tests.simulation.archive import SimArchive
 from tests.simulation.client import Client, Ended
 from tests.simulation.consumers import APP, ConsumerClient, described
 from tests.simulation.faults import PROFILES, FaultPlan
@@ -32,11 +34,11 @@ from tests.simulation.history_readers import FeedReader, PastReader, logged
 from tests.simulation.instances import InstanceClient, Slot
 from tests.simulation.process import ConnectionLost
 from tests.simulation.recorder import Recorder
-from tests.simulation.replica import SETTINGS, Refusal, SimReplica, seeded_link
+from tests.simulation.replica import RESTART_S, SETTINGS, Refusal, SimReplica, seeded_link
 from tests.simulation.store_host import StoreHost
 from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.watchers import WatcherClient
-from tests.support.history import REFUSED, REGISTER_SERVICE, UNKNOWN, History, LastLook
+from tests.support.history import CRASH, REFUSED, REGISTER_SERVICE, UNKNOWN, Fault, History, LastLook
 
 C = TypeVar("C", bound=Client)
 
@@ -78,8 +80,9 @@ def run(seed: int, profile: str, keep_trace: bool = False) -> Run:
     try:
         with _seeded(seed):
             world = World(loop, seed, profile, keep_trace)
-            loop.run_until_complete(world.live())
-            world.end()
+            with world.archive.folder():
+                loop.run_until_complete(world.live())
+                world.end()
     finally:
         loop.close()
         if collects:
@@ -123,7 +126,8 @@ class World:
         self.host = StoreHost(loop)
         late = random.choice((0.0, 0.05, 0.3))
         # Logs that are trimmed as soon as they may be, or never.
-        settings = replace(SETTINGS, history_s=Random(f"settings {seed}").choice((0, 10, SETTINGS.history_s)))
+        self._settings = replace(SETTINGS, history_s=Random(f"settings {seed}").choice((0, 10, SETTINGS.history_s)))
+        self.archive = SimArchive(seed, faults, self._kill)
         self.replicas = [
             SimReplica(
                 name,
@@ -132,7 +136,7 @@ class World:
                 seeded_link(random, late, faults.breaks),
                 self.recorder,
                 random.randint(-SKEW_MS, SKEW_MS),
-                settings,
+                self._settings,
             )
             for name in "abcd"[: random.choice((2, 3, 3, 4))]
         ]
@@ -152,6 +156,9 @@ class World:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     async def live(self) -> None:
+        settings = replace(self._settings, **self.archive.settings())
+        for replica in self.replicas:
+            replica.settings = settings
         for replica in self.replicas:
             replica.start()
         await self._register_services()
@@ -161,8 +168,9 @@ class World:
         clients = [*self._instances(quiet_ms), *self._consumers(), *self._watchers(end_ms), *self._readers()]
         tasks = [self._loop.create_task(_live(client)) for client in clients]
         await self._faults.run(1.0, self.busy_s)
-        rest_s = max(quiet_ms - self._loop.now_ms(), 0) / 1000 + self.settle_s
-        await asyncio.sleep(rest_s)
+        await asyncio.sleep(max(quiet_ms - self._loop.now_ms(), 0) / 1000)
+        self.archive.is_quiet = True
+        await asyncio.sleep(self.settle_s)
         for client in clients:
             client.end_ms = self._loop.now_ms()
         while any(client.is_asking for client in clients):  # noqa: ASYNC110  # an instant of virtual time
@@ -172,6 +180,19 @@ class World:
                 task.result()
         await self._look()
         await self._read_to_the_end([client for client in clients if isinstance(client, FeedReader)])
+        for client in clients:
+            if isinstance(client, PastReader):
+                await client.finish()
+
+    def _kill(self, process: str) -> None:
+        """The process dies where it stands, and another one takes its place after a while."""
+        replica = next(replica for replica in self.replicas if replica.process.name == process)
+        now_ms = self._loop.now_ms()
+        replica.kill()
+        self.recorder.add(
+            Fault(kind=CRASH, start_ms=now_ms, end_ms=now_ms + int(RESTART_S * 1000), target=replica.name)
+        )
+        self._loop.call_later(RESTART_S, replica.revive, context=contextvars.Context())
 
     def end(self) -> None:
         """Nothing runs any more; what was under way is put away, or Python would complain of each."""
@@ -231,7 +252,7 @@ class World:
     def _readers(self) -> list[FeedReader | PastReader]:
         feeds = [self._client(FeedReader, f"feed{number}") for number in range(self._random.randint(1, 2))]
         past = self._client(PastReader, "past")
-        past.services = self.services
+        past.services, past.keeps_all = self.services, self.archive.is_on
         return [*feeds, past]
 
     # -- the end -------------------------------------------------------------------------------------------------------

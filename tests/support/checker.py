@@ -34,7 +34,7 @@ from tests.support.case import (
     Case,
     Rules,
 )
-from tests.support.exactness import changed_past, inexact
+from tests.support.exactness import changed_past, forgotten_past, inexact
 from tests.support.history import (
     NOWHERE,
     REFUSED,
@@ -300,7 +300,7 @@ def _exact(case: Case) -> Iterator[Finding]:
 
 
 def _past(case: Case) -> Iterator[Finding]:
-    for where, text in changed_past(case):
+    for where, text in (*changed_past(case), *forgotten_past(case)):
         yield Finding(PAST, where, text)
 
 

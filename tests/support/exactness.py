@@ -11,8 +11,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from tests.support import feed_pages
 from tests.support.case import Case
-from tests.support.history import Fed, FeedBegins, FeedEnds, Logged, Operation, PastLook, Position, Reading
+from tests.support.history import (
+    LOSSES,
+    NOWHERE,
+    Fed,
+    FeedBegins,
+    FeedEnds,
+    Logged,
+    Operation,
+    PastLook,
+    Position,
+    Reading,
+)
 
 #: The kind of the event with which a history goes on that has lost something.
 RESUMED: Final = "history-resumed"
@@ -68,8 +80,9 @@ def _judge(case: Case, stretch: _Stretch, log: Sequence[Logged]) -> Iterator[tup
         if told.position <= place:
             yield told.at_ms, f"{told.position} was told behind {place}"
         place = told.position
-    if stretch.begins.given_up and log and stretch.begins.given_up >= log[0].position:
-        yield stretch.begins.at_ms, f"what comes behind {stretch.begins.given_up} was said not to be kept, and is"
+    given_up, at_ms = stretch.begins.given_up, stretch.begins.at_ms
+    if given_up and log and given_up >= log[0].position and not case.is_doubtful(at_ms, at_ms):
+        yield at_ms, f"what comes behind {given_up} was said not to be kept, and is"
     yield from _compare(case, stretch, log)
 
 
@@ -119,8 +132,10 @@ def changed_past(case: Case) -> Iterator[tuple[str, str]]:
     """Where a find of the past is not what another one of the same time was, or what the present was then."""
     seen: dict[tuple[str, str], list[_Seen]] = defaultdict(list)
     for look in case.history.past_looks:
+        if look.position == NOWHERE and case.is_doubtful(look.start_ms, look.end_ms):
+            continue  # a log that was emptied knows of no microservice
         seen[look.service, look.as_of].append(_of_look(look))
-        if look.as_of != _text(look.position):
+        if look.position not in (NOWHERE, _place(look.as_of)):
             seen[look.service, _text(look.position)].append(_of_look(look))
     for find in case.finds:
         if not find.not_modified:
@@ -135,6 +150,20 @@ def changed_past(case: Case) -> Iterator[tuple[str, str]]:
                 yield f"{service} {one.where}", f"what was at {as_of} is not what {first.where} says"
 
 
+def forgotten_past(case: Case) -> Iterator[tuple[str, str]]:
+    """Where a time is said not to be kept that was told of before, though no loss of the log came between."""
+    told: dict[tuple[str, str], int] = {}
+    for look in sorted(case.history.past_looks, key=lambda look: look.end_ms):
+        told.setdefault((look.service, look.as_of), look.end_ms)
+    losses = [fault.start_ms for fault in case.history.faults if fault.kind in LOSSES]
+    for gone in case.history.past_gone:
+        told_ms = told.get((gone.service, gone.as_of))
+        if told_ms is None or told_ms >= gone.at_ms or any(loss_ms <= gone.at_ms for loss_ms in losses):
+            continue
+        where = f"{gone.service} {gone.client} asOf {gone.as_of} on {gone.replica} at {gone.at_ms}"
+        yield where, "nothing is kept of a time that was told of before"
+
+
 def _of_look(look: PastLook) -> _Seen:
     where = f"{look.client} asOf {look.as_of} on {look.replica} at {look.start_ms}"
     return _Seen(look.start_ms, look.end_ms, (look.rev, look.digest), where)
@@ -143,6 +172,10 @@ def _of_look(look: PastLook) -> _Seen:
 def _of_find(find: Operation) -> _Seen:
     where = f"{find.client} on {find.replica} at {find.start_ms}"
     return _Seen(find.start_ms, find.end_ms, (find.rev, find.digest), where)
+
+
+def _place(as_of: str) -> Position:
+    return feed_pages.place(as_of) if "-" in as_of else NOWHERE
 
 
 def _text(position: Position) -> str:

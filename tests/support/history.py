@@ -218,7 +218,17 @@ class PastLook(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="past_
     digest: str
 
 
-Entry = Operation | Watch | Fault | Failure | LastLook | FeedBegins | Fed | FeedEnds | Logged | PastLook
+class PastGone(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="past_gone"):
+    """A find `asOf` a time of which nothing is kept any more, though the archive is to keep everything."""
+
+    client: str
+    replica: str
+    at_ms: int
+    service: str
+    as_of: str
+
+
+Entry = Operation | Watch | Fault | Failure | LastLook | FeedBegins | Fed | FeedEnds | Logged | PastLook | PastGone
 #: What readers of the feed take down.
 Reading = FeedBegins | Fed | FeedEnds
 
@@ -235,9 +245,10 @@ class History(Struct, frozen=True):
     readings: tuple[Reading, ...] = ()
     logged: tuple[Logged, ...] = ()
     past_looks: tuple[PastLook, ...] = ()
+    past_gone: tuple[PastGone, ...] = ()
 
     def entries(self) -> list[Entry]:
-        told = [*self.readings, *self.logged, *self.past_looks]
+        told = [*self.readings, *self.logged, *self.past_looks, *self.past_gone]
         return [*self.operations, *self.watches, *self.faults, *self.failures, *self.last_looks, *told]
 
 
@@ -262,6 +273,7 @@ def history_of(entries: Iterable[Entry]) -> History:
         tuple(readings),
         tuple(found[Logged]),
         tuple(found[PastLook]),
+        tuple(found[PastGone]),
     )
 
 

@@ -45,6 +45,14 @@ NO_BYTES = Log(Position(7, 1000), 0)
 ages_of_marks = st.lists(st.integers(0, 2000), max_size=40).map(sorted)
 
 
+def test_a_snapshot_with_which_a_log_may_have_been_seeded_stays_as_long_as_the_log_before_it() -> None:
+    """It is the only way across: the log does not lead there."""
+    retention = Retention(snapshots=1, history_ms=240_000)
+    ages = [(7, 9, 0), (7, 5, 100), (7, 1, 200), (6, 8, 300), (6, 4, 400)]
+    found = retention.keep([Mark(FORMAT, e, s, 1, 1, b"", NOW - age) for e, s, age in ages], NOW, NO_BYTES)
+    assert [(mark.epoch, mark.sequence) for mark in found] == [(7, 9), (7, 1), (6, 4)]
+
+
 @given(ages_of_marks, st.integers(1, 4), st.sampled_from([0, 1, 100, 400, 1500]), st.randoms())
 @example([0, 10, 20, 500, 600], 2, 400, None)
 def test_what_is_kept_is_the_newest_and_enough_for_the_history(
