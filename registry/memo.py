@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -45,6 +45,11 @@ class Memo(Generic[K, V]):
             if value is not None:
                 self.put(key, value)
         return value
+
+    def get_all(self, keys: Sequence[K]) -> list[V | None]:
+        """As `get`, of many."""
+        values = list(map(self._young.get, keys))
+        return values if all(values) else list(map(self.get, keys))
 
     def put(self, key: K, value: V) -> None:
         """Remember it; what was remembered under the same key is replaced."""

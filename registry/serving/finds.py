@@ -6,7 +6,6 @@ from msgspec import structs
 
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import Answer
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
@@ -14,9 +13,11 @@ from registry.http_api.shared_parts import Parts
 from registry.serving import responses
 from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
-from registry.serving.recognise import SAID_MAX_BYTES, Find, Said
+from registry.serving.kept import Kept, Said
+from registry.serving.known import KnownFind
+from registry.serving.recognise import SAID_MAX_BYTES, Find
 from registry.serving.request import AskDoor, Request
-from registry.serving.responses import FindResponses, body_size
+from registry.serving.responses import FindResponses, body_size, named
 from registry.usecases.discovery import Asker
 
 
@@ -29,41 +30,34 @@ class Finds:
         self._count_again = api.observer.tally(operations.FIND.name).add_instant
         api.caches["responses"] = lambda: self._responses.size
 
-    def say_again(self, said: Said, tenant: Tenant, connection: HotConnection) -> bool:
-        """Send the response to the same request once more, if nothing has happened since."""
-        if said.lines is not connection.lines:
+    def say_again(self, known: KnownFind, request_id: str, connection: HotConnection) -> bool:
+        """Send the response to a known request once more; False: something has changed."""
+        discovery, asked, kept, said = self._api.discovery, known.asked, known.kept, known.said
+        changes = discovery.changes
+        if kept.changes != changes and not kept.holds(discovery, asked.hot.tenant, asked.head.consumer_id):
             return False
-        discovery = self._api.discovery
-        if said.changes != discovery.changes:
-            if said.position is not discovery.position_text(tenant):
-                return False
-            if said.shared_position is not discovery.position_text(DEFAULT_TENANT):
-                return False
-            said.changes = discovery.changes  # of other tenants
-        connection.write(said.response)
+        if said.changes != changes or said.lines is not connection.lines:
+            assert isinstance(asked.hot, Find)
+            self._renew(asked.hot, said, connection.lines)
+        connection.write(named(said.response, request_id) if request_id else said.response)
         # Which takes no time, and is said nowhere.
-        self._count_again(tenant, said.status, said.sent)
+        self._count_again(asked.hot.tenant, said.status, said.sent)
         return True
 
-    def answer(self, find: Find, request: Request, connection: HotConnection) -> Said | bool:
+    def answer(self, find: Find, request: Request, connection: HotConnection) -> Kept | bool:
         """Answer now or owe it; False: the door has to. What may be said again to the same request is returned."""
         discovery, tenant = self._api.discovery, find.tenant
         asker = discovery.asker(tenant, request.head.consumer_id)
         if asker is None:
             return False
         said = find.said.get(asker.kind)
-        if said is None or said.answer.standing is None or not said.answer.standing.holds:
+        if said is None or not (kept := Kept(asker.kind, (said,), discovery.changes)).holds_for(asker):
             return self._find(find, asker, request, connection)
-        if asker.found is not None and said.provider is not None and said.provider not in asker.found:
-            return self._find(find, asker, request, connection)
-        if said.lines is not connection.lines or said.position is not discovery.position_text(tenant):
-            self._say(find, asker, said.answer, connection.lines)
-            said = find.said[asker.kind]
-        connection.write(request.named(said.response))
-        self._counted.add(request, connection.client_address, said.status, said.sent)
-        return said
+        self._renew(find, said, connection.lines)
+        self._send(said, request, connection)
+        return kept
 
-    def _find(self, find: Find, asker: Asker, request: Request, connection: HotConnection) -> Said | bool:
+    def _find(self, find: Find, asker: Asker, request: Request, connection: HotConnection) -> Kept | bool:
         discovery, tenant, query = self._api.discovery, find.tenant, _on_behalf(find, asker.consumer_id)
         answer = discovery.find_here(tenant, query)
         left_out = discovery.left_out
@@ -77,10 +71,15 @@ class Finds:
             connection.owe(changed)
             return True
         said = self._say(find, asker, answer, connection.lines)
+        self._send(said, request, connection)
+        # What was not recorded for a quota is counted with each find.
+        if len(said.response) > 1 or discovery.left_out != left_out:
+            return True
+        return Kept(asker.kind, (said,), discovery.changes)
+
+    def _send(self, said: Said, request: Request, connection: HotConnection) -> None:
         connection.write(request.named(said.response))
         self._counted.add(request, connection.client_address, said.status, said.sent)
-        # What was not recorded for a quota is counted with each find.
-        return said if len(said.response) == 1 and discovery.left_out == left_out else True
 
     def _say(self, find: Find, asker: Asker, answer: Answer, lines: bytes) -> Said:
         """The response, kept where it is small and it shows when it is no longer true."""
@@ -88,26 +87,32 @@ class Finds:
         status, response = self._response(find, answer, lines)
         size = sum(map(len, response))
         is_small = size <= SAID_MAX_BYTES
-        provider = None if discovery.is_shared(query) else (asker.environment, query.app_id, query.service_name)
         said = Said(
+            answer.standing,
+            None if discovery.is_shared(query) else (asker.environment, query.app_id, query.service_name),
             answer,
-            provider,
             status,
             body_size(response),
             (b"".join(response),) if is_small else response,
             lines,
             discovery.position_text(find.tenant),
-            discovery.position_text(DEFAULT_TENANT),
             discovery.changes,
         )
         if is_small and answer.standing is not None:
-            before = find.said.pop(asker.kind, None)
-            find.said_bytes += size - (len(before.response[0]) if before is not None else 0)
-            if find.said_bytes > SAID_MAX_BYTES:
+            find.said.pop(asker.kind, None)
+            if size + sum(len(other.response[0]) for other in find.said.values()) > SAID_MAX_BYTES:
                 find.said.clear()
-                find.said_bytes = size
             find.said[asker.kind] = said
         return said
+
+    def _renew(self, find: Find, said: Said, lines: bytes) -> None:
+        """Say the same with the time and the position that it is now."""
+        discovery = self._api.discovery
+        position = discovery.position_text(find.tenant)
+        if said.position is not position or said.lines is not lines:
+            said.response = (b"".join(self._response(find, said.answer, lines)[1]),)
+            said.position, said.lines = position, lines
+        said.changes = discovery.changes
 
     def _response(self, find: Find, answer: Answer, lines: bytes) -> tuple[int, Parts]:
         position = self._api.discovery.position_text(find.tenant)

@@ -8,6 +8,7 @@ with every request are not remembered, only passed over.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -56,11 +57,48 @@ VARYING: Final = frozenset(
         *(b"x-amzn-trace-id", b"x-cloud-trace-context", b"request-id"),
     )
 )
-_VARYING_LINE: Final = re.compile(
-    rb"\r\n(?:%b):[ -~\t]*(?=\r\n|\Z)" % b"|".join(sorted(map(re.escape, VARYING))), re.IGNORECASE
-)
+#: Headers that are passed over when a request is looked for among those that are known.
+PASSED: Final = VARYING | {b"user-agent"}
 #: One header line, of printable ASCII.
 _LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([ -~\t]*)")
+
+
+def _passed_line(names: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Lines of these headers, and the value of a request id. It looks at the first letters first, to be fast."""
+    experimental = sorted(name[2:] for name in names if name.startswith(b"x-"))
+    others = sorted(name for name in names if not name.startswith(b"x-"))
+    firsts = [
+        b"".join(sorted({letter for name in some for letter in (name[:1], name[:1].upper())}))
+        for some in (others, experimental)
+    ]
+    return re.compile(
+        rb"\r(?=\n(?:[%b]|[xX]-[%b]))\n(?:[xX]-(?:%b:([ -~\t]*)|(?:%b):[ -~\t]*)|(?:%b):[ -~\t]*)(?=\r\n)"
+        % (
+            *firsts,
+            _in_any_case(b"request-id"),
+            b"|".join(map(_in_any_case, experimental)),
+            b"|".join(map(_in_any_case, others)),
+        )
+    )
+
+
+def _in_any_case(name: bytes) -> bytes:
+    """As `re.IGNORECASE`, with which expressions are matched more slowly."""
+    return b"".join(
+        b"[%c%c]" % (letter, letter - 32) if letter >= ord("a") else re.escape(b"%c" % letter) for letter in name
+    )
+
+
+_PASSED_LINE: Final = _passed_line(PASSED)
+
+
+def without_passed(text: bytes) -> tuple[bytes, bytes]:
+    """A request's line and headers, with the empty line, without the headers that are passed over; its id."""
+    parts = _PASSED_LINE.split(text)
+    if len(parts) == 1:
+        return text, b""
+    ids = [id for id in parts[1::2] if id is not None]
+    return b"".join(parts[::2]), ids[-1].strip() if ids else b""
 
 
 class Head(Struct, frozen=True, gc=False):
@@ -76,8 +114,6 @@ class Head(Struct, frozen=True, gc=False):
     key: bytes = b""
     #: What shows who asks.
     credentials: bytes = b""
-    #: Nothing in it differs with each request.
-    constant: bool = True
 
 
 class Heads:
@@ -85,6 +121,8 @@ class Heads:
 
     def __init__(self) -> None:
         self._blocks: Memo[bytes, Head] = Memo(BLOCKS_MAX, BLOCKS_MAX_BYTES, _size)
+        #: A block that is known just as it is.
+        self.find = self._blocks.get
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -96,26 +134,26 @@ class Heads:
 
     def read(self, block: bytes) -> Head | None:
         """The meaning of a header block, without the line end after its last line; None: not for the hot way."""
-        head = self._blocks.get(block)
+        head = self.find(block)
         if head is not None or len(block) > BLOCK_MAX_BYTES:
             return head
-        # With a line end in front a block without its varying lines is told from one that never had any.
-        constant = _VARYING_LINE.sub(b"", b"\r\n" + block)
-        if len(constant) == len(block) + 2:
-            constant = block
-        else:
-            head = self._blocks.get(constant)
+        text = b"\r\n%b\r\n" % block
+        without, _ = without_passed(text)
+        if without is not text:
+            head = self.find(without)
             if head is not None:
                 return head
         head = _read(block)
         if head is not None:
-            self._blocks.put(constant, head)
+            self._blocks.put(block, head)
+            if without is not text:
+                # With the line ends around it, it is told from a block that never had any of these lines.
+                self._blocks.put(without, head)
         return head
 
 
 def _read(block: bytes) -> Head | None:
     read: dict[bytes, bytes] = {}
-    constant = True
     for line in block.split(b"\r\n"):
         match = _LINE.fullmatch(line)
         if match is None:
@@ -125,14 +163,12 @@ def _read(block: bytes) -> Head | None:
             if name in read:
                 return None  # to refuse, or to choose, is not ours
             read[name] = match[2].rstrip()
-        elif name in VARYING:
-            constant = False
-        elif name not in CONSTANT:
+        elif name not in CONSTANT and name not in VARYING:
             return None
-    return _meaning(read, constant)
+    return _meaning(read)
 
 
-def _meaning(read: dict[bytes, bytes], constant: bool) -> Head | None:
+def _meaning(read: dict[bytes, bytes]) -> Head | None:
     length = read.get(b"content-length", b"0")
     if not read.get(b"host") or not length.isdigit() or len(length) > 9 or int(length) > BODY_MAX_BYTES:
         return None
@@ -147,7 +183,7 @@ def _meaning(read: dict[bytes, bytes], constant: bool) -> Head | None:
     domain = read.get(b"x-domain-name", b"")
     key = b"%b\n%d" % (domain, gzip)
     credentials = credentials_of(read.get(b"authorization", b""), read.get(b"x-auth-token", b""))
-    return Head(domain, consumer, consumer_id, gzip, int(length), key, credentials, constant)
+    return Head(domain, consumer, consumer_id, gzip, int(length), key, credentials)
 
 
 def _size(text: bytes, head: Head) -> int:

@@ -11,39 +11,29 @@ import re
 from time import perf_counter
 from typing import Final
 
-from msgspec import Struct
-
 from registry.domain.errors import RegistryError
-from registry.domain.tenant import Tenant
 from registry.http_api import operations
 from registry.http_api.api import Api
+from registry.http_api.call import request_id_of
 from registry.http_api.door import Door
-from registry.memo import Memo
 from registry.serving import responses
 from registry.serving.batch_finds import BatchFinds
 from registry.serving.beats import Beats
 from registry.serving.finds import Finds
-from registry.serving.heads import Heads
+from registry.serving.heads import Head, Heads, without_passed
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
-from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration, Said
+from registry.serving.kept import Kept, Said
+from registry.serving.known import Asked, Known, KnownBatch, KnownFind, KnownRequests
+from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration
 from registry.serving.request import Request, call_of, id_in, operation_of
 from registry.usecases.principals import Grant
 
 logger = logging.getLogger(__name__)
 
-#: Whole requests that are known by their bytes, and the bytes of them and of their responses.
-REQUESTS_MAX: Final = 20_000
-REQUESTS_MAX_BYTES: Final = 16 * 1024 * 1024
+#: The end of a request's headers.
+_END: Final = b"\r\n\r\n"
 #: A request's line, of printable ASCII.
 _LINE: Final = re.compile(rb"(GET|PUT|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
-
-
-class Known(Struct, frozen=True, gc=False):
-    """A request that was answered, what was said to it, and the grant that let it."""
-
-    tenant: Tenant
-    said: Said
-    grant: Grant | None
 
 
 class Lane:
@@ -52,9 +42,9 @@ class Lane:
     def __init__(self, api: Api, door: Door) -> None:
         self._api = api
         self._door = door
-        #: Whole requests that were finds with an answer that is kept.
-        self.requests: Memo[bytes, Known] = Memo(REQUESTS_MAX, REQUESTS_MAX_BYTES, _size)
-        #: Whether a whole request may be answered as it was before; not if each is to be said in the log.
+        self.known = KnownRequests()
+        self._find_known = self.known.find
+        #: Whether a known request may be answered as it was before; not if each is to be said in the log.
         self._repeats = api.access_log is None or not api.access_log.says_all
         #: Tenants that are set aside; nearly always there are none.
         self._aside = api.aside.tenants
@@ -63,7 +53,8 @@ class Lane:
         self.heads = Heads()
         self.recogniser = Recogniser()
         api.caches |= {
-            "requests": lambda: self.requests.size,
+            "requests": lambda: self.known.size,
+            "bodies": lambda: self.known.bodies_size,
             "heads": lambda: self.heads.size,
             "meanings": lambda: self.recogniser.size,
         }
@@ -76,43 +67,84 @@ class Lane:
     def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
         """See `hot.HotWay`."""
         if at == 0 and self._repeats and data.startswith(b"GET"):
-            known = self.requests.get(data)
-            if (
-                known is not None
-                and self._counts(known.grant)
-                and self.finds.say_again(known.said, known.tenant, connection)
-            ):
+            known = self._find_known(data)
+            if known is not None and self._say_again(known, b"", data, len(data), connection):
                 return len(data)
-        began = perf_counter()
-        line = _LINE.match(data, at)
-        if line is None:
-            return NOT_HOT
-        block_at = line.end()
-        block_end = data.find(b"\r\n\r\n", block_at)
+        block_end = data.find(_END, at)
         if block_end < 0:
             return NOT_HOT
-        block = data[block_at:block_end]
-        head = self.heads.read(block)
-        if head is None:
+        body_at = block_end + len(_END)
+        block = data[data.find(b"\r\n", at) + 2 : block_end]
+        head = self.heads.find(block)
+        known = None
+        if self._repeats and not data.startswith(b"PUT", at):
+            known, id = self._find(data[at:body_at], head)
+            if known is not None and (end := self._say_again(known, id, data, body_at, connection)):
+                return end
+        began = perf_counter()
+        asked = known.asked if known is not None else self._understand(data, at, block, head)
+        if asked is None:
             return NOT_HOT
-        method, target = line.groups()
-        hot = self.recogniser.recognise(method, target, head)
-        if hot is None:
-            return NOT_HOT
-        end = block_end + 4 + head.length
+        end = body_at + asked.head.length
         if end > len(data):
             return INCOMPLETE
-        grant = self._principals.known(head.credentials) if self._principals is not None else None
-        named = "" if head.constant else id_in(block)
-        request = Request(hot, target, head, data[block_end + 4 : end], began, block, named)
-        said = self._answer(request, grant, connection)
-        if said is not None and end - at == len(data) and head.constant:
-            self.requests.put(data, Known(hot.tenant, said, grant))
+        grant = self._principals.known(asked.head.credentials) if self._principals is not None else None
+        request = Request(asked.hot, asked.target, asked.head, data[body_at:end], began, block, id_in(block))
+        kept = self._answer(request, grant, connection)
+        if kept is not None:
+            self._know(data[at:body_at], asked, request.body, grant, kept)
         return end
 
-    def _counts(self, grant: Grant | None) -> bool:
-        """Whether a grant with which a request was answered still counts."""
-        return self._principals is None or (grant is not None and self._principals.counts(grant))
+    def _find(self, text: bytes, head: Head | None) -> tuple[Known | None, bytes]:
+        """A request that is known, perhaps without headers that mean nothing; then also the id among these."""
+        known = self._find_known(text)
+        if known is not None or head is not None:
+            return known, b""
+        without, id = without_passed(text)
+        return self._find_known(without), id
+
+    def _understand(self, data: bytes, at: int, block: bytes, head: Head | None) -> Asked | None:
+        """The request that begins at `at`, of which the headers are perhaps understood; None: it is not hot."""
+        line = _LINE.match(data, at)
+        head = head or self.heads.read(block)
+        if line is None or head is None:
+            return None
+        method, target = line.groups()
+        hot = self.recogniser.recognise(method, target, head)
+        return Asked(target, hot, head) if hot is not None else None
+
+    def _say_again(self, known: Known, id: bytes, data: bytes, body_at: int, connection: HotConnection) -> int:
+        """Answer a request that is known, and return where it ends; 0: nothing has been done."""
+        if self._aside and known.asked.hot.tenant in self._aside:
+            return 0
+        if self._principals is not None and (known.grant is None or not self._principals.counts(known.grant)):
+            return 0
+        request_id = request_id_of(id) if id else ""
+        if isinstance(known, KnownFind):
+            return body_at if self.finds.say_again(known, request_id, connection) else 0
+        end = body_at + known.asked.head.length
+        if end > len(data):
+            return 0
+        kept = self.known.find_body(known, data[body_at:end])
+        if kept is None or not self._batch_finds.say_again(known, kept, request_id, connection):
+            return 0
+        return end
+
+    def _know(self, text: bytes, asked: Asked, body: bytes, grant: Grant | None, kept: Kept) -> None:
+        """Remember what was answered, for the next time that the same is asked."""
+        without, id = without_passed(text)
+        known: Known
+        if isinstance(asked.hot, BatchFind):
+            known = KnownBatch(without, asked, grant)
+            self.known.put_body(known, body, kept)
+        elif asked.head.length:
+            return
+        else:
+            said = kept.facts[0]
+            assert isinstance(said, Said)
+            known = KnownFind(without, asked, grant, kept, said)
+        # What has an id is known without it only: the id is to be answered.
+        self.known.put(without if id else text, known)
 
     def _may(self, hot: Hot, grant: Grant | None) -> bool:
         """Whether the request may be answered here: the caller has the right to it, for all microservices.
@@ -121,9 +153,9 @@ class Lane:
         """
         return self._principals is None or (grant is not None and grant.reach(operation_of(hot).access).everywhere)
 
-    def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Said | None:
+    def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Kept | None:
         """Answer, or have the door do it; what may be said again to the same request is returned."""
-        done: Said | bool = False
+        done: Kept | bool = False
         try:
             if self._may(request.hot, grant):
                 done = self._answered(request, connection)
@@ -136,9 +168,9 @@ class Lane:
             owed = Owed(connection)
             connection.owe(owed)
             self._ask_door(owed, request)
-        return done if isinstance(done, Said) else None
+        return done if isinstance(done, Kept) else None
 
-    def _answered(self, request: Request, connection: HotConnection) -> Said | bool:
+    def _answered(self, request: Request, connection: HotConnection) -> Kept | bool:
         """Answer now or owe it; False: the door has to."""
         hot = request.hot
         if self._aside and hot.tenant in self._aside:
@@ -163,7 +195,3 @@ class Lane:
         operation, call = call_of(request, owed.connection.client_address, self._api.body_max_bytes)
         answer = await self._door.answer(operation, call)
         owed.settle(responses.render(answer, owed.connection.lines))
-
-
-def _size(request: bytes, known: Known) -> int:
-    return len(request) + sum(map(len, known.said.response))

@@ -1,11 +1,14 @@
 """Polls: batch finds as clients repeat them, answered from parts that are known.
 
-Each client has a body of its own, and in it the providers that others ask for as well. So no body is understood as a
-whole: the bytes that name a provider are known, with the answer that holds until something changes.
+Each client has a body of its own, and in it the providers that others ask for as well. So no body is decoded as a
+whole: it is cut where one element ends and the next begins, and each element is known by its bytes, with the answer
+that holds until something changes. Every element was decoded once, so all of them together are valid, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from types import NoneType
 from typing import Final
 
@@ -16,10 +19,11 @@ from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.request_bodies import FindKeyBody
 from registry.domain.tenant import Tenant
-from registry.domain.view import Answer, GroupKey, Standing
+from registry.domain.view import Answer, GroupKey
 from registry.http_api import bodies, queries
 from registry.http_api.shared_parts import BODY_MIN_BYTES, Part, shared
 from registry.memo import Memo
+from registry.serving.kept import Fact, Kept
 from registry.usecases.discovery import Asker, Discovery
 
 #: Providers known by the bytes that name them, for each kind of consumer, and bytes of these.
@@ -34,39 +38,38 @@ class _Element(Struct, forbid_unknown_fields=True, gc=False):
     rev: str | UnsetType | None = UNSET
 
 
-class _Body(Struct, forbid_unknown_fields=True, gc=False):
-    services: list[_Element]
-    instances: list[Raw] | UnsetType | None = UNSET
+#: How bodies begin and end that ask for services alone, and are written without spaces; between are the elements.
+_FORMS: Final = tuple(
+    (begin + b'"services":[{', b"}]" + end)
+    for begin, end in (
+        (b"{", b"}"),
+        *((b"{", b',"instances":%b}' % nothing) for nothing in (b"null", b"[]")),
+        *((b'{"instances":%b,' % nothing, b"}") for nothing in (b"null", b"[]")),
+    )
+)
+_BETWEEN: Final = b"},{"
+#: Bytes that members need in an element, by the type of their value, beside the characters of a rev.
+_REV_NEEDS: Final[dict[type, int]] = {str: len(',"rev":""'), NoneType: len(',"rev":null'), UnsetType: 0}
 
-
-#: Bytes that members need in a body, by the type of their value, beside the characters of a rev.
-REV_NEEDS: Final[dict[type, int]] = {str: len(',"rev":""'), NoneType: len(',"rev":null'), UnsetType: 0}
-INSTANCES_NEED: Final[dict[type, int]] = {
-    list: len(',"instances":[]'),
-    NoneType: len(',"instances":null'),
-    UnsetType: 0,
-}
-
-_decode: Final = msgspec.json.Decoder(_Body).decode
+_decode: Final = msgspec.json.Decoder(_Element).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class _Provider(Struct, gc=False):
-    """What is answered to one kind of consumer that asks for a provider, as long as the answer stands."""
+class _Provider(Fact, gc=False):
+    """What is answered to one kind of consumer that asks for a provider with a rev, as long as the answer stands."""
 
     query: FindQuery
-    #: As dependencies name it; None: it is not recorded who finds it.
-    key: GroupKey | None
-    rev: str
-    standing: Standing | None
     #: What stands behind the index, and where the instances follow.
-    head: bytes
-    answer: Answer
+    head: bytes = b""
+    #: None: the client has it, and is told by its index alone.
+    answer: Answer | None = None
+    #: The client has another answer.
+    contradicts: bool = False
     tail: Part = b""
 
     def told(self) -> Part:
         """The instances, put together when they are told for the first time."""
-        if not self.tail and self.answer.count:
+        if not self.tail and self.answer is not None and self.answer.count:
             self.tail = self.answer.members()
         return self.tail
 
@@ -75,7 +78,7 @@ class Told(Struct, frozen=True, gc=False):
     """The answer to a poll. `contradicts`: it tells the client that something it holds has changed.
 
     `updated`, `unmodified`: how many services are answered in full, and how many by their index alone. `more`: what
-    follows the body where it is large.
+    follows the body where it is large. `kept`: the same answer, where all are answered by their index.
     """
 
     body: bytes
@@ -83,6 +86,7 @@ class Told(Struct, frozen=True, gc=False):
     updated: int
     unmodified: int
     more: tuple[Part, ...] = ()
+    kept: Kept | None = None
 
 
 class Polls:
@@ -102,49 +106,52 @@ class Polls:
 
     def answer(self, tenant: Tenant, body: bytes, consumer_id: str) -> Told | None:
         """None: something in it is unusual, unknown, refused or to be recorded first, and another way answers."""
-        try:
-            poll = _decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return None
-        elements = poll.services
+        elements = _cut(body)
         asker = self._discovery.asker(tenant, consumer_id)
-        if asker is None or not elements or poll.instances or len(elements) > queries.BATCH_MAX:
+        if asker is None or not elements or len(elements) > queries.BATCH_MAX:
             return None
-        kind = self._kind(asker)
+        providers = self._providers(tenant, asker, elements)
+        if providers is None:
+            return None
+        found = asker.found
+        new = []
+        if found is not None:
+            new = [known.query for known in providers if known.key is not None and known.key not in found]
         unmodified: list[int] = []
         updated: list[Part] = []
-        new: list[FindQuery] = []
         contradicts, size = False, 0
-        # A body that is no longer than what was understood of it needs has nothing else in it, nor anything twice.
-        needed = len('{"services":[]}') - 1 + INSTANCES_NEED[type(poll.instances)]
-        needed += (len('{"service":},') - len(kind)) * len(elements)
-        for index, element in enumerate(elements):
-            rev = element.rev
-            named = b"".join((kind, element.service))
-            needed += len(named) + REV_NEEDS[type(rev)]
-            known = self._known.get(named)
-            if known is None or known.standing is None or not known.standing.holds:
-                known = self._learn(tenant, asker, named, element.service, known)
-                if known is None:
-                    return None
-            if asker.found is not None and known.key is not None and known.key not in asker.found:
-                new.append(structs.replace(known.query, consumer_id=consumer_id))
-            if rev:
-                needed += len(rev)
-                if rev == known.rev:
-                    unmodified.append(index)
-                    continue
-                contradicts = True
+        for index, known in enumerate(providers):
+            if known.answer is None:
+                unmodified.append(index)
+                continue
+            contradicts |= known.contradicts
             size += known.answer.size
             if size > self._answer_max_bytes:
                 return None
             updated += ((b',{"index":%d' if updated else b'{"index":%d') % index, known.head, known.told())
-        if len(body) != needed:
-            return None
-        if new and self._discovery.unrecorded(tenant, new):
-            return None
-        body, more = _put_together(unmodified, updated, size)
-        return Told(body, contradicts, len(updated) // 3, len(unmodified), more)
+        if new:
+            asked = [structs.replace(query, consumer_id=consumer_id) for query in new]
+            if self._discovery.unrecorded(tenant, asked):
+                return None
+        if updated:
+            told, more = _put_together(unmodified, updated, size)
+            return Told(told, contradicts, len(updated) // 3, len(unmodified), more)
+        # What was not recorded for a quota is counted with each find.
+        kept = None if new else Kept(asker.kind, tuple(providers), self._discovery.changes)
+        return Told(nothing_new(len(unmodified)), False, 0, len(unmodified), (), kept)
+
+    def _providers(self, tenant: Tenant, asker: Asker, elements: Sequence[bytes]) -> list[_Provider] | None:
+        """What is answered now to each of the elements."""
+        kind = self._kind(asker)
+        named = [kind + element for element in elements]
+        providers: list[_Provider] = []
+        for index, known in enumerate(self._known.get_all(named)):
+            if known is None or known.standing is None or not known.standing.holds:
+                known = self._learn(tenant, asker, named[index], elements[index])
+                if known is None:
+                    return None
+            providers.append(known)
+        return providers
 
     def _kind(self, asker: Asker) -> bytes:
         kind = self._kinds.get(asker.kind)
@@ -155,38 +162,53 @@ class Polls:
             kind = self._kinds[asker.kind] = self._kinds_ever.to_bytes(8)
         return kind
 
-    def _learn(
-        self, tenant: Tenant, asker: Asker, named: bytes, service: Raw, before: _Provider | None
-    ) -> _Provider | None:
-        """What is answered now; None: the provider is named wrongly, or the find is refused."""
+    def _learn(self, tenant: Tenant, asker: Asker, named: bytes, text: bytes) -> _Provider | None:
+        """What is answered now; None: the element is unusual, names a provider wrongly, or its find is refused."""
         try:
-            if before is not None:
-                query = structs.replace(before.query, consumer_id=asker.consumer_id)
-            else:
-                query = queries.service_query(bodies.decode(bytes(service), FindKeyBody), asker.consumer_id)
+            element = _decode(b"{%b}" % text)
+            key = bodies.decode(bytes(element.service), FindKeyBody)
+            rev = element.rev or ""
+            query = structs.replace(queries.service_query(key, asker.consumer_id), rev=rev)
             found = self._discovery.find_here(tenant, query)
-        except RegistryError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RegistryError):
             return None
+        needed = len('"service":') + len(bytes(element.service)) + _REV_NEEDS[type(element.rev)] + len(rev)
+        if needed != len(text):
+            return None  # there is something else in it, or something twice
         shared = self._discovery.is_shared(query)
-        key = None if shared else (asker.environment, query.app_id, query.service_name)
-        known = _provider(query, key, found)
+        provider = None if shared else (asker.environment, query.app_id, query.service_name)
+        known = _provider(query, provider, rev, found)
         if found.standing is not None:
             self._known.put(named, known)
         return known
 
 
-def _provider(query: FindQuery, key: GroupKey | None, found: Answer) -> _Provider:
+def _cut(body: bytes) -> list[bytes]:
+    """The elements, without their braces; none: the body has another form."""
+    for begin, end in _FORMS:
+        if body.startswith(begin) and body.endswith(end):
+            return body[len(begin) : -len(end)].split(_BETWEEN)
+    return []
+
+
+def _provider(query: FindQuery, key: GroupKey | None, rev: str, found: Answer) -> _Provider:
+    if rev and rev == found.rev:
+        return _Provider(found.standing, key, query)
     head = b',"rev":"%b"%b' % (found.rev.encode(), b"," if found.count else b"}")
-    return _Provider(query, key, found.rev, found.standing, head, found)
+    return _Provider(found.standing, key, query, head, found, bool(rev))
+
+
+@lru_cache(64)
+def nothing_new(services: int) -> bytes:
+    """What is answered to a client that has everything as it is. It is one object for the same number of services."""
+    return b'{"services":{"notModified":%b}}' % _encode(list(range(services)))
 
 
 def _put_together(unmodified: list[int], updated: list[Part], size: int) -> tuple[bytes, tuple[Part, ...]]:
-    if not updated:
-        return b'{"services":{"notModified":%b}}' % _encode(unmodified), ()
     before = b'"notModified":%b,' % _encode(unmodified) if unmodified else b""
     parts = (b'{"services":{', before, b'"updated":[', *updated, b"]}}")
     return shared(parts) if size >= BODY_MIN_BYTES else (b"".join(parts), ())
 
 
 def _size(named: bytes, known: _Provider) -> int:
-    return len(named) + len(known.head) + known.answer.size
+    return len(named) + len(known.head) + (known.answer.size if known.answer is not None else 0)

@@ -13,13 +13,12 @@ from msgspec import Struct
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.tenant import Tenant
-from registry.domain.view import Answer, GroupKey
 from registry.http_api import queries
 from registry.http_api.call import AS_OF, parse_query, service_id_of, tenant_of
-from registry.http_api.shared_parts import Parts
 from registry.http_api.target import URI_MAX_BYTES, is_malformed
 from registry.memo import Memo
 from registry.serving.heads import Head
+from registry.serving.kept import Said
 
 #: Requests whose meaning is remembered, and the bytes of them with the responses kept for them.
 MEANT_MAX: Final = 20_000
@@ -33,27 +32,6 @@ _FIND: Final = re.compile(rb"/v4/%b/registry/instances\?(.+)" % _SEGMENT)
 _BATCH: Final = re.compile(rb"/v4/%b/registry/instances/action\?type=query(?:&rev=0)?" % _SEGMENT)
 _REGISTER: Final = re.compile(rb"/v4/%b/registry/microservices(?:/%b/instances)?" % (_SEGMENT, _SEGMENT))
 _BEAT: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances/%b/heartbeat" % (_SEGMENT, _SEGMENT, _SEGMENT))
-
-
-class Said(Struct, gc=False):
-    """A response to one kind of consumer, and what it was true for.
-
-    It says what would be said as long as the answer's `standing` is yes. Its bytes name a position: positions are
-    compared by identity, for each change makes these anew.
-    """
-
-    answer: Answer
-    #: As dependencies name the provider; None: it is not recorded who finds it.
-    provider: GroupKey | None
-    status: int
-    #: Bytes of the body.
-    sent: int
-    response: Parts
-    lines: bytes
-    position: bytes
-    shared_position: bytes
-    #: `Discovery.changes` at which it was seen to be true.
-    changes: int
 
 
 class Beat(Struct, frozen=True, gc=False):
@@ -74,7 +52,6 @@ class Find(Struct, gc=False):
     query: FindQuery
     gzip: bool
     said: dict[tuple[object, ...], Said]
-    said_bytes: int = 0
 
 
 class BatchFind(Struct, frozen=True, gc=False):

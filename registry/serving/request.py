@@ -13,11 +13,11 @@ from registry.http_api import operations
 from registry.http_api.call import Call, add_header, request_id_of
 from registry.http_api.client_address import FORWARDED
 from registry.http_api.operation import Operation
-from registry.http_api.reply import REQUEST_ID
 from registry.http_api.shared_parts import Parts
 from registry.serving.heads import Head
 from registry.serving.hot import Owed
 from registry.serving.recognise import BatchFind, Beat, Find, Hot, Registration
+from registry.serving.responses import named
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -35,10 +35,7 @@ class Request(Struct, frozen=True, gc=False):
 
     def named(self, response: Parts) -> Parts:
         """The response, which says what the request is called."""
-        if not self.request_id:
-            return response
-        head, end, body = response[0].partition(b"\r\n\r\n")
-        return (b"%b\r\n%b: %b%b%b" % (head, REQUEST_ID, self.request_id.encode(), end, body), *response[1:])
+        return named(response, self.request_id) if self.request_id else response
 
 
 #: Headers that say who asks, for the record.

@@ -49,6 +49,12 @@ def json(body: bytes, position: bytes, lines: bytes, more: tuple[Part, ...] = ()
     return (b"".join((_OK, lines, _JSON_LINES, length, _POSITION, position, _END)), *rest)
 
 
+def named(response: Parts, request_id: str) -> Parts:
+    """The response, which says what the request is called."""
+    head, end, body = response[0].partition(b"\r\n\r\n")
+    return (b"%b\r\n%b: %b%b%b" % (head, reply.REQUEST_ID, request_id.encode(), end, body), *response[1:])
+
+
 class FindResponses:
     """Answers of finds. What is said before a body of a rev, and in place of it, is rendered once."""
 

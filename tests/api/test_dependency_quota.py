@@ -75,6 +75,20 @@ def test_find_beyond_the_quota_is_answered_and_its_record_left_out_and_counted(
     assert small.said("dependency_not_recorded") == []
 
 
+def test_batch_find_with_nothing_new_counts_what_it_leaves_out_each_time(
+    api: Api, small: Replica, consumer_id: str
+) -> None:
+    for name in "ab":
+        ok(api.find(name, consumer=consumer_id))
+    path = "/instances?appId=shop&serviceName=c&version=0%2B"
+    rev = ok(api.get(path)).header("X-Resource-Revision")
+    before = left_out(small)
+    for number in range(1, 4):
+        answer = ok(api.batch([{**wanted("c"), "rev": rev}], consumer=consumer_id)).json()
+        assert answer["services"]["notModified"] == [0]
+        assert left_out(small) == before + number
+
+
 def test_batch_find_records_as_many_as_fit(api: Api, small: Replica, consumer_id: str) -> None:
     """And answers them all."""
     ok(api.find("a", consumer=consumer_id))

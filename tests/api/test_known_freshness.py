@@ -12,10 +12,22 @@ from typing import Any
 import pytest
 
 from registry.domain.fold import move
-from registry.domain.tenant import Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from registry.projection.restoring import Restored
-from registry.serving.lane import REQUESTS_MAX, REQUESTS_MAX_BYTES
+from registry.serving.heads import PASSED, Head
+from registry.serving.kept import Fact, Kept
+from registry.serving.known import (
+    BODIES_MAX,
+    BODIES_MAX_BYTES,
+    REQUESTS_MAX,
+    REQUESTS_MAX_BYTES,
+    Asked,
+    KnownBatch,
+    KnownRequests,
+)
+from registry.serving.recognise import BatchFind
+from registry.store.damage import Damaged
 from tests.support.memory_replica import VIRTUAL
 from tests.support.wires import (
     BASE,
@@ -120,11 +132,11 @@ async def test_headers_that_differ_with_each_request_are_passed_over(both: Both)
     """Tracing and request ids: nothing of them is remembered."""
     fast = both.lanes[0]
     await both.ask(whole(b"GET", FIND, BLOCK + b"\r\ntraceparent: 00-0-0-0"))
-    known = len(fast.hot.heads)
+    known, requests = len(fast.hot.heads), len(fast.hot.known)
     for number in range(20):
         block = BLOCK + b"\r\ntraceparent: 00-%d-0-0\r\nUser-Agent: x\r\nX-Request-Id: %d" % (number, number)
         await both.ask_known(whole(b"GET", FIND, block))
-    assert len(fast.hot.heads) == known + 1
+    assert (len(fast.hot.heads), len(fast.hot.known)) == (known, requests)
 
 
 async def test_line_ends_between_requests_never_add_up(both: Both) -> None:
@@ -204,17 +216,22 @@ async def test_lapsed_lease_is_found_out(both: Both) -> None:
 
 
 async def test_what_has_been_said_is_said_again_while_nothing_happens(both: Both) -> None:
-    """On any connection, without being made again; and after anything has happened it is made anew."""
+    """On any connection, also when something else has changed; what it says of itself is made anew."""
     fast = both.lanes[0]
     before = fast.hot.finds.repeated
     both.wires = [lane.connect() for lane in both.lanes]
     await both.ask_known(ASKED[0])
     assert fast.hot.finds.repeated == before + 1
-    await both.write(b"PUT", b"/microservices/empty/properties", {"properties": {"n": "1"}})
-    await both.ask_known(ASKED[0])
-    assert fast.hot.finds.repeated == before + 1
-    await both.ask_known(ASKED[0])
+    written = await both.write(b"PUT", b"/microservices/empty/properties", {"properties": {"n": "1"}})
+    answer = await both.ask_known(ASKED[0])
     assert fast.hot.finds.repeated == before + 2
+    assert header(answer, b"X-Registry-Position") == header(written, b"X-Registry-Position")
+    await register(both.lanes[1], "cart", "late")
+    await follow(*both.lanes)
+    assert b'"late"' in await both.ask_known(ASKED[0])
+    assert fast.hot.finds.repeated == before + 2
+    await both.ask_known(ASKED[0])
+    assert fast.hot.finds.repeated == before + 3
 
 
 async def test_what_is_shared_by_all_tenants_is_not_said_again_after_it_changed(both: Both) -> None:
@@ -257,13 +274,24 @@ async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
     assert status(await both.ask_known(asked)) == 400
 
 
+async def test_known_bodies_are_bounded() -> None:
+    """Each client may ask something else each time."""
+    requests, kept = KnownRequests(), Kept((), (Fact(None, None),) * 10, 0)
+    known = KnownBatch(b"", Asked(b"", BatchFind(DEFAULT_TENANT, False), Head()), None)
+    for number in range(2 * BODIES_MAX):
+        requests.put_body(known, b"%d" % number, kept)
+    assert requests.find_body(known, b"%d" % (2 * BODIES_MAX - 1)) is kept
+    assert requests.find_body(known, b"0") is None
+    assert BODIES_MAX_BYTES // 3 < requests.bodies_size <= BODIES_MAX_BYTES
+
+
 async def test_what_is_kept_to_be_said_again_is_bounded(both: Both) -> None:
     """A hostile client asks something new each time."""
     lane, wire = both.lanes[0], both.lanes[0].connect()
     for number in range(2 * REQUESTS_MAX):
         wire.feed(whole(b"GET", FIND + b"&a=%d" % number))
         wire.sent = wire.sent[-1:]
-    requests = lane.hot.requests
+    requests = lane.hot.known
     assert 0 < len(requests) <= REQUESTS_MAX
     assert REQUESTS_MAX_BYTES // 3 < requests.size <= REQUESTS_MAX_BYTES
 
@@ -391,3 +419,149 @@ async def test_meaning_of_a_request_does_not_depend_on_who_asked_first(both: Bot
     used = [await fast.say(fast.connect(), request) for request in ASKED]
     fast.forget()
     assert [await fast.say(fast.connect(), request) for request in ASKED] == used
+
+
+# -- known batch finds -------------------------------------------------------------------------------------------------
+
+BUYER = BLOCK + b"\r\nX-ConsumerId: buyer"
+
+
+async def poll(both: Both, *names: str, block: bytes = BLOCK) -> bytes:
+    """A batch find of these services by a client that has them as they are."""
+    services = []
+    for name in names:
+        answer = await both.ask(whole(b"GET", BASE + b"/instances?appId=shop&serviceName=" + name.encode()))
+        rev = header(answer, b"X-Resource-Revision").decode()
+        services.append({"service": {"appId": "shop", "serviceName": name}, "rev": rev})
+    return whole(b"POST", BATCH, block, json.dumps({"services": services}, separators=(",", ":")).encode())
+
+
+class Understood:
+    """Counts the requests that the fast lane had to understand."""
+
+    def __init__(self, both: Both) -> None:
+        self._hot, self.count = both.lanes[0].hot, 0
+        self._answer = self._hot._answer
+        self._hot._answer = self._counted  # type: ignore[method-assign, assignment]
+
+    def _counted(self, *args: Any) -> Any:
+        self.count += 1
+        return self._answer(*args)
+
+
+async def test_known_batch_find_is_answered_without_being_read(both: Both) -> None:
+    asked = await poll(both, "cart", "empty")
+    await both.ask(asked)
+    understood = Understood(both)
+    assert (await both.ask_known(asked)).endswith(b'{"services":{"notModified":[0,1]}}')
+    await both.write(b"PUT", b"/microservices/buyer/properties", {"properties": {"n": "1"}})
+    await both.ask_known(asked)
+    assert understood.count == 0
+
+
+@pytest.mark.parametrize("name", ["cart", "empty"])
+async def test_known_batch_find_ends_with_the_next_change_of_any_of_its_services(both: Both, name: str) -> None:
+    """A 304 that lies would leave a client with instances that are gone."""
+    asked = await poll(both, "cart", "empty")
+    await both.learn(asked, asked)
+    await register(both.lanes[1], name, "late")
+    await follow(*both.lanes)
+    assert b'"late"' in await both.ask_known(asked)
+    assert b'"late"' in await both.ask_known(asked)
+
+
+async def test_known_batch_finds_differ_by_consumer_and_body(both: Both) -> None:
+    """What one consumer was answered is no answer to another, and no body stands for another."""
+    one, other = await poll(both, "cart", block=BUYER), await poll(both, "cart", "empty", block=BUYER)
+    for request in (one, other):
+        await both.lanes[1].say(both.wires[1], request)  # which records what it finds
+    await follow(*both.lanes)
+    both.wires = [lane.connect() for lane in both.lanes]
+    await both.learn(one, other, await poll(both, "cart"))
+    assert (await both.ask_known(one)).endswith(b'{"services":{"notModified":[0]}}')
+    assert (await both.ask_known(other)).endswith(b'{"services":{"notModified":[0,1]}}')
+    nobody = one.replace(b"X-ConsumerId: buyer", b"X-ConsumerId: nobody")
+    assert b'"failed"' in await both.ask(nobody)
+    await both.write(b"DELETE", b"/microservices/buyer?force=1")
+    assert b'"failed"' in await both.ask(one)
+
+
+async def test_known_batch_find_records_what_was_forgotten(both: Both) -> None:
+    """Of a consumer that left and came back nothing is recorded, though it asks the same."""
+    asked = await poll(both, "cart", block=BUYER)
+    for lane, wire in zip(both.lanes, both.wires, strict=True):
+        await lane.say(wire, asked)
+        await follow(*both.lanes)
+    await both.learn(asked)
+    await both.write(b"DELETE", b"/microservices/buyer?force=1")
+    service = {"service": {"serviceName": "buyer", "appId": "shop", "serviceId": "buyer"}}
+    await both.write(b"POST", b"/microservices", service)
+    assert status(await both.lanes[0].say(both.wires[0], asked)) == 200
+    await follow(*both.lanes)
+    assert b'"cart"' in await both.write(b"GET", b"/microservices/buyer/providers")
+
+
+# -- headers that are passed over --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [b"X-Request-Id", b"x-request-id", b"X-REQUEST-ID"])
+@pytest.mark.parametrize("kind", ["find", "batch"])
+async def test_id_is_that_of_the_request_also_of_a_known_one(both: Both, name: bytes, kind: str) -> None:
+    """Its own, never that of the one before, and none where there is none."""
+    new = whole(b"GET", FIND + b"&a=1", BLOCK + b"\r\n" + name + b": first")
+    for _ in range(3):
+        assert header(await both.ask(new), b"X-Request-Id") == b"first"
+    asked = whole(b"GET", FIND) if kind == "find" else await poll(both, "cart")
+    for id in (b"one", b"two", b"two", b"", b"not one", b"three"):
+        line = b"\r\nX-Domain-Name: default\r\n" + name + b": " + id
+        answer = await both.ask_known(asked.replace(b"\r\nX-Domain-Name: default", line, 1))
+        assert header(answer, b"X-Request-Id") == (b"" if b" " in id else id)
+        assert header(await both.ask_known(asked), b"X-Request-Id") == b""
+    both_ids = b"\r\nX-Domain-Name: default\r\nX-Request-Id: a\r\ntraceparent: x\r\n" + name + b": b"
+    await both.ask_known(asked.replace(b"\r\nX-Domain-Name: default", both_ids, 1))
+
+
+@pytest.mark.parametrize("passed", sorted(PASSED))
+async def test_no_header_that_is_passed_over_needs_understanding(both: Both, passed: bytes) -> None:
+    asked = whole(b"GET", FIND)
+    await both.learn(asked)
+    understood = Understood(both)
+    for number, name in enumerate((passed, passed.title(), passed.upper())):
+        await both.ask_known(whole(b"GET", FIND, b"%b: %d\r\n" % (name, number) + BLOCK))
+        await both.ask_known(whole(b"GET", FIND, BLOCK + b"\r\n%b:%d" % (name, number)))
+    assert understood.count == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"traceparent: a\xff",
+        b"traceparent: a\0",
+        b"traceparent: a\r\n b",
+        b"traceparent: a\rb",
+        b"traceparent: a\nX-Domain-Name: other",
+        b"traceparent : a",
+        b" traceparent: a",
+        b"traceparents: a",
+        b"x-traceparent: a",
+        b"traceparent: a\r\n\r\nX-Domain-Name: other",
+    ],
+)
+async def test_what_only_looks_like_a_header_that_is_passed_over_is_not(both: Both, line: bytes) -> None:
+    """Folded, cut, with bytes that no header may have: both lanes say the same."""
+    for block in (line + b"\r\n" + BLOCK, BLOCK + b"\r\n" + line):
+        both.wires = [lane.connect() for lane in both.lanes]
+        await both.ask(whole(b"GET", FIND, block))
+
+
+# -- tenants that are set aside ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_known_of_a_tenant_that_is_set_aside_is_not_said_as_if_it_were_not(both: Both) -> None:
+    """Its answers say for how long nothing was read of it."""
+    batch = await poll(both, "cart")
+    await both.learn(whole(b"GET", FIND), batch)
+    for lane in both.lanes:
+        lane.replica.projector.aside.put(Damaged(Tenant("default", "default"), "log", "it is damaged"))
+    for asked in (whole(b"GET", FIND), batch):
+        assert header(await both.ask(asked), b"X-Registry-Set-Aside") == b"0"

@@ -10,7 +10,7 @@ from registry.archive import folder
 from registry.domain import find
 from registry.history import cache, newest
 from registry.http_api import api, call, reply
-from registry.serving import heads, lane, polls, recognise, responses
+from registry.serving import heads, known, polls, recognise, responses
 from registry.store import redis_store
 from registry.usecases import principals
 
@@ -19,7 +19,8 @@ PAGE = (Path(registry.__file__).parent / "docs" / "caches.md").read_text()
 BOUNDS = {
     "serving.heads.Heads": (heads.BLOCKS_MAX, heads.BLOCKS_MAX_BYTES),
     "serving.recognise.Recogniser": (recognise.MEANT_MAX, recognise.MEANT_MAX_BYTES),
-    "serving.lane.Lane": (lane.REQUESTS_MAX, lane.REQUESTS_MAX_BYTES),
+    "serving.known.KnownRequests": (known.REQUESTS_MAX, known.REQUESTS_MAX_BYTES),
+    "serving.known.KnownRequests.bodies_size": (known.BODIES_MAX, known.BODIES_MAX_BYTES),
     "serving.responses.FindResponses": (responses.HEADS_MAX, responses.HEADS_MAX_BYTES),
     "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),

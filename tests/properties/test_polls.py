@@ -21,6 +21,7 @@ from registry.domain.version import ALL_VERSIONS, parse_rule
 from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
 from registry.serving import polls
+from registry.serving.kept import Kept
 from registry.serving.polls import Polls
 from registry.usecases.discovery import Discovery
 from tests.support.builders import (
@@ -41,7 +42,17 @@ class OneView:
     """What polls need of a projector: the view, which may be replaced."""
 
     def __init__(self, view: RegistryView) -> None:
-        self.it = view
+        self._it = view
+        self.changes = 0
+
+    @property
+    def it(self) -> RegistryView:
+        return self._it
+
+    @it.setter
+    def it(self, view: RegistryView) -> None:
+        self._it = view
+        self.changes += 1
 
     def knows(self, tenant: Tenant) -> bool:
         return tenant == self.it.tenant
@@ -58,12 +69,27 @@ class Registry:
 
     def __init__(self, *events: Event) -> None:
         self.held = OneView(view_of(*events))
-        self.polls = Polls(Discovery(cast(Projector, self.held), answer_max_bytes=LARGEST))
+        self.discovery = Discovery(cast(Projector, self.held), answer_max_bytes=LARGEST)
+        self.polls = Polls(self.discovery)
+        #: Who asked for what, and what the answer that had nothing new rests on.
+        self.kept: list[tuple[Sequence[FindQuery], str, Kept]] = []
+
+    def happens(self, event: Event) -> None:
+        append(self.held.it, event)
+        self.held.changes += 1
 
     def told(self, *queries: FindQuery, consumer: str = "") -> Any:
         """The decoded answer; None: there is none that can be given at once."""
         answer = self.polls.answer(DEFAULT_TENANT, body_of(queries), consumer)
+        if answer is not None and answer.kept is not None:
+            self.kept.append((queries, consumer, answer.kept))
         return None if answer is None else json.loads(answer.body)
+
+    def told_again(self) -> None:
+        """What was answered and is said to hold is what would be answered now."""
+        for queries, consumer, kept in self.kept:
+            if kept.holds(self.discovery, DEFAULT_TENANT, consumer):
+                assert json.loads(polls.nothing_new(len(queries))) == self.expected(*queries, consumer=consumer)
 
     def expected(self, *queries: FindQuery, consumer: str = "") -> Any:
         """Made anew, each element for itself."""
@@ -101,9 +127,11 @@ def test_what_is_known_is_what_would_be_found_now(
     recorded = DependenciesAdded(consumer_id="s1", providers=found, **stamp()._asdict())
     with patch.object(domain_find, "ANSWERS_PER_GROUP_MAX", 2), patch.object(polls, "KINDS_MAX", 2):
         for event in [log[0], recorded, *log[1:]]:
-            append(registry.held.it, event)
+            registry.happens(event)
+            registry.told_again()
             if data.draw(st.integers(0, 15)) == 15:
                 registry.held.it = view_of()  # a rebuild, of a log that is gone
+                registry.told_again()
             for consumer in ("", "s1", "s2"):
                 some = data.draw(st.lists(st.sampled_from(queries), min_size=1, max_size=3)) if queries else []
                 told = registry.told(*some, consumer=consumer) if some else None
@@ -179,7 +207,7 @@ def test_an_answer_that_made_room_for_others_still_falls_with_the_next_change(nu
     with patch.object(domain_find, "ANSWERS_PER_GROUP_MAX", number):
         queries = [structs.replace(CART, rule=rule) for rule in map(parse_rule, ("0+", "1.0.0", "latest"))]
         before = [registry.told(*queries), registry.told(*queries)]
-        append(registry.held.it, instance_registered(instance("s1", "i1")))
+        registry.happens(instance_registered(instance("s1", "i1")))
         assert before[0] == before[1] != registry.told(*queries) == registry.expected(*queries)
 
 
@@ -187,9 +215,9 @@ def test_a_consumer_that_left_is_not_answered_what_it_was_answered_before() -> N
     registry = Registry(service_registered(microservice("s1", "cart")), service_registered(microservice("s2", "till")))
     assert registry.told(CART, consumer="s2") is None  # it is to be recorded first
     found = DependenciesAdded(consumer_id="s2", providers=[("", "shop", "cart")], **stamp()._asdict())
-    append(registry.held.it, found)
+    registry.happens(found)
     assert registry.told(CART, consumer="s2") is not None
-    append(registry.held.it, ServiceUnregistered(service_id="s2", **stamp()._asdict()))
+    registry.happens(ServiceUnregistered(service_id="s2", **stamp()._asdict()))
     assert registry.told(CART, consumer="s2") is None
 
 

@@ -43,8 +43,10 @@ class Api:
     def call(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str | bytes] | None = None
     ) -> Response:
-        """Send a request; a body that is not bytes is sent as JSON."""
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        """Send a request; a body that is not bytes is sent as JSON, without spaces as clients do."""
+        content = body
+        if body is not None and not isinstance(body, bytes):
+            content = json.dumps(body, separators=(",", ":")).encode()
         target = f"/v4/{self.project}/registry{path}"
         return self.connection.request(method, target, content, {"X-Domain-Name": self.domain, **(headers or {})})
 

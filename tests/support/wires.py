@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from registry.bootstrap import Replica, build_replica
 from registry.clock import Clock
-from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.tenant import DEFAULT_TENANT
 from registry.http_api.api import Api
 from registry.http_api.door import Door
 from registry.serving.connection import Connection
 from registry.serving.finds import Finds
 from registry.serving.hot import HotConnection
+from registry.serving.known import KnownFind
 from registry.serving.lane import Lane as HotLane
-from registry.serving.recognise import Said
 from registry.serving.shared import SWEEP_EVERY_S, Limits, Shared
 from registry.settings import Settings
 from registry.store.memory_server import MemoryServer
@@ -169,8 +169,8 @@ class CountingFinds(Finds):
 
     repeated = 0
 
-    def say_again(self, said: Said, tenant: Tenant, connection: HotConnection) -> bool:
-        again = super().say_again(said, tenant, connection)
+    def say_again(self, known: KnownFind, request_id: str, connection: HotConnection) -> bool:
+        again = super().say_again(known, request_id, connection)
         self.repeated += again
         return again
 

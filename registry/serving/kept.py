@@ -1,0 +1,67 @@
+"""Kept: what was answered to a request, and what that rests on. As long as it holds, the same is answered again."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from registry.domain.tenant import Tenant
+from registry.domain.view import Answer, GroupKey, Standing
+from registry.http_api.shared_parts import Parts
+from registry.usecases.discovery import Asker, Discovery
+
+
+class Fact(Struct, gc=False):
+    """What an answer says of one microservice name."""
+
+    #: Whether it is still true; None: until anything changes.
+    standing: Standing | None
+    #: As dependencies name the provider; None: it is not recorded who finds it.
+    key: GroupKey | None
+
+
+class Said(Fact, gc=False):
+    """The response of a find to one kind of consumer.
+
+    Its bytes name the time and a position, and are made anew when these have changed. Positions are compared by
+    identity, for each change makes another.
+    """
+
+    answer: Answer
+    status: int
+    #: Bytes of the body.
+    sent: int
+    response: Parts
+    lines: bytes
+    position: bytes
+    #: `Discovery.changes` at which the position was seen to be the present one.
+    changes: int
+
+
+class Kept(Struct, gc=False):
+    """What the answer to one request rests on. `kind`: that of the consumer (`Asker.kind`)."""
+
+    kind: tuple[object, ...]
+    facts: tuple[Fact, ...]
+    #: `Discovery.changes` at which all this was seen to hold.
+    changes: int
+
+    def holds(self, discovery: Discovery, tenant: Tenant, consumer_id: str) -> bool:
+        """Whether the same would be answered now to the same request."""
+        asker = discovery.asker(tenant, consumer_id)
+        if asker is None or not self.holds_for(asker):
+            return False
+        self.changes = discovery.changes
+        return True
+
+    def holds_for(self, asker: Asker) -> bool:
+        """Whether the same would be answered now to this consumer, and nothing is to be recorded of it."""
+        if asker.kind != self.kind:
+            return False
+        found = asker.found
+        for fact in self.facts:
+            standing, key = fact.standing, fact.key
+            if standing is None or not standing.holds:
+                return False
+            if found is not None and key is not None and key not in found:
+                return False
+        return True
