@@ -62,10 +62,11 @@ class Crowd:
         before = resident_kib()
         # Half of them prefer the one replica, half the other.
         clients = [AsyncRegistry(servers[:: (-1) ** number], options=OPTIONS) for number in numbers]
+        for client in clients:
+            await client.__aenter__()
 
         async def begin(client: AsyncRegistry, number: int) -> None:
             async with self._slots:
-                await client.__aenter__()
                 own = number // GROUP
                 await client.register(f"crowd/s{own}:1.0.0", [f"rest://10.0.0.1:{number}"], wait_s=LIMIT_S)
                 self.providers += [client.provider(f"crowd/s{one % groups}") for one in (own, own + 1)]
