@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from registry.client.addresses import Zone
 from registry.client.answers import Fault, read_answer
 from registry.client.backoff import CAP_S, FIRST_S, delay_s
+from registry.client.calls import steady
 from registry.client.choosing import candidates, in_turn, less_busy
 from registry.client.errors import Refused
 from registry.client.listing import EMPTIES_BELIEVED, Change, Listing, differences
@@ -274,3 +276,16 @@ def test_what_every_replica_would_refuse() -> None:
     with pytest.raises(Refused) as refused:
         read_answer(400, GONE, None)
     assert (refused.value.code, refused.value.status, str(refused.value)) == (400017, 400, "Instance does not exist: a")
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux tells the time that a suspension took")
+def test_seconds_count_while_the_machine_is_suspended_and_do_not_jump_with_its_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A laptop that wakes up beats at once, and whoever sets the clock changes nothing."""
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= steady() <= time.clock_gettime(time.CLOCK_BOOTTIME)
