@@ -79,7 +79,7 @@ async def list_tenants(api: Api, call: Call) -> Reply:
         raise Forbidden("the list of tenants is for domain default and project default only")
     found = [_tenant(api, view) for view in api.discovery.views()]
     whole = reply.json(msgspec.json.encode({"tenants": found}))
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 def _tenant(api: Api, view: RegistryView) -> dict[str, Any]:

@@ -23,7 +23,7 @@ async def get_catalog(api: Api, call: Call) -> Reply:
     hidden = api.discovery.hidden(call.tenant, call.flag("withShared"))
     page = await api.discovery.read(call.tenant, lambda view: catalog(view, hidden, since, offset, call.covers))
     whole = reply.json(msgspec.json.encode(page), api.position(call.tenant))
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 def _since(call: Call) -> Position:

@@ -45,7 +45,7 @@ async def find(api: Api, call: Call) -> Reply:
     if query.consumer_id and await _record(api, call, _covered(api, call, (query,))):
         answer = await api.discovery.find(call.tenant, query)
     _require(api, call, query)  # an alias may mean another microservice since
-    return answer_reply(api, call, answer, query.rev)
+    return await answer_reply(api, call, answer, query.rev)
 
 
 def _require(api: Api, call: Call, query: FindQuery) -> None:
@@ -78,10 +78,10 @@ async def explain(api: Api, call: Call) -> Reply:
         call.tenant, lambda view: find_explained.explain(view, query, api.answer_max_bytes, call.covers)
     )
     whole = reply.json(msgspec.json.encode(explained), api.position(call.tenant))
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
-def answer_reply(api: Api, call: Call, answer: Answer, rev: str, alone: bool = False) -> Reply:
+async def answer_reply(api: Api, call: Call, answer: Answer, rev: str, alone: bool = False) -> Reply:
     """304 when the client holds exactly this answer, else the whole of it.
 
     Args:
@@ -92,7 +92,7 @@ def answer_reply(api: Api, call: Call, answer: Answer, rev: str, alone: bool = F
         return reply.not_modified(reply.revision(answer.rev), position)
     body = b'{"instance":' + answer.array()[1:-1] + b"}" if alone else answer.body
     whole = reply.json(body, reply.revision(answer.rev), position)
-    return api.compressor.compress(whole, answer.rev) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole, answer.rev) if call.accepts_gzip else whole
 
 
 async def batch_find(api: Api, call: Call) -> Reply:
@@ -161,4 +161,4 @@ async def _instances(api: Api, call: Call, instance_id: str) -> Reply:
     answer = api.discovery.instances_now(call.tenant, query)
     if answer is None:
         answer = await api.discovery.instances(call.tenant, query)
-    return answer_reply(api, call, answer, rev, alone=bool(instance_id))
+    return await answer_reply(api, call, answer, rev, alone=bool(instance_id))

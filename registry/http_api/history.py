@@ -43,7 +43,7 @@ async def list_events(api: Api, call: Call) -> Reply:
         position_of(call, "before"),
         _limit(call),
     )
-    return _encoded(api, call, await historian(api).page(call.tenant, query))
+    return await _encoded(api, call, await historian(api).page(call.tenant, query))
 
 
 async def explain(api: Api, call: Call) -> Reply:
@@ -53,13 +53,13 @@ async def explain(api: Api, call: Call) -> Reply:
         service_id = rules.SERVICE_ID.check(call.query("serviceId"), "serviceId", "query parameter `serviceId`")
         instance_id = rules.INSTANCE_ID.check(call.query("instanceId"), "instanceId", "query parameter `instanceId`")
         choice = Choice(service_id, instance_id, reach=call.reach)
-        return _answer(api, call, await historian(api).explain(call.tenant, choice, at))
+        return await _answer(api, call, await historian(api).explain(call.tenant, choice, at))
     app_id, name, env = call.query("appId"), call.query("serviceName"), call.query("env")
     check_provider(app_id, name, env)
     call.require(env, app_id, name)
     rule = parse_rule(call.query("version"))
     found = await historian(api).explain_find(call.tenant, (env, app_id, name), rule, at, call.reach)
-    return _answer(api, call, found)
+    return await _answer(api, call, found)
 
 
 async def diff(api: Api, call: Call) -> Reply:
@@ -67,7 +67,7 @@ async def diff(api: Api, call: Call) -> Reply:
     before, after = _state(api, call, "from"), _state(api, call, "to")
     if before == END:
         raise InvalidParams("is missing - at query parameter `from`")
-    return _answer(api, call, await historian(api).diff(call.tenant, before, after, choice_of(call)))
+    return await _answer(api, call, await historian(api).diff(call.tenant, before, after, choice_of(call)))
 
 
 async def churn(api: Api, call: Call) -> Reply:
@@ -76,7 +76,7 @@ async def churn(api: Api, call: Call) -> Reply:
     step_ms = duration_ms(call.query("step") or STEP_DEFAULT, "step")
     by_service = call.flag("byService")
     found = await historian(api).churn(call.tenant, from_ms, to_ms, step_ms, by_service, choice_of(call))
-    return _answer(api, call, found)
+    return await _answer(api, call, found)
 
 
 def historian(api: Api) -> Historian:
@@ -85,13 +85,13 @@ def historian(api: Api) -> Historian:
     return api.historian
 
 
-def _answer(api: Api, call: Call, value: Any) -> Reply:
-    return _encoded(api, call, msgspec.json.encode(value))
+async def _answer(api: Api, call: Call, value: Any) -> Reply:
+    return await _encoded(api, call, msgspec.json.encode(value))
 
 
-def _encoded(api: Api, call: Call, body: bytes) -> Reply:
+async def _encoded(api: Api, call: Call, body: bytes) -> Reply:
     whole = reply.json(body)
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 # -- what is asked -----------------------------------------------------------------------------------------------------

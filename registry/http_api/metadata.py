@@ -80,7 +80,7 @@ async def get_schema(api: Api, call: Call) -> Reply:
     schema = await api.discovery.schema(call.tenant, call.service_id, schema_id_of(call))
     body = msgspec.json.encode({"schema": schema.schema})
     whole = reply.json(body, reply.schema_summary(schema.summary), api.position(call.tenant))
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 async def list_schemas(api: Api, call: Call) -> Reply:
@@ -88,7 +88,7 @@ async def list_schemas(api: Api, call: Call) -> Reply:
     with_schema = call.flag("withSchema")
     schemas = await api.discovery.schemas(call.tenant, call.service_id, with_schema)
     whole = reply.json(msgspec.json.encode({"schemas": schemas} if schemas else {}), api.position(call.tenant))
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 async def delete_schema(api: Api, call: Call) -> Reply:

@@ -156,22 +156,40 @@ class Compressor:
 
     def __init__(self) -> None:
         self._kept: Memo[str, bytes] = Memo(GZIP_KEPT_MAX, GZIP_KEPT_MAX_BYTES, _size)
+        #: What is being compressed beside the loop, by rev: many clients ask for the same at the same moment.
+        self._under_way: dict[str, asyncio.Task[bytes]] = {}
 
     @property
     def size(self) -> int:
         """Bytes of all that is kept."""
         return self._kept.size
 
-    async def compress_beside(self, reply: Reply) -> Reply:
-        """As `compress`, of what may be very large, by its content: beside the loop, where others are answered."""
+    def takes_long(self, size: int, rev: str) -> bool:
+        """Whether a body of this size and rev is for `compress_beside`."""
+        return size >= BESIDE_MIN_BYTES and self._kept.get(rev) is None
+
+    async def compress_beside(self, reply: Reply, rev: str = "") -> Reply:
+        """As `compress`, of what may be very large: beside the loop, where others are answered. Without a rev what is
+        kept goes by its content.
+        """
         if len(reply.body) < BESIDE_MIN_BYTES:
-            return self.compress(reply, content_digest(reply.body).hex())
-        rev = (await asyncio.to_thread(content_digest, reply.body)).hex()
+            return self.compress(reply, rev or content_digest(reply.body).hex())
+        rev = rev or (await asyncio.to_thread(content_digest, reply.body)).hex()
         body = self._kept.get(rev)
         if body is None:
-            body = await asyncio.to_thread(_gzip, reply.body)
-            self._kept.put(rev, body)
+            body = await asyncio.shield(self._under_way.get(rev) or self._begin(rev, reply.body))
         return _compressed(reply, body)
+
+    def _begin(self, rev: str, body: bytes) -> asyncio.Task[bytes]:
+        task = self._under_way[rev] = asyncio.create_task(asyncio.to_thread(_gzip, body))
+
+        def keep(task: asyncio.Task[bytes]) -> None:
+            del self._under_way[rev]
+            if not task.cancelled() and task.exception() is None:
+                self._kept.put(rev, task.result())
+
+        task.add_done_callback(keep)
+        return task
 
     def compress(self, reply: Reply, rev: str = "") -> Reply:
         """The same reply compressed, or as it is when it is too small to gain."""

@@ -47,7 +47,7 @@ async def get_document(api: Api, call: Call) -> Reply:
             except ValueError as exc:
                 found.problem = str(exc)
     whole = reply.json(msgspec.json.encode(found), api.position(call.tenant))
-    return api.compressor.compress(whole) if call.accepts_gzip else whole
+    return await api.compressor.compress_beside(whole) if call.accepts_gzip else whole
 
 
 def read(text: str) -> Any:

@@ -70,6 +70,8 @@ class Finds:
                 return False
             connection.owe(changed)
             return True
+        if self._is_to_be_compressed(find, answer):
+            return False
         said = self._say(find, asker, answer, connection.lines)
         self._send(said, request, connection)
         # What was not recorded for a quota is counted with each find.
@@ -114,6 +116,10 @@ class Finds:
             said.position, said.lines = position, lines
         said.changes = discovery.changes
 
+    def _is_to_be_compressed(self, find: Find, answer: Answer) -> bool:
+        """It takes long: the door does it beside the loop, and it is kept."""
+        return find.gzip and find.query.rev != answer.rev and self._api.compressor.takes_long(answer.size, answer.rev)
+
     def _response(self, find: Find, answer: Answer, lines: bytes) -> tuple[int, Parts]:
         position = self._api.discovery.position_text(find.tenant)
         if find.query.rev and find.query.rev == answer.rev:
@@ -130,6 +136,9 @@ class Finds:
             query = _on_behalf(find, owed.request.head.consumer_id)
             answer = self._api.discovery.find_here(find.tenant, query)
         except RegistryError:
+            self._ask_door(owed, owed.request)
+            return
+        if self._is_to_be_compressed(find, answer):
             self._ask_door(owed, owed.request)
             return
         status, response = self._response(find, answer, owed.connection.lines)
