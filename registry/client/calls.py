@@ -7,7 +7,7 @@ import random
 import ssl
 import time
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -87,7 +87,7 @@ class Calls:
     ) -> None:
         self.book = book
         self.zone = zone
-        self.tls = tls or (ssl.create_default_context() if _needs_tls(book) else None)
+        self.tls = tls or (_trust_of_the_system() if _needs_tls(book) else None)
         self.timeout_s = timeout_s
         self._login = login
         #: Of every request.
@@ -97,8 +97,7 @@ class Calls:
         self._waits = 0
         self._timeouts = dict.fromkeys(("read", "write", "pool"), timeout_s) | {"connect": min(CONNECT_S, timeout_s)}
         self._pool = httpcore.AsyncConnectionPool(
-            # Without TLS there is nothing to verify, and reading the authorities costs 20 ms and half a megabyte.
-            ssl_context=self.tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            ssl_context=self.tls or _no_trust(),
             max_connections=CONNECTIONS_MAX,
             keepalive_expiry=KEPT_S,
         )
@@ -264,6 +263,18 @@ class Calls:
 
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@cache
+def _trust_of_the_system() -> ssl.SSLContext:
+    """All clients of a process share it: reading the authorities costs 20 ms and nearly a megabyte."""
+    return ssl.create_default_context()
+
+
+@cache
+def _no_trust() -> ssl.SSLContext:
+    """Without TLS there is nothing to verify; httpcore would read the authorities for each client."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _needs_tls(book: AddressBook) -> bool:
