@@ -17,7 +17,7 @@ from registry.serving.kept import Kept, Said
 from registry.serving.known import KnownFind
 from registry.serving.recognise import SAID_MAX_BYTES, Find
 from registry.serving.request import AskDoor, Request
-from registry.serving.responses import FindResponses, body_size, named
+from registry.serving.responses import FindResponses, around, body_size, named
 from registry.usecases.discovery import Asker
 
 
@@ -89,15 +89,17 @@ class Finds:
         status, response = self._response(find, answer, lines)
         size = sum(map(len, response))
         is_small = size <= SAID_MAX_BYTES
+        position = discovery.position_text(find.tenant)
+        whole = b"".join(response) if is_small else b""
         said = Said(
             answer.standing,
             None if discovery.is_shared(query) else (asker.environment, query.app_id, query.service_name),
-            answer,
             status,
             body_size(response),
-            (b"".join(response),) if is_small else response,
+            (whole,) if is_small else response,
+            around(whole, lines, position),
             lines,
-            discovery.position_text(find.tenant),
+            position,
             discovery.changes,
         )
         if is_small and answer.standing is not None:
@@ -112,8 +114,7 @@ class Finds:
         discovery = self._api.discovery
         position = discovery.position_text(find.tenant)
         if said.position is not position or said.lines is not lines:
-            said.response = (b"".join(self._response(find, said.answer, lines)[1]),)
-            said.position, said.lines = position, lines
+            said.renew(lines, position)
         said.changes = discovery.changes
 
     def _is_to_be_compressed(self, find: Find, answer: Answer) -> bool:

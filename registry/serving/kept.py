@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from registry.domain.tenant import Tenant
-from registry.domain.view import Answer, GroupKey, Standing
+from registry.domain.view import GroupKey, Standing
 from registry.http_api.shared_parts import Parts
 from registry.usecases.discovery import Asker, Discovery
 
@@ -23,18 +23,25 @@ class Said(Fact, gc=False):
     """The response of a find to one kind of consumer.
 
     Its bytes name the time and a position, and are made anew when these have changed. Positions are compared by
-    identity, for each change makes another.
+    identity, for each change makes another. The answer itself is not held: it may be large, and out of date.
     """
 
-    answer: Answer
     status: int
     #: Bytes of the body.
     sent: int
     response: Parts
+    #: What stands in it before the lines of every answer, between them and the position, and after that.
+    around: tuple[bytes, bytes, bytes]
     lines: bytes
     position: bytes
     #: `Discovery.changes` at which the position was seen to be the present one.
     changes: int
+
+    def renew(self, lines: bytes, position: bytes) -> None:
+        """Say the same with these lines and at this position."""
+        before, between, after = self.around
+        self.response = (b"".join((before, lines, between, position, after)),)
+        self.lines, self.position = lines, position
 
 
 class Kept(Struct, gc=False):

@@ -1,6 +1,6 @@
 """Known: hot finds that were answered before. They are found by their bytes, and are neither read nor understood again.
 
-What was answered is said again as long as what it rests on holds. Headers that mean nothing (`heads.passed`) are taken
+What was answered is said again as long as what it rests on holds. Headers that mean nothing (`heads.PASSED`) are taken
 out of a request before it is looked for, so one with a trace of its own is known, too. Bodies of batch finds are known
 by their SHA-256: there may be one for each client, and they are long.
 """
@@ -24,8 +24,8 @@ REQUESTS_MAX_BYTES: Final = 64 * 1024 * 1024
 #: Bodies of batch finds, and the bytes of what is kept of them.
 BODIES_MAX: Final = 100_000
 BODIES_MAX_BYTES: Final = 64 * 1024 * 1024
-#: Bytes of a response's head, at most.
-_HEAD_BYTES: Final = 512
+#: Bytes of a response's head, at most, and of what it is made of.
+_HEAD_BYTES: Final = 1024
 #: Bytes that are kept of a body, and for each provider in it.
 _BODY_BYTES: Final = 384
 _FACT_BYTES: Final = 8
@@ -97,7 +97,7 @@ class KnownRequests:
 
 
 def _size(text: bytes, known: Known) -> int:
-    return len(text) + _HEAD_BYTES + (known.said.sent if isinstance(known, KnownFind) else 0)
+    return len(text) + _HEAD_BYTES + (2 * known.said.sent if isinstance(known, KnownFind) else 0)
 
 
 def _body_size(key: tuple[bytes, bytes], kept: Kept) -> int:

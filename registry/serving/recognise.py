@@ -23,7 +23,7 @@ from registry.serving.kept import Said
 #: Requests whose meaning is remembered, and the bytes of them with the responses kept for them.
 MEANT_MAX: Final = 20_000
 MEANT_MAX_BYTES: Final = 64 * 1024 * 1024
-#: Bytes of responses that are kept with the meaning of a find.
+#: Bytes of responses that are kept with the meaning of a find. What they are made of takes as much again.
 SAID_MAX_BYTES: Final = 4096
 
 #: A segment of a path with nothing in it that would have to be decoded or cleaned.
@@ -131,4 +131,4 @@ def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | R
 
 
 def _size(asked: _Asked, hot: Hot) -> int:
-    return len(asked[1]) + len(asked[2]) + (SAID_MAX_BYTES if isinstance(hot, Find) else 0)
+    return len(asked[1]) + len(asked[2]) + (2 * SAID_MAX_BYTES if isinstance(hot, Find) else 0)

@@ -49,6 +49,13 @@ def json(body: bytes, position: bytes, lines: bytes, more: tuple[Part, ...] = ()
     return (b"".join((_OK, lines, _JSON_LINES, length, _POSITION, position, _END)), *rest)
 
 
+def around(response: bytes, lines: bytes, position: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands in a response before the lines that every answer has, between them and the position, and after it."""
+    before, _, rest = response.partition(lines)
+    between, mark, after = rest.partition(_POSITION + position)
+    return before, between + mark[: len(_POSITION)], after
+
+
 def named(response: Parts, request_id: str) -> Parts:
     """The response, which says what the request is called."""
     head, end, body = response[0].partition(b"\r\n\r\n")

@@ -32,6 +32,7 @@ from tests.support.wires import (
     Wire,
     fill,
     follow,
+    header,
     register,
     status,
     two_lanes,
@@ -276,6 +277,19 @@ async def test_answer_that_is_out_of_date_is_not_kept(lane: Lane) -> None:
     answer = lane.replica.api.discovery.find_now(DEFAULT_TENANT, FindQuery("shop", "cart"))
     await register(lane, "cart", "new")
     await lane.say(wire, whole(b"GET", FIND), whole(b"GET", FIND))
+    assert sys.getrefcount(answer) == 2  # this test's, and the argument
+
+
+async def test_answer_that_clients_hold_is_not_kept_when_it_is_out_of_date(lane: Lane) -> None:
+    """They are told by a line that it is as it was; the next rev is another request, and this one never comes again."""
+    wire = lane.connect()
+    rev = header(await lane.say(wire, whole(b"GET", FIND)), b"X-Resource-Revision")
+    polled = whole(b"GET", FIND + b"&rev=" + rev)
+    for _ in range(2):
+        assert status(await lane.say(wire, polled)) == 304
+    answer = lane.replica.api.discovery.find_now(DEFAULT_TENANT, FindQuery("shop", "cart"))
+    await register(lane, "cart", "new")
+    assert status(await lane.say(wire, whole(b"GET", FIND))) == 200
     assert sys.getrefcount(answer) == 2  # this test's, and the argument
 
 
