@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import httpx
 import pytest
@@ -39,6 +41,28 @@ def registry(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterat
 @pytest.fixture
 def default_api(registry: Replica) -> Api:
     return registry.api("default")
+
+
+class Said:
+    """The lines that a program writes."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self._lines.put(line)
+
+    def line(self) -> str:
+        return self._lines.get(timeout=30)
+
+    def until(self, text: str) -> str:
+        """The next line with this text."""
+        while text not in (line := self.line()):
+            pass
+        return line
 
 
 class Programs:
@@ -69,6 +93,16 @@ class Programs:
         self._stack.callback(process.wait, 20)
         self._stack.callback(process.terminate)
         return process
+
+    def read(self, *command: str) -> Said:
+        """Start a program whose lines are looked at."""
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
+        )
+        self._stack.callback(process.wait, 20)
+        self._stack.callback(process.kill)
+        assert process.stdout is not None
+        return Said(process.stdout)
 
     def close(self) -> None:
         self._stack.close()
@@ -115,6 +149,52 @@ def test_service_is_found_and_called_and_leaves(programs: Programs, default_api:
     service.terminate()
     service.wait(20)
     assert found(default_api) == []
+
+
+CALLS: Final = """
+import time
+import httpx
+from registry.client import Registry
+from registry.client.transport import RegistryTransport
+
+with Registry(poll_s=0.5) as registry, httpx.Client(transport=RegistryTransport(registry, app="shop")) as http:
+    while True:
+        print(http.get("cse://cart/items").json(), flush=True)
+        time.sleep(0.05)
+"""
+
+
+def test_registry_is_killed_while_one_program_calls_another(redis_url: str, tmp_path: Path) -> None:
+    """Calls go on, the instance stays the same one, and `registry watch` tells when it came and when it went."""
+    options = ("--redis-url", redis_url, "--redis-prefix", f"story-{os.getpid()}:")
+    killed = Replica(*options).start()
+    programs, again = Programs(tmp_path, killed), Replica(*options, port=killed.port)
+    try:
+        watch = programs.read("-m", "registry", "watch", "--every", "0.3")
+        service = programs.start(str(programs.write("service.py")))
+        api = killed.api("default")
+        until_sync(lambda: bool(found(api)), "the service to be found", 30.0)
+        (instance_id,) = found(api)
+        assert "added    shop/cart:1.0.0" in watch.until(instance_id)
+        (programs.folder / "calls.py").write_text(CALLS)
+        calls = programs.read("calls.py")
+        calls.until("apple")
+        killed.kill()
+        for _ in range(20):
+            assert calls.line() == "['apple', 'pear']\n"
+        again.start()
+        api = again.api("default")
+        assert found(api) == [instance_id]
+        for _ in range(20):
+            assert calls.line() == "['apple', 'pear']\n"
+        service.terminate()
+        service.wait(20)
+        assert found(api) == []
+        assert "removed  shop/cart:1.0.0" in watch.until(instance_id)
+    finally:
+        programs.close()
+        killed.clean_up()
+        again.clean_up()
 
 
 def test_provider_comes_and_goes(programs: Programs, default_api: Api) -> None:
