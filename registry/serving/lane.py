@@ -92,7 +92,10 @@ class Lane:
         request = Request(asked.hot, asked.target, asked.head, data[body_at:end], began, block, id_in(block))
         kept = self._answer(request, grant, connection)
         if kept is not None:
-            self._know(data[at:body_at], asked, request.body, grant, kept)
+            if isinstance(known, KnownBatch) and known.grant is grant:
+                self.known.put_body(known, request.body, kept)
+            else:
+                self._know(data[at:body_at], asked, request.body, grant, kept)
         return end
 
     def _find(self, text: bytes, head: Head | None) -> tuple[Known | None, bytes]:
