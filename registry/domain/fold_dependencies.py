@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from registry.domain import weight
 from registry.domain.errors import ServiceNotExists
 from registry.domain.events import DependenciesAdded, DependenciesReplaced
-from registry.domain.outcome import Edit, Outcome
+from registry.domain.outcome import PROVIDERS, Edit, Outcome
 from registry.domain.view import GroupKey, RegistryView
 
 
@@ -23,7 +23,7 @@ def change_dependencies(view: RegistryView, event: DependenciesAdded | Dependenc
     for provider in event.providers:
         view.providers.setdefault(event.consumer_id, {})[provider] = None
         view.consumers.setdefault(provider, {})[event.consumer_id] = None
-    return Outcome(event.consumer_id, edit=Edit("providers", before, _named_keys(new)))
+    return Outcome(event.consumer_id, edit=Edit(PROVIDERS, before, _named_keys(new)))
 
 
 def _named_keys(providers: Iterable[GroupKey]) -> dict[str, object]:

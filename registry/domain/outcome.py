@@ -25,6 +25,10 @@ class Change(Struct, frozen=True):
     before: InstanceRow | None = None
 
 
+#: The part that is what a consumer has found, each by environment, application and name with `/` between them.
+PROVIDERS: Final = "providers"
+
+
 class Edit(NamedTuple):
     """One part of a microservice, of what it consumes, or of the policies changed: its members before and after.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Mapping
+
+from msgspec import Struct, structs
 
 from registry.access.reach import EVERYWHERE, Reach
 from registry.domain.events import Event, HistoryResumed
 from registry.domain.model import Microservice
-from registry.domain.outcome import Outcome
+from registry.domain.outcome import PROVIDERS, Edit, Outcome
 from registry.domain.view import RegistryView, ServiceRow
 from registry.history.told import kind_of, subject
 
@@ -75,6 +77,17 @@ class Choice(Struct, frozen=True, omit_defaults=True):
         if self.names_service:
             return service is not None and self.takes_service(service)
         return True
+
+    def seen(self, outcome: Outcome) -> Outcome:
+        """As much of it as the one who asks may see: an event about a consumer names its providers."""
+        edit = outcome.edit
+        if self.reach.everywhere or edit is None or edit.part != PROVIDERS:
+            return outcome
+        before, after = (self._covered(providers) for providers in (edit.before, edit.after))
+        return structs.replace(outcome, edit=Edit(PROVIDERS, before, after))
+
+    def _covered(self, providers: Mapping[str, object]) -> dict[str, object]:
+        return {name: value for name, value in providers.items() if self.reach.covers(*name.split("/"))}
 
 
 def service_of(view: RegistryView, event: Event, outcome: Outcome) -> Microservice | None:

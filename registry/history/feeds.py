@@ -187,7 +187,7 @@ class Feed:
             if found is None:
                 items = await self.catch_up()
             else:
-                items = [kept.item for kept in found if self._takes(kept)]
+                items = [self._item(kept) for kept in found if self._takes(kept)]
                 self.position = found[-1].position if found else self.position
             if items:
                 return items
@@ -208,6 +208,13 @@ class Feed:
 
     def _takes(self, kept: _Kept) -> bool:
         return self._choice.takes(kept.event, kept.outcome, kept.service)
+
+    def _item(self, kept: _Kept) -> Item:
+        seen = self._choice.seen(kept.outcome)
+        if seen is kept.outcome:
+            return kept.item
+        told = tell(kept.position, kept.event, seen, kept.service)
+        return kept.item._replace(json=encode_told(told))
 
     def drop(self) -> None:
         """End it: the one who opened it may not have it any more."""

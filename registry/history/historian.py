@@ -142,7 +142,7 @@ class Historian:
         if resumed is None:
             raise before_history(eldest)
         position, event, outcome = resumed
-        told = _Encoded(position, encode_told(tell(position, event, outcome, None)))
+        told = _Encoded(position, encode_told(tell(position, event, query.choice.seen(outcome), None)))
         return [told] if query.choice.takes(event, outcome, None) else []
 
     async def _begin(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> Walk:
@@ -194,7 +194,7 @@ class Historian:
         service = service_of(walk.view, event, outcome)
         if not query.choice.takes(event, outcome, service):
             return None
-        return _Encoded(position, encode_told(tell(position, event, outcome, service)))
+        return _Encoded(position, encode_told(tell(position, event, query.choice.seen(outcome), service)))
 
     # -- explaining ----------------------------------------------------------------------------------------------------
 
@@ -304,7 +304,8 @@ def _lately(newest: Newest, query: PageQuery, upper: When) -> tuple[list[_Encode
         if query.after is not None and position <= query.after:
             return found, True
         if query.choice.takes(event, outcome, service):
-            found.append(_Encoded(position, encode_told(tell(position, event, outcome, service))))
+            seen = query.choice.seen(outcome)
+            found.append(_Encoded(position, encode_told(tell(position, event, seen, service))))
             if len(found) > query.limit or size > PAGE_MAX_BYTES:
                 return found, False
             size += len(found[-1].json)

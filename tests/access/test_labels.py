@@ -167,7 +167,8 @@ def test_the_registrys_own_reads_are_for_microservices_with_the_labels(world: Wo
 
 
 @pytest.mark.parametrize(
-    "path", ["/catalog", "/instances?text=-1", "/history", "/history/churn?byService=true", "/history/diff?from=0"]
+    "path",
+    ["/catalog", "/instances?text=-1", "/history?limit=1000", "/history/churn?byService=true", "/history/diff?from=0"],
 )
 def test_the_registrys_own_lists_hold_what_is_allowed(world: World, path: str) -> None:
     everything = own(world, world.all.token, path).body.decode()
@@ -177,6 +178,27 @@ def test_the_registrys_own_lists_hold_what_is_allowed(world: World, path: str) -
         assert "vault" in everything
         assert "cart" in allowed.body.decode()
     assert "vault" not in allowed.body.decode()
+
+
+@pytest.mark.parametrize("follows", [False, True], ids=["history", "feed"])
+def test_the_past_names_the_providers_that_are_allowed(world: World, follows: bool) -> None:
+    """An event about a consumer says what it has found, which need not be within reach."""
+    own_world = World(world.office, world.replica)
+    consumer = {"appId": "shop", "serviceName": "cart", "version": "1.0.0"}
+    providers = [{"appId": "shop", "serviceName": "till"}, {"appId": "bank", "serviceName": "vault"}]
+    before = ok(own_world.all.get("/microservices")).position
+    for method in ("POST", "PUT"):
+        told = {"dependencies": [{"consumer": consumer, "providers": providers}]}
+        ok(own_world.all.call(method, "/dependencies", told))
+    path = (
+        f"/events?wait=5s&after={before}" if follows else "/history?kind=dependencies-added&kind=dependencies-replaced"
+    )
+    for guest, names in ((own_world.all, {"till", "vault"}), (own_world.shop, {"till"})):
+        answer = own(own_world, guest.token, path)
+        assert answer.status == 200, answer
+        events = json.loads(answer.body)["events"]
+        assert len(events) == 2
+        assert {name for name in ("till", "vault") if name in json.dumps(events)} == names
 
 
 def test_a_watch_tells_of_microservices_with_the_labels(world: World) -> None:
