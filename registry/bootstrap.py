@@ -340,7 +340,8 @@ def build_replica(
     api.origins = Origins(settings.cors_origins or (NONE if guarded else ANY), settings.rbac != "off")
     operations = OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS)
     door = Door(api, operations, Files().answer) if settings.console else Door(api, operations)
-    past = PastHere(api, store, past_log(settings, store))
+    log = past_log(settings, store)
+    past = PastHere(api, store, log, log.damaged) if isinstance(log, DeepLog) else PastHere(api, store)
     replica = Replica(
         name,
         store,

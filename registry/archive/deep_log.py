@@ -102,6 +102,10 @@ class DeepLog:
                 return Tail({tenant: events}, (), "")
         return await self._store.read(after, tenants_after, block_ms, follow)
 
+    def damaged(self, tenant: Tenant) -> list[str]:
+        """The files of its archive that were found unreadable: what is told lacks what they held."""
+        return sorted(self._depth(tenant).folder.damaged)
+
     async def archived_snapshot(self, tenant: Tenant, position: Position) -> tuple[Folder, File] | None:
         depth = await self._known(tenant)
         file = depth.contents.snapshot(position)

@@ -61,6 +61,8 @@ class Folder:
         self._files: dict[tuple[str, int, int], File | None] = {}
         #: Files with a block that could not be read.
         self._spoilt: set[str] = set()
+        #: Files that are passed over.
+        self.damaged: set[str] = set()
         self._blocks: OrderedDict[tuple[str, int], Events] = OrderedDict()
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -70,8 +72,11 @@ class Folder:
         found: dict[tuple[str, int, int], File | None] = {}
         for name, size, changed in self._listed():
             key = name, size, changed
+            if key not in self._files:
+                self._spoilt.discard(name)  # it is another file than the one that could not be read
             found[key] = self._files[key] if key in self._files else self._read_head(name, size)
         self._files = found
+        self.damaged &= {name for name, _, _ in found}
         return Contents([file for file in found.values() if file is not None and file.name not in self._spoilt])
 
     def look(self) -> Contents:
@@ -97,11 +102,14 @@ class Folder:
                 head = segment.decode_head(prefix, file.read(length))
             if head.tenant != self._tenant:
                 raise Unreadable(f"it is of {head.tenant}")
+            if size != (whole := segment.offset_of(head, length, len(head.blocks))):
+                raise Unreadable(f"it has {size} bytes, and should have {whole}")
         except FileNotFoundError:
             return None
         except Unreadable as why:
             self._pass_over(name, why)
             return None
+        self.damaged.discard(name)
         return File(name, size, length, head)
 
     def events(self, file: File, position: Position) -> Events:
@@ -138,6 +146,8 @@ class Folder:
             raise Unreadable(str(why)) from why
 
     def _pass_over(self, name: str, why: Exception) -> None:
+        if isinstance(why, Unreadable):
+            self.damaged.add(name)
         logger.warning(
             "%s of the archive is passed over: %s",
             self.path / name,
@@ -170,6 +180,7 @@ class Folder:
                 unfinished.unlink(missing_ok=True)
             raise
         self._spoilt.discard(name)
+        self.damaged.discard(name)
         self._sync()
 
     def remove(self, files: Iterable[File]) -> None:

@@ -28,7 +28,7 @@ from registry.history.explain import Explanation, Life, explain
 from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find
 from registry.history.moments import END, When
 from registry.history.newest import Newest, NewestOf
-from registry.history.past import Applied, Past, Walk, before_history
+from registry.history.past import NAMED_MAX, Applied, Past, Walk
 from registry.history.told import Told, encode_told, moment_text, tell
 
 #: Events of one page.
@@ -54,13 +54,15 @@ class Page(Struct, frozen=True, rename="camel"):
     """`next`: what to go on with, as `before` (newest first) or `after`; "" at the end.
 
     `position`: the place in the log up to which it has looked. `kept_since`: what was before
-    this moment is not kept; "": all is.
+    this moment is not kept; "": all is. `damaged`: files of the archive that cannot be read, ten of them at most: what
+    they held, and what was before, is not told.
     """
 
     events: list[Told]
     next: str
     position: str
     kept_since: str
+    damaged: list[str]
 
 
 class _Encoded(NamedTuple):
@@ -116,7 +118,9 @@ class Historian:
         eldest = await self.past.eldest(tenant)
         events, more, reached = await (self._newest if query.newest_first else self._oldest)(tenant, query, eldest)
         rest = {"next": events[-1].position.text() if more else "", "position": reached.text()}
-        told = msgspec.json.encode({**rest, "keptSince": _kept_since(eldest)})
+        told = msgspec.json.encode(
+            {**rest, "keptSince": _kept_since(eldest), "damaged": self.past.damaged(tenant)[:NAMED_MAX]}
+        )
         return b'{"events":[%b],%b' % (b",".join(event.json for event in events), told[1:])
 
     async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
@@ -140,7 +144,7 @@ class Historian:
             return []
         resumed = await self.past.resumption(tenant, query.after)
         if resumed is None:
-            raise before_history(eldest)
+            raise self.past.before_history(eldest)
         position, event, outcome = resumed
         told = _Encoded(position, encode_told(tell(position, event, query.choice.seen(outcome), None)))
         return [told] if query.choice.takes(event, outcome, None) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple
 
 from registry.domain.clone import clone
@@ -47,11 +47,20 @@ class Stretch(NamedTuple):
     end: Position
 
 
+#: The files of a tenant's archive that cannot be read.
+DamagedFiles = Callable[[Tenant], Sequence[str]]
+#: ... of which an answer names this number at most.
+NAMED_MAX: Final = 10
+
+
 class Past:
     """Reads one store. Views that it hands out may be looked at, not changed, unless they come from `walker`."""
 
-    def __init__(self, store: PastLog, views: Views | None = None, apart: int = APART) -> None:
+    def __init__(
+        self, store: PastLog, views: Views | None = None, apart: int = APART, damaged: DamagedFiles = lambda _: ()
+    ) -> None:
         self._store = store
+        self.damaged = damaged
         self.views = Views() if views is None else views  # an empty one is false
         self._apart = apart
         #: Before these positions nothing can be told, though something is kept.
@@ -113,7 +122,7 @@ class Past:
             return kept
         eldest = await self._eldest(tenant, head)
         if not when.reaches(eldest.view.position, eldest.view.moment_ms):
-            raise before_history(eldest.view)
+            raise self.before_history(eldest.view)
         return eldest
 
     async def _marks(self, tenant: Tenant, head: Position) -> Sequence[Mark]:
@@ -171,6 +180,15 @@ class Past:
         return read_event(self._store, tenant, position, payload) if payload is not None else None
 
     # -- what is kept --------------------------------------------------------------------------------------------------
+
+    def before_history(self, eldest: RegistryView) -> BeforeHistory:
+        """What is said of a time before the eldest state that is kept."""
+        begins = f"history is kept from {moment_text(eldest.moment_ms)} (position {eldest.position.text()}) on"
+        damaged = self.damaged(eldest.tenant)
+        if not damaged:
+            return BeforeHistory(begins)
+        named = ", ".join(damaged[:NAMED_MAX])
+        return BeforeHistory(f"{begins}; files of the archive that cannot be read: {len(damaged)}, {named}")
 
     async def eldest(self, tenant: Tenant) -> RegistryView:
         """The eldest state that can be told. Raises StoreUnavailable, Damaged, HistoryChanged."""
@@ -310,12 +328,6 @@ class HistoryBroken(HistoryChanged):
 def begins_anew(position: Position, event: Event) -> bool:
     """Whether the log was seeded here: with a snapshot at this place, whatever stands before it."""
     return position.sequence == 1 and isinstance(event, HistoryResumed)
-
-
-def before_history(eldest: RegistryView) -> BeforeHistory:
-    """What is said of a time before the eldest state that is kept."""
-    begins = f"{moment_text(eldest.moment_ms)} (position {eldest.position.text()})"
-    return BeforeHistory(f"history is kept from {begins} on")
 
 
 def _may_reach(when: When, mark: Mark) -> bool:

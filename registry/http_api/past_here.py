@@ -20,7 +20,7 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import GroupKey, RegistryView
 from registry.history.historian import Historian
 from registry.history.moments import When, parse_when
-from registry.history.past import HistoryBroken, Past
+from registry.history.past import DamagedFiles, HistoryBroken, Past
 from registry.history.told import moment_text
 from registry.http_api import reply
 from registry.http_api.admission import path_is_covered, refusal
@@ -43,10 +43,13 @@ class PastHere:
         api: that of the present, for everything but views.
         store: where the logs are written.
         log: the logs and their snapshots as far back as they are kept; the store's own if there is no archive.
+        damaged: which files of the archive cannot be read.
     """
 
-    def __init__(self, api: Api, store: Store, log: PastLog | None = None) -> None:
-        self.past = Past(log or store)
+    def __init__(
+        self, api: Api, store: Store, log: PastLog | None = None, damaged: DamagedFiles = lambda _: ()
+    ) -> None:
+        self.past = Past(log or store, damaged=damaged)
         self._present = api
         self._store = store
         #: The views are set, looked at, and forgotten without another question in between.

@@ -159,6 +159,12 @@ class Figures:
             min(ages, default=float("nan")),
         )
         yield Figure("events_trimmed_total", "Events it dropped behind snapshots.", stats.trimmed, True)
+        archiving = self.snapshotting.archiving
+        yield Figure(
+            "archive_damaged_files",
+            "Files of the archive that it could not read when it last wrote there.",
+            sum(archiving.stats.damaged.values()) if archiving is not None else 0,
+        )
 
     def _agreement(self) -> Iterator[Told]:
         stats = self.agreement.stats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,8 @@ class ArchiveStats:
     segments: int = 0
     events: int = 0
     bytes: int = 0
+    #: Files that could not be read when it last looked, by tenant.
+    damaged: dict[Tenant, int] = field(default_factory=dict)
 
 
 class Archiving:
@@ -87,6 +89,7 @@ class Archiving:
 
     async def _archive(self, folder: Folder, tenant: Tenant, marks: Sequence[Mark], before: Position) -> None:
         contents = await asyncio.to_thread(folder.scan)
+        self.stats.damaged[tenant] = len(folder.damaged)
         place = await self._goes_on(folder, tenant, contents)
         if place is None:
             base = await self._base(tenant, marks)

@@ -143,12 +143,37 @@ def test_a_damaged_file_is_named_and_passed_over(scene: Scene) -> None:
     data[-10] ^= 1
     spoilt.write_bytes(data)
     found = whole(scene.api)
-    assert_refused(scene.api.find("cart", asOf=place), 410001, "history is kept from")
+    refused = scene.api.find("cart", asOf=place)
+    assert_refused(refused, 410001, "history is kept from")
+    assert spoilt.name in refused.json()["detail"]
+    assert ok(history(scene.api, limit="1")).json()["damaged"] == [spoilt.name]
     first = sequence(found[0])
     assert first > 1
     assert [sequence(event) for event in found] == list(range(first, first + len(found)))
     # The process that reads the past says so in the log of the replica that started it.
     until_sync(lambda: spoilt.name in scene.one.output(), "the file to be named", LIMIT_S)
+
+
+def test_what_the_newest_file_held_is_said_not_to_be_kept(scene: Scene) -> None:
+    """Nothing leads from the files before it to what Redis holds; put back from a copy it is read again."""
+    service = scene.api.service("cart")
+    place = position(scene.api.find("cart"))
+    while len(scene.files(".segment")) < 2:
+        scene.write_until_trimmed(service)
+    number = len(whole(scene.api))
+    newest = scene.files(".segment")[-1]
+    data = newest.read_bytes()
+    newest.write_bytes(data[:-100])
+    refused = scene.api.find("cart", asOf=place)
+    assert_refused(refused, 410001, "history is kept from")
+    assert newest.name in refused.json()["detail"]
+    assert sequence(whole(scene.api)[0]) >= scene.eldest()
+    scene.write_until_trimmed(service)
+    told = ok(scene.one.api("default").connection.request("GET", "/metrics", None, {})).body.decode()
+    assert "registry_archive_damaged_files 1" in told
+    newest.write_bytes(data)
+    assert len(whole(scene.api)) > number
+    assert ok(history(scene.api, limit="1")).json()["damaged"] == []
 
 
 def test_nothing_is_trimmed_while_the_archive_cannot_be_written(scene: Scene) -> None:
