@@ -16,59 +16,129 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from benchmarks.servers import registry
 from benchmarks.wire import Address, Reply, Request, send
-from registry.domain.events import Event, InstanceRegistered, InstanceStatusSet, ServiceRegistered, encode_event
+from registry.archive import segment
+from registry.domain.events import (
+    Event,
+    InstanceRegistered,
+    InstanceStatusSet,
+    InstanceUnregistered,
+    ServiceRegistered,
+    encode_event,
+)
 from registry.domain.model import DEFAULT_HEALTH_CHECK, Instance, Microservice
-from registry.domain.tenant import DEFAULT_TENANT
-from registry.store.lease import Lease, Write
+from registry.domain.position import ORIGIN
+from registry.domain.tenant import Tenant
+from registry.store.lease import Lease, LeaseName, Write
 from registry.store.redis_store import RedisStore
 
+#: In the default one replicas register themselves: its log begins now, and no moment in it is before that.
+TENANT: Final = Tenant("default", "bench")
 SERVICES: Final = 100
 BATCH: Final = 500
 LEASE_MS: Final = 86_400_000
+#: The share of changes by which an instance leaves; each that has left comes back with its next change.
+LEAVING_SHARE: Final = 0.25
+#: An instance has left lately if it did within this number of events.
+LATELY: Final = 100_000
+#: Events by which the registry may be behind while the log is written.
+AHEAD_MAX: Final = 50_000
+#: With an archive: a snapshot after this number of events, and bytes of the log, more than there ever are.
+SNAPSHOT_EVERY: Final = 100_000
+LOG_MAX_BYTES: Final = 4 * 2**30
 #: Questions of each kind, and windows of each sort with their length (seconds).
 ASKED: Final = 40
 WINDOWS: Final = 6
 WINDOW_S: Final = 4.0
-FIND: Final = "/v4/default/registry/instances?appId=bench&serviceName=s{service}"
-HISTORY: Final = "/v1/default/history"
+FIND: Final = "/v4/bench/registry/instances?appId=bench&serviceName=s{service}"
+HISTORY: Final = "/v1/bench/history"
 
 
-async def fill(url: str, instances: int, changes: int, seed: random.Random) -> float:
-    """Write the log, with leases; events per second."""
+class Filling:
+    """A log of instances that register, and of changes: 60 % of a status, 40 % leave and come back.
+
+    Args:
+        days: over which the events are spread, until now; 0: each is of the moment at which it is written.
+    """
+
+    def __init__(self, instances: int, changes: int, days: float, seed: random.Random) -> None:
+        self.instances, self.changes, self.seed = instances, changes, seed
+        self.total = SERVICES + instances + changes
+        self.began_ms = time.time_ns() // 1_000_000 - round(days * 86_400_000)
+        self.apart_ms = days * 86_400_000 / self.total
+        #: Of the instances that have left: the number of the event by which they did.
+        self.left: dict[int, int] = {}
+        self.number = 0
+        #: From when on there is every microservice.
+        self.served_ms = 0
+
+    def _moment_ms(self) -> int:
+        return self.began_ms + int(self.number * self.apart_ms) if self.apart_ms else time.time_ns() // 1_000_000
+
+    def _stamp(self) -> dict[str, object]:
+        self.number += 1
+        return {"at_ms": self._moment_ms(), "replica": "filler", "number": self.number, "actor": "10.0.0.1"}
+
+    def writes(self) -> Iterator[Write]:
+        for n in range(SERVICES):
+            yield _write(ServiceRegistered(service=_service(n), chosen=True, **self._stamp()))  # type: ignore[arg-type]
+        self.served_ms = self._moment_ms() + 1
+        for n in range(self.instances):
+            yield self._register(n)
+        for _ in range(self.changes):
+            yield self._change(self.seed.randrange(self.instances))
+
+    def _register(self, n: int) -> Write:
+        lease = Lease(f"s{n % SERVICES}", f"i{n}", LEASE_MS)
+        return _write(InstanceRegistered(instance=_instance(n), chosen=True, **self._stamp()), lease)  # type: ignore[arg-type]
+
+    def _change(self, n: int) -> Write:
+        if n in self.left:
+            del self.left[n]
+            return self._register(n)
+        names = {"service_id": f"s{n % SERVICES}", "instance_id": f"i{n}"}
+        if self.seed.random() < LEAVING_SHARE:
+            self.left[n] = self.number
+            left = InstanceUnregistered(**names, **self._stamp())  # type: ignore[arg-type]
+            return Write(encode_event(left), (), (LeaseName(names["service_id"], names["instance_id"]),))
+        status = self.seed.choice(["UP", "DOWN", "OUTOFSERVICE"])
+        return _write(InstanceStatusSet(**names, status=status, **self._stamp()))  # type: ignore[arg-type]
+
+
+async def fill(url: str, address: Address, filling: Filling) -> float:
+    """Write the log, with leases, never far ahead of the registry that reads it; events per second."""
     store = RedisStore(url)
     await store.open()
-    head = await store.head(DEFAULT_TENANT)
-    began, number = time.perf_counter(), 0
-
-    def stamp() -> dict[str, object]:
-        nonlocal number
-        number += 1
-        return {"at_ms": time.time_ns() // 1_000_000, "replica": "filler", "number": number, "actor": "10.0.0.1"}
-
-    def write(event: Event, *grants: Lease) -> Write:
-        return Write(encode_event(event), grants)
-
-    writes = [
-        write(ServiceRegistered(service=_service(n), chosen=True, **stamp()))  # type: ignore[arg-type]
-        for n in range(SERVICES)
-    ]
-    for n in range(instances):
-        lease = Lease(f"s{n % SERVICES}", f"i{n}", LEASE_MS)
-        writes.append(write(InstanceRegistered(instance=_instance(n), chosen=True, **stamp()), lease))  # type: ignore[arg-type]
-    for _ in range(changes):
-        n, status = seed.randrange(instances), seed.choice(["UP", "DOWN", "OUTOFSERVICE"])
-        names = {"service_id": f"s{n % SERVICES}", "instance_id": f"i{n}", "status": status}
-        writes.append(write(InstanceStatusSet(**names, **stamp())))  # type: ignore[arg-type]
-    for start in range(0, len(writes), BATCH):
-        await store.commit(DEFAULT_TENANT, head.epoch, writes[start : start + BATCH])
+    began, writes, written = time.perf_counter(), filling.writes(), 1
+    await store.add_tenant(TENANT)
+    await store.resume_history(TENANT, ORIGIN, filling.began_ms, [next(writes).payload or b""])
+    while batch := list(islice(writes, BATCH)):
+        await store.commit(TENANT, filling.began_ms, batch)
+        written += len(batch)
+        if written % AHEAD_MAX == 1:
+            while written - _reached(address) > AHEAD_MAX:  # noqa: ASYNC110  # another process
+                await asyncio.sleep(0.2)
+            print(f"past: {written} events, {written / (time.perf_counter() - began):.0f}/s", file=sys.stderr)
+    while _reached(address) < written:  # noqa: ASYNC110  # another process
+        await asyncio.sleep(0.2)
     await store.close()
-    return len(writes) / (time.perf_counter() - began)
+    return written / (time.perf_counter() - began)
+
+
+def _reached(address: Address) -> int:
+    """How many events the registry has applied."""
+    reply = ask(address, "/v4/bench/registry/microservices?limit=1")
+    return int(reply.headers["x-registry-position"].partition("-")[2])
+
+
+def _write(event: Event, *grants: Lease) -> Write:
+    return Write(encode_event(event), grants)
 
 
 def _service(n: int) -> Microservice:
@@ -98,20 +168,24 @@ def percentile(sample: list[float], share: float) -> float:
     return sorted(sample)[min(int(len(sample) * share), len(sample) - 1)] if sample else 0.0
 
 
-def questions(address: Address, began_ms: int, ended_ms: int, instances: int, seed: random.Random) -> dict[str, object]:
+def questions(address: Address, filling: Filling, ended_ms: int) -> dict[str, object]:
     """Milliseconds of each kind of question, warm: p50, p95."""
 
-    def moment() -> int:
-        return seed.randint(began_ms, ended_ms)
+    seed, instances = filling.seed, filling.instances
+    lately = [n for n, number in filling.left.items() if filling.number - number < LATELY] or [0]
 
-    def instance() -> str:
-        n = seed.randrange(instances)
+    def moment() -> int:
+        return seed.randint(filling.served_ms, ended_ms)
+
+    def instance(of: Sequence[int] = range(instances)) -> str:
+        n = seed.choice(of)
         return f"serviceId=s{n % SERVICES}&instanceId=i{n}"
 
     kinds: dict[str, Callable[[], str]] = {
         "one service asOf": lambda: FIND.format(service=seed.randrange(SERVICES)) + f"&asOf={moment()}",
-        "all services asOf": lambda: f"/v4/default/govern/microservices?options=instances&countOnly=1&asOf={moment()}",
-        "explain": lambda: f"{HISTORY}/explain?{instance()}",
+        "all services asOf": lambda: f"/v4/bench/govern/microservices?options=instances&countOnly=1&asOf={moment()}",
+        "explain, left lately": lambda: f"{HISTORY}/explain?{instance(lately)}",
+        "explain, any": lambda: f"{HISTORY}/explain?{instance()}",
         "page of 100": lambda: f"{HISTORY}?limit=100",
         "page of 100 of one service": lambda: f"{HISTORY}?limit=100&serviceId=s{seed.randrange(SERVICES)}",
         "diff of one service": lambda: f"{HISTORY}/diff?serviceId=s{seed.randrange(SERVICES)}&from={moment()}",
@@ -172,22 +246,51 @@ def beside(address: Address, began_ms: int, ended_ms: int) -> dict[str, object]:
     return {"alone": told(alone), "while the past is asked": told(along), "questions about the past": asked}
 
 
+def _archived(folder: Path) -> dict[str, object]:
+    """What the archive has come to."""
+    segments = [_head(path) for path in folder.rglob("*.segment")]
+    events = sum(head.events for head in segments)
+    size = sum(path.stat().st_size for path in folder.rglob("*.segment"))
+    snapshots = [path.stat().st_size for path in folder.rglob("*.snapshot")]
+    return {
+        "events": events,
+        "segments": len(segments),
+        "bytes an event": round(size / max(events, 1), 1),
+        "snapshots": len(snapshots),
+        "MB with snapshots": round((size + sum(snapshots)) / 1e6),
+    }
+
+
+def _head(path: Path) -> segment.Head:
+    with path.open("rb") as file:
+        prefix = file.read(segment.PREFIX_BYTES)
+        return segment.decode_head(prefix, file.read(segment.head_bytes(prefix)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instances", type=int, default=20_000)
     parser.add_argument("--changes", type=int, default=100_000)
+    parser.add_argument("--archive", action="store_true", help="keep what is behind the newest snapshots in an archive")
+    parser.add_argument("--days", type=float, default=0.0, help="over which the events are spread")
     given = parser.parse_args()
-    seed = random.Random(1)
-    with tempfile.TemporaryDirectory() as folder, registry(Path(folder), ["--past-max-bytes", str(2**32)]) as target:
-        began_ms = time.time_ns() // 1_000_000
-        rate = asyncio.run(fill(target.redis_url, given.instances, given.changes, seed))
-        ended_ms = time.time_ns() // 1_000_000
-        time.sleep(10)  # the snapshot that is due is written within five seconds
-        found = {
-            "filled, events/s": round(rate),
-            **questions(target.address, began_ms, ended_ms, given.instances, seed),
-            "finds": beside(target.address, began_ms, ended_ms),
-        }
+    filling = Filling(given.instances, given.changes, given.days, random.Random(1))
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "archive"
+        options = ["--past-max-bytes", str(2**32)]
+        if given.archive:
+            options += ["--archive-dir", str(archive), "--archive-s", "0", "--history-s", "0"]
+            options += ["--snapshot-every", str(SNAPSHOT_EVERY), "--log-max-bytes", str(LOG_MAX_BYTES)]
+        with registry(Path(folder), options) as target:
+            rate = asyncio.run(fill(target.redis_url, target.address, filling))
+            ended_ms = time.time_ns() // 1_000_000
+            time.sleep(10)  # the snapshot that is due is written within five seconds
+            found = {
+                "filled, events/s": round(rate),
+                **({"archive": _archived(archive)} if given.archive else {}),
+                **questions(target.address, filling, ended_ms),
+                "finds": beside(target.address, filling.served_ms, ended_ms),
+            }
     print(json.dumps(found, indent=2))
 
 

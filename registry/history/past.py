@@ -254,6 +254,8 @@ class Walk:
         self._head = head
         self._view: RegistryView | None = None
         self._payload = base.payload
+        #: The newest event is one with which the log was seeded: the view is not what the events before it led to.
+        self.began_anew = False
 
     @property
     def base(self) -> RegistryView:
@@ -288,7 +290,7 @@ class Walk:
                     raise HistoryChanged(f"{self.view.position.text()} is followed by {position.text()}")
                 if not when.reaches(position, max(self.view.moment_ms, event.at_ms)):
                     return
-                outcome = NOTHING
+                outcome, self.began_anew = NOTHING, not is_next
                 if is_next:
                     if self._view is None:
                         self._view = clone(self._base.view)

@@ -13,6 +13,7 @@ from registry.domain.tenant import ACCOUNTS
 from registry.projection.restoring import restore as replay
 from registry.running.dump_file import writing
 from registry.running.opened_store import chosen_tenants, opened_store
+from registry.running.progress import Bar
 from registry.settings import Settings
 
 
@@ -31,7 +32,7 @@ async def dump(settings: Settings, file: str, only: str, accounts: bool) -> int:
     """
     writer, told = Writer(), Counter[str]()
     async with opened_store(settings) as store:
-        with writing(file) as out:
+        with writing(file) as out, Bar(file, 0) as bar:
             out.write(writer.line(Header(FORMAT, __version__, Clock().wall_ms())))
             others = [ACCOUNTS] if accounts and not only else []
             for tenant in [*await chosen_tenants(store, only), *others]:
@@ -41,6 +42,7 @@ async def dump(settings: Settings, file: str, only: str, accounts: bool) -> int:
                 out.write(writer.line(TenantLine(tenant.domain, tenant.project, view.position.text())))
                 for line in held_by(view):
                     out.write(writer.line(line))
+                    bar.step()
                     told[str(type(line).__struct_config__.tag)] += 1
             out.write(writer.end())
     said = ", ".join(f"{kind} {number}" for kind, number in told.items()) or "nothing"

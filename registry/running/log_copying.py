@@ -30,6 +30,9 @@ from registry.store.port import Store
 BATCH_MAX: Final = 256
 BATCH_BYTES: Final = 4 * 1024 * 1024
 
+#: What is said of those that a copy lacks.
+LEFT_OUT: Final = "{} events `history-resumed` are left out: they name places of the other log"
+
 #: How long the lease of an instance that registers is (ms).
 LeaseLength = Callable[[InstanceRegistered], int]
 
@@ -40,7 +43,9 @@ def usual_lease(event: InstanceRegistered) -> int:
 
 
 class LogCopy:
-    """Writes one log. A position that an event names is told anew; that a history was mended is left out.
+    """Writes one log. A position that an event names is told anew.
+
+    Events that say that a history was mended are left out, and counted: they name places of the log that is copied.
 
     Args:
         base: the state that the log begins with.
@@ -55,23 +60,30 @@ class LogCopy:
         self._waiting: list[Write] = []
         self._bytes = 0
         self.events = 0
+        self.left_out = 0
 
     async def begin(self) -> None:
         """Begin the log with the state. Raises HistoryChanged where there is one already, StoreUnavailable."""
-        tenant, replica, now_ms = self._base.tenant, secrets.token_hex(6), Clock().wall_ms()
-        self._at = Position(now_ms, 1)
-        at_ms = self._base.moment_ms
-        resumed = HistoryResumed(after=ORIGIN.text(), at_ms=at_ms, replica=replica, number=0, actor=ACTOR)
+        await self._store.add_tenant(self._base.tenant)
+        await self.seed(self._base)
+
+    async def seed(self, state: RegistryView) -> None:
+        """Go on with this state, whatever the log has led to. Raises HistoryChanged, StoreUnavailable."""
+        await self.flush()
+        tenant, replica, now_ms = state.tenant, secrets.token_hex(6), Clock().wall_ms()
+        head, self._at = self._at, Position(max(now_ms, self._at.epoch + 1), 1)
+        at_ms, after = state.moment_ms, ORIGIN.text() if head == ORIGIN else ""
+        resumed = HistoryResumed(after=after, at_ms=at_ms, replica=replica, number=0, actor=ACTOR)
         encoded = encode_event(resumed)
-        await self._store.add_tenant(tenant)
-        await save(self._store, tenant, self._at, take(self._base, encoded, self._at, at_ms), now_ms, replica)
-        rows = [row for service in self._base.services.values() for row in service.instances.values()]
+        await save(self._store, tenant, self._at, take(state, encoded, self._at, at_ms), now_ms, replica)
+        rows = [row for service in state.services.values() for row in service.instances.values()]
         await rearm(self._store, {tenant: rows})
-        await self._store.resume_history(tenant, ORIGIN, self._at.epoch, [encoded], seeded=True)
+        await self._store.resume_history(tenant, head, self._at.epoch, [encoded], seeded=True)
 
     async def add(self, position: Position, event: Event) -> None:
         """The next event, which stood at this position."""
         if isinstance(event, HistoryResumed):
+            self.left_out += 1
             return
         place = Position(self._at.epoch, self._at.sequence + len(self._waiting) + 1)
         grants: tuple[Lease, ...] = ()

@@ -22,7 +22,7 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.history.moments import END, When
 from registry.history.past import Past
-from registry.running.log_copying import LogCopy
+from registry.running.log_copying import LEFT_OUT, LogCopy
 from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.private_redis import CannotStart
 from registry.running.progress import Bar
@@ -41,7 +41,10 @@ class Header(Struct, frozen=True, tag="registry-log"):
 
 
 class TenantLine(Struct, frozen=True, tag="tenant"):
-    """The log of a tenant begins. `state`: what it begins with, chunks of a snapshot; none where that is nothing."""
+    """The log of a tenant begins. `state`: what it begins with, chunks of a snapshot; none where that is nothing.
+
+    The tenant once more: its log was seeded here with another state than its events led to.
+    """
 
     domain: str
     project: str
@@ -87,15 +90,21 @@ async def _export(log: PastLog, tenant: Tenant, out: IO[bytes]) -> int:
     base, head = await past.eldest(tenant), await log.head(tenant)
     if head == ORIGIN:
         return 0
-    state = [zlib.compress(chunk) for chunk in take(base, b"")] if base.position != ORIGIN else []
-    out.write(_encode(TenantLine(tenant.domain, tenant.project, base.position.text(), state)) + b"\n")
+    out.write(_encode(_tenant_line(base)) + b"\n")
     walk, number = await past.walker(tenant, When(position=base.position)), 0
     with Bar(str(tenant), max(head.sequence - base.position.sequence, 0)) as bar:
         async for position, event, _ in walk.until(END):
+            if walk.began_anew:
+                out.write(_encode(_tenant_line(walk.view)) + b"\n")
             out.write(_encode(EventLine(position.text(), event)) + b"\n")
             number += 1
             bar.step()
     return number
+
+
+def _tenant_line(view: RegistryView) -> TenantLine:
+    state = [zlib.compress(chunk) for chunk in take(view, b"")] if view.position != ORIGIN else []
+    return TenantLine(view.tenant.domain, view.tenant.project, view.position.text(), state)
 
 
 @contextlib.contextmanager
@@ -122,7 +131,8 @@ def _writing(file: str) -> Iterator[IO[bytes]]:
 
 async def import_log(settings: Settings, file: str) -> int:
     """Write the logs of a file to a store that has none of these tenants; the exit code. Raises CannotStart."""
-    events, tenants, ended = 0, 0, False
+    events, ended = 0, False
+    copies: dict[Tenant, LogCopy] = {}
     async with opened_store(settings) as store:
         copy: LogCopy | None = None
         with Bar(file, 0) as bar:
@@ -130,13 +140,15 @@ async def import_log(settings: Settings, file: str) -> int:
                 match line:
                     case TenantLine():
                         tenant = Tenant(line.domain, line.project)
+                        if tenant in copies:
+                            await copies[tenant].seed(_state(line))
+                            continue
                         if await store.head(tenant) != ORIGIN:
                             raise CannotStart(f"{tenant} has a log already")
                         if copy is not None:
                             await copy.flush()
-                        copy = LogCopy(store, _state(line))
+                        copy = copies[tenant] = LogCopy(store, _state(line))
                         await copy.begin()
-                        tenants += 1
                     case EventLine():
                         if copy is None:
                             raise CannotStart(f"{file} has an event before any tenant")
@@ -149,7 +161,10 @@ async def import_log(settings: Settings, file: str) -> int:
             await copy.flush()
     if not ended:
         raise CannotStart(f"{file} is cut short; what it holds up to there, {events} events, was imported")
-    print(f"imported from {file}: {events} events of {tenants} tenants", file=sys.stderr)
+    left_out = sum(copy.left_out for copy in copies.values())
+    print(f"imported from {file}: {events - left_out} events of {len(copies)} tenants", file=sys.stderr)
+    if left_out:
+        print(LEFT_OUT.format(left_out), file=sys.stderr)
     return 0
 
 

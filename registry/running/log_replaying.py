@@ -13,16 +13,16 @@ from dataclasses import replace
 from typing import Final
 
 from registry.bootstrap import past_log, redis_store
-from registry.domain.position import Position
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.history.moments import When
 from registry.history.past import Past
 from registry.history.told import moment_text
 from registry.projection.restoring import restore
-from registry.running.log_copying import LogCopy
+from registry.running.log_copying import LEFT_OUT, LogCopy
 from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.private_redis import CannotStart, PrivateRedis
+from registry.running.progress import Bar
 from registry.settings import Settings
 from registry.store.lease import Lease
 from registry.store.port import Store
@@ -64,6 +64,8 @@ async def replay(settings: Settings, tenant_name: str, since: When, until: When,
                     )
                     await _replay(past, copy, base, until, speed)
                     print(f"replayed {copy.events} events; Ctrl-C ends it", flush=True)
+                    if copy.left_out:
+                        print(LEFT_OUT.format(copy.left_out), flush=True)
                     await lengthening
             finally:
                 await target.close()
@@ -73,13 +75,18 @@ async def replay(settings: Settings, tenant_name: str, since: When, until: When,
 async def _replay(past: Past, copy: LogCopy, base: RegistryView, until: When, speed: float) -> None:
     walk = await past.walker(base.tenant, When(position=base.position))
     moment_ms = base.moment_ms
-    async for position, event, _ in walk.until(until):
-        pause_s = (walk.view.moment_ms - moment_ms) / 1000 / speed if speed else 0.0
-        moment_ms = walk.view.moment_ms
-        if pause_s > 0:
-            await copy.flush()
-            await asyncio.sleep(min(pause_s, PAUSE_MAX_S))
-        await copy.add(Position(position.epoch, position.sequence), event)
+    head = await past.head(base.tenant)
+    with Bar("replay", max(head.sequence - base.position.sequence, 0)) as bar:
+        async for position, event, _ in walk.until(until):
+            pause_s = (walk.view.moment_ms - moment_ms) / 1000 / speed if speed else 0.0
+            moment_ms = walk.view.moment_ms
+            bar.step()
+            if pause_s > 0:
+                await copy.flush()
+                await asyncio.sleep(min(pause_s, PAUSE_MAX_S))
+            if walk.began_anew:
+                await copy.seed(walk.view)
+            await copy.add(position, event)
     await copy.flush()
 
 

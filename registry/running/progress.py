@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+T = TypeVar("T")
 
 #: Seconds after which progress is shown, and between two looks at the clock (events).
 SHOWN_AFTER_S: Final = 1.0
@@ -18,8 +21,9 @@ class Bar:
     """Progress on standard error, once it takes more than a second; nothing where that is no terminal."""
 
     def __init__(self, what: str, total: int) -> None:
+        """`total`: steps there will be; 0: nobody knows."""
         self._what = what
-        self._total = total
+        self.total = total
         self._began = time.monotonic()
         self._done = 0
         self._progress: Progress | None = None
@@ -41,12 +45,18 @@ class Bar:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=self._done)
 
+    def over(self, some: Iterable[T]) -> Iterator[T]:
+        """The same, with a step for each."""
+        for each in some:
+            yield each
+            self.step()
+
     def _show(self) -> None:
         # Serving loads nothing of what only people at a terminal need.
         from rich.console import Console
         from rich.progress import Progress
 
-        console = Console(file=sys.stderr)
+        console = Console(file=sys.__stderr__)  # `sys.stderr` is the queue of the log
         self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task(self._what, total=self._total)
+        self._task = self._progress.add_task(self._what, total=self.total or None)
         self._progress.start()

@@ -26,6 +26,7 @@ from registry.projection.saving import save
 from registry.running.dump_file import by_tenant, lines_of, reading
 from registry.running.opened_store import opened_store
 from registry.running.private_redis import CannotStart
+from registry.running.progress import Bar
 from registry.settings import Settings
 from registry.store.lease import Lease, Write
 from registry.store.port import Store
@@ -60,16 +61,16 @@ async def restore(
         CannotStart: the file is no whole dump, or the store cannot be used.
     """
     path, told = Path(file), dict[Tenant, list[Part]]()
-    with reading(file):
-        for _ in lines_of(path):
-            pass  # to its end, before anything is done
+    with reading(file), Bar(file, 0) as bar:
+        number = sum(1 for _ in lines_of(path))  # to its end, before anything is done
+        bar.total = number
         async with opened_store(settings) as store:
             restoring = Restoring(store, overwrite, dry_run)
             for tenant, lines in by_tenant(lines_of(path)):
                 wanted = accounts if tenant == ACCOUNTS else only in ("", str(tenant))
                 if wanted:
                     held = (line for line in lines if instances or not isinstance(line, InstanceLine))
-                    told[tenant] = await restoring.put_back(tenant, held)
+                    told[tenant] = await restoring.put_back(tenant, bar.over(held))
     if only and not told:
         raise CannotStart(f"{file} has no tenant {only}")
     print(*_report(told, dry_run), sep="\n")
