@@ -45,7 +45,7 @@ AWAY_S: Final = 2.0
 STEP_ROWS: Final = 500
 STEP_PAUSE_S: Final = 0.03
 #: Tenants compared before such a pause: each costs two questions to the store.
-STEP_TENANTS: Final = 4
+STEP_TENANTS: Final = 2
 #: A tenant is compared in this number of rounds after its last news: who speaks first hears the others next time.
 ROUNDS_AFTER_NEWS: Final = 3
 #: Quiet tenants compared in one round, at most. They stay for `ROUNDS_AFTER_NEWS` rounds, too.
