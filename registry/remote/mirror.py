@@ -173,6 +173,7 @@ class Follower:
         self._there = there
         self._both = both
         self._known = following.Known()
+        self._compared: tuple[following.Services, following.Services] = ({}, {})
         self._refusals = _Refusals()
 
     async def tick(self) -> None:
@@ -180,6 +181,10 @@ class Follower:
         here, there = self._here.seen, self._there.seen
         if here is None or there is None:
             return
+        # Services are read more seldom than instances. What was refused is tried again when they have been read again.
+        if here.services is self._compared[0] and there.services is self._compared[1]:
+            return
+        self._compared = (here.services, there.services)
         self._known = following.see(self._known, here.services, there.services)
         for step in following.follow(self._known, here.services, there.services, self._both):
             for side, change in ((self._here, step.here), (self._there, step.there)):

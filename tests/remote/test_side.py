@@ -122,6 +122,32 @@ async def test_schemas_follow_with_their_removal(
         assert ok(new.get(f"/microservices/{new_id}/schemas/other")).json() == {"schema": "3"}
 
 
+async def test_a_change_that_is_refused_is_tried_again_when_services_are_read_again(
+    registry: Replica, other: Replica, api: Api, new: Api, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_id = api.service(version="1.0.0")
+    new.service(version="1.0.0")
+    async with (
+        Gate(other.port) as gate,
+        AsyncRegistry(f"127.0.0.1:{registry.port}", tenant=tenant, learn=False) as source,
+        AsyncRegistry(gate.url, tenant=tenant, learn=False) as target,
+    ):
+        forbidden = Reply(403, b'{"errorCode":"403001","errorMessage":"Forbidden"}')
+        gate.answer = lambda request: forbidden if request.method == "POST" and "/tags" in request.path else None
+        here, there = Side(source.api, "old"), Side(target.api, "new")
+        follower = Follower(here, there, both=False)
+
+        async def tick(services_s: float) -> int:
+            monkeypatch.setattr(side, "SERVICES_S", services_s)
+            await asyncio.gather(here.look(), there.look())
+            await follower.tick()
+            return len(gate.seen("POST", "/tags"))
+
+        await tick(60.0)
+        ok(api.post(f"/microservices/{old_id}/tags", {"tags": {"colour": "blue"}}))
+        assert [await tick(services_s) for services_s in (60.0, 0.0, 60.0, 60.0, 0.0)] == [0, 1, 1, 1, 2]
+
+
 async def test_services_are_read_seldom_and_their_schemas_more_seldom(
     registry: Replica, api: Api, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
