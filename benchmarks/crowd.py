@@ -57,11 +57,11 @@ class Crowd:
         self.said = Warnings()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
-    async def run(self, numbers: range, groups: int, servers: list[str], told: Connection) -> None:
+    async def run(self, numbers: range, groups: int, servers: list[str], locks: Path, told: Connection) -> None:
         loop = asyncio.get_running_loop()
         before = resident_kib()
         # Half of them prefer the one replica, half the other.
-        clients = [AsyncRegistry(servers[:: (-1) ** number], options=OPTIONS) for number in numbers]
+        clients = [AsyncRegistry(servers[:: (-1) ** n], options=OPTIONS, lock_folder=locks) for n in numbers]
         for client in clients:
             await client.__aenter__()
 
@@ -118,9 +118,9 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.5)
 
 
-def crowd(numbers: range, groups: int, servers: list[str], told: Connection) -> None:
+def crowd(numbers: range, groups: int, servers: list[str], locks: Path, told: Connection) -> None:
     _many_files()
-    asyncio.run(Crowd().run(numbers, groups, servers, told))
+    asyncio.run(Crowd().run(numbers, groups, servers, locks, told))
 
 
 def _many_files() -> None:
@@ -153,7 +153,7 @@ def run(clients: int, processes: int) -> dict[str, Any]:
             for index in range(processes):
                 here, there = context.Pipe()
                 numbers = range(index * share, (index + 1) * share)
-                args = (numbers, share * processes // GROUP, servers, there)
+                args = (numbers, share * processes // GROUP, servers, Path(folder), there)
                 context.Process(target=crowd, args=args, daemon=True).start()
                 pipes.append(here)
             return _through(replicas, servers, pipes, store.url)
