@@ -19,6 +19,7 @@ PLAYED: Final[Mapping[str, Mapping[str, str]]] = {
     "README.md": {},
     "tutorial.md": {},
     "operations.md": {},
+    "history.md": {},
     "access.md": settings_of("access.md"),
 }
 #: ... and those of which other tests take care, or why not.
