@@ -168,7 +168,7 @@ def percentile(sample: list[float], share: float) -> float:
     return sorted(sample)[min(int(len(sample) * share), len(sample) - 1)] if sample else 0.0
 
 
-def questions(address: Address, filling: Filling, ended_ms: int) -> dict[str, object]:
+def questions(address: Address, filling: Filling, ended_ms: int, asked: int) -> dict[str, object]:
     """Milliseconds of each kind of question, warm: p50, p95."""
 
     seed, instances = filling.seed, filling.instances
@@ -194,7 +194,7 @@ def questions(address: Address, filling: Filling, ended_ms: int) -> dict[str, ob
     for name, target in kinds.items():
         ask(address, target())
         took = []
-        for _ in range(ASKED):
+        for _ in range(asked):
             began = time.perf_counter()
             ask(address, target())
             took.append((time.perf_counter() - began) * 1000)
@@ -273,6 +273,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=100_000)
     parser.add_argument("--archive", action="store_true", help="keep what is behind the newest snapshots in an archive")
     parser.add_argument("--days", type=float, default=0.0, help="over which the events are spread")
+    parser.add_argument("--asked", type=int, default=ASKED, help="questions of each kind")
     given = parser.parse_args()
     filling = Filling(given.instances, given.changes, given.days, random.Random(1))
     with tempfile.TemporaryDirectory() as folder:
@@ -288,7 +289,7 @@ def main() -> None:
             found = {
                 "filled, events/s": round(rate),
                 **({"archive": _archived(archive)} if given.archive else {}),
-                **questions(target.address, filling, ended_ms),
+                **questions(target.address, filling, ended_ms, given.asked),
                 "finds": beside(target.address, filling.served_ms, ended_ms),
             }
     print(json.dumps(found, indent=2))
