@@ -27,6 +27,7 @@ class BatchFinds:
         self._last: tuple[bytes, bytes, tuple[int, bool], Parts] = (b"", b"", (0, False), (b"",))
         self._polled = api.observer.polled
         api.caches["providers"] = lambda: self._polls.size
+        api.caches["facts"] = lambda: self._polls.facts_size
 
     def say_again(self, known: KnownBatch, kept: Kept, request_id: str, connection: HotConnection) -> bool:
         """Answer a known request with a known body, once more; False: something has changed."""

@@ -22,6 +22,8 @@ from registry.usecases.principals import credentials_of
 BLOCKS_MAX: Final = 20_000
 BLOCKS_MAX_BYTES: Final = 8 * 1024 * 1024
 BLOCK_MAX_BYTES: Final = 4096
+#: Headers of a block: as many as `REGISTRY_HEADERS_MAX` lets pass at least. How many more it lets, the parser knows.
+LINES_MAX: Final = 64
 #: Bytes of a body that is waited for here; a larger one is read by the parser.
 BODY_MAX_BYTES: Final = 256 * 1024
 
@@ -101,6 +103,11 @@ def without_passed(text: bytes) -> tuple[bytes, bytes]:
     return b"".join(parts[::2]), ids[-1].strip() if ids else b""
 
 
+def is_usual(block: bytes) -> bool:
+    """Whether a header block is of a usual size. What a larger one is answered, the parser decides by its limits."""
+    return len(block) <= BLOCK_MAX_BYTES and block.count(b"\r\n") < LINES_MAX
+
+
 class Head(Struct, frozen=True, gc=False):
     """What the headers of a hot request say. `length`: bytes of its body."""
 
@@ -135,7 +142,7 @@ class Heads:
     def read(self, block: bytes) -> Head | None:
         """The meaning of a header block, without the line end after its last line; None: not for the hot way."""
         head = self.find(block)
-        if head is not None or len(block) > BLOCK_MAX_BYTES:
+        if head is not None or not is_usual(block):
             return head
         text = b"\r\n%b\r\n" % block
         without, _ = without_passed(text)

@@ -26,7 +26,7 @@ BODIES_MAX: Final = 100_000
 BODIES_MAX_BYTES: Final = 64 * 1024 * 1024
 #: Bytes of a response's head, at most, and of what it is made of.
 _HEAD_BYTES: Final = 1024
-#: Bytes that are kept of a body, and for each provider in it.
+#: Bytes that are kept of a body, and for each provider in it: all bodies share what is known of a provider.
 _BODY_BYTES: Final = 384
 _FACT_BYTES: Final = 8
 
@@ -50,11 +50,20 @@ class KnownFind(Struct, frozen=True, gc=False):
 
 
 class KnownBatch(Struct, frozen=True, gc=False):
-    """A batch find without its body. What was answered depends on that."""
+    """A batch find without its body. What was answered depends on that. `digest`: of its text."""
 
     text: bytes
+    digest: bytes
     asked: Asked
     grant: Grant | None
+
+    @classmethod
+    def of(cls, text: bytes, asked: Asked, grant: Grant | None) -> KnownBatch:
+        return cls(text, sha256(text).digest(), asked, grant)
+
+    def with_body(self, body: bytes) -> bytes:
+        """The key of what was answered to it with this body. It is short, and holds neither."""
+        return self.digest + sha256(body).digest()
 
 
 Known = KnownFind | KnownBatch
@@ -65,7 +74,7 @@ class KnownRequests:
 
     def __init__(self) -> None:
         self._requests: Memo[bytes, Known] = Memo(REQUESTS_MAX, REQUESTS_MAX_BYTES, _size)
-        self._bodies: Memo[tuple[bytes, bytes], Kept] = Memo(BODIES_MAX, BODIES_MAX_BYTES, _body_size)
+        self._bodies: Memo[bytes, Kept] = Memo(BODIES_MAX, BODIES_MAX_BYTES, _body_size)
         #: A request by its line and headers, with the empty line.
         self.find = self._requests.get
 
@@ -90,15 +99,15 @@ class KnownRequests:
 
     def find_body(self, known: KnownBatch, body: bytes) -> Kept | None:
         """What was answered to a batch find with this body."""
-        return self._bodies.get((known.text, sha256(body).digest()))
+        return self._bodies.get(known.with_body(body))
 
     def put_body(self, known: KnownBatch, body: bytes, kept: Kept) -> None:
-        self._bodies.put((known.text, sha256(body).digest()), kept)
+        self._bodies.put(known.with_body(body), kept)
 
 
 def _size(text: bytes, known: Known) -> int:
     return len(text) + _HEAD_BYTES + (2 * known.said.sent if isinstance(known, KnownFind) else 0)
 
 
-def _body_size(key: tuple[bytes, bytes], kept: Kept) -> int:
+def _body_size(key: bytes, kept: Kept) -> int:
     return _BODY_BYTES + _FACT_BYTES * len(kept.facts)

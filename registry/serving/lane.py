@@ -20,7 +20,7 @@ from registry.serving import responses
 from registry.serving.batch_finds import BatchFinds
 from registry.serving.beats import Beats
 from registry.serving.finds import Finds
-from registry.serving.heads import Head, Heads, without_passed
+from registry.serving.heads import Head, Heads, is_usual, without_passed
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
 from registry.serving.kept import Kept, Said
 from registry.serving.known import Asked, Known, KnownBatch, KnownFind, KnownRequests
@@ -78,7 +78,7 @@ class Lane:
         head = self.heads.find(block)
         known = None
         if self._repeats and not data.startswith(b"PUT", at):
-            known, id = self._find(data[at:body_at], head)
+            known, id = self._find(data[at:body_at], block, head)
             if known is not None and (end := self._say_again(known, id, data, body_at, connection)):
                 return end
         began = perf_counter()
@@ -98,10 +98,10 @@ class Lane:
                 self._know(data[at:body_at], asked, request.body, grant, kept)
         return end
 
-    def _find(self, text: bytes, head: Head | None) -> tuple[Known | None, bytes]:
+    def _find(self, text: bytes, block: bytes, head: Head | None) -> tuple[Known | None, bytes]:
         """A request that is known, perhaps without headers that mean nothing; then also the id among these."""
         known = self._find_known(text)
-        if known is not None or head is not None:
+        if known is not None or head is not None or not is_usual(block):
             return known, b""
         without, id = without_passed(text)
         return self._find_known(without), id
@@ -138,7 +138,7 @@ class Lane:
         without, id = without_passed(text)
         known: Known
         if isinstance(asked.hot, BatchFind):
-            known = KnownBatch(without, asked, grant)
+            known = KnownBatch.of(without, asked, grant)
             self.known.put_body(known, body, kept)
         elif asked.head.length:
             return

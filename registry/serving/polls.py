@@ -29,6 +29,11 @@ from registry.usecases.discovery import Asker, Discovery
 #: Providers known by the bytes that name them, for each kind of consumer, and bytes of these.
 PROVIDERS_MAX: Final = 100_000
 PROVIDERS_MAX_BYTES: Final = 32 * 1024 * 1024
+#: Microservice names of which there are facts, and bytes of these.
+FACTS_MAX: Final = 100_000
+FACTS_MAX_BYTES: Final = 32 * 1024 * 1024
+#: Bytes of a fact beside the name itself.
+_FACT_BYTES: Final = 320
 #: Kinds of consumers.
 KINDS_MAX: Final = 10_000
 
@@ -66,6 +71,8 @@ class _Provider(Fact, gc=False):
     #: The client has another answer.
     contradicts: bool = False
     tail: Part = b""
+    #: What all answers that rest on it hold in its place; None: it says nothing about how long it is true.
+    fact: Fact | None = None
 
     def told(self) -> Part:
         """The instances, put together when they are told for the first time."""
@@ -98,11 +105,18 @@ class Polls:
         self._kinds: dict[tuple[object, ...], bytes] = {}
         self._kinds_ever = 0
         self._known: Memo[bytes, _Provider] = Memo(PROVIDERS_MAX, PROVIDERS_MAX_BYTES, _size)
+        #: What is kept of bodies holds these. It must not grow with the ways in which clients write the same name.
+        self._facts: Memo[tuple[Tenant, GroupKey], Fact] = Memo(FACTS_MAX, FACTS_MAX_BYTES, _fact_size)
 
     @property
     def size(self) -> int:
         """Bytes of all that is known."""
         return self._known.size
+
+    @property
+    def facts_size(self) -> int:
+        """Bytes of all facts."""
+        return self._facts.size
 
     def answer(self, tenant: Tenant, body: bytes, consumer_id: str) -> Told | None:
         """None: something in it is unusual, unknown, refused or to be recorded first, and another way answers."""
@@ -137,7 +151,8 @@ class Polls:
             told, more = _put_together(unmodified, updated, size)
             return Told(told, contradicts, len(updated) // 3, len(unmodified), more)
         # What was not recorded for a quota is counted with each find.
-        kept = None if new else Kept(asker.kind, tuple(providers), self._discovery.changes)
+        facts = [known.fact for known in providers if known.fact is not None] if not new else []
+        kept = Kept(asker.kind, tuple(facts), self._discovery.changes) if len(facts) == len(providers) else None
         return Told(nothing_new(len(unmodified)), False, 0, len(unmodified), (), kept)
 
     def _providers(self, tenant: Tenant, asker: Asker, elements: Sequence[bytes]) -> list[_Provider] | None:
@@ -175,12 +190,23 @@ class Polls:
         needed = len('"service":') + len(bytes(element.service)) + _REV_NEEDS[type(element.rev)] + len(rev)
         if needed != len(text):
             return None  # there is something else in it, or something twice
-        shared = self._discovery.is_shared(query)
-        provider = None if shared else (asker.environment, query.app_id, query.service_name)
+        provider = None if self._discovery.is_shared(query) else (asker.environment, query.app_id, query.service_name)
         known = _provider(query, provider, rev, found)
         if found.standing is not None:
+            known.fact = self._fact(tenant, asker, known)
             self._known.put(named, known)
         return known
+
+    def _fact(self, tenant: Tenant, asker: Asker, known: _Provider) -> Fact:
+        """The fact about the microservice name, which is the same for all who find it."""
+        query = known.query
+        environment = asker.environment if asker.consumer_id else query.environment
+        name = (tenant, (environment, query.app_id, query.service_name))
+        fact = self._facts.get(name)
+        if fact is None or fact.standing is not known.standing:
+            fact = Fact(known.standing, name[1] if known.key is not None else None)
+            self._facts.put(name, fact)
+        return fact
 
 
 def _cut(body: bytes) -> list[bytes]:
@@ -208,6 +234,10 @@ def _put_together(unmodified: list[int], updated: list[Part], size: int) -> tupl
     before = b'"notModified":%b,' % _encode(unmodified) if unmodified else b""
     parts = (b'{"services":{', before, b'"updated":[', *updated, b"]}}")
     return shared(parts) if size >= BODY_MIN_BYTES else (b"".join(parts), ())
+
+
+def _fact_size(name: tuple[Tenant, GroupKey], fact: Fact) -> int:
+    return _FACT_BYTES + sum(map(len, name[1]))
 
 
 def _size(named: bytes, known: _Provider) -> int:

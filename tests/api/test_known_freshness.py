@@ -7,6 +7,7 @@ Each test asks with blocks that are known, lets something change, and asks both 
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -277,12 +278,26 @@ async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
 async def test_known_bodies_are_bounded() -> None:
     """Each client may ask something else each time."""
     requests, kept = KnownRequests(), Kept((), (Fact(None, None),) * 10, 0)
-    known = KnownBatch(b"", Asked(b"", BatchFind(DEFAULT_TENANT, False), Head()), None)
+    known = KnownBatch.of(b"", Asked(b"", BatchFind(DEFAULT_TENANT, False), Head()), None)
     for number in range(2 * BODIES_MAX):
         requests.put_body(known, b"%d" % number, kept)
     assert requests.find_body(known, b"%d" % (2 * BODIES_MAX - 1)) is kept
     assert requests.find_body(known, b"0") is None
     assert BODIES_MAX_BYTES // 3 < requests.bodies_size <= BODIES_MAX_BYTES
+
+
+async def test_known_body_does_not_hold_the_head_that_it_came_with() -> None:
+    """A head may be twenty times as large as what is counted of a body, and each client may have its own."""
+    requests, kept = KnownRequests(), Kept((), (Fact(None, None),), 0)
+    asked = Asked(b"", BatchFind(DEFAULT_TENANT, False), Head())
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            requests.put_body(KnownBatch.of(b"%4096d" % number, asked, None), b"%d" % number, kept)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 2 * requests.bodies_size
 
 
 async def test_what_is_kept_to_be_said_again_is_bounded(both: Both) -> None:
@@ -552,6 +567,16 @@ async def test_what_only_looks_like_a_header_that_is_passed_over_is_not(both: Bo
     for block in (line + b"\r\n" + BLOCK, BLOCK + b"\r\n" + line):
         both.wires = [lane.connect() for lane in both.lanes]
         await both.ask(whole(b"GET", FIND, block))
+
+
+@pytest.mark.parametrize("passed", [b"traceparent: " + b"x" * 40_000, b"\r\n".join([b"b3: 1"] * 300)])
+@pytest.mark.parametrize("kind", ["find", "batch"])
+async def test_headers_that_are_passed_over_count_for_the_limits(both: Both, passed: bytes, kind: str) -> None:
+    """REGISTRY_HEAD_MAX_BYTES and REGISTRY_HEADERS_MAX hold for what is known, too."""
+    asked = whole(b"GET", FIND) if kind == "find" else await poll(both, "cart")
+    await both.learn(asked)
+    answer = await both.ask(asked.replace(BLOCK, BLOCK + b"\r\n" + passed, 1))
+    assert status(answer) == 431
 
 
 # -- tenants that are set aside ----------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ BOUNDS = {
     "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "serving.polls.Polls": (polls.PROVIDERS_MAX, polls.PROVIDERS_MAX_BYTES),
+    "serving.polls.Polls.facts_size": (polls.FACTS_MAX, polls.FACTS_MAX_BYTES),
     "http_api.reply.Compressor": (reply.GZIP_KEPT_MAX, reply.GZIP_KEPT_MAX_BYTES),
     "usecases.principals.Principals": (principals.REMEMBERED_MAX, principals.REMEMBERED_MAX_BYTES),
     "http_api.call.tenant_of": (call.TENANTS_REMEMBERED, None),

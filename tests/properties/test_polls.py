@@ -192,6 +192,21 @@ def test_what_clients_write_in_their_own_ways_means_the_same(body: bytes) -> Non
     assert answer is None or answer.body == usual.body
 
 
+def test_what_is_kept_of_a_body_does_not_grow_with_the_ways_to_write_a_name() -> None:
+    """Else a client fills a hundred times the bytes that are counted for what is known of its bodies."""
+    registry = Registry(service_registered(microservice("s1", "cart")))
+    rev = find(registry.held.it, CART).rev
+    element = '{"service":{"appId":"shop","serviceName":"cart","other":%d},"rev":"' + rev + '"}'
+    bodies = [[element % (1000 * body + number) for number in range(1000)] for body in range(10)]
+    kept = []
+    for elements in bodies:
+        answer = registry.polls.answer(DEFAULT_TENANT, b'{"services":[%b]}' % ",".join(elements).encode(), "")
+        assert answer is not None
+        assert answer.kept is not None
+        kept.append(answer.kept)
+    assert len({id(fact) for one in kept for fact in one.facts}) == 1
+
+
 def test_an_answer_beyond_the_limit_is_refused_elsewhere() -> None:
     registry = Registry(service_registered(microservice("s1", "cart")), instance_registered(instance("s1", "i1")))
     size = len(find(registry.held.it, CART).body)
