@@ -34,8 +34,9 @@ class AccessLog:
     """
 
     def __init__(self, mode: str, slow_ms: int, sample: float = 1.0, chance: Callable[[], float] = random) -> None:
-        self.says_all = mode == "all"
         self._says_slow = mode in ("slow", "all")
+        #: Whether requests are said that end well and take no time at all.
+        self.says_all = mode == "all" or (self._says_slow and slow_ms == 0)
         self._slow_s = slow_ms / 1000
         self._sample = sample
         self._chance = chance

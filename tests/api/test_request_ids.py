@@ -105,6 +105,23 @@ def test_both_ways_say_the_same_of_the_same_request(
 
 
 @pytest.mark.parametrize("way", [0, 1])
+def test_with_no_time_at_all_every_request_is_slow(
+    said: list[logging.LogRecord], caplog: pytest.LogCaptureFixture, way: int
+) -> None:
+    """Also one that is known, which is answered without a look at the clock."""
+
+    async def main() -> None:
+        lane = (await lanes(Settings(access_log="slow", access_log_slow_ms=0)))[way]
+        wire = lane.connect()
+        for _ in range(3):
+            caplog.clear()
+            await lane.say(wire, whole(b"GET", FIND))
+            assert len(lines_of(caplog.records)) == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("way", [0, 1])
 def test_mode_errors_says_refusals_only_and_off_nothing(
     said: list[logging.LogRecord], caplog: pytest.LogCaptureFixture, way: int
 ) -> None:
