@@ -18,7 +18,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
 from registry.domain.request_bodies import FindKeyBody
-from registry.domain.tenant import Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import Answer, GroupKey
 from registry.http_api import bodies, queries
 from registry.http_api.shared_parts import BODY_MIN_BYTES, Part, shared
@@ -138,7 +138,10 @@ class Polls:
             if known.answer is None:
                 unmodified.append(index)
                 continue
-            contradicts |= known.contradicts
+            if known.contradicts:
+                if known.key is None and tenant != DEFAULT_TENANT:
+                    return None  # it stands in another tenant, whose log is to be asked as well
+                contradicts = True
             size += known.answer.size
             if size > self._answer_max_bytes:
                 return None

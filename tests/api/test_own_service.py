@@ -19,7 +19,7 @@ from tests.support.http import Response
 from tests.support.memory_replica import VIRTUAL
 from tests.support.replica import Replica
 from tests.support.websocket import dial
-from tests.support.wires import BASE, BLOCK, Lane, follow, header, status, two_lanes, whole
+from tests.support.wires import BASE, BATCH, BLOCK, Lane, follow, header, status, two_lanes, whole
 
 EVIL: Final = {"hostName": "evil", "endpoints": ["rest://6.6.6.6:30100"], "instanceId": "evil"}
 FOREVER: Final = {"mode": "push", "interval": 2**31 - 1, "times": 2**31 - 1}
@@ -229,6 +229,24 @@ async def test_fast_lane_renews_no_replica() -> None:
             answer = await lane.say(wire, whole(b"PUT", beat, BLOCK))
             assert (status(answer), header(answer, b"X-Registry-Position")) == (403, lane.position)
             assert b'"errorCode":"403001"' in answer
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_batch_find_of_another_tenant_does_not_go_back_to_what_was(fast: bool) -> None:
+    """Where a replica has left, one that has not heard of it yet hears of it before it names it again."""
+    _, writer = await two_lanes()
+    late = Lane(writer.server, fast)
+    await registered(writer)
+    block = b"Host: h\r\nX-Domain-Name: other"
+    service = json.dumps({"service": {"serviceName": "cart", "serviceId": "cart"}}).encode()
+    assert status(await writer.say(writer.connect(), whole(b"POST", BASE + b"/microservices", block, service))) == 200
+    await follow(late)
+    await writer.replica.registration.leave()
+    held = {"service": OWN_KEY, "rev": "what another replica has said since"}
+    asked = whole(b"POST", BATCH, block, json.dumps({"services": [held]}, separators=(",", ":")).encode())
+    answer = await late.say(late.connect(), asked)
+    assert b'"updated":[{"index":0,"rev":' in answer
+    assert b'"instances"' not in answer
 
 
 async def test_replica_whose_id_is_taken_registers_under_another() -> None:
