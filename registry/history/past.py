@@ -19,7 +19,7 @@ from registry.domain.view import RegistryView
 from registry.history.cache import Kept, Views, weigh
 from registry.history.moments import When
 from registry.history.told import moment_text
-from registry.projection.restoring import apply_or_tell, follows, load_mark, pass_over, read_event
+from registry.projection.restoring import apply_or_tell, begins_anew, follows, load_mark, pass_over, read_event
 from registry.store.port import HistoryChanged, PastLog
 
 #: How often a log is read again that is trimmed or mended while it is read.
@@ -325,11 +325,6 @@ class HistoryBroken(HistoryChanged):
     def __init__(self, position: Position) -> None:
         super().__init__(f"nothing leads to {position.text()}, with which the log was seeded")
         self.position = position
-
-
-def begins_anew(position: Position, event: Event) -> bool:
-    """Whether the log was seeded here: with a snapshot at this place, whatever stands before it."""
-    return position.sequence == 1 and isinstance(event, HistoryResumed)
 
 
 def _may_reach(when: When, mark: Mark) -> bool:

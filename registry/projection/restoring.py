@@ -61,6 +61,11 @@ def follows(before: Position, position: Position, event: Event) -> bool:
     return position.sequence == 1 if before == ORIGIN else position == before.next()
 
 
+def begins_anew(position: Position, event: Event) -> bool:
+    """Whether the log was seeded here: with a snapshot at this place, whatever stands before it."""
+    return position.sequence == 1 and isinstance(event, HistoryResumed)
+
+
 def read_event(store: PastLog, tenant: Tenant, position: Position, payload: bytes) -> Event:
     """Raises Damaged: nobody can tell what this entry says, or this version cannot."""
     try:

@@ -18,7 +18,7 @@ from registry.domain.events import HistoryResumed
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
-from registry.projection.restoring import follows, read_event
+from registry.projection.restoring import begins_anew, follows, read_event
 from registry.store.damage import Damaged
 from registry.store.port import Store
 
@@ -98,7 +98,7 @@ class Archiving:
             if base != ORIGIN:
                 await self._put_snapshot(folder, tenant, next(mark for mark in marks if mark.position == base))
             place = Position(base.epoch, base.sequence - 1) if base != ORIGIN else ORIGIN
-        await self._put_events(folder, tenant, place, before)
+        await self._put_events(folder, tenant, marks, place, before)
         contents = await asyncio.to_thread(folder.scan)
         for mark in snapshots_wanted(contents, marks, before):
             await self._put_snapshot(folder, tenant, mark)
@@ -150,14 +150,21 @@ class Archiving:
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    async def _put_events(self, folder: Folder, tenant: Tenant, place: Position, before: Position) -> None:
-        """The log behind a place, in segments."""
+    async def _put_events(
+        self, folder: Folder, tenant: Tenant, marks: Sequence[Mark], place: Position, before: Position
+    ) -> None:
+        """The log behind a place, in segments. An epoch begins one of its own, behind the state it was seeded with."""
         some: list[tuple[Position, bytes]] = []
         after, size = place, 0
         async for event in self._log(tenant, place, before):
-            if len(some) == SEGMENT_EVENTS_MAX or (some and size + len(event[1]) > SEGMENT_BYTES_MAX):
+            reached = some[-1][0] if some else after
+            is_new = event[0].epoch != reached.epoch
+            if some and (is_new or len(some) == SEGMENT_EVENTS_MAX or size + len(event[1]) > SEGMENT_BYTES_MAX):
                 await self._put_segment(folder, tenant, after, some)
-                after, some, size = some[-1][0], [], 0
+                after, some, size = reached, [], 0
+            if is_new:
+                for mark in (mark for mark in marks if mark.position == event[0]):
+                    await self._put_snapshot(folder, tenant, mark)
             some.append(event)
             size += len(event[1])
         if some:
@@ -172,10 +179,12 @@ class Archiving:
             for position, payload in entries:
                 if position > before:
                     return
-                if position != place.next() and not follows(
-                    place, position, read_event(self._store, tenant, position, payload)
-                ):
-                    raise ArchiveFailed(f"the log of {tenant} goes on from {place.text()} at {position.text()}")
+                if position != place.next():
+                    event = read_event(self._store, tenant, position, payload)
+                    if not follows(place, position, event) and not (
+                        begins_anew(position, event) and await self._store.entry(tenant, place) is not None
+                    ):
+                        raise ArchiveFailed(f"the log of {tenant} goes on from {place.text()} at {position.text()}")
                 yield position, payload
                 place = position
 

@@ -23,6 +23,7 @@ from registry.domain.events import Event, InstancePropertiesSet, InstanceStatusS
 from registry.domain.find import FindQuery
 from registry.domain.history import PutBack
 from registry.domain.history import put_back as right_put_back
+from registry.domain.marks import Mark
 from registry.domain.outcome import NOTHING, Outcome
 from registry.domain.position import Position
 from registry.domain.recent import Recent, Remembered
@@ -270,8 +271,10 @@ def trimmed_unarchived() -> Patch:
     """What is trimmed is said to be in the archive, and is not all there."""
     right = Archiving._put_events
 
-    async def put_events(self: Archiving, folder: Folder, tenant: Tenant, place: Position, before: Position) -> None:
-        await right(self, folder, tenant, place, Position(before.epoch, max(before.sequence - 3, 0)))
+    async def put_events(
+        self: Archiving, folder: Folder, tenant: Tenant, marks: Sequence[Mark], place: Position, before: Position
+    ) -> None:
+        await right(self, folder, tenant, marks, place, Position(before.epoch, max(before.sequence - 3, 0)))
 
     return patch.object(Archiving, "_put_events", put_events)
 

@@ -1,0 +1,187 @@
+"""What is archived and trimmed is told as it was before, also across the places where a log was seeded from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from registry.archive.deep_log import DeepLog
+from registry.archive.folder import Folder
+from registry.clock import Clock
+from registry.domain.events import Event, HistoryResumed, encode_event
+from registry.domain.marks import Mark
+from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import take
+from registry.domain.tenant import DEFAULT_TENANT as T
+from registry.domain.view import RegistryView
+from registry.history.choice import Choice
+from registry.history.historian import Historian, PageQuery
+from registry.history.moments import END, When
+from registry.history.past import Past
+from registry.projection.saving import save
+from registry.store.lease import Write
+from registry.store.port import PastLog, Store
+from registry.upkeep.archiving import ArchiveFailed, Archiving, Limits
+from tests.contract.worlds import World
+from tests.support.builders import instance, instance_registered, microservice, service_registered
+from tests.support.memory_replica import digests, restamped
+
+#: ms between two events.
+STEP_MS = 1000
+NOW_MS = 1_700_000_000_000
+HOLD_MS = 60_000
+
+
+class Scene:
+    """A log that is written, seeded, archived and trimmed by hand."""
+
+    def __init__(self, world: World, store: Store, root: Path) -> None:
+        self.world, self.store, self.root = world, store, root
+        self._numbers = count(1)
+
+    @classmethod
+    async def of(cls, world: World, root: Path) -> Scene:
+        scene = cls(world, await world.connect(), root)
+        await scene.write([service_registered(microservice("cart"), chosen=True)])
+        return scene
+
+    def deep(self) -> DeepLog:
+        return DeepLog(self.store, self.root, "p")
+
+    def moment(self) -> int:
+        return NOW_MS + next(self._numbers) * STEP_MS
+
+    async def write(self, events: Sequence[Event]) -> None:
+        head = await self.store.head(T)
+        stamped = [restamped([event], "w", self.moment())[0] for event in events]
+        await self.store.commit(T, head.epoch, [Write(encode_event(event)) for event in stamped], head.sequence)
+
+    async def come(self, *names: str) -> None:
+        await self.write([instance_registered(instance("cart", name), chosen=True) for name in names])
+
+    async def view(self) -> RegistryView:
+        return await Past(self.store).at(T, END)
+
+    async def snapshot(self) -> Mark:
+        """Of what the log holds now."""
+        view = await self.view()
+        last = await self.store.entry(T, view.position)
+        assert last is not None
+        mark = await save(self.store, T, view.position, take(view, last), view.moment_ms, "r")
+        assert mark is not None
+        return mark
+
+    async def seed(self, view: RegistryView, after: str = "") -> Position:
+        """As a replica does which holds this view."""
+        head, at_ms = await self.store.head(T), self.moment()
+        position = Position(max(head.epoch, view.position.epoch) + 1000, 1)
+        resumed = HistoryResumed(at_ms=at_ms, replica="r", number=0, actor="registry", after=after, mended={})
+        last = encode_event(resumed)
+        await save(self.store, T, position, take(view, last, position, at_ms), at_ms, "r")
+        await self.store.resume_history(T, head, position.epoch, [last], seeded=True)
+        return position
+
+    async def archive(self, before: Position, kept_ms: int = 0) -> None:
+        marks = await self.store.snapshots.marks(T)
+        clock = Clock(lambda: NOW_MS, lambda: NOW_MS)
+        await Archiving(self.store, clock, "r", self.root, "p", Limits(kept_ms, 1 << 30), HOLD_MS).archive(
+            T, marks, before
+        )
+
+    async def trim(self, before: Position) -> None:
+        await self.archive(before)
+        for mark in await self.store.snapshots.marks(T):
+            if mark.position < before:
+                await self.store.snapshots.drop(T, mark)
+        await self.store.snapshots.trim(T, before)
+        eldest = await self.store.eldest(T)
+        if eldest is not None and eldest[0] < before:
+            # Redis drops whole parts of a stream only.
+            for position, _ in (await self.store.read({T: ORIGIN}, None, 0)).events[T]:
+                if position < before:
+                    await self.world.delete_entry(T, position)
+
+
+@pytest.fixture
+async def scene(world: World, tmp_path: Path) -> Scene:
+    return await Scene.of(world, tmp_path)
+
+
+async def answers(log: PastLog) -> list[object]:
+    """What is told of each place and each moment, and page by page in both directions."""
+    past = Past(log)
+    told: list[object] = []
+    positions = [Position(0, 0)]
+    walk = await past.walker(T, When(position=ORIGIN))
+    positions += [applied.position async for applied in walk.until(END)]
+    last = walk.view.moment_ms
+    for when in [When(position=p) for p in positions] + [When(ms) for ms in range(NOW_MS, last, STEP_MS // 2)]:
+        view = await Past(log).at(T, when)
+        told.append((view.position, view.moment_ms, digests(view)))
+    for newest_first in (True, False):
+        told.append(await Historian(Past(log)).page(T, PageQuery(Choice(), newest_first)))
+        for position in positions[1:]:
+            query = PageQuery(Choice(), newest_first, after=position, limit=3)
+            told.append(await Historian(Past(log)).page(T, query))
+    return told
+
+
+@pytest.mark.parametrize("names_another", [False, True])
+@pytest.mark.parametrize("is_archived_before", [False, True])
+async def test_a_log_that_was_seeded_onto_its_rest_is_archived_and_told_as_before(
+    scene: Scene, names_another: bool, is_archived_before: bool
+) -> None:
+    """Else it could never be trimmed: what stands before the seed does not lead to it."""
+    await scene.come("a", "b", "lost0", "lost1")
+    held = await scene.view()
+    first = await scene.snapshot()
+    await scene.come("c")
+    if is_archived_before:
+        await scene.trim(first.position)
+    after = Position(held.position.epoch, held.position.sequence + 7).text() if names_another else ""
+    seam = await scene.seed(held, after)
+    await scene.come("d", "e")
+    middle = await scene.snapshot()
+    await scene.come("f")
+    newest = await scene.snapshot()
+    await scene.come("g")
+    expected = await answers(scene.deep())
+    await scene.trim(middle.position)
+    assert await answers(scene.deep()) == expected
+    await scene.trim(newest.position)
+    assert await answers(scene.deep()) == expected
+    eldest = await scene.store.eldest(T)
+    assert eldest is not None
+    assert eldest[0] == newest.position
+    assert seam in {mark.position for mark in await scene.deep().snapshots.marks(T)}
+
+
+@pytest.mark.parametrize("files", [1, 2])
+async def test_an_archive_that_broke_off_at_a_seed_goes_on_rightly(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    """A replica died behind the last event before it, or behind the state with which the log goes on."""
+    await scene.come("a", "b")
+    held = await scene.view()
+    await scene.come("c")
+    await scene.seed(held)
+    await scene.come("d")
+    newest = await scene.snapshot()
+    expected = await answers(scene.deep())
+    right = Folder.put
+
+    def put(folder: Folder, data: bytes, writer: str) -> None:
+        if len(list(folder.path.glob("*"))) == files:
+            raise OSError("no space left on device")
+        right(folder, data, writer)
+
+    monkeypatch.setattr(Folder, "put", put)
+    with pytest.raises(ArchiveFailed, match="no space left"):
+        await scene.archive(newest.position)
+    monkeypatch.setattr(Folder, "put", right)
+    assert await answers(scene.deep()) == expected
+    await scene.trim(newest.position)
+    assert await answers(scene.deep()) == expected
