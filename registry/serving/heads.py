@@ -92,6 +92,7 @@ def _in_any_case(name: bytes) -> bytes:
 
 
 _PASSED_LINE: Final = _passed_line(PASSED)
+_VARYING_LINE: Final = _passed_line(VARYING)
 
 
 def without_passed(text: bytes) -> tuple[bytes, bytes]:
@@ -106,6 +107,11 @@ def without_passed(text: bytes) -> tuple[bytes, bytes]:
 def is_usual(block: bytes) -> bool:
     """Whether a header block is of a usual size. What a larger one is answered, the parser decides by its limits."""
     return len(block) <= BLOCK_MAX_BYTES and block.count(b"\r\n") < LINES_MAX
+
+
+def varies(text: bytes) -> bool:
+    """Whether a request's line and headers hold something that differs with each request or client."""
+    return _VARYING_LINE.search(text) is not None
 
 
 class Head(Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from registry.memo import Memo
-from registry.serving.heads import Head
+from registry.serving.heads import Head, varies
 from registry.serving.kept import Kept, Said
 from registry.serving.recognise import Hot
 from registry.usecases.principals import Grant
@@ -26,6 +26,8 @@ BODIES_MAX: Final = 100_000
 BODIES_MAX_BYTES: Final = 64 * 1024 * 1024
 #: Bytes of a response's head, at most, and of what it is made of.
 _HEAD_BYTES: Final = 1024
+#: Bytes of what is known of a batch find beside its text.
+_BATCH_BYTES: Final = 512
 #: Bytes that are kept of a body, and for each provider in it: all bodies share what is known of a provider.
 _BODY_BYTES: Final = 384
 _FACT_BYTES: Final = 8
@@ -92,9 +94,9 @@ class KnownRequests:
         return self._bodies.size
 
     def put(self, text: bytes, known: Known) -> None:
-        """Know the request by its own bytes, and without what means nothing in them."""
+        """Know the request by its own bytes, and without what means nothing in them if that differs each time."""
         self._requests.put(text, known)
-        if text != known.text:
+        if text != known.text and varies(text):
             self._requests.put(known.text, known)
 
     def find_body(self, known: KnownBatch, body: bytes) -> Kept | None:
@@ -106,7 +108,9 @@ class KnownRequests:
 
 
 def _size(text: bytes, known: Known) -> int:
-    return len(text) + _HEAD_BYTES + (2 * known.said.sent if isinstance(known, KnownFind) else 0)
+    if isinstance(known, KnownBatch):
+        return len(text) + _BATCH_BYTES
+    return len(text) + _HEAD_BYTES + 2 * known.said.sent
 
 
 def _body_size(key: bytes, kept: Kept) -> int:

@@ -300,6 +300,19 @@ async def test_known_body_does_not_hold_the_head_that_it_came_with() -> None:
     assert grown < 2 * requests.bodies_size
 
 
+async def test_many_clients_are_known_at_once(both: Both) -> None:
+    """Each has a head of its own. Those that say nothing but their program beside it are known once, and not twice."""
+    lane, understood = both.lanes[0], Understood(both)
+    asked = await poll(both, "cart")
+    for _ in range(2):
+        wire, before = lane.connect(), understood.count
+        for number in range(30_000):
+            head = b"Cookie: %0160d\r\nUser-Agent: Go-http-client/1.1\r\n" % number
+            wire.feed(asked.replace(b"Content-Length:", head + b"Content-Length:", 1))
+            wire.sent = b""
+    assert understood.count - before < 100
+
+
 async def test_what_is_kept_to_be_said_again_is_bounded(both: Both) -> None:
     """A hostile client asks something new each time."""
     lane, wire = both.lanes[0], both.lanes[0].connect()
