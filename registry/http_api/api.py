@@ -9,14 +9,14 @@ from typing import Any, Final, Protocol
 
 from registry.clock import Clock
 from registry.domain.find import FindQuery
-from registry.domain.tenant import Tenant
+from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.history.feeds import Feeds
 from registry.history.historian import Historian
 from registry.http_api import reply
 from registry.http_api.access import Access
 from registry.http_api.access_log import AccessLog
 from registry.http_api.big_reads import BigReads
-from registry.http_api.call import BODY_MAX_BYTES
+from registry.http_api.call import BODY_MAX_BYTES, Call
 from registry.http_api.client_address import TrustedProxies
 from registry.http_api.load import Load
 from registry.http_api.networks import Networks
@@ -135,6 +135,12 @@ class Api:
             "batches": lambda: self.batches.size,
             "compressed": lambda: self.compressor.size,
         }
+
+    async def ask_past(self, operation: Any, call: Call) -> Reply:
+        """Answer an `Operation` about the past. Raises RegistryError."""
+        assert self.past is not None
+        call.applied = self.discovery.position_of(call.tenant), self.discovery.position_of(DEFAULT_TENANT)
+        return await self.past.answer(operation, call)
 
     def position(self, tenant: Tenant) -> Header:
         """The header that says at which position of the tenant's log an answer is made."""

@@ -14,7 +14,7 @@ from registry.access.reach import EVERYWHERE, Reach
 from registry.domain import rules
 from registry.domain.access_errors import NoPermission
 from registry.domain.errors import InvalidParams
-from registry.domain.position import Position, parse_position
+from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.recorded import REQUEST_ID_MAX, Asker, asker
 from registry.domain.tenant import Tenant
 from registry.domain.view import Covers
@@ -55,6 +55,7 @@ class Call:
         *("_actor", "_body_max", "_headers", "_query", "_receive", "_request_id"),
         *(
             "address",
+            "applied",
             "covers",
             "grant",
             "new_id",
@@ -98,6 +99,9 @@ class Call:
         self.covers: Covers | None = None
         #: The same as a value.
         self.reach: Reach = EVERYWHERE
+        #: Of a question about the past: up to where the replica that was asked has applied the tenant's log, and the
+        #: default tenant's, in which stands what everybody finds.
+        self.applied: tuple[Position, Position] = (ORIGIN, ORIGIN)
         #: Of the requests under way, once it is one.
         self.share: Share | None = None
         self._receive = receive

@@ -211,8 +211,7 @@ class Door:
         if wanted is not None and not operation.of_accounts:
             await api.discovery.await_position(call.tenant, wanted)
         if past:
-            assert api.past is not None
-            answer = await api.past.answer(operation, call)
+            answer = await api.ask_past(operation, call)
             told = any(name == reply.POSITION for name, _ in answer.headers)
             return answer if told else Reply(answer.status, [*answer.headers, api.position(call.tenant)], answer.body)
         if not operation.appends:

@@ -96,8 +96,7 @@ def _wait_s(call: Call) -> float:
 
 async def _read(api: Api, call: Call, after: Position) -> Passage:
     """The events behind a place, from the log."""
-    assert api.past is not None
-    answer = await api.past.answer(LIST_EVENTS, _page_call(call, after))
+    answer = await api.ask_past(LIST_EVENTS, _page_call(call, after))
     if answer.status == BeforeHistory.code // 1000:
         raise BeforeHistory(msgspec.json.decode(answer.body)["detail"])
     if answer.status != 200:

@@ -14,8 +14,9 @@ from typing import Final
 
 from registry.access.rule import Target
 from registry.clock import Clock
-from registry.domain.errors import BeforeHistory, StoreUnavailable
+from registry.domain.errors import BeforeHistory, StoreUnavailable, Withheld
 from registry.domain.find import FindQuery
+from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import GroupKey, RegistryView
 from registry.history.historian import Historian
@@ -49,9 +50,10 @@ class PastHere:
     def __init__(
         self, api: Api, store: Store, log: PastLog | None = None, damaged: DamagedFiles = lambda _: ()
     ) -> None:
-        self.past = Past(log or store, damaged=damaged)
         self._present = api
         self._store = store
+        self._log = log or store
+        self.past = Past(self._log, damaged=damaged)
         #: The views are set, looked at, and forgotten without another question in between.
         self._showing = asyncio.Lock()
 
@@ -72,9 +74,11 @@ class PastHere:
 
         Raises:
             InvalidParams, BeforeHistory: there is no such time, or nothing is kept of it.
+            StoreUnavailable: the log has lost events that are not put back yet.
             RegistryError: as the handler says.
         """
         for _ in range(TRIES_MAX):
+            await self._check_whole(call.tenant, call.applied[0])
             try:
                 if operation.kind is Kind.PAST:
                     return await operation.handler(self._api, call)
@@ -86,6 +90,15 @@ class PastHere:
                 historian(self._api).forget()
         raise StoreUnavailable(f"the log of {call.tenant} changes faster than it can be read")
 
+    async def _check_whole(self, tenant: Tenant, applied: Position) -> None:
+        """Else what an emptied log does not tell would be answered as what never was."""
+        head = await self._log.head(tenant) if applied != ORIGIN else ORIGIN
+        if head < applied:
+            raise Withheld(
+                f"the log of {tenant} ends at {head.text()}, and went up to {applied.text()}: "
+                "it has lost events that are not put back yet"
+            )
+
     async def _as_of(self, operation: Operation, call: Call) -> Reply:
         when = parse_when(call.query(AS_OF), AS_OF)
         check_not_ahead(when, self._api.now_ms(), AS_OF)
@@ -93,7 +106,7 @@ class PastHere:
         limited = operation.access.target is Target.SERVICE and not call.reach.everywhere
         if limited and not path_is_covered(view, call, call.reach):
             raise refusal(operation.access)
-        views = {call.tenant: view, DEFAULT_TENANT: await self._shared(call.tenant, view, when)}
+        views = {call.tenant: view, DEFAULT_TENANT: await self._shared(call, view, when)}
         async with self._showing:
             self._views.show(views)
             try:
@@ -103,10 +116,11 @@ class PastHere:
         shown = moment_text(view.moment_ms if when.moment_ms is None else when.moment_ms)
         return Reply(answer.status, [*answer.headers, reply.as_of(shown)], answer.body)
 
-    async def _shared(self, tenant: Tenant, view: RegistryView, when: When) -> RegistryView:
+    async def _shared(self, call: Call, view: RegistryView, when: When) -> RegistryView:
         """The default tenant, in which stands what everybody finds, at the same moment."""
-        if tenant == DEFAULT_TENANT:
+        if call.tenant == DEFAULT_TENANT:
             return view
+        await self._check_whole(DEFAULT_TENANT, call.applied[1])
         try:
             return await self.past.at(
                 DEFAULT_TENANT, When(view.moment_ms if when.moment_ms is None else when.moment_ms)

@@ -82,12 +82,17 @@ def test_an_emptied_redis_is_seeded_from_memory(server: RedisServer) -> None:
         api.register("cart", instanceId="dead", healthCheck={"mode": "push", "interval": 5, "times": 0})
         before = api.find("cart")
         until_sync(lambda: b.api("team").find("cart").rev == before.rev, "both to hold it", LIMIT_S)
+        place = before.header("X-Registry-Position")
+        assert api.find("cart", asOf=place).body == before.body
         redis = Redis.from_url(server.url)
         redis.flushall()
         seen: list[int] = []
 
         def seeded() -> bool:
             seen.append(len(ids(api.instances_of("cart"))))
+            # What has been is not said never to have been: it cannot be read now, or is not kept.
+            past = api.find("cart", asOf=place)
+            assert past.body == before.body or past.json()["errorCode"] in ("500011", "410001")
             return bool(redis.exists("registry:{team/default}:head", "registry:{default/default}:head") == 2)
 
         until_sync(seeded, "the log to be seeded", LIMIT_S)

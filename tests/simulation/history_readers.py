@@ -226,8 +226,7 @@ class PastReader(Client):
 
         async def ask(api: Api) -> tuple[str, str, str]:
             asked = call(self, appId=APP, serviceName=service, version="0+", asOf=as_of)
-            assert api.past is not None
-            answer = await api.past.answer(FIND, asked)
+            answer = await api.ask_past(FIND, asked)
             if answer.status != 200:
                 raise ConnectionLost(str(answer.body))
             headers = dict(answer.headers)
@@ -261,7 +260,6 @@ class PastReader(Client):
 
 
 async def _past(api: Api, operation: Operation, asked: Call) -> bytes:
-    assert api.past is not None
-    answer = await api.past.answer(operation, asked)
+    answer = await api.ask_past(operation, asked)
     assert answer.status == 200, answer.body
     return answer.body
