@@ -50,7 +50,18 @@ class Contents:
         for file in sorted(self.segments, key=lambda file: (file.head.end, -file.head.events), reverse=True):
             if not found or file.head.start < found[-1].head.start <= file.head.end:
                 found.append(file)
-        return _unbroken(found[::-1])
+        return found[::-1]
+
+    def parts(self) -> list[Contents]:
+        """Each chain with the snapshots from which it can be followed, newest first: between two of them is a gap."""
+        found: list[Contents] = []
+        rest = self.segments
+        while rest:
+            chain = Contents(rest).chain()
+            start, end = chain[0].head.start, chain[-1].head.end
+            found.append(Contents([*chain, *(file for file in self.snapshots if start <= file.head.end <= end)]))
+            rest = [file for file in rest if file.head.end < start]
+        return found
 
     def begins(self) -> Position | None:
         """Behind which place the chain tells everything."""
@@ -58,9 +69,10 @@ class Contents:
         return chain[0].head.start if chain else None
 
     def with_next(self, position: Position) -> File | None:
-        """The segment of the chain that holds the event behind a position."""
-        for file in self.chain():
-            if file.head.start <= position < file.head.end:
+        """The segment of the chain that holds the event behind a position; of one before all of it, the first."""
+        chain = self.chain()
+        for file in chain:
+            if max(position, chain[0].head.start) < file.head.end:
                 return file
         return None
 
@@ -74,16 +86,6 @@ class Contents:
 
     def snapshot(self, position: Position) -> File | None:
         return next((file for file in self.snapshots if file.head.end == position), None)
-
-
-def _unbroken(files: Sequence[File]) -> list[File]:
-    """From behind the last gap on."""
-    found: list[File] = []
-    for file in files:
-        if found and file.head.start > found[-1].head.end:
-            found = []
-        found.append(file)
-    return found
 
 
 def snapshots_wanted(contents: Contents, marks: Sequence[Mark], end: Position) -> list[Mark]:

@@ -16,7 +16,7 @@ from registry.archive.folder import Folder
 from registry.archive.segment import Unreadable
 from registry.domain.errors import StoreUnavailable
 from registry.domain.marks import Mark
-from registry.domain.position import Position
+from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import Tenant
 from registry.store.damage import KeyName
 from registry.store.port import HistoryChanged, PastLog, Tail
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 #: Tenants of whose archives the heads are kept.
 FOLDERS_MAX: Final = 64
+#: Parts of an archive before its newest one that are asked about what was then.
+EARLIER_MAX: Final = 16
 
 
 class _Depth:
@@ -71,7 +73,7 @@ class DeepLog:
             return None
         contents = await run(depth.folder.look)
         begins = contents.begins()
-        if begins is None or begins >= found[0] or await self._archived(depth.folder, contents, found[0]) != found[1]:
+        if begins is None or begins >= found[0] or await archived(depth.folder, contents, found[0]) != found[1]:
             return found
         depth.contents = contents
         first = contents.with_next(begins)
@@ -87,7 +89,7 @@ class DeepLog:
             await self.eldest(tenant)  # it may have been trimmed a moment ago
         if not depth.goes_before(position):
             return None
-        return await self._archived(depth.folder, depth.contents, position)
+        return await archived(depth.folder, depth.contents, position)
 
     async def read(
         self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
@@ -101,6 +103,14 @@ class DeepLog:
             if events := [event for event in archived if depth.goes_before(event[0])]:
                 return Tail({tenant: events}, (), "")
         return await self._store.read(after, tenants_after, block_ms, follow)
+
+    async def earlier(self, tenant: Tenant) -> list[PastLog]:
+        """What the archive holds of the time before a gap, newest first: nothing leads from there to the present."""
+        first = await self.eldest(tenant)
+        depth = self._depth(tenant)
+        parts = (await run(depth.folder.look)).parts()
+        older = [part for part in parts if first is None or (end := part.end()) is None or end < first[0]]
+        return [EarlierLog(self, depth.folder, part) for part in older[:EARLIER_MAX]]
 
     def damaged(self, tenant: Tenant) -> list[str]:
         """The files of its archive that were found unreadable: what is told lacks what they held."""
@@ -132,16 +142,6 @@ class DeepLog:
         self._depths.move_to_end(tenant)
         return depth
 
-    @staticmethod
-    async def _archived(folder: Folder, contents: Contents, position: Position) -> bytes | None:
-        """The event at a position as the archive has it."""
-        before = Position(position.epoch, position.sequence - 1) if position.sequence else position
-        file = contents.with_next(before)
-        if file is None:
-            return None
-        found = await run(lambda: folder.events(file, before))
-        return found[0][1] if found and found[0][0] == position else None
-
 
 class _DeepSnapshots:
     """Those in the store, and those in the archive."""
@@ -165,6 +165,58 @@ class _DeepSnapshots:
             return None
         folder, file = archived
         return await run(lambda: folder.chunk(file, index))
+
+
+class EarlierLog:
+    """One part of an archive that ends before a gap, read as a log that ends there."""
+
+    def __init__(self, log: DeepLog, folder: Folder, contents: Contents) -> None:
+        self._log = log
+        self._folder = folder
+        self._contents = contents
+
+    @property
+    def snapshots(self) -> EarlierLog:
+        return self
+
+    def key(self, tenant: Tenant | None, name: KeyName) -> str:
+        return self._log.key(tenant, name)
+
+    async def head(self, tenant: Tenant) -> Position:
+        return self._contents.end() or ORIGIN
+
+    async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None:
+        return next(iter(await self._behind(ORIGIN)), None)
+
+    async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
+        return await archived(self._folder, self._contents, position)
+
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
+    ) -> Tail:
+        events = {tenant: await self._behind(position) for tenant, position in after.items()}
+        return Tail({tenant: found for tenant, found in events.items() if found}, (), "")
+
+    async def marks(self, tenant: Tenant) -> list[Mark]:
+        return self._contents.marks()
+
+    async def chunk(self, tenant: Tenant, position: Position, index: int) -> bytes | None:
+        file = self._contents.snapshot(position)
+        return await run(lambda: self._folder.chunk(file, index)) if file is not None else None
+
+    async def _behind(self, position: Position) -> Sequence[tuple[Position, bytes]]:
+        file = self._contents.with_next(position)
+        return await run(lambda: self._folder.events(file, position)) if file is not None else ()
+
+
+async def archived(folder: Folder, contents: Contents, position: Position) -> bytes | None:
+    """The event at a position as the archive has it."""
+    before = Position(position.epoch, position.sequence - 1) if position.sequence else position
+    file = contents.with_next(before)
+    if file is None:
+        return None
+    found = await run(lambda: folder.events(file, before))
+    return found[0][1] if found and found[0][0] == position else None
 
 
 async def run(work: Callable[[], T]) -> T:

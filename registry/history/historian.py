@@ -272,8 +272,8 @@ class Historian:
 
     async def diff(self, tenant: Tenant, before: When, after: When, choice: Choice) -> Difference:
         """What is not the same at two times."""
-        one = hold(await self.past.at(tenant, before), choice)
-        return difference(one, hold(await self.past.at(tenant, after), choice))
+        one = hold(await self.past.long_ago(tenant, before), choice)
+        return difference(one, hold(await self.past.long_ago(tenant, after), choice))
 
     async def churn(
         self, tenant: Tenant, from_ms: int, to_ms: int, step_ms: int, by_service: bool, choice: Choice

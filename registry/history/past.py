@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from registry.domain.clone import clone
@@ -51,16 +51,29 @@ class Stretch(NamedTuple):
 DamagedFiles = Callable[[Tenant], Sequence[str]]
 #: ... of which an answer names this number at most.
 NAMED_MAX: Final = 10
+#: What is kept of a tenant's log before a gap, newest first.
+EarlierLogs = Callable[[Tenant], Awaitable[Sequence[PastLog]]]
+
+
+async def none_earlier(tenant: Tenant) -> Sequence[PastLog]:
+    """Where there is no archive."""
+    return ()
 
 
 class Past:
     """Reads one store. Views that it hands out may be looked at, not changed, unless they come from `walker`."""
 
     def __init__(
-        self, store: PastLog, views: Views | None = None, apart: int = APART, damaged: DamagedFiles = lambda _: ()
+        self,
+        store: PastLog,
+        views: Views | None = None,
+        apart: int = APART,
+        damaged: DamagedFiles = lambda _: (),
+        earlier: EarlierLogs = none_earlier,
     ) -> None:
         self._store = store
         self.damaged = damaged
+        self._earlier = earlier
         self.views = Views() if views is None else views  # an empty one is false
         self._apart = apart
         #: Before these positions nothing can be told, though something is kept.
@@ -84,6 +97,33 @@ class Past:
             except HistoryChanged:
                 self.views.clear()
         raise HistoryChanged(f"the log of {tenant} changes faster than it can be read")
+
+    async def long_ago(self, tenant: Tenant, when: When) -> RegistryView:
+        """As `at`, and of a time before a gap in what is kept, as far as is known what was then. Errors as for `at`."""
+        try:
+            view = await self.at(tenant, when)
+        except BeforeHistory as before:
+            return await self._before_a_gap(tenant, when, before)
+        return view if view.position != ORIGIN else await self._before_a_gap(tenant, when, None)
+
+    async def _before_a_gap(self, tenant: Tenant, when: When, refusal: BeforeHistory | None) -> RegistryView:
+        """What was before that which the log tells. `refusal`: why it cannot be told; None: there was nothing."""
+        for log in await self._earlier(tenant):
+            end = await log.head(tenant)
+            try:
+                view = await Past(log, Views(most=1)).at(tenant, when.up_to(end))
+            except BeforeHistory as before:
+                refusal = before
+                continue
+            if view.position == end and when.position != end:
+                known = f"history is kept up to {moment_text(view.moment_ms)} (position {end.text()})"
+                raise self._not_kept(tenant, f"{known}, and what came next is not")
+            if view.position != ORIGIN:
+                return view
+            refusal = None
+        if refusal is not None:
+            raise refusal
+        return RegistryView(tenant)
 
     async def _at(self, tenant: Tenant, when: When) -> Kept:
         head = await self._store.head(tenant)
@@ -184,11 +224,14 @@ class Past:
     def before_history(self, eldest: RegistryView) -> BeforeHistory:
         """What is said of a time before the eldest state that is kept."""
         begins = f"history is kept from {moment_text(eldest.moment_ms)} (position {eldest.position.text()}) on"
-        damaged = self.damaged(eldest.tenant)
+        return self._not_kept(eldest.tenant, begins)
+
+    def _not_kept(self, tenant: Tenant, why: str) -> BeforeHistory:
+        damaged = self.damaged(tenant)
         if not damaged:
-            return BeforeHistory(begins)
+            return BeforeHistory(why)
         named = ", ".join(damaged[:NAMED_MAX])
-        return BeforeHistory(f"{begins}; files of the archive that cannot be read: {len(damaged)}, {named}")
+        return BeforeHistory(f"{why}; files of the archive that cannot be read: {len(damaged)}, {named}")
 
     async def eldest(self, tenant: Tenant) -> RegistryView:
         """The eldest state that can be told. Raises StoreUnavailable, Damaged, HistoryChanged."""

@@ -21,7 +21,7 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import GroupKey, RegistryView
 from registry.history.historian import Historian
 from registry.history.moments import When, parse_when
-from registry.history.past import DamagedFiles, HistoryBroken, Past
+from registry.history.past import DamagedFiles, EarlierLogs, HistoryBroken, Past, none_earlier
 from registry.history.told import moment_text
 from registry.http_api import reply
 from registry.http_api.admission import path_is_covered, refusal
@@ -45,15 +45,21 @@ class PastHere:
         store: where the logs are written.
         log: the logs and their snapshots as far back as they are kept; the store's own if there is no archive.
         damaged: which files of the archive cannot be read.
+        earlier: what it holds of the time before a gap.
     """
 
     def __init__(
-        self, api: Api, store: Store, log: PastLog | None = None, damaged: DamagedFiles = lambda _: ()
+        self,
+        api: Api,
+        store: Store,
+        log: PastLog | None = None,
+        damaged: DamagedFiles = lambda _: (),
+        earlier: EarlierLogs = none_earlier,
     ) -> None:
         self._present = api
         self._store = store
         self._log = log or store
-        self.past = Past(self._log, damaged=damaged)
+        self.past = Past(self._log, damaged=damaged, earlier=earlier)
         #: The views are set, looked at, and forgotten without another question in between.
         self._showing = asyncio.Lock()
 
@@ -102,7 +108,7 @@ class PastHere:
     async def _as_of(self, operation: Operation, call: Call) -> Reply:
         when = parse_when(call.query(AS_OF), AS_OF)
         check_not_ahead(when, self._api.now_ms(), AS_OF)
-        view = await self.past.at(call.tenant, when)
+        view = await self.past.long_ago(call.tenant, when)
         limited = operation.access.target is Target.SERVICE and not call.reach.everywhere
         if limited and not path_is_covered(view, call, call.reach):
             raise refusal(operation.access)
@@ -122,7 +128,7 @@ class PastHere:
             return view
         await self._check_whole(DEFAULT_TENANT, call.applied[1])
         try:
-            return await self.past.at(
+            return await self.past.long_ago(
                 DEFAULT_TENANT, When(view.moment_ms if when.moment_ms is None else when.moment_ms)
             )
         except BeforeHistory:

@@ -95,9 +95,9 @@ class Archiving:
             base = await self._base(tenant, marks)
             if base is None:
                 return
-            if base != ORIGIN:
-                await self._put_snapshot(folder, tenant, next(mark for mark in marks if mark.position == base))
-            place = Position(base.epoch, base.sequence - 1) if base != ORIGIN else ORIGIN
+            for mark in (mark for mark in marks if mark.position == base):
+                await self._put_snapshot(folder, tenant, mark)
+            place = Position(base.epoch, base.sequence - 1)
         await self._put_events(folder, tenant, marks, place, before)
         contents = await asyncio.to_thread(folder.scan)
         for mark in snapshots_wanted(contents, marks, before):
@@ -117,7 +117,7 @@ class Archiving:
         eldest = await self._store.eldest(tenant)
         if stands is None and eldest is not None and eldest[0] > end:
             logger.warning(
-                "the archive of %s lacks what came between %s and %s: it was trimmed before it could be archived",
+                "the archive of %s lacks what came between %s and %s: lost or trimmed before it was archived",
                 *(tenant, end.text(), eldest[0].text()),
                 extra={"action": "archive_gap", "tenant": str(tenant)},
             )
@@ -133,13 +133,13 @@ class Archiving:
         return None
 
     async def _base(self, tenant: Tenant, marks: Sequence[Mark]) -> Position | None:
-        """The eldest state from which on the log can be followed."""
+        """The first event from which on the log can be followed: one behind nothing, or one with a snapshot."""
         eldest = await self._store.eldest(tenant)
         if eldest is None:
             return None
         position, payload = eldest
         if position.sequence == 1 and not isinstance(self._event(tenant, position, payload), HistoryResumed):
-            return ORIGIN
+            return position
         return min((mark.position for mark in marks if mark.position >= position), default=None)
 
     def _event(self, tenant: Tenant, position: Position, payload: bytes) -> object:

@@ -11,6 +11,7 @@ import pytest
 from registry.archive.deep_log import DeepLog
 from registry.archive.folder import Folder
 from registry.clock import Clock
+from registry.domain.errors import BeforeHistory
 from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
@@ -33,6 +34,7 @@ from tests.support.memory_replica import digests, restamped
 STEP_MS = 1000
 NOW_MS = 1_700_000_000_000
 HOLD_MS = 60_000
+DAY_MS = 86_400_000
 
 
 class Scene:
@@ -86,7 +88,7 @@ class Scene:
 
     async def archive(self, before: Position, kept_ms: int = 0) -> None:
         marks = await self.store.snapshots.marks(T)
-        clock = Clock(lambda: NOW_MS, lambda: NOW_MS)
+        clock = Clock(lambda: NOW_MS + DAY_MS, lambda: NOW_MS + DAY_MS)
         await Archiving(self.store, clock, "r", self.root, "p", Limits(kept_ms, 1 << 30), HOLD_MS).archive(
             T, marks, before
         )
@@ -185,3 +187,94 @@ async def test_an_archive_that_broke_off_at_a_seed_goes_on_rightly(
     assert await answers(scene.deep()) == expected
     await scene.trim(newest.position)
     assert await answers(scene.deep()) == expected
+
+
+# -- gaps --------------------------------------------------------------------------------------------------------------
+
+
+async def told(scene: Scene, when: When) -> tuple[Position, dict[str, bytes]]:
+    log = scene.deep()
+    view = await Past(log, earlier=log.earlier).long_ago(T, when)
+    return view.position, digests(view)
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+@pytest.mark.parametrize("is_archived_since", [False, True])
+async def test_what_was_before_a_log_was_emptied_is_told_as_far_as_it_was_archived(
+    scene: Scene, is_remembered: bool, is_archived_since: bool
+) -> None:
+    """Whether it goes on from a replica's memory or begins with nothing; between the two times nothing is known."""
+    await scene.come("a", "b")
+    await scene.snapshot()
+    await scene.come("c")
+    newest = await scene.snapshot()
+    await scene.trim(newest.position)
+    expected = {
+        when: await told(scene, when)
+        for number in range(1, newest.position.sequence)
+        for when in (When(position=Position(newest.epoch, number)), When(NOW_MS + number * STEP_MS + STEP_MS // 2))
+    }
+    assert len({tuple(sorted(views.items())) for _, views in expected.values()}) == newest.position.sequence - 1
+    await scene.come("lost0", "lost1")
+    lost = await scene.view()
+    lost_ms = scene.moment()
+    await scene.world.lose_log(T)
+    if is_remembered:
+        await scene.seed(lost, lost.position.text())
+    else:
+        stamped = restamped([service_registered(microservice("cart"), chosen=True)], "w", scene.moment())
+        await scene.store.commit(T, 0, [Write(encode_event(event)) for event in stamped])
+    await scene.come("d")
+    present = await scene.view()
+    if is_archived_since:
+        middle = await scene.snapshot()
+        await scene.come("e")
+        await scene.trim((await scene.snapshot()).position)
+        assert (await told(scene, When(position=middle.position)))[0] == middle.position
+    for when, view in expected.items():
+        assert await told(scene, when) == view
+    # The last place that is archived, by its name; what came behind it may have come within the same moment.
+    assert (await told(scene, When(position=newest.position)))[0] == newest.position
+    for when in (
+        When(newest.at_ms),
+        When(lost_ms),
+        When(position=newest.position.next()),
+        When(position=lost.position),
+    ):
+        with pytest.raises(BeforeHistory, match="what came next is not"):
+            await told(scene, when)
+    assert (await told(scene, When(present.moment_ms)))[0] == present.position
+    # Events are told from where all of them are.
+    log = scene.deep()
+    found = PageQuery(Choice(), newest_first=False)
+    page = await Historian(Past(log)).page(T, found)
+    assert b"lost0" not in page
+    assert page.count(b'"kind"') == (await scene.store.head(T)).sequence - is_remembered
+
+
+async def test_of_a_log_that_is_empty_the_archive_still_tells_what_was(scene: Scene) -> None:
+    """Nobody remembers it, and nobody has written since."""
+    await scene.come("a", "b")
+    newest = await scene.snapshot()
+    await scene.trim(newest.position)
+    when = When(position=Position(newest.epoch, 2))
+    expected = await told(scene, when)
+    await scene.world.lose_log(T)
+    assert await told(scene, When(NOW_MS + 2 * STEP_MS + STEP_MS // 2)) == expected
+    with pytest.raises(BeforeHistory):
+        await told(scene, When(newest.at_ms + 1))
+
+
+async def test_what_was_before_a_gap_goes_when_it_is_old(scene: Scene) -> None:
+    await scene.come("a")
+    await scene.trim((await scene.snapshot()).position)
+    old = set(scene.root.rglob("*.segment"))
+    await scene.world.lose_log(T)
+    await scene.write([service_registered(microservice("cart"), chosen=True)])
+    await scene.come("b")
+    await scene.snapshot()
+    await scene.archive((await scene.snapshot()).position)
+    assert old < set(scene.root.rglob("*.segment"))
+    await scene.come("c")
+    await scene.archive((await scene.snapshot()).position, kept_ms=1)
+    assert not old & set(scene.root.rglob("*.segment"))

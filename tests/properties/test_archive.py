@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -160,9 +161,39 @@ def test_the_chain_is_what_reaches_the_end_without_a_gap(cuts: list[int], missin
     assert contents.begins() == Position(7, first - 1)
     for number in range(45):
         file = contents.with_next(Position(7, number))
-        assert (file is not None) == (first - 1 <= number < end.sequence)
+        assert (file is not None) == (number < end.sequence)
         if file is not None:
-            assert file.head.start.sequence <= number < file.head.end.sequence
+            assert file.head.start.sequence <= max(number, first - 1) < file.head.end.sequence
+
+
+@given(cuts, st.sets(st.integers(0, 7)), st.sets(st.integers(0, 45)))
+def test_parts_are_what_has_no_gap(cuts: list[int], missing: set[int], at: set[int]) -> None:
+    """Each event is in one of them, and so is each snapshot that can be followed; newest first."""
+    places = [0, *cuts]
+    files = [
+        _segment(7, a, b) for number, (a, b) in enumerate(zip(places, cuts, strict=False)) if number not in missing
+    ]
+    parts = Contents([*files, *(_snapshot(7, place) for place in at)]).parts()
+    held = {number for file in files for number in range(file.head.start.sequence, file.head.end.sequence)}
+    told = [number for part in parts for number in reversed(range(_begin(part), _end(part)))]
+    assert told == sorted(held, reverse=True)
+    for newer, older in pairwise(parts):
+        assert _end(older) < _begin(newer)
+    for part in parts:
+        marks = [mark.sequence for mark in part.marks()]
+        assert marks == sorted((place for place in at if _begin(part) <= place <= _end(part)), reverse=True)
+
+
+def _begin(part: Contents) -> int:
+    begins = part.begins()
+    assert begins is not None
+    return begins.sequence
+
+
+def _end(part: Contents) -> int:
+    end = part.end()
+    assert end is not None
+    return end.sequence
 
 
 @given(cuts, st.lists(st.integers(0, 45), unique=True, max_size=6))

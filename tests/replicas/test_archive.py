@@ -78,6 +78,12 @@ def scene(redis_url: str, key_prefix: str, tmp_path: Path) -> Iterator[Scene]:
         scene.close()
 
 
+def place_in(segment: Path) -> str:
+    """Of an event that this file holds."""
+    epoch, _, last = segment.stem.partition("_")[2].partition("-")
+    return f"{int(epoch)}-{int(last) - 1}"
+
+
 def sequence(event: dict[str, Any]) -> int:
     return int(event["position"].partition("-")[2])
 
@@ -135,7 +141,8 @@ def test_two_replicas_write_one_archive(scene: Scene) -> None:
 
 def test_a_damaged_file_is_named_and_passed_over(scene: Scene) -> None:
     service = scene.api.service("cart")
-    place = position(scene.api.find("cart"))
+    then = scene.api.find("cart")
+    place, before = position(then), then.body
     while len(scene.files(".segment")) < 3:
         scene.write_until_trimmed(service)
     spoilt = scene.files(".segment")[1]
@@ -143,8 +150,9 @@ def test_a_damaged_file_is_named_and_passed_over(scene: Scene) -> None:
     data[-10] ^= 1
     spoilt.write_bytes(data)
     found = whole(scene.api)
-    refused = scene.api.find("cart", asOf=place)
-    assert_refused(refused, 410001, "history is kept from")
+    refused = scene.api.find("cart", asOf=place_in(spoilt))
+    assert_refused(refused, 410001, "what came next is not")
+    assert ok(scene.api.find("cart", asOf=place)).body == before
     assert spoilt.name in refused.json()["detail"]
     assert ok(history(scene.api, limit="1")).json()["damaged"] == [spoilt.name]
     first = sequence(found[0])
@@ -157,15 +165,14 @@ def test_a_damaged_file_is_named_and_passed_over(scene: Scene) -> None:
 def test_what_the_newest_file_held_is_said_not_to_be_kept(scene: Scene) -> None:
     """Nothing leads from the files before it to what Redis holds; put back from a copy it is read again."""
     service = scene.api.service("cart")
-    place = position(scene.api.find("cart"))
     while len(scene.files(".segment")) < 2:
         scene.write_until_trimmed(service)
     number = len(whole(scene.api))
     newest = scene.files(".segment")[-1]
     data = newest.read_bytes()
     newest.write_bytes(data[:-100])
-    refused = scene.api.find("cart", asOf=place)
-    assert_refused(refused, 410001, "history is kept from")
+    refused = scene.api.find("cart", asOf=place_in(newest))
+    assert_refused(refused, 410001, "what came next is not")
     assert newest.name in refused.json()["detail"]
     assert sequence(whole(scene.api)[0]) >= scene.eldest()
     scene.write_until_trimmed(service)
