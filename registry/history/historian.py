@@ -28,8 +28,9 @@ from registry.history.explain import Explanation, Life, explain
 from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find
 from registry.history.moments import END, When
 from registry.history.newest import Newest, NewestOf
-from registry.history.past import NAMED_MAX, Applied, Past, Walk
+from registry.history.past import NAMED_MAX, Past
 from registry.history.told import Told, encode_told, moment_text, tell
+from registry.history.walk import Applied, Walk
 
 #: Events of one page.
 PAGE_MAX: Final = 1000

@@ -18,8 +18,9 @@ from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.history.choice import service_of
 from registry.history.moments import END, When
-from registry.history.past import Past, Walk
+from registry.history.past import Past
 from registry.history.told import subject
+from registry.history.walk import Walk
 
 #: Events kept of a tenant, their bytes as they are counted here, and tenants of which some are kept.
 EVENTS_MAX: Final = 100_000

@@ -21,8 +21,9 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import GroupKey, RegistryView
 from registry.history.historian import Historian
 from registry.history.moments import When, parse_when
-from registry.history.past import DamagedFiles, EarlierLogs, HistoryBroken, Past, none_earlier
+from registry.history.past import DamagedFiles, EarlierLogs, Past, none_earlier
 from registry.history.told import moment_text
+from registry.history.walk import HistoryBroken
 from registry.http_api import reply
 from registry.http_api.admission import path_is_covered, refusal
 from registry.http_api.api import Api
