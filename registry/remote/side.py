@@ -23,7 +23,7 @@ from registry.remote.reaching import Taker, listed, listed_with_schemas, whole
 #: large. Instances are looked at each time.
 SERVICES_S: Final = 10.0
 SCHEMAS_S: Final = 60.0
-#: Seconds. The reference may tell for so long what was before a change (clients.md 0.9).
+#: Seconds for which the reference may tell what was before a change (clients.md 0.9).
 SETTLED_S: Final = 5.0
 #: Heartbeats of one request.
 BEATS_MAX: Final = 1000

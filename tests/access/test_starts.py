@@ -201,7 +201,7 @@ def test_root_gets_a_new_password_from_those_who_have_the_store(options: list[st
 
 
 def test_a_replica_that_does_not_apply_a_change_is_named(options: list[str], running: Replica) -> None:
-    """It sleeps: whoever changes the accounts on the store must know where the change is not in force."""
+    """It sleeps: an operator who changes the accounts on the store must know where the change is not in force."""
     running.process.send_signal(signal.SIGSTOP)
     try:
         done = accounts(options, "rotate-key")

@@ -285,7 +285,7 @@ def test_what_every_replica_would_refuse() -> None:
 def test_seconds_count_while_the_machine_is_suspended_and_do_not_jump_with_its_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A laptop that wakes up beats at once, and whoever sets the clock changes nothing."""
+    """A laptop that wakes up beats at once, and a clock that is set changes nothing."""
     monkeypatch.setattr(time, "time", lambda: 0.0)
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert before <= steady() <= time.clock_gettime(time.CLOCK_BOOTTIME)
