@@ -1,8 +1,9 @@
-"""Imports point one way, as registry/__init__.py draws the layers."""
+"""Imports point one way, as registry/__init__.py draws the layers, and the top level holds what was agreed."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 import registry
 
 ROOT = Path(registry.__file__).parent
+#: What the top level of the repository holds beside names that begin with a dot.
+TOP_LEVEL = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docker-compose.yml"}
+TOP_LEVEL |= {"registry", "tests", "scripts", "benchmarks"}
 LAYERS = ["domain", "access", "store", "projection", "usecases", "archive", "upkeep", "history", "metrics", "http_api"]
 LAYERS += ["console", "serving", "running", "cli"]
 #: Rooms beside the layers: they know the domain, and of the layers only the command line knows them.
@@ -197,3 +201,10 @@ def test_an_import_in_the_direction_is_allowed(tmp_path: Path, path: str, code: 
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(code)
     assert violations(tmp_path) == []
+
+
+def test_top_level_holds_what_was_agreed() -> None:
+    """A file that somebody leaves there by mistake would be in every clone."""
+    listed = subprocess.run(["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT.parent, check=True, capture_output=True)
+    names = {name for name in listed.stdout.decode().split() if not name.startswith(".")}
+    assert names == TOP_LEVEL

@@ -99,8 +99,8 @@ class DeepLog:
         depth = await self._known(tenant)
         file = depth.contents.with_next(position)
         if file is not None and depth.goes_before(position.next()):
-            archived = await run(lambda: depth.folder.events(file, position))
-            if events := [event for event in archived if depth.goes_before(event[0])]:
+            found = await run(lambda: depth.folder.events(file, position))
+            if events := [event for event in found if depth.goes_before(event[0])]:
                 return Tail({tenant: events}, (), "")
         return await self._store.read(after, tenants_after, block_ms, follow)
 

@@ -20,7 +20,7 @@ from registry.history.past import Past
 from registry.projection.saving import save
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
-from tests.support.memory_replica import VIRTUAL, MemoryReplica, cut, virtual_ms
+from tests.support.memory_replica import VIRTUAL, MemoryReplica, cut
 from tests.support.snapshots import NOW, T, come, kept, marks, taken
 
 pytestmark = pytest.mark.anyio
@@ -29,11 +29,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
-
-
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
 
 
 def names(view: RegistryView) -> set[str]:

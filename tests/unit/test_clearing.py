@@ -34,11 +34,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
 
 
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
-
-
 async def forgotten(server: MemoryServer, *names: str, for_s: float = HISTORY_MS / 1000) -> list[MemoryReplica]:
     """Replicas that have followed a tenant which came, went, was forgotten, and has been off the list for that long."""
     await come(server, T)

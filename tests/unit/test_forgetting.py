@@ -43,11 +43,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
 
 
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
-
-
 async def come(server: MemoryServer, tenant: Tenant = T, by: str = "w") -> None:
     events: list[Event] = [
         service_registered(microservice("cart"), chosen=True),

@@ -33,11 +33,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
 
 
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
-
-
 @pytest.fixture(params=[DEFAULT_TENANT, Tenant("team", "default")], ids=str)
 def tenant(request: pytest.FixtureRequest) -> Tenant:
     assert isinstance(request.param, Tenant)

@@ -39,11 +39,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
 
 
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
-
-
 def lane(server: MemoryServer, name: str, rule: MassLapse = RULE) -> MemoryReplica:
     return MemoryReplica(server, name, lapse=rule)
 

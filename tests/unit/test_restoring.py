@@ -36,11 +36,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
 
 
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
-
-
 @given(histories(), st.lists(st.integers(0, 20), max_size=3), st.integers(0, 20))
 def test_the_newest_good_snapshot_and_what_follows_is_the_whole_log(
     history: list[tuple[Position, Event]], points: list[int], trimmed: int

@@ -29,11 +29,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
 
 
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
-
-
 def naive_keep(retention: Retention, ages: Sequence[int]) -> tuple[int, int]:
     """How many of the newest must stay, and the index of the one to which history must reach back."""
     reach = next((n for n, age in enumerate(ages) if age >= retention.history_ms), len(ages) - 1)

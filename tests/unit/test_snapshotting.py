@@ -35,11 +35,6 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
 
 
-@pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(virtual_ms)
-
-
 async def test_a_snapshot_is_due_after_so_many_events(server: MemoryServer) -> None:
     """One more or less often is paid for at every start, or all the time."""
     lane = MemoryReplica(server, "a")
