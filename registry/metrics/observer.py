@@ -26,7 +26,11 @@ class Tally:
 
     def add(self, tenant: Tenant, status: int, seconds: float, received: int = 0, sent: int = 0) -> None:
         """One request was answered. `received`, `sent`: bytes of the bodies, 0 where there is none."""
-        self._tenants.add(tenant)
+        counts = self._tenants.counts
+        if tenant in counts:
+            counts[tenant] += 1
+        else:
+            self._tenants.add(tenant)
         self.by_status[status] = self.by_status.get(status, 0) + 1
         self.seconds.counts[bisect_left(SECONDS, seconds)] += 1
         self.seconds.sum += seconds

@@ -38,8 +38,9 @@ class Beats:
         if made_at is not position or made_with is not lines:
             response = responses.render(reply.empty(reply.position(position)), lines)
             self._last = (position, lines, response)
-        owed.settle(owed.request.named(response))
-        self._counted.add(owed.request, owed.connection.client_address, 200)
+        request = owed.request
+        owed.settle(request.named(response) if request.request_id else response)
+        self._counted.add(request, owed.connection.client_address, 200)
 
     def hand_over(self, owed: _Heartbeat) -> None:
         """Lapsed, or the store is away: the whole use case, which may wait, decides what is true."""

@@ -319,10 +319,17 @@ class Connection(asyncio.Protocol):
         self.deadline = NEVER
 
     def settle(self, owed: Owed, response: Sequence[Part]) -> None:
-        if owed is self._owed:
-            self._owed = None
-            self.write(_last(response) if self.stopping else response)
+        if owed is not self._owed:
+            return
+        self._owed = None
+        if self.stopping:
+            response = _last(response)
+        self.wire.write(response)
+        if self._held or self._half_closed or self._refusal or self.stopping or self._ended or self.wire.is_full:
             self._continue()
+        else:
+            self._idle = True
+            self.deadline = self._shared.idle_deadline
 
     def exchange_complete(self, exchange: Exchange) -> None:
         """The active exchange's response has been written, or nobody is left to read one."""

@@ -24,7 +24,7 @@ from registry.serving.heads import Head, Heads, is_usual, without_passed
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
 from registry.serving.kept import Kept, Said
 from registry.serving.known import Asked, Known, KnownBatch, KnownFind, KnownRequests
-from registry.serving.recognise import BatchFind, Beat, Find, Hot, Recogniser, Registration
+from registry.serving.recognise import BEAT_LINE, BatchFind, Beat, Find, Hot, Recogniser, Registration, beat_of
 from registry.serving.request import Request, call_of, id_in, operation_of
 from registry.usecases.principals import Grant
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 #: The end of a request's headers.
 _END: Final = b"\r\n\r\n"
 #: A request's line, of printable ASCII.
-_LINE: Final = re.compile(rb"(GET|PUT|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
+_LINE: Final = re.compile(rb"(GET|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
 
 
 class Lane:
@@ -70,6 +70,8 @@ class Lane:
             known = self._find_known(data)
             if known is not None and self._say_again(known, b"", data, len(data), connection):
                 return len(data)
+        if data.startswith(b"PUT", at):
+            return self._receive_beat(data, at, connection)
         block_end = data.find(_END, at)
         if block_end < 0:
             return NOT_HOT
@@ -77,7 +79,7 @@ class Lane:
         block = data[data.find(b"\r\n", at) + 2 : block_end]
         head = self.heads.find(block)
         known = None
-        if self._repeats and not data.startswith(b"PUT", at):
+        if self._repeats:
             known, id = self._find(data[at:body_at], block, head)
             if known is not None and (end := self._say_again(known, id, data, body_at, connection)):
                 return end
@@ -96,6 +98,30 @@ class Lane:
                 self.known.put_body(known, request.body, kept)
             else:
                 self._know(data[at:body_at], asked, request.body, grant, kept)
+        return end
+
+    def _receive_beat(self, data: bytes, at: int, connection: HotConnection) -> int:
+        """As `receive`, of a request that can only be a heartbeat. Of these only the headers are remembered."""
+        began = perf_counter()
+        line = BEAT_LINE.match(data, at)
+        if line is None:
+            return NOT_HOT
+        block_at = line.end()
+        block_end = data.find(_END, block_at - 2)
+        if block_end < 0:
+            return NOT_HOT
+        block = data[block_at:block_end]
+        head = self.heads.find(block) or self.heads.read(block)
+        beat = beat_of(line, head) if head is not None else None
+        if head is None or beat is None:
+            return NOT_HOT
+        body_at = block_end + len(_END)
+        end = body_at + head.length
+        if end > len(data):
+            return INCOMPLETE
+        grant = self._principals.known(head.credentials) if self._principals is not None else None
+        request = Request(beat, line[1], head, data[body_at:end], began, block, id_in(block))
+        self._answer(request, grant, connection)
         return end
 
     def _find(self, text: bytes, block: bytes, head: Head | None) -> tuple[Known | None, bytes]:
@@ -154,13 +180,13 @@ class Lane:
 
         What else may be, and why it may not be, the door says.
         """
-        return self._principals is None or (grant is not None and grant.reach(operation_of(hot).access).everywhere)
+        return grant is not None and grant.reach(operation_of(hot).access).everywhere
 
     def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Kept | None:
         """Answer, or have the door do it; what may be said again to the same request is returned."""
         done: Kept | bool = False
         try:
-            if self._may(request.hot, grant):
+            if self._principals is None or self._may(request.hot, grant):
                 done = self._answered(request, connection)
         except RegistryError:
             pass  # the door says it
@@ -179,10 +205,10 @@ class Lane:
         if self._aside and hot.tenant in self._aside:
             return False  # its answers say more
         match hot:
-            case Find():
-                return self.finds.answer(hot, request, connection)
             case Beat():
                 return self._beats.answer(hot, request, connection)
+            case Find():
+                return self.finds.answer(hot, request, connection)
             case BatchFind():
                 return self._batch_finds.answer(hot, request, connection)
             case Registration():

@@ -31,7 +31,10 @@ _SEGMENT: Final = rb"((?!\.)[!$&-.0-9:;=@-Z_a-z~]+)"
 _FIND: Final = re.compile(rb"/v4/%b/registry/instances\?(.+)" % _SEGMENT)
 _BATCH: Final = re.compile(rb"/v4/%b/registry/instances/action\?type=query(?:&rev=0)?" % _SEGMENT)
 _REGISTER: Final = re.compile(rb"/v4/%b/registry/microservices(?:/%b/instances)?" % (_SEGMENT, _SEGMENT))
-_BEAT: Final = re.compile(rb"/v4/%b/registry/microservices/%b/instances/%b/heartbeat" % (_SEGMENT, _SEGMENT, _SEGMENT))
+#: The whole line of a heartbeat. It is read at once, and not remembered: each instance has its own.
+BEAT_LINE: Final = re.compile(
+    rb"PUT (/v4/%b/registry/microservices/%b/instances/%b/heartbeat) HTTP/1\.1\r\n" % (_SEGMENT, _SEGMENT, _SEGMENT)
+)
 
 
 class Beat(Struct, frozen=True, gc=False):
@@ -92,8 +95,6 @@ class Recogniser:
         if len(target) >= URI_MAX_BYTES:
             return None
         try:
-            if method == b"PUT":
-                return _beat(target, head)  # each instance has its own: they would drive out all others
             key = (method, target, head.key)
             hot = self._meant.get(key)
             if hot is None:
@@ -105,13 +106,16 @@ class Recogniser:
         return hot
 
 
-def _beat(target: bytes, head: Head) -> Beat | None:
-    path = _BEAT.fullmatch(target)
-    if path is None:
+def beat_of(line: re.Match[bytes], head: Head) -> Beat | None:
+    """The heartbeat with this line (`BEAT_LINE`); None: it is to be refused, in the same words as everything else."""
+    target, project, service_id, instance_id = line.groups()
+    if len(target) >= URI_MAX_BYTES:
         return None
-    project, service_id, instance_id = map(bytes.decode, path.groups())
-    # Whether these may be ids is asked where no instance has them.
-    return Beat(tenant_of(head.domain, project), service_id, instance_id)
+    try:
+        # Whether these may be ids is asked where no instance has them.
+        return Beat(tenant_of(head.domain, project.decode()), service_id.decode(), instance_id.decode())
+    except (RegistryError, UnicodeDecodeError):
+        return None
 
 
 def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | Registration | None:

@@ -303,7 +303,8 @@ class Discovery:
     def beating_row(self, tenant: Tenant, service_id: str, instance_id: str) -> InstanceRow | None:
         """The instance as this replica holds it now, if a client may send heartbeats for it."""
         view = self._projector.view(tenant)
-        return None if is_own(view, service_id) else view.instance(service_id, instance_id)
+        service = view.services.get(service_id)
+        return None if service is None or is_own(view, service_id) else service.instances.get(instance_id)
 
     # -- positions -----------------------------------------------------------------------------------------------------
 

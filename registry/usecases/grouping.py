@@ -80,7 +80,8 @@ class Group(Generic[T, R]):
         self._batch_max = batch_max
         self._flights_max = flights_max
         self._waiting_max = waiting_max
-        self._waiting: deque[tuple[T, Waiter[R]]] = deque()
+        #: Each with its weight.
+        self._waiting: deque[tuple[T, Waiter[R], int]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -104,9 +105,10 @@ class Group(Generic[T, R]):
         """Hand over one item; the waiter is told of its result, in the turn of the loop in which it is known."""
         if len(self._waiting) >= self._waiting_max:
             raise StoreUnavailable(f"{self._waiting_max} requests are waiting for the store already")
+        weight = self._weight(item)
         if self._budget is not None:
-            self._budget.take(self._weight(item))
-        self._waiting.append((item, waiter))
+            self._budget.take(weight)
+        self._waiting.append((item, waiter, weight))
         if not self._scheduled and len(self._flights) < self._flights_max:
             # At the end of this turn of the loop, when every request that has arrived is in.
             self._scheduled = True
@@ -124,9 +126,10 @@ class Group(Generic[T, R]):
             batch: list[tuple[T, Waiter[R]]] = []
             weight = 0
             while self._waiting and len(batch) < self._batch_max and weight < self._weight_max:
-                batch.append(self._waiting.popleft())
-                weight += self._weight(batch[-1][0])
-            task = self._running_loop().create_task(self._fly(batch))
+                item, waiter, one = self._waiting.popleft()
+                batch.append((item, waiter))
+                weight += one
+            task = self._running_loop().create_task(self._fly(batch, weight))
             self._flights.add(task)
             task.add_done_callback(self._land)
 
@@ -136,13 +139,13 @@ class Group(Generic[T, R]):
         if not self._flights and not self._waiting:
             self._idle()
 
-    async def _fly(self, batch: list[tuple[T, Waiter[R]]]) -> None:
+    async def _fly(self, batch: list[tuple[T, Waiter[R]]], weight: int) -> None:
         try:
             try:
                 results = await self._flush([item for item, _ in batch])
             finally:
                 if self._budget is not None:
-                    self._budget.give_back(sum(self._weight(item) for item, _ in batch))
+                    self._budget.give_back(weight)
         except BaseException as exc:
             for _, waiter in batch:
                 if not waiter.done():
