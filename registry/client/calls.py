@@ -18,6 +18,7 @@ from msgspec import Struct
 from registry import __version__
 from registry.client.addresses import NOWHERE, AddressBook, Zone
 from registry.client.answers import Answer, Fault, read_answer
+from registry.client.connecting import Connecting
 from registry.client.errors import NotOffered, Refused, Unreachable
 from registry.client.login import Login
 from registry.domain.errors import PositionNotReached
@@ -28,9 +29,6 @@ logger = logging.getLogger(__name__)
 #: Seconds for one request to one address; the rest of them for making the connection.
 TIMEOUT_S: Final = 5.0
 CONNECT_S: Final = 2.0
-#: Seconds. A connection that was given up so much too late was given up by a process that stood still: for want of a
-#: processor, or because something blocked its loop. Nothing is known of the address then.
-LATE_S: Final = 0.5
 #: Addresses that one call asks, at most: with more, a call that all of them leave hanging would take for ever.
 ATTEMPTS_MAX: Final = 4
 #: Seconds. Below the idle limit of every registry, so that no request meets a connection that is being closed.
@@ -95,11 +93,13 @@ class Calls:
         #: The newest that an answer of this tenant was made at; no later answer may be older.
         self._position = ORIGIN
         self._waits = 0
-        self._timeouts = dict.fromkeys(("read", "write", "pool"), timeout_s) | {"connect": min(CONNECT_S, timeout_s)}
+        # What waits for a connection of its own pool waits for calls that come to their end.
+        self._timeouts = {"read": timeout_s, "write": timeout_s, "connect": min(CONNECT_S, timeout_s)}
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=self.tls or _no_trust(),
             max_connections=CONNECTIONS_MAX,
             keepalive_expiry=KEPT_S,
+            network_backend=Connecting(),
         )
 
     async def close(self) -> None:
@@ -203,11 +203,10 @@ class Calls:
         elif method in ("POST", "PUT"):
             all_headers["Content-Length"] = "0"
         for may_be_again in (True, False):
-            begun = steady()
             try:
                 response = await self._exchange(method, address + target, content, all_headers)
             except _FAILURES as exc:
-                if may_be_again and (isinstance(exc, _STALE) or self._is_late(exc, steady() - begun)):
+                if may_be_again and isinstance(exc, _STALE):
                     continue
                 raise Fault(_said(exc, self.timeout_s)) from exc
             self._heard(response.header(b"x-registry-position"))
@@ -227,9 +226,6 @@ class Calls:
                     raise Fault(f"answered more than {ANSWER_MAX} bytes")
                 chunks.append(chunk)
             return Response(response.status, b"".join(chunks), response.headers)
-
-    def _is_late(self, exc: Exception, took_s: float) -> bool:
-        return isinstance(exc, httpcore.ConnectTimeout) and took_s > self._timeouts["connect"] + LATE_S
 
     def _waited_for_nothing(self, behind: bool) -> None:
         """A position of a registry that is gone would be waited for at every other one, for ever: it is given up."""

@@ -14,8 +14,9 @@ from registry.client import keeping
 from registry.client.addresses import NOWHERE, Zone
 from registry.client.aliases import Aliases, is_unknown
 from registry.client.api import Api, FindResult, Found, NotModified, Unknown
-from registry.client.backoff import delay_s
+from registry.client.backoff import delay_s, spread_s
 from registry.client.calls import steady
+from registry.client.connecting import turn_to_poll
 from registry.client.errors import SERVICE_NOT_EXISTS, Refused, Unreachable
 from registry.client.listing import Change, Listing, differences
 from registry.client.names import ServiceName
@@ -210,6 +211,10 @@ class Poller:
 
     async def poll(self) -> bool:
         """Ask for all providers, by one request; whether anything has changed."""
+        async with turn_to_poll():
+            return await self._poll()
+
+    async def _poll(self) -> bool:
         names = sorted(self._providers)
         before = [self._listings.get(name, Listing()) for name in names]
         doubted = any(listing.doubts for listing in before)
@@ -286,7 +291,10 @@ class Poller:
 
     def _next_s(self) -> float:
         if self._failures:
-            return delay_s(self._failures, random.random(), cap_s=self._poll_s)
+            # What is known stands meanwhile; heartbeats are in a greater hurry.
+            known = all(provider.listing.confirmed_at is not None for provider in self._providers.values())
+            draw = random.random()
+            return spread_s(self._poll_s, draw) if known else delay_s(self._failures, draw, cap_s=self._poll_s)
         elsewhere = len(self._api.calls.book.addresses) > 1
         if elsewhere and any(self._listings[name].doubts for name in self._providers if name in self._listings):
             return min(DOUBT_S, self._poll_s)

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from registry.client.api import Api
 from registry.client.calls import steady
+from registry.client.connecting import needed_by
 from registry.client.errors import INSTANCE_NOT_EXISTS, ClientError, Refused, Unreachable
 from registry.client.names import VERSION_DEFAULT, parse_name
 from registry.client.registration import Done, Failed, Registration, Step
@@ -87,7 +88,7 @@ class Registered:
         self._api = api
         self._on_registered = on_registered
         self._share = Share(f"{share_name}/{offer.instance.instance_id}", share_folder)
-        self._state = Registration(float(offer.instance.health_check.interval))
+        self._state = Registration(float(offer.instance.health_check.interval), self.lease_s)
         self._nudged = asyncio.Event()
         self._progress = asyncio.Event()
         self._problem: ClientError | None = None
@@ -215,6 +216,7 @@ class Registered:
         while True:
             await self._until_due()
             self._warn_if_late()
+            needed_by.set(self._state.lease_ends)
             done: Done | Failed
             problem: ClientError | None = None
             try:

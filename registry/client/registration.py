@@ -9,19 +9,22 @@ time.
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.client.backoff import delay_s
+from registry.client.backoff import beat_again_s, delay_s
 from registry.client.errors import INSTANCE_NOT_EXISTS, SERVICE_NOT_EXISTS
 
 #: Seconds. What the registry refuses for another reason is tried again so seldom: somebody has to mend it.
 REFUSED_PAUSE_S: Final = 60.0
 #: The first beat comes somewhere in the first part of the interval, so that a fleet does not beat together.
 FIRST_BEAT_SHARE: Final = 0.5
+#: An instance that may miss no heartbeat beats after this part of its lease, not at its end.
+LEASE_SHARE: Final = 2 / 3
 #: The instance was forgotten, and then the service: both is mended without a pause.
 AT_ONCE_MAX: Final = 2
 
@@ -52,6 +55,8 @@ class Registration(Struct, frozen=True):
 
     #: Seconds between two heartbeats.
     interval_s: float
+    #: Seconds that the registry keeps the instance without one.
+    lease_s: float
     step: Step = Step.SERVICE
     service_id: str = ""
     #: In a row.
@@ -68,6 +73,16 @@ class Registration(Struct, frozen=True):
         """Whether the registry has it, as far as is known."""
         return self.step is Step.BEAT
 
+    @property
+    def pause_s(self) -> float:
+        """Seconds from a heartbeat that was answered to the next one."""
+        return min(self.interval_s, self.lease_s * LEASE_SHARE)
+
+    @property
+    def lease_ends(self) -> float:
+        """When the registry forgets it, seconds of the steady clock; infinite before there is a lease."""
+        return math.inf if self.renewed_at is None else self.renewed_at + self.lease_s
+
     def after(self, outcome: Done | Failed, now: float, draw: float) -> Registration:
         """Where it stands after its step was tried. `draw`: a random number in [0, 1)."""
         if isinstance(outcome, Done):
@@ -81,7 +96,11 @@ class Registration(Struct, frozen=True):
         failures = self.failures + 1
         if outcome.code and self.step is not Step.BEAT:
             return replace(self, failures=failures, due_at=now + REFUSED_PAUSE_S * (0.5 + draw / 2))
-        return replace(self, failures=failures, due_at=now + delay_s(failures, draw, cap_s=self.interval_s))
+        if self.step is Step.BEAT:
+            pause = beat_again_s(failures, self.lease_ends - now, self.pause_s, draw)
+        else:
+            pause = delay_s(failures, draw, cap_s=self.interval_s)
+        return replace(self, failures=failures, due_at=now + pause)
 
     def _advanced(self, done: Done, now: float, draw: float) -> Registration:
         match self.step:
@@ -90,10 +109,10 @@ class Registration(Struct, frozen=True):
             case Step.SCHEMAS:
                 return replace(self, step=Step.INSTANCE, failures=0, due_at=now)
             case Step.INSTANCE:
-                first = self.interval_s * (1 - FIRST_BEAT_SHARE * draw)
+                first = self.pause_s * (1 - FIRST_BEAT_SHARE * draw)
                 return replace(self, step=Step.BEAT, failures=0, sent_back=0, due_at=now + first, renewed_at=now)
             case Step.BEAT:
-                return replace(self, failures=0, sent_back=0, due_at=now + self.interval_s, renewed_at=now)
+                return replace(self, failures=0, sent_back=0, due_at=now + self.pause_s, renewed_at=now)
 
     def again(self, now: float) -> Registration:
         """From the start, now: another process has taken it over, or its content has changed."""

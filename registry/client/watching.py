@@ -12,13 +12,15 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from registry.client.api import Api
-from registry.client.backoff import delay_s
+from registry.client.backoff import delay_s, spread_s
 from registry.client.calls import steady
+from registry.client.connecting import turn_at
 from registry.client.errors import ClientError
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 #: Seconds. A registry that refuses the watch is asked again so seldom.
 REFUSED_PAUSE_S: Final = 300.0
 OPEN_LIMIT_S: Final = 10.0
+#: Seconds. A watch that was lost is opened anew sometime in them: a registry that is restarted loses all of its watches
+#: in one moment, and polls go on meanwhile.
+AGAIN_WITHIN_S: Final = 15.0
 #: Bytes of one event: an instance and its key.
 EVENT_MAX: Final = 1 << 20
 #: Seconds, and number: events that are looked after by one poll.
@@ -77,14 +82,14 @@ class Watcher:
                     failures = 0
                     self.is_watching = True
                     await self._listen(connection)
-                pause = delay_s(1, random.random())
+                pause = spread_s(AGAIN_WITHIN_S, random.random())
             except InvalidStatus as exc:
                 logger.info("the registry refuses the watch (%s), polls go on", exc)
                 pause = REFUSED_PAUSE_S * (0.5 + random.random() / 2)
             except (OSError, TimeoutError, WebSocketException, ClientError) as exc:
-                failures += 1
                 logger.debug("the watch is broken: %s", exc)
-                pause = delay_s(failures, random.random())
+                failures += not self.is_watching
+                pause = delay_s(failures, random.random()) if failures else spread_s(AGAIN_WITHIN_S, random.random())
             finally:
                 self.is_watching = False
             await asyncio.sleep(pause)
@@ -93,17 +98,19 @@ class Watcher:
         calls = self._api.calls
         address = calls.book.order(steady(), calls.zone)[0]
         token = await calls.token()
-        connection = await connect(
-            address.replace("http", "ws", 1) + self._api.watcher(self._consumer()),
-            ssl=calls.tls if address.startswith("https:") else None,
-            additional_headers={**calls.headers, **({"Authorization": f"Bearer {token}"} if token else {})},
-            user_agent_header=None,
-            proxy=None,
-            compression=None,
-            ping_interval=None,
-            open_timeout=OPEN_LIMIT_S,
-            max_size=EVENT_MAX,
-        )
+        parts = urlsplit(address)
+        async with turn_at((parts.hostname or "", parts.port or 0)):
+            connection = await connect(
+                address.replace("http", "ws", 1) + self._api.watcher(self._consumer()),
+                ssl=calls.tls if address.startswith("https:") else None,
+                additional_headers={**calls.headers, **({"Authorization": f"Bearer {token}"} if token else {})},
+                user_agent_header=None,
+                proxy=None,
+                compression=None,
+                ping_interval=None,
+                open_timeout=OPEN_LIMIT_S,
+                max_size=EVENT_MAX,
+            )
         _ask_when_idle(connection)
         return connection
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import itertools
 import json
 import logging
-import socket
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry.client import Change, Closed, NoInstance, Provider, Refused, Unreachable, calls
+from registry.client import Change, Closed, NoInstance, Provider, Refused, Unreachable
 from registry.domain.position import parse_position
 from tests.client.conftest import Connect
 from tests.client.gate import BROKEN, HTML, Answer, Gate, Reply, Request
@@ -346,46 +343,6 @@ async def test_no_more_than_four_addresses_are_asked_by_one_call(connect: Connec
         with pytest.raises(Unreachable) as unreachable:
             await client.find("shop/cart")
         assert str(unreachable.value).count("cannot be connected") == 4
-
-
-@pytest.mark.parametrize("turns", range(1, 12))
-async def test_a_process_that_stood_still_blames_no_address(
-    connect: Connect, registry: Replica, monkeypatch: pytest.MonkeyPatch, turns: int
-) -> None:
-    """It had no processor, or something blocked its loop: the time for the connection was over before it could look."""
-    monkeypatch.setattr(calls, "CONNECT_S", 0.05)
-    monkeypatch.setattr(calls, "LATE_S", 0.02)
-    async with connect() as client:
-        asked = asyncio.create_task(client.api.version())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        time.sleep(0.1)  # noqa: ASYNC251 - the loop is to stand still
-        await asked
-        (address,) = client.api.calls.book.addresses
-        assert (address.failures, client.api.calls.book.current) == (0, address.url)
-
-
-async def test_an_address_that_cannot_be_connected_in_time_is_not_waited_for_twice(
-    connect: Connect, registry: Replica, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(calls, "CONNECT_S", 0.7)
-    with unconnectable() as nowhere:
-        async with connect([nowhere, f"http://127.0.0.1:{registry.port}"]) as client:
-            begun = time.monotonic()
-            await client.api.version()
-            assert time.monotonic() - begun < 2 * 0.7
-            assert client.api.calls.book.addresses[0].failures == 1
-
-
-@contextlib.contextmanager
-def unconnectable() -> Iterator[str]:
-    """An address at which connections are neither made nor refused: nobody accepts, and no more may wait."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())
-        yield f"http://127.0.0.1:{full.getsockname()[1]}"
 
 
 # -- accounts ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from registry.client.backoff import FIRST_S, beat_again_s
 from registry.client.registration import AT_ONCE_MAX, REFUSED_PAUSE_S, Done, Failed, Registration, Step
 
 INTERVAL_S = 30.0
@@ -24,7 +25,7 @@ outcomes = st.one_of(
 @given(st.lists(st.tuples(outcomes, st.floats(0, 0.999)), max_size=40))
 def test_no_outcome_leads_astray(history: list[tuple[Done | Failed, float]]) -> None:
     """It goes on at some time, not too late, not in a hot circle; only what is done moves it forward."""
-    registration, now = Registration(INTERVAL_S), 0.0
+    registration, now = Registration(INTERVAL_S, LEASE_S), 0.0
     forgotten = 0
     for outcome, draw in history:
         after = registration.after(outcome, now, draw)
@@ -46,7 +47,7 @@ def following(step: Step) -> Step:
     return {Step.SERVICE: Step.SCHEMAS, Step.SCHEMAS: Step.INSTANCE}.get(step, Step.BEAT)
 
 
-BEATING = Registration(INTERVAL_S, Step.BEAT, "s", renewed_at=0.0)
+BEATING = Registration(INTERVAL_S, LEASE_S, Step.BEAT, "s", renewed_at=0.0)
 
 
 @pytest.mark.parametrize(
@@ -74,10 +75,49 @@ def test_a_registry_that_goes_on_forgetting_is_not_asked_in_a_circle() -> None:
 
 
 def test_first_heartbeats_are_spread_and_never_later_than_the_interval() -> None:
-    at_instance = Registration(INTERVAL_S, Step.INSTANCE)
+    at_instance = Registration(INTERVAL_S, LEASE_S, Step.INSTANCE)
     dues = {at_instance.after(Done(), 0.0, draw / 10).due_at for draw in range(10)}
     assert len(dues) == 10
     assert max(dues) <= INTERVAL_S
+
+
+@given(st.integers(1, 120), st.integers(0, 5))
+def test_a_heartbeat_that_is_in_time_finds_its_lease(interval: int, times: int) -> None:
+    """Also where none may be missed."""
+    lease_s = float(interval * (times + 1))
+    beating = Registration(float(interval), lease_s, Step.BEAT, "s").after(Done(), 0.0, 0.5)
+    assert beating.due_at <= min(interval, lease_s * 0.7)
+
+
+@given(st.integers(10, 60), st.integers(1, 4), st.floats(0, 0.999), st.randoms(use_true_random=False))
+def test_a_lease_is_not_lost_for_want_of_attempts(
+    interval: int, times: int, first: float, draws: random.Random
+) -> None:
+    """A registry that is away comes back at any moment, and is asked soon after; but not in a hot circle."""
+    lease_s = float(interval * (times + 1))
+    due = interval * (1 - first / 2)
+    registration = Registration(float(interval), lease_s, Step.BEAT, "s", due_at=due, renewed_at=0.0)
+    attempts = []
+    while registration.due_at < lease_s:
+        attempts.append(registration.due_at)
+        registration = registration.after(Failed(), registration.due_at, draws.random())
+    assert attempts[-1] >= lease_s - 2 * FIRST_S, "it gave up before the end"
+    assert 3 <= len(attempts) <= 60
+
+
+def test_heartbeats_after_an_outage_come_apart_over_a_good_part_of_the_lease() -> None:
+    """All of a fleet fail in one moment, and must not come back in one."""
+    again = sorted(BEATING.after(Failed(), INTERVAL_S, draw / 1000).due_at for draw in range(1000))
+    assert again[-1] - again[0] > LEASE_S / 5
+    busiest = max(sum(second <= at < second + 1 for at in again) for second in range(int(LEASE_S)))
+    assert busiest <= 2 * len(again) / (LEASE_S / 5)
+
+
+@given(st.floats(2.1, LEASE_S), st.floats(2.1, LEASE_S), st.floats(0, 0.999))
+def test_a_lease_that_ends_sooner_is_looked_after_sooner(one: float, other: float, draw: float) -> None:
+    soon, late = sorted((one, other))
+    pauses = [beat_again_s(1, left, INTERVAL_S, draw) for left in (soon, late)]
+    assert pauses == sorted(pauses)
 
 
 def test_a_refused_heartbeat_is_tried_again_within_the_interval() -> None:
@@ -137,7 +177,7 @@ class FailingRegistry:
 def test_two_days_with_a_failing_registry(seed: int) -> None:
     """Whenever the registry has been there for an interval, the instance is in it; and it is not asked too often."""
     registry, draw = FailingRegistry(seed), random.Random(seed)
-    registration, now, asked = Registration(INTERVAL_S), 0.0, 0
+    registration, now, asked = Registration(INTERVAL_S, LEASE_S), 0.0, 0
     while now < 2 * DAY_S:
         registry.until(now)
         registration = registration.after(registry.do(registration.step, now), now, draw.random())

@@ -1,0 +1,56 @@
+"""Lateness: a time-out says something about the other side only for as long as this side was there to see it.
+
+An event loop that has no processor, or much to do, sees an answer later than it came. What it was late by is measured,
+and every time-out is moved by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+#: Seconds between two looks at how late the loop is, while there is something to wait for. One turn of the loop counts
+#: for no more than that, however long it takes.
+LOOK_S: Final = 0.1
+#: Seconds that are not worth moving anything.
+USUAL_S: Final = 0.02
+
+
+class Lateness:
+    """The time-outs of one event loop. It keeps nothing that would keep the loop."""
+
+    def __init__(self) -> None:
+        self._limits: set[asyncio.Timeout] = set()
+        self._look_at = 0.0
+        self._looks = False
+
+    @asynccontextmanager
+    async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
+        """`asyncio.timeout`, in seconds in which the loop was there. None: without a limit."""
+        async with asyncio.timeout(seconds) as limit:
+            self._limits.add(limit)
+            if not self._looks:
+                self._look_later()
+            try:
+                yield
+            finally:
+                self._limits.discard(limit)
+
+    def _look(self) -> None:
+        late = asyncio.get_running_loop().time() - self._look_at
+        if late > USUAL_S:
+            for limit in self._limits:
+                when = limit.when()
+                if when is not None and not limit.expired():
+                    limit.reschedule(when + late)
+        self._looks = False
+        if self._limits:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._looks = True
+        self._look_at = loop.time() + LOOK_S
+        loop.call_at(self._look_at, self._look)
