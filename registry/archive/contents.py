@@ -11,7 +11,7 @@ from registry.domain.position import Position
 
 #: A snapshot is kept after this number of events, or as many bytes of them as it has itself: near enough to each
 #: place, and never more than half of the archive.
-EVENTS_APART: Final = 100_000
+EVENTS_APART: Final = 50_000
 
 
 class File(NamedTuple):

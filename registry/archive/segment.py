@@ -125,12 +125,17 @@ def encode_events(tenant: Tenant, after: Position, events: Sequence[tuple[Positi
     return encode_file(head, parts)
 
 
-def encode_snapshot(tenant: Tenant, mark: Mark, chunks: Sequence[bytes]) -> bytes:
-    """The file of a snapshot: its chunks as Redis has them, which are compressed already."""
+def encode_snapshot(tenant: Tenant, mark: Mark, chunks: Sequence[bytes], outline: bytes = b"") -> bytes:
+    """The file of a snapshot: its chunks as Redis has them, which are compressed already.
+
+    Args:
+        outline: of the snapshot, packed; it stands behind the chunks, where versions that do not know it never look.
+    """
     at = mark.position.text()
-    blocks = [Block(at, at, len(chunk), _digest(chunk)) for chunk in chunks]
+    parts = [*chunks, outline] if outline else chunks
+    blocks = [Block(at, at, len(part), _digest(part)) for part in parts]
     head = Head(FORMAT, "snapshot", tenant.domain, tenant.project, at, at, 0, mark.at_ms, 0, blocks, mark)
-    return encode_file(head, chunks)
+    return encode_file(head, parts)
 
 
 def encode_file(head: Head, parts: Sequence[bytes]) -> bytes:

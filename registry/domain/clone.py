@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from registry.domain.accounts import AccessView
 from registry.domain.large import Large
+from registry.domain.unread import Part, Unread
 from registry.domain.view import RegistryView, ServiceGroup, ServiceRow
 
 
-def clone(view: RegistryView) -> RegistryView:
-    """The same state, to be changed on its own. Prepared answers are not part of it."""
+def clone(view: RegistryView, part: Part | None = None) -> RegistryView:
+    """The same state, to be changed on its own. Prepared answers are not part of it.
+
+    Args:
+        part: take only this part of it, which has to be in the view. The view's sums stay those of the whole.
+    """
     access = view.access
     copy = RegistryView(
         view.tenant,
@@ -35,19 +40,20 @@ def clone(view: RegistryView) -> RegistryView:
     copy.groups = {key: ServiceGroup(*key) for key in view.groups}
     for service_id, row in view.services.items():
         group = copy.groups[row.group.key]
-        copy.services[service_id] = group.services[service_id] = _copy_row(row, group)
+        copy.services[service_id] = group.services[service_id] = _copy_row(row, group, part)
     return copy
 
 
-def _copy_row(row: ServiceRow, group: ServiceGroup) -> ServiceRow:
+def _copy_row(row: ServiceRow, group: ServiceGroup, part: Part | None) -> ServiceRow:
+    left_out = part if part is not None and row.service_id not in part.read else None
     return ServiceRow(
         row.service,
         row.body,
         row.version,
         group,
-        dict(row.instances),
-        Large(row.by_endpoints),
-        set(row.shared_endpoints),
+        dict(row.instances) if left_out is None else Unread(row.service_id, left_out.looked),
+        Large(row.by_endpoints) if left_out is None else Unread(row.service_id, left_out.looked),
+        set(row.shared_endpoints) if left_out is None else set(),
         dict(row.tags),
         dict(row.schemas),
         row.schema_bytes,

@@ -93,6 +93,16 @@ def _service_of(view: RegistryView, event: Event) -> str:
     assert_never(event)
 
 
+def pass_over(view: RegistryView, position: Position, moment_ms: int) -> None:
+    """The events up to there, of the view's own epoch, concern nothing that was read into the view.
+
+    Args:
+        moment_ms: the moment that the log has reached with them.
+    """
+    move(view, position)
+    view.moment_ms = moment_ms
+
+
 def move(view: RegistryView, position: Position) -> None:
     """The view now stands at `position`, perhaps in a new epoch."""
     if position.epoch != view.position.epoch:

@@ -124,7 +124,7 @@ class Loader:
             case ServiceSection():
                 _add_service(self._view, section)
             case InstancesSection():
-                _add_instances(self._view, section)
+                add_instances(self._view, section)
             case AccessSection():
                 self._view.access = _access(section)
             case RestSection():
@@ -166,7 +166,8 @@ def _add_service(view: RegistryView, section: ServiceSection) -> None:
         view.aliases.setdefault(alias_key[:3], {})[service.service_id] = None
 
 
-def _add_instances(view: RegistryView, section: InstancesSection) -> None:
+def add_instances(view: RegistryView, section: InstancesSection) -> None:
+    """Raises KeyError where the view has no such microservice, SnapshotUnreadable."""
     row = view.services[section.service_id]
     service_id, instances, by_endpoints = row.service_id, row.instances, row.by_endpoints
     before = len(instances)

@@ -7,7 +7,9 @@ from typing import Final, NamedTuple
 
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
+from registry.domain.unread import Part
 from registry.domain.view import RegistryView
+from registry.domain.weight import of_instances
 from registry.history.moments import When
 
 #: Views kept, and their bytes as they are counted here.
@@ -19,10 +21,22 @@ SERVICE_BYTES: Final = 3_000
 
 
 class Kept(NamedTuple):
-    """`payload`: the event at the view's position as the log holds it; b"" at the beginning of a log."""
+    """A view, or a part of one.
+
+    `payload`: the event at the view's position as the log holds it; b"" at the beginning of a log.
+    """
 
     view: RegistryView
     payload: bytes
+    part: Part | None = None
+
+    def has(self, read: frozenset[str] | None) -> bool:
+        """Whether the instances of these microservices were read into it; None: of all."""
+        return self.part is None or (read is not None and read <= self.part.read)
+
+
+#: By what a view is kept: of a part by what was read into it.
+_Key = tuple[Tenant, Position, frozenset[str] | None]
 
 
 class Views:
@@ -31,7 +45,7 @@ class Views:
     def __init__(self, most: int = VIEWS_MAX, most_bytes: int = VIEWS_BYTES_MAX) -> None:
         self._most = most
         self.most_bytes = most_bytes
-        self._kept: OrderedDict[tuple[Tenant, Position], Kept] = OrderedDict()
+        self._kept: OrderedDict[_Key, Kept] = OrderedDict()
         self.size = 0
 
     def __len__(self) -> int:
@@ -39,31 +53,31 @@ class Views:
 
     def put(self, kept: Kept) -> None:
         """From now on nobody may change the view."""
-        key = kept.view.tenant, kept.view.position
-        self.drop(*key)
-        weight = weigh(kept.view)
+        key = kept.view.tenant, kept.view.position, kept.part.read if kept.part is not None else None
+        self._drop(key)
+        weight = weigh(kept)
         if weight > self.most_bytes:
             return
         self._kept[key] = kept
         self.size += weight
         while len(self._kept) > self._most or self.size > self.most_bytes:
-            self.drop(*next(iter(self._kept)))
+            self._drop(next(iter(self._kept)))
 
-    def drop(self, tenant: Tenant, position: Position) -> None:
-        kept = self._kept.pop((tenant, position), None)
+    def _drop(self, key: _Key) -> None:
+        kept = self._kept.pop(key, None)
         if kept is not None:
-            self.size -= weigh(kept.view)
+            self.size -= weigh(kept)
 
     def clear(self) -> None:
         self._kept.clear()
         self.size = 0
 
-    def nearest(self, tenant: Tenant, when: When) -> Kept | None:
-        """The one that lies nearest before the time, or at it."""
+    def nearest(self, tenant: Tenant, when: When, read: frozenset[str] | None = None) -> Kept | None:
+        """The one that lies nearest before the time, or at it, and has what is wanted, as `Kept.has` says."""
         reached = [
             (key, kept)
             for key, kept in self._kept.items()
-            if key[0] == tenant and when.reaches(kept.view.position, kept.view.moment_ms)
+            if key[0] == tenant and kept.has(read) and when.reaches(kept.view.position, kept.view.moment_ms)
         ]
         if not reached:
             return None
@@ -72,6 +86,11 @@ class Views:
         return kept
 
 
-def weigh(view: RegistryView) -> int:
+def weigh(kept: Kept) -> int:
     """About the bytes that a view takes. Views share what is the same in them, which is not looked at."""
-    return view.held_bytes + INSTANCE_BYTES * view.instance_count + SERVICE_BYTES * len(view.services)
+    view, part = kept.view, kept.part
+    services = SERVICE_BYTES * len(view.services)
+    if part is None:
+        return view.held_bytes + INSTANCE_BYTES * view.instance_count + services
+    rows = [row for id in part.read if (row := view.services.get(id)) is not None]
+    return services + sum(of_instances(row) + INSTANCE_BYTES * len(row.instances) for row in rows)

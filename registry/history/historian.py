@@ -7,9 +7,9 @@ answer is complete: most questions are about what was lately.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -23,14 +23,17 @@ from registry.domain.version import VersionRule
 from registry.domain.view import GroupKey, RegistryView
 from registry.history.choice import Choice, service_of
 from registry.history.churn import STEPS_MAX, Churn, Timeline
-from registry.history.difference import Difference, difference, hold
+from registry.history.difference import Difference, Held, difference, hold
 from registry.history.explain import Explanation, Life, explain
 from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find
 from registry.history.moments import END, When
 from registry.history.newest import Newest, NewestOf
+from registry.history.part_walk import NOTHING_READ, Lacking, Read
 from registry.history.past import NAMED_MAX, Past
 from registry.history.told import Told, encode_told, moment_text, tell
 from registry.history.walk import Applied, Walk
+
+T = TypeVar("T")
 
 #: Events of one page.
 PAGE_MAX: Final = 1000
@@ -109,26 +112,27 @@ class Historian:
 
     def forget(self) -> None:
         """What was read may not be what the log holds now."""
-        self.past.views.clear()
+        self.past.forget()
         self.newest.clear()
 
     # -- events --------------------------------------------------------------------------------------------------------
 
     async def page(self, tenant: Tenant, query: PageQuery) -> bytes:
         """One page of events, a `Page` as JSON. It ends early where it would be too large."""
-        eldest = await self.past.eldest(tenant)
-        events, more, reached = await (self._newest if query.newest_first else self._oldest)(tenant, query, eldest)
+        eldest = await self.past.begins(tenant)
+        look = self._newest if query.newest_first else self._oldest
+        events, more, reached = await _of_some(query.choice.service_id, lambda read: look(tenant, query, eldest, read))
         rest = {"next": events[-1].position.text() if more else "", "position": reached.text()}
         told = msgspec.json.encode(
             {**rest, "keptSince": _kept_since(eldest), "damaged": self.past.damaged(tenant)[:NAMED_MAX]}
         )
         return b'{"events":[%b],%b' % (b",".join(event.json for event in events), told[1:])
 
-    async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
+    async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView, read: Read) -> _Found:
         found = await self._resumed(tenant, query, eldest)
         if len(found) == query.limit:
             return _Found(found, True, found[-1].position)
-        walk = await self._begin(tenant, query, eldest)
+        walk = await self._begin(tenant, query, eldest, read)
         size = 0
         async for applied in walk.until(_upper(query)):
             told = self._chosen(walk, applied, query)
@@ -150,16 +154,16 @@ class Historian:
         told = _Encoded(position, encode_told(tell(position, event, query.choice.seen(outcome), None)))
         return [told] if query.choice.takes(event, outcome, None) else []
 
-    async def _begin(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> Walk:
+    async def _begin(self, tenant: Tenant, query: PageQuery, eldest: RegistryView, read: Read) -> Walk:
         """Where the first event that is asked for can be."""
         start = When(position=query.after) if query.after is not None else None
         if start is None and query.since is not None:
             start = query.since.before()
         if start is None or not start.reaches(eldest.position, eldest.moment_ms):
             start = When(position=eldest.position)
-        return await self.past.walker(tenant, start)
+        return await self.past.walker(tenant, start, read)
 
-    async def _newest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> _Found:
+    async def _newest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView, read: Read) -> _Found:
         lately = await self.newest.of(tenant)
         reached, begins, upper = lately.view.position, lately.begins, _upper(query)
         found, ended = _lately(lately, query, upper)
@@ -172,7 +176,7 @@ class Historian:
         for stretch in await self.past.stretches(tenant):
             if stretch.start >= begins or (query.before is not None and stretch.start >= query.before):
                 continue
-            walk = await self.past.walker(tenant, When(position=stretch.start))
+            walk = await self.past.walker(tenant, When(position=stretch.start), read)
             # One more than is wanted says that there are more.
             newest = _Last(query.limit - len(found) + 1)
             async for applied in walk.until(upper.up_to(stretch.end)):
@@ -205,10 +209,10 @@ class Historian:
 
     async def explain(self, tenant: Tenant, choice: Choice, until: When) -> Explanation:
         """Where an instance is at that time, and why. Of what is out of reach nothing was ever seen."""
-        eldest = await self.past.eldest(tenant)
+        eldest = await self.past.begins(tenant)
         found = await self._explain_lately(tenant, choice, eldest) if until == END else None
         if found is None:
-            found = await self._explain(tenant, choice, until, eldest)
+            found = await _of_some(choice.service_id, lambda read: self._explain(tenant, choice, until, eldest, read))
         name = found.service
         if name is None or choice.reach.covers(name.env, name.app_id, name.service_name):
             return found
@@ -232,14 +236,16 @@ class Historian:
         kept_since, complete = _kept_since(eldest), eldest.position == ORIGIN
         return explain(life, newest.view, (), kept_since, complete, registration)
 
-    async def _explain(self, tenant: Tenant, choice: Choice, until: When, eldest: RegistryView) -> Explanation:
-        view = await self.past.at(tenant, until)
+    async def _explain(
+        self, tenant: Tenant, choice: Choice, until: When, eldest: RegistryView, read: Read
+    ) -> Explanation:
+        view = (await self.past.seen(tenant, until, read)).view
         life = Life(choice.service_id, choice.instance_id)
         later: list[Told] = []
         for stretch in await self.past.stretches(tenant):
             if stretch.start > view.position:
                 continue
-            walk = await self.past.walker(tenant, When(position=stretch.start))
+            walk = await self.past.walker(tenant, When(position=stretch.start), read)
             later += (happened.told for happened in reversed(life.happened))
             life.begin(walk.view.instance(choice.service_id, choice.instance_id) is not None)
             async for position, event, outcome in walk.until(until.up_to(stretch.end)):
@@ -260,7 +266,7 @@ class Historian:
         """Why a find has what it has at that time."""
         reached_ms = (await self.past.at(tenant, at)).moment_ms
         moment_ms = reached_ms if at.moment_ms is None else at.moment_ms
-        eldest = await self.past.eldest(tenant)
+        eldest = await self.past.begins(tenant)
         start = When(max(moment_ms - LOOK_BACK_MS, 0))
         if not start.reaches(eldest.position, eldest.moment_ms):
             start = When(position=eldest.position)
@@ -273,8 +279,12 @@ class Historian:
 
     async def diff(self, tenant: Tenant, before: When, after: When, choice: Choice) -> Difference:
         """What is not the same at two times."""
-        one = hold(await self.past.long_ago(tenant, before), choice)
-        return difference(one, hold(await self.past.long_ago(tenant, after), choice))
+        one = await self._held(tenant, before, choice)
+        return difference(one, await self._held(tenant, after, choice))
+
+    async def _held(self, tenant: Tenant, when: When, choice: Choice) -> Held:
+        named = choice.service_id or choice.app_id or choice.service_name
+        return await self.past.look(tenant, when, lambda view: hold(view, choice), NOTHING_READ if named else None)
 
     async def churn(
         self, tenant: Tenant, from_ms: int, to_ms: int, step_ms: int, by_service: bool, choice: Choice
@@ -286,14 +296,24 @@ class Historian:
             raise InvalidParams(
                 f"there are at most {STEPS_MAX} steps between `from` and `to` - at query parameter `step`"
             )
-        eldest = await self.past.eldest(tenant)
+        eldest = await self.past.begins(tenant)
         query = PageQuery(choice, since=When(from_ms))
-        walk = await self._begin(tenant, query, eldest)
+        walk = await self._begin(tenant, query, eldest, None)
         churn = Churn(from_ms, to_ms, step_ms, by_service)
         async for _, event, outcome in walk.until(When(to_ms)):
             if choice.takes(event, outcome, service_of(walk.view, event, outcome)):
                 churn.add(walk.view.moment_ms, event, outcome)
         return churn.timeline()
+
+
+async def _of_some(service_id: str, ask: Callable[[Read], Awaitable[T]]) -> T:
+    """What is answered by what happened to one microservice, and where it needs more, by that; "": by everything."""
+    read: Read = frozenset({service_id}) if service_id else None
+    while True:
+        try:
+            return await ask(read)
+        except Lacking as lacking:
+            read = lacking.read
 
 
 def _lately(newest: Newest, query: PageQuery, upper: When) -> tuple[list[_Encoded], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from registry.domain.clone import clone
 from registry.domain.errors import BeforeHistory, InvalidParams
@@ -14,11 +14,15 @@ from registry.domain.outcome import NOTHING
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import SnapshotUnreadable
 from registry.domain.tenant import Tenant
+from registry.domain.unread import Part, forget_answers
 from registry.domain.view import RegistryView
+from registry.history.blocks import Blocks
 from registry.history.cache import Kept, Views, weigh
 from registry.history.moments import When
+from registry.history.outlines import Outlines
+from registry.history.part_walk import NOTHING_READ, Lacking, PartWalk, Read, with_looked
 from registry.history.told import moment_text
-from registry.history.walk import Applied, HistoryBroken, Walk
+from registry.history.walk import Applied, HistoryBroken, Walk, check
 from registry.projection.restoring import load_mark, pass_over, read_event
 from registry.store.port import HistoryChanged, PastLog
 
@@ -39,6 +43,11 @@ class Stretch(NamedTuple):
     end: Position
 
 
+T = TypeVar("T")
+
+#: Parts of views that are kept, and their bytes.
+PARTS_MAX: Final = 256
+PARTS_MAX_BYTES: Final = 64 * 1024 * 1024
 #: The files of a tenant's archive that cannot be read.
 DamagedFiles = Callable[[Tenant], Sequence[str]]
 #: ... of which an answer names this number at most.
@@ -67,6 +76,9 @@ class Past:
         self.damaged = damaged
         self._earlier = earlier
         self.views = Views() if views is None else views  # an empty one is false
+        self.parts = Views(PARTS_MAX, PARTS_MAX_BYTES)
+        self.blocks = Blocks(store)
+        self.outlines = Outlines(store)
         self._apart = apart
         #: Before these positions nothing can be told, though something is kept.
         self._broken: OrderedDict[Tenant, Position] = OrderedDict()
@@ -81,78 +93,120 @@ class Past:
             BeforeHistory: nothing that is kept reaches back that far; the detail names the oldest moment that does.
             StoreUnavailable, Damaged
         """
+        return (await self.seen(tenant, when, None)).view
+
+    async def seen(self, tenant: Tenant, when: When, read: Read) -> Kept:
+        """The tenant as it was, as much of it as is to be read, or more. Errors as for `at`."""
         for _ in range(TRIES_MAX):
             try:
-                return (await self._at(tenant, when)).view
+                return await self._at(tenant, when, read)
             except HistoryBroken as broken:
                 self.break_at(tenant, broken.position)
             except HistoryChanged:
-                self.views.clear()
+                self.forget()
         raise HistoryChanged(f"the log of {tenant} changes faster than it can be read")
 
-    async def long_ago(self, tenant: Tenant, when: When) -> RegistryView:
-        """As `at`, and of a time before a gap in what is kept, as far as is known what was then. Errors as for `at`."""
+    async def long_ago(self, tenant: Tenant, when: When, read: Read = None) -> Kept:
+        """As `seen`, and of a time before a gap in what is kept, as far as is known what was then."""
         try:
-            view = await self.at(tenant, when)
+            seen = await self.seen(tenant, when, read)
         except BeforeHistory as before:
-            return await self._before_a_gap(tenant, when, before)
-        return view if view.position != ORIGIN else await self._before_a_gap(tenant, when, None)
+            return await self._before_a_gap(tenant, when, read, before)
+        return seen if seen.view.position != ORIGIN else await self._before_a_gap(tenant, when, read, None)
 
-    async def _before_a_gap(self, tenant: Tenant, when: When, refusal: BeforeHistory | None) -> RegistryView:
+    async def look(self, tenant: Tenant, when: When, question: Callable[[RegistryView], T], read: Read) -> T:
+        """What is answered of a time to a question that looks at few microservices. Errors as for `at`.
+
+        Args:
+            read: what is known that it will look at.
+        """
+        while True:
+            seen = await self.long_ago(tenant, when, read)
+            if seen.part is None:
+                return question(seen.view)
+            forget_answers(seen.view, seen.part)
+            answer = question(seen.view)
+            if not seen.part.looked:
+                return answer
+            read = with_looked(seen.part)
+
+    async def _before_a_gap(self, tenant: Tenant, when: When, read: Read, refusal: BeforeHistory | None) -> Kept:
         """What was before that which the log tells. `refusal`: why it cannot be told; None: there was nothing."""
         for log in await self._earlier(tenant):
             end = await log.head(tenant)
             try:
-                view = await Past(log, Views(most=1)).at(tenant, when.up_to(end))
+                seen = await Past(log, Views(most=1)).seen(tenant, when.up_to(end), read)
             except BeforeHistory as before:
                 refusal = before
                 continue
+            view = seen.view
             if view.position == end and when.position != end:
                 known = f"history is kept up to {moment_text(view.moment_ms)} (position {end.text()})"
                 raise self._not_kept(tenant, f"{known}, and what came next is not")
             if view.position != ORIGIN:
-                return view
+                return seen
             refusal = None
         if refusal is not None:
             raise refusal
-        return RegistryView(tenant)
+        return Kept(RegistryView(tenant), b"")
 
-    async def _at(self, tenant: Tenant, when: When) -> Kept:
+    async def _at(self, tenant: Tenant, when: When, read: Read) -> Kept:
         head = await self._store.head(tenant)
         if when.position is not None and when.position > head:
             raise InvalidParams(f"position {when.position.text()} is ahead of the log, which ends at {head.text()}")
-        base = await self._base(tenant, when, head)
-        walk = Walk(self._store, base, head)
+        while read is not None:
+            walk = self._part_walk(await self._base(tenant, when, head, read), head, read)
+            try:
+                async for _ in walk.until(when):
+                    pass
+            except Lacking as lacking:
+                read = lacking.read
+            else:
+                self.parts.put(walk.reached)
+                return walk.reached
+        return await self._whole(tenant, when, head)
+
+    async def _whole(self, tenant: Tenant, when: When, head: Position) -> Kept:
+        walk = Walk(self._store, await self._base(tenant, when, head, None), head)
         number = 0
         async for _ in walk.until(when):
             number += 1
-            if number % self._apart == 0 and weigh(walk.view) * SHARE <= self.views.most_bytes:
+            if number % self._apart == 0 and weigh(walk.reached) * SHARE <= self.views.most_bytes:
                 self.views.put(Kept(clone(walk.view), walk.reached.payload))
         if walk.moved:
             self.views.put(walk.reached)
         return walk.reached
 
-    async def walker(self, tenant: Tenant, when: When) -> Walk:
-        """A walk that begins where the tenant was at that time. Errors as for `at`, and HistoryChanged."""
-        head = await self._store.head(tenant)
-        return Walk(self._store, await self._at(tenant, when), head)
+    async def walker(self, tenant: Tenant, when: When, read: Read = None) -> Walk:
+        """A walk that begins where the tenant was at that time. Errors as for `at`, and HistoryChanged.
 
-    async def _base(self, tenant: Tenant, when: When, head: Position) -> Kept:
+        Args:
+            read: it tells what happened to the instances of these, and all that is not about instances; it may raise
+                Lacking.
+        """
+        head = await self._store.head(tenant)
+        base = await self._at(tenant, when, read)
+        return Walk(self._store, base, head) if read is None else self._part_walk(base, head, read)
+
+    def _part_walk(self, base: Kept, head: Position, read: frozenset[str]) -> PartWalk:
+        return PartWalk(self._store, base, head, self.blocks, self.outlines, read)
+
+    async def _base(self, tenant: Tenant, when: When, head: Position, read: Read) -> Kept:
         """The nearest state that need not be folded."""
-        kept = self.views.nearest(tenant, when)
+        kept = self._nearest(tenant, when, read)
         marks = await self._marks(tenant, head)
         for mark in marks:
             if kept is not None and kept.view.position >= mark.position:
                 break
             if not _may_reach(when, mark):
                 continue
-            loaded = await self._load(tenant, mark)
+            loaded = await self._load(tenant, mark, read)
             if loaded is not None and when.reaches(loaded.view.position, loaded.view.moment_ms):
                 return loaded
         if kept is not None:
-            await self._check(tenant, kept)
+            await check(self._store, kept)
             return kept
-        eldest = await self._eldest(tenant, head)
+        eldest = await self._eldest(tenant, head, read)
         if not when.reaches(eldest.view.position, eldest.view.moment_ms):
             raise self.before_history(eldest.view)
         return eldest
@@ -164,32 +218,42 @@ class Past:
         marks = [mark for mark in await self._store.snapshots.marks(tenant) if broken <= mark.position <= head]
         return [mark for mark in marks if mark is marks[0] or (eldest is not None and mark.position >= eldest[0])]
 
-    async def _load(self, tenant: Tenant, mark: Mark) -> Kept | None:
-        known = self.views.nearest(tenant, When(position=mark.position))
+    async def _load(self, tenant: Tenant, mark: Mark, read: Read) -> Kept | None:
+        known = self._nearest(tenant, When(position=mark.position), read)
         if known is not None and known.view.position == mark.position:
-            await self._check(tenant, known)
+            await check(self._store, known)
             return known
         try:
-            restored = await load_mark(self._store, tenant, mark)
+            kept = await self._restored(tenant, mark, read)
         except SnapshotUnreadable as why:
             pass_over(mark, tenant, why)
             return None
-        kept = Kept(restored.view, restored.last)
-        self.views.put(kept)
+        (self.views if kept.part is None else self.parts).put(kept)
         return kept
 
-    async def _check(self, tenant: Tenant, kept: Kept) -> None:
-        """Raise HistoryChanged if the log holds something else where the view stands: it lost its tail meanwhile."""
-        position = kept.view.position
-        stands = await self._store.entry(tenant, position) if position != ORIGIN else None
-        if stands is not None and stands != kept.payload:
-            raise HistoryChanged(f"the log holds another event at {position.text()}")
-        if stands is None and position > await self._store.head(tenant):
-            raise HistoryChanged(f"the log ends before {position.text()}")
+    def _nearest(self, tenant: Tenant, when: When, read: Read) -> Kept | None:
+        whole = self.views.nearest(tenant, when)
+        part = self.parts.nearest(tenant, when, read) if read is not None else None
+        if whole is None or part is None:
+            return whole or part
+        return part if part.view.position >= whole.view.position else whole
+
+    async def _restored(self, tenant: Tenant, mark: Mark, read: Read) -> Kept:
+        if read is not None:
+            return await self.outlines.load(tenant, mark, Part(read, set()))
+        restored = await load_mark(self._store, tenant, mark)
+        return Kept(restored.view, restored.last)
+
+    def forget(self) -> None:
+        """What was read may not be what the log holds now."""
+        self.views.clear()
+        self.parts.clear()
+        self.blocks.clear()
+        self.outlines.clear()
 
     def break_at(self, tenant: Tenant, position: Position) -> None:
         """From now on tell nothing of what was before this position."""
-        self.views.clear()
+        self.forget()
         self._broken.pop(tenant, None)
         self._broken[tenant] = position
         while len(self._broken) > BROKEN_MAX:
@@ -225,15 +289,19 @@ class Past:
         named = ", ".join(damaged[:NAMED_MAX])
         return BeforeHistory(f"{why}; files of the archive that cannot be read: {len(damaged)}, {named}")
 
-    async def eldest(self, tenant: Tenant) -> RegistryView:
+    async def eldest(self, tenant: Tenant, read: Read = None) -> Kept:
         """The eldest state that can be told. Raises StoreUnavailable, Damaged, HistoryChanged."""
-        return (await self._eldest(tenant, await self._store.head(tenant))).view
+        return await self._eldest(tenant, await self._store.head(tenant), read)
 
-    async def _eldest(self, tenant: Tenant, head: Position) -> Kept:
+    async def begins(self, tenant: Tenant) -> RegistryView:
+        """The same, without any instances."""
+        return (await self.eldest(tenant, NOTHING_READ)).view
+
+    async def _eldest(self, tenant: Tenant, head: Position, read: Read) -> Kept:
         if await self._is_complete(tenant, head):
             return Kept(RegistryView(tenant), b"")
         for mark in reversed(await self._marks(tenant, head)):
-            kept = await self._load(tenant, mark)
+            kept = await self._load(tenant, mark, read)
             if kept is not None:
                 return kept
         self._broken.pop(tenant, None)  # it may have been seen in a log that was lost meanwhile
@@ -266,7 +334,7 @@ class Past:
     async def stretches(self, tenant: Tenant) -> list[Stretch]:
         """What is kept of the log in parts, newest first, each of which begins where a snapshot was taken."""
         head = await self._store.head(tenant)
-        eldest = (await self._eldest(tenant, head)).view.position
+        eldest = (await self._eldest(tenant, head, NOTHING_READ)).view.position
         starts = [mark.position for mark in await self._marks(tenant, head) if mark.position > eldest]
         found, end = [], head
         for start in [*starts, eldest]:

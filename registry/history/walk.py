@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from registry.domain.clone import clone
 from registry.domain.events import Event
+from registry.domain.marks import Mark
 from registry.domain.outcome import NOTHING, Outcome
-from registry.domain.position import Position
+from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import SnapshotUnreadable
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
@@ -71,23 +72,35 @@ class Walk:
         while entries := (await self._store.read({tenant: self.view.position}, None, 0)).events.get(tenant):
             for position, payload in entries:
                 event = read_event(self._store, tenant, position, payload)
-                is_next = follows(self.view.position, position, event)
-                if not is_next and not (begins_anew(position, event) and await self._stands()):
-                    raise HistoryChanged(f"{self.view.position.text()} is followed by {position.text()}")
+                is_next = await self._is_next(position, event)
                 if not when.reaches(position, max(self.view.moment_ms, event.at_ms)):
                     return
-                outcome, self.began_anew = NOTHING, not is_next
-                if is_next:
-                    if self._view is None:
-                        self._view = clone(self._base.view)
-                    outcome = apply_or_tell(self._store, self._view, position, event)
-                else:
-                    self._view = await self._seeded(tenant, position)
-                self._payload = payload
-                yield Applied(position, event, outcome)
+                yield await self._apply(position, payload, event, is_next)
             await asyncio.sleep(0)
         if self.view.position < self._head:
             raise HistoryChanged(f"the log ends at {self.view.position.text()}, and ended at {self._head.text()}")
+
+    async def _is_next(self, position: Position, event: Event) -> bool:
+        """Whether it follows what was applied last; False: the log was seeded with it. Raises HistoryChanged."""
+        is_next = follows(self.view.position, position, event)
+        if not is_next and not (begins_anew(position, event) and await self._stands()):
+            raise HistoryChanged(f"{self.view.position.text()} is followed by {position.text()}")
+        return is_next
+
+    async def _apply(self, position: Position, payload: bytes, event: Event, is_next: bool) -> Applied:
+        outcome, self.began_anew = NOTHING, not is_next
+        if is_next:
+            outcome = apply_or_tell(self._store, self._own(), position, event)
+        else:
+            self._view = await self._seeded(self.view.tenant, position)
+        self._payload = payload
+        return Applied(position, event, outcome)
+
+    def _own(self) -> RegistryView:
+        """The view, to be changed."""
+        if self._view is None:
+            self._view = clone(self._base.view)
+        return self._view
 
     async def _stands(self) -> bool:
         """Whether the log still holds the event that was applied last, so that nothing behind it is gone."""
@@ -99,10 +112,23 @@ class Walk:
         for mark in await self._store.snapshots.marks(tenant):
             if mark.position == position:
                 try:
-                    return (await load_mark(self._store, tenant, mark)).view
+                    return await self._load(tenant, mark)
                 except SnapshotUnreadable as why:
                     pass_over(mark, tenant, why)
         raise HistoryBroken(position)
+
+    async def _load(self, tenant: Tenant, mark: Mark) -> RegistryView:
+        return (await load_mark(self._store, tenant, mark)).view
+
+
+async def check(store: PastLog, kept: Kept) -> None:
+    """Raise HistoryChanged if the log holds something else where the view stands: it lost its tail meanwhile."""
+    tenant, position = kept.view.tenant, kept.view.position
+    stands = await store.entry(tenant, position) if position != ORIGIN else None
+    if stands is not None and stands != kept.payload:
+        raise HistoryChanged(f"the log holds another event at {position.text()}")
+    if stands is None and position > await store.head(tenant):
+        raise HistoryChanged(f"the log ends before {position.text()}")
 
 
 class HistoryBroken(HistoryChanged):

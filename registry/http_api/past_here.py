@@ -14,13 +14,16 @@ from typing import Final
 
 from registry.access.rule import Target
 from registry.clock import Clock
-from registry.domain.errors import BeforeHistory, StoreUnavailable, Withheld
+from registry.domain.errors import BeforeHistory, RegistryError, StoreUnavailable, Withheld
 from registry.domain.find import FindQuery
 from registry.domain.position import ORIGIN, Position
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.unread import forget_answers
 from registry.domain.view import GroupKey, RegistryView
+from registry.history.cache import Kept
 from registry.history.historian import Historian
 from registry.history.moments import When, parse_when
+from registry.history.part_walk import NOTHING_READ, Read, with_looked
 from registry.history.past import DamagedFiles, EarlierLogs, Past, none_earlier
 from registry.history.told import moment_text
 from registry.history.walk import HistoryBroken
@@ -109,31 +112,55 @@ class PastHere:
     async def _as_of(self, operation: Operation, call: Call) -> Reply:
         when = parse_when(call.query(AS_OF), AS_OF)
         check_not_ahead(when, self._api.now_ms(), AS_OF)
-        view = await self.past.long_ago(call.tenant, when)
-        limited = operation.access.target is Target.SERVICE and not call.reach.everywhere
-        if limited and not path_is_covered(view, call, call.reach):
-            raise refusal(operation.access)
-        views = {call.tenant: view, DEFAULT_TENANT: await self._shared(call, view, when)}
-        async with self._showing:
-            self._views.show(views)
+        read: dict[Tenant, Read] = {DEFAULT_TENANT: NOTHING_READ, call.tenant: _named(call)}
+        while True:
+            seen = await self._seen(call, when, read)
             try:
-                answer = await operation.handler(self._api, call)
-            finally:
-                self._views.show({})
+                answer, refused = await self._shown(operation, call, seen), None
+            except RegistryError as error:
+                answer, refused = Reply(0, [], b""), error
+            lacking = {tenant: kept.part for tenant, kept in seen.items() if kept.part is not None and kept.part.looked}
+            if not lacking:
+                break
+            read |= {tenant: with_looked(part) for tenant, part in lacking.items()}
+        if refused is not None:
+            raise refused
+        view = seen[call.tenant].view
         shown = moment_text(view.moment_ms if when.moment_ms is None else when.moment_ms)
         return Reply(answer.status, [*answer.headers, reply.as_of(shown)], answer.body)
 
-    async def _shared(self, call: Call, view: RegistryView, when: When) -> RegistryView:
-        """The default tenant, in which stands what everybody finds, at the same moment."""
+    async def _seen(self, call: Call, when: When, read: Mapping[Tenant, Read]) -> dict[Tenant, Kept]:
+        """The call's tenant, and the default one, in which stands what everybody finds, at the same moment."""
+        seen = {call.tenant: await self.past.long_ago(call.tenant, when, read[call.tenant])}
         if call.tenant == DEFAULT_TENANT:
-            return view
+            return seen
         await self._check_whole(DEFAULT_TENANT, call.applied[1])
+        moment_ms = seen[call.tenant].view.moment_ms if when.moment_ms is None else when.moment_ms
         try:
-            return await self.past.long_ago(
-                DEFAULT_TENANT, When(view.moment_ms if when.moment_ms is None else when.moment_ms)
-            )
+            seen[DEFAULT_TENANT] = await self.past.long_ago(DEFAULT_TENANT, When(moment_ms), read[DEFAULT_TENANT])
         except BeforeHistory:
-            return await self.past.eldest(DEFAULT_TENANT)
+            seen[DEFAULT_TENANT] = await self.past.eldest(DEFAULT_TENANT, read[DEFAULT_TENANT])
+        return seen
+
+    async def _shown(self, operation: Operation, call: Call, seen: Mapping[Tenant, Kept]) -> Reply:
+        """The answer with these views. It counts if nothing was looked at that was not read into them."""
+        limited = operation.access.target is Target.SERVICE and not call.reach.everywhere
+        async with self._showing:
+            for kept in seen.values():
+                if kept.part is not None:
+                    forget_answers(kept.view, kept.part)
+            if limited and not path_is_covered(seen[call.tenant].view, call, call.reach):
+                raise refusal(operation.access)
+            self._views.show({tenant: kept.view for tenant, kept in seen.items()})
+            try:
+                return await operation.handler(self._api, call)
+            finally:
+                self._views.show({})
+
+
+def _named(call: Call) -> frozenset[str]:
+    """The microservice that the path names."""
+    return frozenset({call.path["service_id"]}) if "service_id" in call.path else NOTHING_READ
 
 
 class _StillProjector(Projector):

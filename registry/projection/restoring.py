@@ -151,7 +151,7 @@ async def load_newest(store: Store, tenant: Tenant, before_ms: int | None = None
 async def load_mark(store: PastLog, tenant: Tenant, mark: Mark) -> Restored:
     """The snapshot of that mark. Raises SnapshotUnreadable also where it belongs to another log, StoreUnavailable."""
     restored = await _load(store, tenant, mark)
-    await _prove(store, mark, restored)
+    await prove(store, mark, tenant, restored.last)
     return restored
 
 
@@ -204,7 +204,7 @@ async def _salvage_snapshot(store: Store, tenant: Tenant) -> Restored:
         try:
             restored = await _load(store, tenant, mark)
             with contextlib.suppress(Damaged):
-                await _prove(store, mark, restored)
+                await prove(store, mark, tenant, restored.last)
             return restored
         except SnapshotUnreadable as why:
             pass_over(mark, tenant, why)
@@ -235,13 +235,16 @@ async def _load(store: PastLog, tenant: Tenant, mark: Mark) -> Restored:
     return restored
 
 
-async def _prove(store: PastLog, mark: Mark, restored: Restored) -> None:
-    """Raise SnapshotUnreadable if the log says that the snapshot is of another one."""
-    tenant = restored.view.tenant
+async def prove(store: PastLog, mark: Mark, tenant: Tenant, last: bytes) -> None:
+    """Raise SnapshotUnreadable if the log says that the snapshot is of another one.
+
+    Args:
+        last: the event at which it was taken, as the snapshot has it.
+    """
     stands = await store.entry(tenant, mark.position)
     if stands is None and (eldest := await store.eldest(tenant)) is not None and eldest[0] <= mark.position:
         raise SnapshotUnreadable("the log has lost the event at which it was taken")
-    if stands is not None and stands != restored.last:
+    if stands is not None and stands != last:
         raise SnapshotUnreadable("the log holds another event where it was taken")
 
 

@@ -87,7 +87,7 @@ async def export(settings: Settings, file: str, only: str) -> int:
 
 async def _export(log: PastLog, tenant: Tenant, out: IO[bytes]) -> int:
     past = Past(log)
-    base, head = await past.eldest(tenant), await log.head(tenant)
+    base, head = (await past.eldest(tenant)).view, await log.head(tenant)
     if head == ORIGIN:
         return 0
     out.write(_encode(_tenant_line(base)) + b"\n")

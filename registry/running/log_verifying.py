@@ -73,11 +73,11 @@ async def _verify_somehow(store: Store, log: PastLog, tenant: Tenant) -> Verifie
 
 async def _verify(store: Store, log: PastLog, tenant: Tenant) -> Verified:
     past = Past(log)
-    begins = (await past.eldest(tenant)).position
+    begins = (await past.begins(tenant)).position
     head = await log.head(tenant)
     marks = {mark.position: mark for mark in await log.snapshots.marks(tenant) if begins < mark.position <= head}
     walk = await past.walker(tenant, When(position=begins))
-    past.views.clear()  # each snapshot is to be read from where it is kept
+    past.forget()  # each snapshot is to be read from where it is kept
     events = snapshots = 0
     with Bar(str(tenant), max(head.sequence - begins.sequence, 0)) as bar:
         async for position, _, _ in walk.until(END):

@@ -41,8 +41,10 @@ WAITING_MAX: Final = 64
 QUESTION_TIMEOUT_S: Final = 60.0
 #: Seconds without a replica after which it ends.
 LONELY_S: Final = 3.0
-#: How many parts of the memory views of the past may take.
+#: One in how many parts of the memory views of the past may take, stretches of logs, and parts of views.
 VIEWS_SHARE: Final = 4
+BLOCKS_SHARE: Final = 16
+PARTS_SHARE: Final = 32
 
 _OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
 _questions = msgspec.msgpack.Decoder(Question)
@@ -67,6 +69,8 @@ async def _serve(settings: Settings, path: Path) -> None:
         await store.open()
         here = build_replica(settings, store, "").past
         here.past.views.most_bytes = settings.past_max_bytes // VIEWS_SHARE
+        here.past.blocks.most_bytes = settings.past_max_bytes // BLOCKS_SHARE
+        here.past.parts.most_bytes = here.past.outlines.most_bytes = settings.past_max_bytes // PARTS_SHARE
         answering = Answering(here, settings.answer_max_bytes)
         server = await asyncio.start_unix_server(answering.connected, sock=_bound(path))
         logger.info("the past can be asked about", extra={"action": "past_started"})
@@ -144,7 +148,7 @@ class Answering:
         except RegistryError as error:
             answer = reply.error(error)
         except MemoryError:
-            self._here.past.views.clear()
+            self._here.past.forget()
             answer = reply.error(PastUnavailable("it takes more memory than REGISTRY_PAST_MAX_BYTES: ask for less"))
         except Exception:
             logger.exception("%s failed", question.call.operation, extra={"action": "request_failed"})

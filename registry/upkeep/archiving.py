@@ -16,9 +16,11 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.events import HistoryResumed
 from registry.domain.marks import Mark
+from registry.domain.outline import Outliner, pack_outline
 from registry.domain.position import ORIGIN, Position
+from registry.domain.snapshot import SnapshotUnreadable
 from registry.domain.tenant import Tenant
-from registry.projection.restoring import begins_anew, follows, read_event
+from registry.projection.restoring import begins_anew, follows, read_event, unpack
 from registry.store.damage import Damaged
 from registry.store.port import Store
 
@@ -208,7 +210,19 @@ class Archiving:
             if chunk is None:
                 return  # it has gone meanwhile
             chunks.append(chunk)
-        await self._put(folder, tenant, await asyncio.to_thread(encode_snapshot, tenant, mark, chunks))
+        outline = await self._outline(mark, chunks)
+        await self._put(folder, tenant, await asyncio.to_thread(encode_snapshot, tenant, mark, chunks, outline))
+
+    async def _outline(self, mark: Mark, chunks: Sequence[bytes]) -> bytes:
+        """By which one microservice is read without all the others; b"" of a snapshot that this version cannot read."""
+        outliner = Outliner()
+        try:
+            for stored in chunks:
+                outliner.add(stored, await asyncio.to_thread(unpack, stored))
+        except SnapshotUnreadable as why:
+            logger.warning("the snapshot at %s is archived as it is: %s", mark.position.text(), why)
+            return b""
+        return await asyncio.to_thread(pack_outline, outliner.outline())
 
     async def _put(self, folder: Folder, tenant: Tenant, data: bytes) -> None:
         if not await self._store.snapshots.hold(tenant, self._replica, self._hold_ms):

@@ -5,28 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.archive.deep_log import DeepLog
 from registry.archive.folder import Folder
 from registry.clock import Clock
+from registry.domain import snapshot
 from registry.domain.errors import BeforeHistory
 from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.marks import Mark
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
 from registry.domain.tenant import DEFAULT_TENANT as T
+from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 from registry.history.choice import Choice
 from registry.history.historian import Historian, PageQuery
 from registry.history.moments import END, When
+from registry.history.part_walk import NOTHING_READ
 from registry.history.past import Past
 from registry.projection.saving import save
 from registry.store.lease import Write
 from registry.store.port import PastLog, Store
 from registry.upkeep.archiving import ArchiveFailed, Archiving, Limits
 from tests.contract.worlds import World
+from tests.properties.test_past import part_of
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.memory_replica import digests, restamped
 
@@ -123,6 +128,9 @@ async def answers(log: PastLog) -> list[object]:
     for when in [When(position=p) for p in positions] + [When(ms) for ms in range(NOW_MS, last, STEP_MS // 2)]:
         view = await Past(log).at(T, when)
         told.append((view.position, view.moment_ms, digests(view)))
+        for read in (NOTHING_READ, frozenset({"cart"})):
+            seen = await Past(log).seen(T, when, read)
+            assert part_of(seen.view, read) == part_of(view, read)
     for newest_first in (True, False):
         told.append(await Historian(Past(log)).page(T, PageQuery(Choice(), newest_first)))
         for position in positions[1:]:
@@ -189,12 +197,64 @@ async def test_an_archive_that_broke_off_at_a_seed_goes_on_rightly(
     assert await answers(scene.deep()) == expected
 
 
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+class CountingLog:
+    """Counts the chunks of snapshots that are asked for, by index."""
+
+    def __init__(self, log: DeepLog) -> None:
+        self.log = log
+        self.asked: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return self if name == "snapshots" else getattr(self.log, name)
+
+    async def marks(self, tenant: Tenant) -> list[Mark]:
+        return await self.log.snapshots.marks(tenant)
+
+    async def chunk(self, tenant: Tenant, position: Position, index: int) -> bytes | None:
+        self.asked.append(index)
+        return await self.log.snapshots.chunk(tenant, position, index)
+
+
+@pytest.mark.parametrize("by", ["this version", "an earlier one", "a later one"])
+async def test_of_an_archived_snapshot_one_microservice_is_read_by_itself(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Where the archive has its outline; else all of it is, once."""
+    if by != "this version":
+        outline = b"" if by == "an earlier one" else b"something else"
+
+        async def another(*_: object) -> bytes:
+            return outline
+
+        monkeypatch.setattr(Archiving, "_outline", another)
+    monkeypatch.setattr(snapshot, "SECTION_ROWS_MAX", 1)
+    for n in range(10):
+        await scene.write([service_registered(microservice(f"s{n}"), chosen=True)])
+        await scene.write([instance_registered(instance(f"s{n}", "a"), chosen=True)])
+    mark = await scene.snapshot()
+    await scene.come("a", "b")
+    expected = await Past(scene.deep()).at(T, END)
+    await scene.come("c")
+    await scene.trim((await scene.snapshot()).position)
+    log = CountingLog(scene.deep())
+    past = Past(log)
+    for read in (frozenset({"s3"}), frozenset({"s7", "cart"})):
+        log.asked.clear()
+        seen = await past.seen(T, When(position=expected.position), read)
+        assert part_of(seen.view, read) == part_of(expected, read)
+        if by == "this version" or "s3" not in read:
+            assert len(set(log.asked) - {mark.chunks}) <= 2 * len(read) < mark.chunks
+
+
 # -- gaps --------------------------------------------------------------------------------------------------------------
 
 
 async def told(scene: Scene, when: When) -> tuple[Position, dict[str, bytes]]:
     log = scene.deep()
-    view = await Past(log, earlier=log.earlier).long_ago(T, when)
+    view = (await Past(log, earlier=log.earlier).long_ago(T, when)).view
     return view.position, digests(view)
 
 

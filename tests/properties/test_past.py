@@ -12,14 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.domain import sections as sections_module
+from registry.domain import snapshot as snapshot_module
 from registry.domain.clone import clone
 from registry.domain.errors import BeforeHistory, InvalidParams
 from registry.domain.events import Event, encode_event
 from registry.domain.fold import apply
+from registry.domain.instance_reads import InstanceQuery, list_instances
 from registry.domain.position import ORIGIN, Position, parse_position
+from registry.domain.sections import SECTION_ROWS_MAX
 from registry.domain.snapshot import take
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
+from registry.domain.unread import Part
 from registry.domain.view import RegistryView
+from registry.history import blocks as blocks_module
 from registry.history import historian as historian_module
 from registry.history.cache import Kept, Views, weigh
 from registry.history.choice import Choice, service_of
@@ -31,10 +37,10 @@ from registry.projection.saving import save
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
 from registry.store.port import Tail
-from tests.properties.test_snapshot import assert_same
+from tests.properties.test_snapshot import answers, assert_same, content
 from tests.support.builders import microservice, service_registered
 from tests.support.memory_replica import append, run, virtual_ms
-from tests.support.strategies import events, histories, logs
+from tests.support.strategies import SERVICE_IDS, events, histories, logs
 
 LATE_MS: Final = 4_000
 
@@ -108,6 +114,64 @@ def test_every_position_shows_the_fold_of_what_was_before_it(log: list[Event], d
                 assert_same(await past.at(DEFAULT_TENANT, when), fold(placed, length))
 
     run(main)
+
+
+@given(logs(max_size=14), st.data())
+def test_a_part_of_every_place_is_what_the_fold_of_what_was_before_it_has_there(
+    log: list[Event], data: st.DataObject
+) -> None:
+    """Of a moment or a position; with snapshots anywhere, and what was read before kept or not."""
+    marked = data.draw(st.sets(st.integers(1, len(log)), max_size=3))
+    some = st.frozensets(st.sampled_from(SERVICE_IDS), max_size=2)
+    asked = data.draw(st.lists(st.tuples(st.integers(1, len(log)), some, st.booleans()), min_size=1, max_size=6))
+    kept_least, read_max = data.draw(st.sampled_from([1, 1000])), data.draw(st.integers(1, 20))
+    remembers = data.draw(st.booleans())
+    rows_max = data.draw(st.sampled_from([1, 2, SECTION_ROWS_MAX]))
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        placed = await write(server, log, marked)
+        past = Past(MemoryStore(server, read_max=read_max))
+        for length, read, by_moment in asked:
+            when = When(position=placed[length - 1][0])
+            if by_moment:
+                when = When(max(event.at_ms for event in log[:length]))
+                reached = [max(event.at_ms for event in log[: n + 1]) for n in range(len(log))]
+                length = sum(at_ms <= when.moment_ms for at_ms in reached)  # type: ignore[operator]  # it is given
+            whole = fold(placed, length)
+            if not remembers:
+                past.forget()
+            found = await past.look(DEFAULT_TENANT, when, answers, read)
+            assert found == answers(whole)
+            seen = await past.seen(DEFAULT_TENANT, when, read)
+            assert seen.part is not None
+            assert seen.part.read >= read
+            assert seen.view.position == whole.position
+            assert seen.view.moment_ms == whole.moment_ms
+            assert part_of(seen.view, seen.part.read) == part_of(whole, seen.part.read)
+            for query in map(InstanceQuery, whole.services):
+                if not remembers:
+                    past.forget()
+                answer = await past.look(DEFAULT_TENANT, when, lambda view: list_instances(view, query), read)  # noqa: B023
+                expected = list_instances(whole, query)
+                assert (answer.rev, answer.body) == (expected.rev, expected.body)
+
+    with (
+        patch.object(blocks_module, "KEPT_LEAST", kept_least),
+        patch.object(snapshot_module, "SECTION_ROWS_MAX", rows_max),
+        patch.object(sections_module, "SECTION_ROWS_MAX", rows_max),
+    ):
+        run(main)
+
+
+def part_of(view: RegistryView, read: frozenset[str]) -> object:
+    """All that is in a view but the instances of other microservices than these, and what follows from them."""
+    view = clone(view, Part(read, set()))
+    view.instance_count = view.held_bytes = 0
+    for service_id, row in view.services.items():
+        if service_id not in read:
+            row.changed = ORIGIN
+    return content(view)
 
 
 @given(logs(max_size=14), st.data())
@@ -327,7 +391,7 @@ def test_views_are_kept_within_their_number_and_bytes(
         kept.put(Kept(view, b""))
         assert len(kept) <= most
         assert kept.size <= most_bytes
-        if most and weigh(view) <= most_bytes:
+        if most and weigh(Kept(view, b"")) <= most_bytes:
             found = kept.nearest(DEFAULT_TENANT, When(position=position))
             assert found is not None
             assert found.view is view

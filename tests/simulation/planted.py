@@ -260,8 +260,8 @@ def feeds_kept() -> Patch:
 def later_past() -> Patch:
     """What was at a time is told as of the nearest state that is at hand, though it came later."""
 
-    def nearest(self: Views, tenant: Tenant, when: When) -> Kept | None:
-        kept = [kept for (of, _), kept in self._kept.items() if of == tenant]
+    def nearest(self: Views, tenant: Tenant, when: When, read: frozenset[str] | None = None) -> Kept | None:
+        kept = [kept for (of, *_), kept in self._kept.items() if of == tenant and kept.has(read)]
         return kept[-1] if kept else None
 
     return patch.object(Views, "nearest", nearest)

@@ -1,0 +1,59 @@
+"""Subjects: which microservice's instances an event is about, told without reading the whole of it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain.events import (
+    InstanceExpired,
+    InstancePropertiesSet,
+    InstanceRegistered,
+    InstanceStatusSet,
+    InstanceUnregistered,
+)
+
+#: Types of events that change the instances of one microservice, and look at nothing else in a view.
+OF_INSTANCES: Final = (
+    InstanceRegistered,
+    InstanceUnregistered,
+    InstanceExpired,
+    InstanceStatusSet,
+    InstancePropertiesSet,
+)
+_TAGS: Final = frozenset(str(type_.__struct_config__.tag) for type_ in OF_INSTANCES)
+
+
+class Subject(NamedTuple):
+    """`service_id`: whose instances it is about; "" when it is about something else, or cannot be read this way."""
+
+    service_id: str
+    at_ms: int
+
+
+class _Instance(Struct, rename="camel"):
+    service_id: str = ""
+
+
+class _Brief(Struct):
+    type: str
+    at_ms: int
+    service_id: str = ""
+    instance: _Instance | None = None
+
+
+_decode = msgspec.msgpack.Decoder(_Brief).decode
+UNKNOWN: Final = Subject("", 0)
+
+
+def subject_of(payload: bytes) -> Subject:
+    """Of an event as the log holds it."""
+    try:
+        brief = _decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return UNKNOWN
+    if brief.type not in _TAGS:
+        return Subject("", brief.at_ms)
+    return Subject(brief.instance.service_id if brief.instance is not None else brief.service_id, brief.at_ms)
