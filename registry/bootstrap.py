@@ -341,7 +341,9 @@ def build_replica(
     operations = OPERATIONS if api.access is None else (*OPERATIONS, *ACCOUNT_OPERATIONS)
     door = Door(api, operations, Files().answer) if settings.console else Door(api, operations)
     log = past_log(settings, store)
-    past = PastHere(api, store, log, log.damaged, log.earlier) if isinstance(log, DeepLog) else PastHere(api, store)
+    past = PastHere(api, store)
+    if isinstance(log, DeepLog):
+        past = PastHere(api, store, log, log.damaged, log.earlier, log.is_silent)
     replica = Replica(
         name,
         store,

@@ -63,6 +63,11 @@ class Contents:
             rest = [file for file in rest if file.head.end < start]
         return found
 
+    def between(self, after: Position, until: Position) -> list[File]:
+        """The segments of the chain with all events between two places; none if it does not hold all of them."""
+        files = [file for file in self.chain() if after < file.head.end and file.head.start < until]
+        return files if files and files[0].head.start <= after and until <= files[-1].head.end else []
+
     def begins(self) -> Position | None:
         """Behind which place the chain tells everything."""
         chain = self.chain()

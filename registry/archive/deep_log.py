@@ -112,6 +112,20 @@ class DeepLog:
         older = [part for part in parts if first is None or (end := part.end()) is None or end < first[0]]
         return [EarlierLog(self, depth.folder, part) for part in older[:EARLIER_MAX]]
 
+    async def is_silent(
+        self, tenant: Tenant, after: Position, until: Position, service_id: str, instance_id: str
+    ) -> bool:
+        """Whether nothing behind a place and up to another one can be about the instance.
+
+        False where that is not known: the archive does not tell all that was between them, or an earlier version wrote
+        it.
+        """
+        depth = await self._known(tenant)
+        if depth.eldest is None or until > depth.eldest:
+            return False
+        files = depth.contents.between(after, until)
+        return bool(files) and await run(lambda: _are_silent(depth.folder, files, service_id, instance_id))
+
     def damaged(self, tenant: Tenant) -> list[str]:
         """The files of its archive that were found unreadable: what is told lacks what they held."""
         return sorted(self._depth(tenant).folder.damaged)
@@ -207,6 +221,14 @@ class EarlierLog:
     async def _behind(self, position: Position) -> Sequence[tuple[Position, bytes]]:
         file = self._contents.with_next(position)
         return await run(lambda: self._folder.events(file, position)) if file is not None else ()
+
+
+def _are_silent(folder: Folder, files: Sequence[File], service_id: str, instance_id: str) -> bool:
+    for file in files:
+        names = folder.names(file)
+        if names is None or names.tell_of(service_id, instance_id):
+            return False
+    return True
 
 
 async def archived(folder: Folder, contents: Contents, position: Position) -> bytes | None:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from registry.archive import segment
 from registry.archive.contents import Contents, File
+from registry.archive.names import Names
 from registry.archive.segment import Head, Unreadable
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
@@ -28,8 +29,9 @@ SUFFIXES: Final = {"events": ".segment", "snapshot": ".snapshot"}
 UNFINISHED: Final = ".new"
 #: Characters of a folder's name, beyond which it is a digest.
 NAME_MAX: Final = 200
-#: Blocks that are kept as they were read.
+#: Blocks that are kept as they were read, and segments of which is kept what they name.
 BLOCKS_MAX: Final = 16
+NAMES_MAX: Final = 128
 
 T = TypeVar("T")
 Events = list[tuple[Position, bytes]]
@@ -64,6 +66,7 @@ class Folder:
         #: Files that are passed over.
         self.damaged: set[str] = set()
         self._blocks: OrderedDict[tuple[str, int], Events] = OrderedDict()
+        self._names: OrderedDict[str, Names] = OrderedDict()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -73,11 +76,17 @@ class Folder:
         for name, size, changed in self._listed():
             key = name, size, changed
             if key not in self._files:
-                self._spoilt.discard(name)  # it is another file than the one that could not be read
+                self._forget(name)  # it is another file than the one that was read
             found[key] = self._files[key] if key in self._files else self._read_head(name, size)
         self._files = found
         self.damaged &= {name for name, _, _ in found}
         return Contents([file for file in found.values() if file is not None and file.name not in self._spoilt])
+
+    def _forget(self, name: str) -> None:
+        self._spoilt.discard(name)
+        self._names.pop(name, None)
+        for key in [key for key in self._blocks if key[0] == name]:
+            self._blocks.pop(key, None)
 
     def look(self) -> Contents:
         """As `scan`; nothing, and a line in the log, where the folder cannot be read: what Redis holds still can."""
@@ -124,6 +133,19 @@ class Folder:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(key)
         return [event for event in self._blocks[key] if event[0] > position]
+
+    def names(self, file: File) -> Names | None:
+        """What its events name; None where that cannot be read, or an earlier version wrote it. Raises OSError."""
+        names = self._names.get(file.name)
+        if names is None and file.head.names:
+            try:
+                names = Names(segment.check_block(*self._stored(file, len(file.head.blocks) - 1)))
+            except (Unreadable, FileNotFoundError):
+                return None
+            self._names[file.name] = names
+            while len(self._names) > NAMES_MAX:
+                self._names.popitem(last=False)
+        return names
 
     def chunk(self, file: File, index: int) -> bytes | None:
         """One chunk of a snapshot. Raises Unreadable, OSError."""

@@ -14,6 +14,7 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
+from registry.archive.names import encode_names
 from registry.domain.marks import Mark
 from registry.domain.position import Position, parse_position
 from registry.domain.tenant import Tenant
@@ -67,6 +68,8 @@ class Head(Struct, frozen=True):
     blocks: list[Block]
     #: Of a snapshot, as Redis had it; its chunks are the blocks.
     mark: Mark | None = None
+    #: Of events: the last block holds none, but what they name, as `names.encode_names` has it.
+    names: bool = False
 
     @property
     def tenant(self) -> Tenant:
@@ -119,10 +122,11 @@ def encode_events(tenant: Tenant, after: Position, events: Sequence[tuple[Positi
         moment_ms = max(moment_ms, *(_moment_ms(payload) for _, payload in some))
     raw = sum(len(payload) for _, payload in events)
     last = events[-1][0].text()
-    head = Head(
-        FORMAT, "events", tenant.domain, tenant.project, after.text(), last, len(events), moment_ms, raw, blocks
-    )
-    return encode_file(head, parts)
+    names = encode_names(payload for _, payload in events)
+    blocks.append(Block(last, last, len(names), _digest(names)))  # behind the last event nobody looks for one
+    ids = tenant.domain, tenant.project
+    head = Head(FORMAT, "events", *ids, after.text(), last, len(events), moment_ms, raw, blocks, names=True)
+    return encode_file(head, [*parts, names])
 
 
 def encode_snapshot(tenant: Tenant, mark: Mark, chunks: Sequence[bytes], outline: bytes = b"") -> bytes:

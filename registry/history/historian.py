@@ -29,7 +29,7 @@ from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, e
 from registry.history.moments import END, When
 from registry.history.newest import Newest, NewestOf
 from registry.history.part_walk import NOTHING_READ, Lacking, Read
-from registry.history.past import NAMED_MAX, Past
+from registry.history.past import NAMED_MAX, Past, Stretch
 from registry.history.told import Told, encode_told, moment_text, tell
 from registry.history.walk import Applied, Walk
 
@@ -240,10 +240,11 @@ class Historian:
         self, tenant: Tenant, choice: Choice, until: When, eldest: RegistryView, read: Read
     ) -> Explanation:
         view = (await self.past.seen(tenant, until, read)).view
+        row = view.instance(choice.service_id, choice.instance_id)
         life = Life(choice.service_id, choice.instance_id)
         later: list[Told] = []
         for stretch in await self.past.stretches(tenant):
-            if stretch.start > view.position:
+            if stretch.start > view.position or (row is None and await self._is_silent(tenant, stretch, choice)):
                 continue
             walk = await self.past.walker(tenant, When(position=stretch.start), read)
             later += (happened.told for happened in reversed(life.happened))
@@ -255,6 +256,11 @@ class Historian:
         registration = await self._registration(view, choice)
         kept_since, complete = _kept_since(eldest), eldest.position == ORIGIN
         return explain(life, view, later, kept_since, complete, registration)
+
+    async def _is_silent(self, tenant: Tenant, stretch: Stretch, choice: Choice) -> bool:
+        """Whether the stretch, behind which the instance is not there, tells nothing of it: nor was it there before."""
+        ids = choice.service_id, choice.instance_id
+        return await self.past.is_silent(tenant, stretch.start, stretch.end, *ids)
 
     async def _registration(self, view: RegistryView, choice: Choice) -> Event | None:
         row = view.instance(choice.service_id, choice.instance_id)

@@ -56,6 +56,15 @@ NAMED_MAX: Final = 10
 EarlierLogs = Callable[[Tenant], Awaitable[Sequence[PastLog]]]
 
 
+#: Whether nothing behind a place and up to another one can be about an instance (ids of its microservice and its own).
+Silent = Callable[[Tenant, Position, Position, str, str], Awaitable[bool]]
+
+
+async def never_silent(tenant: Tenant, after: Position, until: Position, service_id: str, instance_id: str) -> bool:
+    """Where nobody knows."""
+    return False
+
+
 async def none_earlier(tenant: Tenant) -> Sequence[PastLog]:
     """Where there is no archive."""
     return ()
@@ -71,10 +80,12 @@ class Past:
         apart: int = APART,
         damaged: DamagedFiles = lambda _: (),
         earlier: EarlierLogs = none_earlier,
+        is_silent: Silent = never_silent,
     ) -> None:
         self._store = store
         self.damaged = damaged
         self._earlier = earlier
+        self.is_silent = is_silent
         self.views = Views() if views is None else views  # an empty one is false
         self.parts = Views(PARTS_MAX, PARTS_MAX_BYTES)
         self.blocks = Blocks(store)

@@ -24,7 +24,7 @@ from registry.history.cache import Kept
 from registry.history.historian import Historian
 from registry.history.moments import When, parse_when
 from registry.history.part_walk import NOTHING_READ, Read, with_looked
-from registry.history.past import DamagedFiles, EarlierLogs, Past, none_earlier
+from registry.history.past import DamagedFiles, EarlierLogs, Past, Silent, never_silent, none_earlier
 from registry.history.told import moment_text
 from registry.history.walk import HistoryBroken
 from registry.http_api import reply
@@ -50,6 +50,7 @@ class PastHere:
         log: the logs and their snapshots as far back as they are kept; the store's own if there is no archive.
         damaged: which files of the archive cannot be read.
         earlier: what it holds of the time before a gap.
+        is_silent: where it tells nothing of an instance.
     """
 
     def __init__(
@@ -59,11 +60,12 @@ class PastHere:
         log: PastLog | None = None,
         damaged: DamagedFiles = lambda _: (),
         earlier: EarlierLogs = none_earlier,
+        is_silent: Silent = never_silent,
     ) -> None:
         self._present = api
         self._store = store
         self._log = log or store
-        self.past = Past(self._log, damaged=damaged, earlier=earlier)
+        self.past = Past(self._log, damaged=damaged, earlier=earlier, is_silent=is_silent)
         #: The views are set, looked at, and forgotten without another question in between.
         self._showing = asyncio.Lock()
 

@@ -37,7 +37,11 @@ def read(data: bytes) -> list[tuple[Position, bytes]]:
     found = []
     for index, block in enumerate(head.blocks):
         start = segment.offset_of(head, length, index)
-        found += segment.decode_block(block, data[start : start + block.size])
+        stored = data[start : start + block.size]
+        if head.names and block is head.blocks[-1]:
+            segment.check_block(block, stored)
+        else:
+            found += segment.decode_block(block, stored)
     return found
 
 
