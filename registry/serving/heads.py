@@ -100,13 +100,16 @@ def without_passed(text: bytes) -> tuple[bytes, bytes]:
     parts = _PASSED_LINE.split(text)
     if len(parts) == 1:
         return text, b""
+    if len(parts) == 3:
+        before, id, after = parts
+        return before + after, id.strip() if id else b""
     ids = [id for id in parts[1::2] if id is not None]
     return b"".join(parts[::2]), ids[-1].strip() if ids else b""
 
 
 def is_usual(block: bytes) -> bool:
     """Whether a header block is of a usual size. What a larger one is answered, the parser decides by its limits."""
-    return len(block) <= BLOCK_MAX_BYTES and block.count(b"\r\n") < LINES_MAX
+    return len(block) <= BLOCK_MAX_BYTES and block.count(b"\n") < LINES_MAX
 
 
 def varies(text: bytes) -> bool:

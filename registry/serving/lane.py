@@ -66,21 +66,27 @@ class Lane:
 
     def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
         """See `hot.HotWay`."""
+        if data.startswith(b"PUT", at):
+            return self._receive_beat(data, at, connection)
+        known = looked_for = None
         if at == 0 and self._repeats and data.startswith(b"GET"):
+            looked_for = data
             known = self._find_known(data)
             if known is not None and self._say_again(known, b"", data, len(data), connection):
                 return len(data)
-        if data.startswith(b"PUT", at):
-            return self._receive_beat(data, at, connection)
         block_end = data.find(_END, at)
         if block_end < 0:
             return NOT_HOT
         body_at = block_end + len(_END)
         block = data[data.find(b"\r\n", at) + 2 : block_end]
         head = self.heads.find(block)
-        known = None
-        if self._repeats:
-            known, id = self._find(data[at:body_at], block, head)
+        if known is None and self._repeats:
+            text, id = data[at:body_at], b""
+            if text is not looked_for:
+                known = self._find_known(text)
+            if known is None and head is None and is_usual(block):
+                without, id = without_passed(text)
+                known = self._find_known(without)
             if known is not None and (end := self._say_again(known, id, data, body_at, connection)):
                 return end
         began = perf_counter()
@@ -123,14 +129,6 @@ class Lane:
         request = Request(beat, line[1], head, data[body_at:end], began, block, id_in(block))
         self._answer(request, grant, connection)
         return end
-
-    def _find(self, text: bytes, block: bytes, head: Head | None) -> tuple[Known | None, bytes]:
-        """A request that is known, perhaps without headers that mean nothing; then also the id among these."""
-        known = self._find_known(text)
-        if known is not None or head is not None or not is_usual(block):
-            return known, b""
-        without, id = without_passed(text)
-        return self._find_known(without), id
 
     def _understand(self, data: bytes, at: int, block: bytes, head: Head | None) -> Asked | None:
         """The request that begins at `at`, of which the headers are perhaps understood; None: it is not hot."""
