@@ -90,34 +90,22 @@ class BatchFinds:
                 return
             answer = again
         response = self._response(batch, answer.body, owed.connection.lines, answer.more)
-        owed.settle(owed.request.named(response))
+        owed.connection.settle(owed, owed.request.named(response))
         self._count(answer, owed.request, owed.connection, response)
 
 
-class _ChangedBatch(Owed):
+class _ChangedBatch(Owed, eq=False, gc=False):
     """A batch find that holds a change. It waits for the log's tail."""
 
-    __slots__ = ("answer", "batch", "batch_finds", "place", "request")
-
-    def __init__(
-        self,
-        connection: HotConnection,
-        batch_finds: BatchFinds,
-        request: Request,
-        batch: BatchFind,
-        answer: Told,
-        place: object,
-    ) -> None:
-        super().__init__(connection)
-        self.batch_finds = batch_finds
-        self.request = request
-        self.batch = batch
-        self.answer = answer
-        #: Where the logs stood when it was computed.
-        self.place = place
+    batch_finds: BatchFinds
+    request: Request
+    batch: BatchFind
+    answer: Told
+    #: Where the logs stood when it was computed.
+    place: object
 
     def done(self) -> bool:
-        return self.disconnected
+        return not self.is_awaited
 
     def set_result(self, result: None, /) -> None:
         self.batch_finds.settle(self)

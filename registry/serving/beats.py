@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from registry.domain.tenant import Tenant
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.http_api.shared_parts import Parts
@@ -26,43 +25,38 @@ class Beats:
         row = self._api.discovery.beating_row(beat.tenant, beat.service_id, beat.instance_id)
         if row is None:
             return False
-        owed = _Heartbeat(connection, self, request, beat.tenant)
+        owed = _Heartbeat(connection, self, request)
         self._api.heartbeats.renew_for(beat.tenant, row, owed)
         connection.owe(owed)
         return True
 
     def settle(self, owed: _Heartbeat) -> None:
         """The lease has been renewed. All heartbeats of a batch are answered with the same bytes."""
-        position, lines = self._api.discovery.position_text(owed.tenant), owed.connection.lines
+        request, connection = owed.request, owed.connection
+        position, lines = self._api.discovery.position_text(request.hot.tenant), connection.lines
         made_at, made_with, response = self._last
         if made_at is not position or made_with is not lines:
             response = responses.render(reply.empty(reply.position(position)), lines)
             self._last = (position, lines, response)
-        request = owed.request
-        owed.settle(request.named(response) if request.request_id else response)
-        self._counted.add(request, owed.connection.client_address, 200)
+        connection.settle(owed, request.named(response) if request.request_id else response)
+        self._counted.add(request, connection.client_address, 200)
 
     def hand_over(self, owed: _Heartbeat) -> None:
         """Lapsed, or the store is away: the whole use case, which may wait, decides what is true."""
         self._ask_door(owed, owed.request)
 
 
-class _Heartbeat(Owed):
+class _Heartbeat(Owed, eq=False, gc=False):
     """A heartbeat. The batch in which its renewal is tells it."""
 
-    __slots__ = ("beats", "request", "tenant")
-
-    def __init__(self, connection: HotConnection, beats: Beats, request: Request, tenant: Tenant) -> None:
-        super().__init__(connection)
-        self.beats = beats
-        self.request = request
-        self.tenant = tenant
+    beats: Beats
+    request: Request
 
     def done(self) -> bool:
         return False  # its lease is to be renewed also when the client has gone
 
     def set_result(self, renewed: bool, /) -> None:
-        if renewed or self.disconnected:
+        if renewed or not self.is_awaited:
             self.beats.settle(self)
         else:
             self.beats.hand_over(self)

@@ -125,8 +125,6 @@ class Connection(asyncio.Protocol):
         self.deadline = NEVER
         self.leave()
         self._shared.connections.discard(self)
-        if self._owed is not None:
-            self._owed.disconnected = True
         for exchange in (self._active, self._arriving):
             if exchange is not None:
                 exchange.disconnect()
@@ -317,6 +315,9 @@ class Connection(asyncio.Protocol):
         self._owed = owed
         self._idle = False
         self.deadline = NEVER
+
+    def owes(self, owed: Owed) -> bool:
+        return owed is self._owed
 
     def settle(self, owed: Owed, response: Sequence[Part]) -> None:
         if owed is not self._owed:

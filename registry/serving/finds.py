@@ -143,7 +143,7 @@ class Finds:
             self._ask_door(owed, owed.request)
             return
         status, response = self._response(find, answer, owed.connection.lines)
-        owed.settle(owed.request.named(response))
+        owed.connection.settle(owed, owed.request.named(response))
         self._counted.add(owed.request, owed.connection.client_address, status, body_size(response))
 
 
@@ -151,19 +151,15 @@ def _on_behalf(find: Find, consumer_id: str) -> FindQuery:
     return structs.replace(find.query, consumer_id=consumer_id) if consumer_id else find.query
 
 
-class _ChangedFind(Owed):
+class _ChangedFind(Owed, eq=False, gc=False):
     """A find of which the answer has changed. It waits for the log's tail."""
 
-    __slots__ = ("find", "finds", "request")
-
-    def __init__(self, connection: HotConnection, finds: Finds, request: Request, find: Find) -> None:
-        super().__init__(connection)
-        self.finds = finds
-        self.request = request
-        self.find = find
+    finds: Finds
+    request: Request
+    find: Find
 
     def done(self) -> bool:
-        return self.disconnected
+        return not self.is_awaited
 
     def set_result(self, result: None, /) -> None:
         self.finds.settle(self)

@@ -130,6 +130,8 @@ class Head(Struct, frozen=True, gc=False):
     key: bytes = b""
     #: What shows who asks.
     credentials: bytes = b""
+    #: Whether the request has an id. Which, and whether others with the same meaning have one, each block says.
+    has_id: bool = False
 
 
 class Heads:
@@ -170,6 +172,7 @@ class Heads:
 
 def _read(block: bytes) -> Head | None:
     read: dict[bytes, bytes] = {}
+    has_id = False
     for line in block.split(b"\r\n"):
         match = _LINE.fullmatch(line)
         if match is None:
@@ -181,10 +184,11 @@ def _read(block: bytes) -> Head | None:
             read[name] = match[2].rstrip()
         elif name not in CONSTANT and name not in VARYING:
             return None
-    return _meaning(read)
+        has_id |= name == b"x-request-id"
+    return _meaning(read, has_id)
 
 
-def _meaning(read: dict[bytes, bytes]) -> Head | None:
+def _meaning(read: dict[bytes, bytes], has_id: bool) -> Head | None:
     length = read.get(b"content-length", b"0")
     if not read.get(b"host") or not length.isdigit() or len(length) > 9 or int(length) > BODY_MAX_BYTES:
         return None
@@ -199,7 +203,7 @@ def _meaning(read: dict[bytes, bytes]) -> Head | None:
     domain = read.get(b"x-domain-name", b"")
     key = b"%b\n%d" % (domain, gzip)
     credentials = credentials_of(read.get(b"authorization", b""), read.get(b"x-auth-token", b""))
-    return Head(domain, consumer, consumer_id, gzip, int(length), key, credentials)
+    return Head(domain, consumer, consumer_id, gzip, int(length), key, credentials, has_id)
 
 
 def _size(text: bytes, head: Head) -> int:

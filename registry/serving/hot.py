@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol
 
+from msgspec import Struct
+
 from registry.http_api.shared_parts import Part
 
 #: `receive`: the parser has to read this request; nothing has been done.
@@ -16,20 +18,15 @@ NOT_HOT: Final = -1
 INCOMPLETE: Final = -2
 
 
-class Owed:
+class Owed(Struct, eq=False, gc=False):
     """An answer that comes later. Until then the connection answers nothing else."""
 
-    __slots__ = ("connection", "disconnected")
+    connection: HotConnection
 
-    def __init__(self, connection: HotConnection) -> None:
-        self.connection = connection
-        #: The client has gone: nobody is left to be told.
-        self.disconnected = False
-
-    def settle(self, response: Sequence[Part]) -> None:
-        """Send the answer."""
-        if not self.disconnected:
-            self.connection.settle(self, response)
+    @property
+    def is_awaited(self) -> bool:
+        """The client has not gone."""
+        return self.connection.owes(self)
 
 
 class HotConnection(Protocol):
@@ -48,8 +45,11 @@ class HotConnection(Protocol):
     def owe(self, owed: Owed) -> None:
         """The answer to the request that is being received will be settled later."""
 
+    def owes(self, owed: Owed) -> bool:
+        """Whether this answer is still to be settled: it has not been, and the client has not gone."""
+
     def settle(self, owed: Owed, response: Sequence[Part]) -> None:
-        """Send the answer that was owed."""
+        """Send the answer that was owed, if it still is."""
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what must wait, beside the connection."""

@@ -24,7 +24,7 @@ from registry.serving.heads import Head, Heads, is_usual, without_passed
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
 from registry.serving.kept import Kept, Said
 from registry.serving.known import Asked, Known, KnownBatch, KnownFind, KnownRequests
-from registry.serving.recognise import BEAT_LINE, BatchFind, Beat, Find, Hot, Recogniser, Registration, beat_of
+from registry.serving.recognise import BEAT_LINE, BatchFind, Beat, Find, Hot, Recogniser, beat_of
 from registry.serving.request import Request, call_of, id_in, operation_of
 from registry.usecases.principals import Grant
 
@@ -66,14 +66,14 @@ class Lane:
 
     def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
         """See `hot.HotWay`."""
-        if data.startswith(b"PUT", at):
-            return self._receive_beat(data, at, connection)
         known = looked_for = None
         if at == 0 and self._repeats and data.startswith(b"GET"):
             looked_for = data
             known = self._find_known(data)
             if known is not None and self._say_again(known, b"", data, len(data), connection):
                 return len(data)
+        elif data.startswith(b"PUT", at):
+            return self._receive_beat(data, at, connection)
         block_end = data.find(_END, at)
         if block_end < 0:
             return NOT_HOT
@@ -117,16 +117,18 @@ class Lane:
         if block_end < 0:
             return NOT_HOT
         block = data[block_at:block_end]
-        head = self.heads.find(block) or self.heads.read(block)
-        beat = beat_of(line, head) if head is not None else None
-        if head is None or beat is None:
+        head = known_head = self.heads.find(block)
+        if head is None:
+            head = self.heads.read(block)
+        if head is None or (beat := beat_of(line, head)) is None:
             return NOT_HOT
         body_at = block_end + len(_END)
         end = body_at + head.length
         if end > len(data):
             return INCOMPLETE
         grant = self._principals.known(head.credentials) if self._principals is not None else None
-        request = Request(beat, line[1], head, data[body_at:end], began, block, id_in(block))
+        id = "" if known_head is not None and not known_head.has_id else id_in(block)
+        request = Request(beat, line[1], head, data[body_at:end], began, block, id)
         self._answer(request, grant, connection)
         return end
 
@@ -182,14 +184,23 @@ class Lane:
 
     def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Kept | None:
         """Answer, or have the door do it; what may be said again to the same request is returned."""
+        hot = request.hot
         done: Kept | bool = False
         try:
-            if self._principals is None or self._may(request.hot, grant):
-                done = self._answered(request, connection)
+            if self._aside and hot.tenant in self._aside:
+                pass  # its answers say more
+            elif self._principals is not None and not self._may(hot, grant):
+                pass
+            elif isinstance(hot, Beat):
+                done = self._beats.answer(hot, request, connection)
+            elif isinstance(hot, Find):
+                done = self.finds.answer(hot, request, connection)
+            elif isinstance(hot, BatchFind):
+                done = self._batch_finds.answer(hot, request, connection)
         except RegistryError:
             pass  # the door says it
         except Exception:
-            fields = {"operation": operation_of(request.hot).name, "tenant": str(request.hot.tenant)}
+            fields = {"operation": operation_of(hot).name, "tenant": str(hot.tenant)}
             logger.exception("a hot request failed", extra={"action": "request_failed", **fields})
         if done is False:
             owed = Owed(connection)
@@ -197,28 +208,13 @@ class Lane:
             self._ask_door(owed, request)
         return done if isinstance(done, Kept) else None
 
-    def _answered(self, request: Request, connection: HotConnection) -> Kept | bool:
-        """Answer now or owe it; False: the door has to."""
-        hot = request.hot
-        if self._aside and hot.tenant in self._aside:
-            return False  # its answers say more
-        match hot:
-            case Beat():
-                return self._beats.answer(hot, request, connection)
-            case Find():
-                return self.finds.answer(hot, request, connection)
-            case BatchFind():
-                return self._batch_finds.answer(hot, request, connection)
-            case Registration():
-                return False
-
     # -- what the door has to answer -----------------------------------------------------------------------------------
 
     def _ask_door(self, owed: Owed, request: Request) -> None:
-        if not owed.disconnected:
+        if owed.is_awaited:
             owed.connection.run(self._answer_by_door(owed, request))
 
     async def _answer_by_door(self, owed: Owed, request: Request) -> None:
         operation, call = call_of(request, owed.connection.client_address, self._api.body_max_bytes)
         answer = await self._door.answer(operation, call)
-        owed.settle(responses.render(answer, owed.connection.lines))
+        owed.connection.settle(owed, responses.render(answer, owed.connection.lines))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 
 class LeaseName(NamedTuple):
     """An instance id is unique within its service only, so a lease is named by both."""
@@ -12,7 +14,7 @@ class LeaseName(NamedTuple):
     instance_id: str
 
 
-class Lease(NamedTuple):
+class Lease(Struct, frozen=True, gc=False):
     """A lease to grant or renew; `ttl_ms` from now."""
 
     service_id: str

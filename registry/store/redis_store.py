@@ -307,6 +307,6 @@ def _connections(url: str, limits: RedisLimits) -> Connections:
 
 def _pack_leases(leases: Sequence[Lease]) -> bytes:
     flat: list[str | int] = []
-    for service_id, instance_id, ttl_ms in leases:
-        flat += (f"{service_id}/{instance_id}", ttl_ms)
+    for lease in leases:
+        flat += (f"{lease.service_id}/{lease.instance_id}", lease.ttl_ms)
     return _pack(flat)

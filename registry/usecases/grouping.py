@@ -56,7 +56,7 @@ class Group(Generic[T, R]):
         batch_max: items per flush.
         flights_max: flushes under way at once.
         waiting_max: items that may wait; one more is refused with StoreUnavailable.
-        weight, weight_max: a flush takes no more items once their weights together reach the limit.
+        weight_max: a flush takes no more items once their weights together reach the limit.
         budget: what all items may weigh together that wait or are in a flush, of this group and of others.
         idle: called when nothing waits and nothing is in a flush any more.
     """
@@ -67,14 +67,12 @@ class Group(Generic[T, R]):
         batch_max: int,
         flights_max: int,
         waiting_max: int,
-        weight: Callable[[T], int] = lambda item: 0,
         weight_max: int = 1,
         budget: Budget | None = None,
         idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._budget = budget
         self._idle = idle
-        self._weight = weight
         self._weight_max = weight_max
         self._flush = flush
         self._batch_max = batch_max
@@ -95,17 +93,16 @@ class Group(Generic[T, R]):
         """Nothing waits, and nothing is in a flush."""
         return not (self._waiting or self._flights or self._scheduled)
 
-    def put(self, item: T) -> asyncio.Future[R]:
+    def put(self, item: T, weight: int = 0) -> asyncio.Future[R]:
         """Hand over one item; the future brings its result."""
         future: asyncio.Future[R] = self._running_loop().create_future()
-        self.put_for(item, future)
+        self.put_for(item, future, weight)
         return future
 
-    def put_for(self, item: T, waiter: Waiter[R]) -> None:
+    def put_for(self, item: T, waiter: Waiter[R], weight: int = 0) -> None:
         """Hand over one item; the waiter is told of its result, in the turn of the loop in which it is known."""
         if len(self._waiting) >= self._waiting_max:
             raise StoreUnavailable(f"{self._waiting_max} requests are waiting for the store already")
-        weight = self._weight(item)
         if self._budget is not None:
             self._budget.take(weight)
         self._waiting.append((item, waiter, weight))

@@ -106,7 +106,7 @@ class Heartbeats:
         """As `renew`, telling the waiter."""
         lease = _lease(row)
         try:
-            self._group(tenant).put_for(lease, waiter)
+            self._group(tenant).put_for(lease, waiter, BEAT_BYTES)
         except StoreUnavailable:
             # Too many wait: the store is slower than they come. Of each instance one is remembered, however many come.
             self._remember(tenant, (lease,))
@@ -172,7 +172,7 @@ class Heartbeats:
             async def flush(leases: Sequence[Lease]) -> Sequence[bool]:
                 return await self._flush(tenant, leases)
 
-            limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_MAX * BEAT_BYTES, self._budget)
+            limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, BATCH_MAX * BEAT_BYTES, self._budget)
             group = self._groups[tenant] = Group(flush, *limits)
         return group
 
@@ -260,10 +260,6 @@ class Heartbeats:
             if await self._store.revive(tenant, view.position, lapsed):
                 return
             await self._projector.catch_up(tenant)
-
-
-def _bytes_of(lease: Lease) -> int:
-    return BEAT_BYTES
 
 
 def _accept(waiter: Waiter[bool]) -> None:

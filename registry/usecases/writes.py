@@ -191,7 +191,7 @@ class Writes:
 
     async def _wait_for(self, tenant: Tenant, pending: _Pending) -> None:
         self._projector.aside.check(tenant)
-        taken = self._group(tenant).put(pending)
+        taken = self._group(tenant).put(pending, _bytes_of(pending))
         limit = taken.get_loop().call_later(APPEND_TIMEOUT_S, _give_up, taken)  # a fifth of what asyncio.timeout costs
         try:
             await taken
@@ -209,7 +209,7 @@ class Writes:
                 with self.spans.at(next((one.place for one in batch if one.place is not None), None)):
                     return await self._append(tenant, batch)
 
-            limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, _bytes_of, BATCH_BYTES_MAX, self._waiting)
+            limits = (BATCH_MAX, FLIGHTS_MAX, WAITING_MAX, BATCH_BYTES_MAX, self._waiting)
             group = self._groups[tenant] = Group(flush, *limits, lambda: self._forget_unknown(tenant))
         return group
 

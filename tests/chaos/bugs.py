@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
+from msgspec import structs
+
 from registry.domain import fold_instances
 from registry.domain.find import FindQuery
 from registry.domain.recent import Recent
@@ -69,7 +71,7 @@ def short_leases() -> None:
     beat = RedisStore.beat
 
     async def stingy(self: RedisStore, tenant: Tenant, leases: Sequence[Lease], replica: str) -> list[int]:
-        return await beat(self, tenant, [lease._replace(ttl_ms=STINGY_MS) for lease in leases], replica)
+        return await beat(self, tenant, [structs.replace(lease, ttl_ms=STINGY_MS) for lease in leases], replica)
 
     RedisStore.beat = stingy  # type: ignore[method-assign]
 

@@ -145,7 +145,7 @@ async def test_heartbeats_are_kept_as_evidence_up_to_a_limit(
     await store.commit(TENANT, 0, [Write(b"e", (LEASE,))])
     began_ms = int(time.time() * 1000)
     for number in range(400):
-        leases = [LEASE._replace(instance_id=f"i{n}") for n in range(sizes[number * len(sizes) // 400])]
+        leases = [msgspec.structs.replace(LEASE, instance_id=f"i{n}") for n in range(sizes[number * len(sizes) // 400])]
         await store.beat(TENANT, leases, f"r{number}")
     (key,) = [key async for key in redis.scan_iter(match=f"{key_prefix}*:beats")]
     kept: Any = await redis.xrange(key)
@@ -160,7 +160,7 @@ async def test_heartbeats_are_kept_as_evidence_up_to_a_limit(
 
 async def test_whose_heartbeat_is_not_kept_any_more_is_not_guessed(store: RedisStore) -> None:
     """Better no replica than the wrong one."""
-    other = LEASE._replace(instance_id="other")
+    other = msgspec.structs.replace(LEASE, instance_id="other")
     await store.commit(TENANT, 0, [Write(b"e", (LEASE, other))])
     await store.beat(TENANT, [LEASE], "r1")
     assert (await store.renewed(TENANT, LEASE)).replica == "r1"
