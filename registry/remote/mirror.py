@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from itertools import groupby
 
 import click
 from msgspec.structs import replace
@@ -19,7 +21,8 @@ from registry.remote import following
 from registry.remote.asking import Asking, asks
 from registry.remote.failing import Exit
 from registry.remote.importing import BRINGS, COLUMNS, at
-from registry.remote.mirroring import Direction, Put, Remove, copies, done, hear, pause_s, plan, report
+from registry.remote.mirroring import Direction, Put, Remove, Step, copies, done, hear, pause_s, plan, report
+from registry.remote.reaching import each
 from registry.remote.side import Side
 from registry.remote.waiting import interrupted
 from registry.remote.writing import write_rows
@@ -54,7 +57,7 @@ async def mirror(asking: Asking, source: str, target: str, both: bool, every: fl
             return await _clear(ways)
         if reports:
             return await _report(asking, ways)
-        mirrors = [_Mirror(here, there) for here, there in ways]
+        mirrors = [Mirror(here, there) for here, there in ways]
         follower, pace = Follower(old, new, both), _Pace(every)
         with interrupted(), _let_go_by_signal(mirrors):
             while True:
@@ -78,8 +81,7 @@ async def _clear(ways: list[tuple[Side, Side]]) -> int:
     for here, there in ways:
         seen = await there.see()
         found = sorted(copies(seen, here.place))
-        for ids in found:
-            await there.take(Remove(ids), here)
+        await each([Remove(ids) for ids in found], partial(there.take, source=here))
         sys.stdout.write(f"{len(found)} copies of {here.place} are removed from {there.place}\n")
     return Exit.DONE
 
@@ -93,7 +95,7 @@ async def _report(asking: Asking, ways: list[tuple[Side, Side]]) -> int:
     return Exit.NOT_FOUND if found else Exit.DONE
 
 
-class _Mirror:
+class Mirror:
     """One direction, while the mirror runs."""
 
     def __init__(self, here: Side, there: Side) -> None:
@@ -110,19 +112,23 @@ class _Mirror:
         self._say_how_the_source_is()
         if self._there.seen is None:
             return
-        for step in plan(self.direction, self._there.seen, steady()):
-            begun = steady()
-            try:
-                await self._there.take(step, self._here)
-            except ClientError as exc:
-                what = getattr(step, "ids", getattr(step, "key", None))
-                self._refusals.say(what, self._there.place, str(exc))
-                continue
-            self.direction = done(self.direction, step, begun)
-            if isinstance(step, Put | Remove):
-                key, instance_id = step.ids
-                verb = "removed" if isinstance(step, Remove) else "changed" if step.is_there else "added"
-                _say(f"{verb:<8} {key.text()} {instance_id} at {self._there.place}")
+        # Those of one kind side by side; services come before what is to be in them.
+        for _, alike in groupby(plan(self.direction, self._there.seen, steady()), type):
+            await each(list(alike), self._take)
+
+    async def _take(self, step: Step) -> None:
+        begun = steady()
+        try:
+            await self._there.take(step, self._here)
+        except ClientError as exc:
+            what = getattr(step, "ids", getattr(step, "key", None))
+            self._refusals.say(what, self._there.place, str(exc))
+            return
+        self.direction = done(self.direction, step, begun)
+        if isinstance(step, Put | Remove):
+            key, instance_id = step.ids
+            verb = "removed" if isinstance(step, Remove) else "changed" if step.is_there else "added"
+            _say(f"{verb:<8} {key.text()} {instance_id} at {self._there.place}")
 
     def pause_s(self, every: float) -> float:
         return pause_s(self.direction, self._there.seen, every)
@@ -157,7 +163,7 @@ class _Pace:
         self._every = every
         self._is_said = False
 
-    def pause_s(self, mirrors: Sequence[_Mirror]) -> float:
+    def pause_s(self, mirrors: Sequence[Mirror]) -> float:
         pause = min(one.pause_s(self._every) for one in mirrors)
         if pause < self._every and not self._is_said:
             _say(f"looks every {pause:.1f} s, not {self._every:g}: the lease of a copy would end before it is renewed")
@@ -217,7 +223,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _let_go_by_signal(mirrors: list[_Mirror]) -> Iterator[None]:
+def _let_go_by_signal(mirrors: list[Mirror]) -> Iterator[None]:
     def let_go() -> None:
         for one in mirrors:
             one.let_go()

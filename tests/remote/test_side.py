@@ -15,13 +15,15 @@ from registry.client.errors import Refused
 from registry.domain.model import Instance
 from registry.remote import side
 from registry.remote.following import Change
-from registry.remote.mirror import Follower
+from registry.remote.mirror import Follower, Mirror
 from registry.remote.mirroring import Beat, Put
 from registry.remote.moving import MARK, Key, SetTags, marked
+from registry.remote.reaching import IN_FLIGHT
 from registry.remote.side import Side
 from tests.client.gate import Answer, Gate, Reply, Request
 from tests.support.api import Api, ok
 from tests.support.replica import Replica
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +76,35 @@ async def test_a_client_that_has_come_itself_is_not_overwritten(registry: Replic
         await side.look()
         await side.take(Put((KEY, "i"), marked(ORIGINAL, "old"), True), side)
         assert api.read_instance(service_id, "i")["endpoints"] == ["rest://own:1"]
+
+
+async def test_copies_come_side_by_side_and_services_before_them(registry: Replica, api: Api, tenant: str) -> None:
+    """A mirror that has much to bring does not do it one after the other, and not all at once."""
+    number = 2 * IN_FLIGHT
+    for name in range(number):
+        api.instance(api.service(name=f"s{name}"), instanceId=f"i{name}")
+    here = AsyncRegistry(f"127.0.0.1:{registry.port}", tenant=tenant, learn=False)
+    async with Gate(registry.port) as gate, here, AsyncRegistry(gate.url, tenant=f"{tenant}-b", learn=False) as there:
+        gate.answer = lambda request: "hang" if is_registration(request) else None
+        sides = Side(here.api, "old"), Side(there.api, "new")
+        await asyncio.gather(*(side.look() for side in sides))
+        mirror = Mirror(*sides)
+        bringing = asyncio.create_task(mirror.tick())
+        await until(lambda: said(len(gate.seen("POST", "/instances")) == IN_FLIGHT), "as many as may come at once")
+        assert len(gate.seen("POST", "/microservices")) == number
+        bringing.cancel()
+        await asyncio.wait([bringing])
+        gate.answer = lambda request: None
+        await mirror.tick()
+        assert len((await sides[1].see()).instances) == number
+
+
+def is_registration(request: Request) -> bool:
+    return request.method == "POST" and request.path.endswith("/instances")
+
+
+async def said(condition: bool) -> bool:
+    return condition
 
 
 async def test_heartbeats_are_sent_one_by_one_where_one_refuses_all(registry: Replica, api: Api, tenant: str) -> None:
