@@ -26,11 +26,7 @@ class Tally:
 
     def add(self, tenant: Tenant, status: int, seconds: float, received: int = 0, sent: int = 0) -> None:
         """One request was answered. `received`, `sent`: bytes of the bodies, 0 where there is none."""
-        counts = self._tenants.counts
-        if tenant in counts:
-            counts[tenant] += 1
-        else:
-            self._tenants.add(tenant)
+        self._tenants.add(tenant)
         self.by_status[status] = self.by_status.get(status, 0) + 1
         self.seconds.counts[bisect_left(SECONDS, seconds)] += 1
         self.seconds.sum += seconds
@@ -44,16 +40,19 @@ class Tally:
 
         It is written out, because each call would cost a tenth of a microsecond here.
         """
-        counts = self._tenants.counts
-        if tenant in counts:
-            counts[tenant] += 1
-        else:
+        try:
+            self._tenants.counts[tenant] += 1
+        except KeyError:
             self._tenants.add(tenant)
-        self.by_status[status] = self.by_status.get(status, 0) + 1
+        try:
+            self.by_status[status] += 1
+        except KeyError:
+            self.by_status[status] = 1
         self.seconds.counts[0] += 1
         if sent:
-            self.sent.counts[bisect_left(BYTES, sent)] += 1
-            self.sent.sum += sent
+            histogram = self.sent
+            histogram.counts[bisect_left(BYTES, sent)] += 1
+            histogram.sum += sent
         if received:
             self.received.add(received)
 

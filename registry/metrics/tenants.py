@@ -29,9 +29,12 @@ class TenantCounts:
 
     def add(self, tenant: Tenant) -> None:
         """One more request of the tenant's."""
-        if tenant in self.counts:
+        try:
             self.counts[tenant] += 1
-        elif len(self.counts) < NAMED_MAX and self.exists(tenant):
+            return
+        except KeyError:
+            pass
+        if len(self.counts) < NAMED_MAX and self.exists(tenant):
             self.counts[tenant] = 1
         else:
             self._others += 1

@@ -60,6 +60,8 @@ class Connection(asyncio.Protocol):
         self._place: Place | None = None
         self._reader: Reader | None = None
         self.wire: Wire
+        #: That of the wire, without a step in between.
+        self.write: Callable[[Sequence[Part]], None]
         self.client_address = ""
         self.deadline = NEVER
         #: What is being answered: by the hot way, or by the application.
@@ -89,6 +91,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.wire = Wire(transport, self._shared)
+        self.write = self.wire.write
         if not self.enter(transport):
             return
         self._shared.connections.add(self)
@@ -325,7 +328,7 @@ class Connection(asyncio.Protocol):
         self._owed = None
         if self.stopping:
             response = _last(response)
-        self.wire.write(response)
+        self.write(response)
         if self._held or self._half_closed or self._refusal or self.stopping or self._ended or self.wire.is_full:
             self._continue()
         else:
@@ -430,9 +433,6 @@ class Connection(asyncio.Protocol):
         return b"", leave
 
     # -- what goes -----------------------------------------------------------------------------------------------------
-
-    def write(self, parts: Sequence[Part]) -> None:
-        self.wire.write(parts)
 
     def pause_writing(self) -> None:
         self.deadline = self.wire.fill(self)
