@@ -68,7 +68,10 @@ class Observer:
 
     def tally(self, operation: str) -> Tally:
         """The tally of an operation, to be added to."""
-        return self._tallies.setdefault(operation, Tally(self.tenants))
+        tally = self._tallies.get(operation)
+        if tally is None:
+            tally = self._tallies[operation] = Tally(self.tenants)
+        return tally
 
     def answered(self, operations: Iterable[str]) -> int:
         """How many requests of these operations there were."""

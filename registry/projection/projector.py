@@ -226,8 +226,12 @@ class Projector:
             StoreUnavailable: the log could not be read; the view is as it was.
             Damaged: nor will it be, until it is sound again.
         """
+        await self.caught_up(tenant)
+
+    def caught_up(self, tenant: Tenant) -> asyncio.Future[None]:
+        """The end of `catch_up`. Raises Damaged at once where it would not come."""
         self.aside.check(tenant)
-        await self._catch_ups.join(tenant)
+        return self._catch_ups.join(tenant)
 
     async def wait_for(self, tenant: Tenant, position: Position, timeout_s: float) -> bool:
         """Wait until the view includes `position`. False when that took longer than `timeout_s`."""

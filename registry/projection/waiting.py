@@ -87,31 +87,39 @@ class CatchUps:
 
     def __init__(self, catch_up: Callable[[Tenant], Awaitable[None]]) -> None:
         self._catch_up = catch_up
-        self._current: dict[Tenant, asyncio.Task[None]] = {}
-        self._next: dict[Tenant, asyncio.Task[None]] = {}
+        #: Who waits for the next one.
+        self._waiting: dict[Tenant, list[asyncio.Future[None]]] = {}
+        self._running: dict[Tenant, asyncio.Task[None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def join(self, tenant: Tenant) -> None:
-        """Wait for a catch-up that begins after this call; raises what it raises."""
-        task = self._next.get(tenant)
-        if task is None:
-            task = asyncio.create_task(self._in_turn(tenant, self._current.get(tenant)))
-            task.add_done_callback(_retrieve)
-            self._next[tenant] = task
-        await asyncio.shield(task)
+    def join(self, tenant: Tenant) -> asyncio.Future[None]:
+        """The end of a catch-up that begins after this call, with what it raises. Others do not notice a cancel."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.setdefault(tenant, []).append(waiter)
+        if tenant not in self._running:
+            self._running[tenant] = self._loop.create_task(self._run(tenant))
+        return waiter
 
-    async def _in_turn(self, tenant: Tenant, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait((before,))
-        task = self._next.pop(tenant)
-        self._current[tenant] = task
+    async def _run(self, tenant: Tenant) -> None:
+        """Catch up until nobody waits for it."""
+        try:
+            while waiters := self._waiting.pop(tenant, []):
+                await self._serve(tenant, waiters)
+        finally:
+            del self._running[tenant]
+
+    async def _serve(self, tenant: Tenant, waiters: list[asyncio.Future[None]]) -> None:
+        failure: Exception | None = None
         try:
             await self._catch_up(tenant)
-        finally:
-            if self._current.get(tenant) is task:
-                del self._current[tenant]
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """Look at the result even when every caller has given up waiting for it."""
-    if not task.cancelled():
-        task.exception()
+        except Exception as error:
+            failure = error
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if failure is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(failure)

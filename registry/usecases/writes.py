@@ -30,6 +30,7 @@ from registry.store.port import HistoryChanged, Store
 from registry.tracing import Spans
 from registry.usecases.formats import Formats
 from registry.usecases.grouping import Budget, Group
+from registry.usecases.patience import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,10 @@ class Writes:
         self._numbers = count(1)
         self._groups: dict[Tenant, Group[_Pending, Position | None]] = {}
         self._waiting = Budget(waiting_max_bytes)
+        self._deciding = Patience(DECIDE_TIMEOUT_S, f"the log has not answered for {DECIDE_TIMEOUT_S} seconds")
+        self._appending = Patience(
+            APPEND_TIMEOUT_S, f"the store has not taken the write for {APPEND_TIMEOUT_S} seconds"
+        )
         #: Where appends are told as parts of requests; None: nowhere.
         self.spans: Spans | None = None
         #: Of what was appended: writes in a batch, and seconds until the store had it.
@@ -115,20 +120,24 @@ class Writes:
         Raises:
             StoreUnavailable: the log could not be read, so neither can be said.
         """
+        view = self._projector.view(tenant)
+        at = view.position
+        refused: RegistryError | None = None
         try:
-            decided = decision(self._projector.view(tenant))
+            decided = decision(view)
         except RegistryError as refusal:
             if refusal.is_final:
                 raise
-            decided = None
-        if decided is None or isinstance(decided, Known):
-            # Refusing the client, and telling it that nothing is to be done, both speak of the present.
-            try:
-                async with asyncio.timeout(DECIDE_TIMEOUT_S):
-                    await self._projector.catch_up(tenant)
-            except TimeoutError:
-                raise StoreUnavailable(f"the log has not answered for {DECIDE_TIMEOUT_S} seconds") from None
+            refused = refusal
+        else:
+            if not isinstance(decided, Known):
+                return decided
+        # Refusing the client, and telling it that nothing is to be done, both speak of the present.
+        await self._deciding.watch(self._projector.caught_up(tenant))
+        if self._projector.view(tenant) is not view or view.position != at:
             return decision(self._projector.view(tenant))
+        if refused is not None:
+            raise refused
         return decided
 
     async def change(
@@ -192,11 +201,8 @@ class Writes:
     async def _wait_for(self, tenant: Tenant, pending: _Pending) -> None:
         self._projector.aside.check(tenant)
         taken = self._group(tenant).put(pending, _bytes_of(pending))
-        limit = taken.get_loop().call_later(APPEND_TIMEOUT_S, _give_up, taken)  # a fifth of what asyncio.timeout costs
-        try:
-            await taken
-        finally:
-            limit.cancel()
+        # What is given up may be appended yet: then it is in the log, as after any answer that was lost on its way.
+        await self._appending.watch(taken)
 
     def _group(self, tenant: Tenant) -> Group[_Pending, Position | None]:
         group = self._groups.get(tenant)
@@ -264,12 +270,6 @@ class Writes:
         """The arguments of `commit`: the history that this replica has applied, around the writes."""
         position = self._projector.view(tenant).position
         return position.epoch, writes, position.sequence
-
-
-def _give_up(taken: asyncio.Future[Position | None]) -> None:
-    """It may be appended yet: then it is in the log, as after any answer that was lost on its way."""
-    if not taken.done():
-        taken.set_exception(StoreUnavailable(f"the store has not taken the write for {APPEND_TIMEOUT_S} seconds"))
 
 
 def _say_appended(tenant: Tenant, appended: Sequence[tuple[Position, Event, int]]) -> None:
