@@ -6,7 +6,6 @@ that contradicts a client catches up with the log first and decides again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha1
 from typing import NamedTuple
 
@@ -53,8 +52,7 @@ class Stamp(NamedTuple):
     user_agent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """Nothing is to be appended: the client is answered with what is there."""
 
     id: str
@@ -155,17 +153,13 @@ def register_instance(
     if body is None:
         raise InvalidParams("instance is missing - at `$.instance`")
     row = service_to_write(view, service_id, stamp.actor)
-    content = body.to_instance()
     chosen = bool(body.instance_id)
-    instance_id = body.instance_id or row.by_endpoints.get(endpoints_key(content.endpoints), ("",))[0]
+    instance_id = body.instance_id or row.by_endpoints.get(endpoints_key(body.endpoints or []), ("",))[0]
     held = row.instances.get(instance_id)
     before = decode_instance(held.body) if held is not None else None
-    content = structs.replace(content, instance_id=instance_id or new_id, service_id=service_id)
-    if before is not None:
-        if not body.status:
-            content = structs.replace(content, status=before.status)
-        if content == structs.replace(before, version="", timestamp="", mod_timestamp=""):
-            return Known(instance_id)
+    content = body.to_instance(instance_id or new_id, service_id, before.status if before is not None else "")
+    if before is not None and content == structs.replace(before, version="", timestamp="", mod_timestamp=""):
+        return Known(instance_id)
     quotas.check_instance(view, row, before, content)
     return InstanceRegistered(instance=content, chosen=chosen, keeps_status=not body.status, **stamp._asdict())
 

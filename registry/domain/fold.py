@@ -121,6 +121,8 @@ def include(lineage: dict[int, int], position: Position) -> None:
 
 def _mark_changed(view: RegistryView, position: Position, event: Event, outcome: Outcome) -> None:
     match event:
+        case InstanceRegistered():
+            view.services[event.instance.service_id].changed = position
         case DependenciesAdded() | DependenciesReplaced() | PolicySaved() | PolicyDeleted() | ServiceUnregistered():
             view.rest_changed = position
         case AccessEvent():
@@ -129,8 +131,6 @@ def _mark_changed(view: RegistryView, position: Position, event: Event, outcome:
             pass
         case ServiceRegistered():
             view.services[outcome.id].changed = position
-        case InstanceRegistered():
-            view.services[event.instance.service_id].changed = position
         case InstanceUnregistered() | InstanceExpired() | InstanceStatusSet() | InstancePropertiesSet():
             view.services[event.service_id].changed = position
         case ServicePropertiesSet() | TagsReplaced() | TagSet() | TagsDeleted():

@@ -83,15 +83,21 @@ class InstanceBody(Struct, rename="camel", gc=False):
     timestamp: Text = None
     mod_timestamp: Text = None
 
-    def to_instance(self) -> Instance:
-        """The content to register: ids, version and timestamps blank, they are the registry's to set."""
+    def to_instance(self, instance_id: str = "", service_id: str = "", status: str = "") -> Instance:
+        """The content to register: version and timestamps blank, they are the registry's to set.
+
+        Args:
+            status: of an instance that names none.
+        """
         if self.host_name is None:
             raise InvalidParams("hostName (1 to 64 characters) is missing - at `$.instance.hostName`")
         info = self.data_center_info
         return Instance(
+            instance_id=instance_id,
+            service_id=service_id,
             host_name=self.host_name,
             endpoints=self.endpoints or [],
-            status=self.status or STATUS_DEFAULT,
+            status=self.status or status or STATUS_DEFAULT,
             properties=to_properties(self.properties),
             health_check=self.health_check.to_health_check() if self.health_check else DEFAULT_HEALTH_CHECK,
             data_center_info=DataCenterInfo(info.name, info.region, info.available_zone) if info else None,

@@ -46,13 +46,13 @@ class Call:
         path: the values of the path's parameters.
         headers: name in lower case -> value; of those in `SINGLE` never a second one.
         actor: the address at the other end of the connection.
-        receive: brings the body, as ASGI messages.
+        body: all of it, or what brings it as ASGI messages.
         tenant: whose data it is about; None: as the headers and the path say.
         body_max: bytes of the largest body.
     """
 
     __slots__ = (
-        *("_actor", "_body_max", "_headers", "_query", "_receive", "_request_id"),
+        *("_actor", "_body_max", "_headers", "_query", "_request_id", "_source"),
         *(
             "address",
             "applied",
@@ -75,7 +75,7 @@ class Call:
         query_string: bytes,
         headers: Mapping[bytes, bytes],
         actor: str,
-        receive: Receive,
+        body: bytes | Receive,
         tenant: Tenant | None = None,
         body_max: int = BODY_MAX_BYTES,
         target: str = "",
@@ -104,7 +104,7 @@ class Call:
         self.applied: tuple[Position, Position] = (ORIGIN, ORIGIN)
         #: Of the requests under way, once it is one.
         self.share: Share | None = None
-        self._receive = receive
+        self._source = body
         self._query: dict[str, str] | None = None
         self.tenant = tenant or self._read_tenant()
 
@@ -237,31 +237,34 @@ class Call:
 
     async def body(self) -> bytes:
         """The whole body."""
+        if isinstance(self._source, bytes):
+            self._count(len(self._source))
+            return self._source
         if self.share is None:
-            return await self._body()
+            return await self._read(self._source)
         self.share.give_back()
-        body = await self._body()
+        body = await self._read(self._source)
         self.share.take()
         return body
 
-    async def _body(self) -> bytes:
+    async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
         size = 0
         more = True
         while more:
-            message = await self._receive()
+            message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            self.received = size
-            if size > self._body_max:
-                raise InvalidParams(
-                    f"the body is larger than {self._body_max} bytes (REGISTRY_BODY_MAX_BYTES) - at `$`"
-                )
-            chunks.append(chunk)
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            self._count(size)
             more = message.get("more_body", False)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _count(self, size: int) -> None:
+        self.received = size
+        if size > self._body_max:
+            raise InvalidParams(f"the body is larger than {self._body_max} bytes (REGISTRY_BODY_MAX_BYTES) - at `$`")
 
     async def decode(self, type_: type[T]) -> T:
         return bodies.decode(await self.body(), type_)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from starlette.types import Message
 
 from registry.access.reach import Reach
 from registry.domain.position import Position
@@ -37,11 +36,8 @@ async def carry(operation: str, call: Call, has_body: bool) -> Carried:
 def call_of(carried: Carried) -> Call:
     """The same call."""
 
-    async def receive() -> Message:
-        return {"type": "http.request", "body": carried.body, "more_body": False}
-
     tenant, body_max = Tenant(*carried.tenant), max(len(carried.body), 1)
-    call = Call(carried.path, carried.query, carried.headers, carried.actor, receive, tenant, body_max)
+    call = Call(carried.path, carried.query, carried.headers, carried.actor, carried.body, tenant, body_max)
     call.reach, call.applied = carried.reach, carried.applied
     if not call.reach.everywhere:
         call.covers = call.reach.covers

@@ -163,7 +163,9 @@ class Door:
         call.share = Share(self._api.load, operation.name in NEVER_REFUSED)
         try:
             call.share.take()
-            answer = await self._answer(operation, call)
+            answer = await self._handle(operation, call)
+            if answer.size > self._api.answer_max_bytes:
+                raise AnswerTooLarge(answer.size, self._api.answer_max_bytes)
         except RegistryError as error:
             answer = self._refused(call, error)
         except ClientGone:
@@ -192,12 +194,6 @@ class Door:
                 *(operation.name, call.tenant, call.target, call.address, status, seconds, call.received, sent),
                 call.named,
             )
-
-    async def _answer(self, operation: Operation, call: Call) -> Reply:
-        answer = await self._handle(operation, call)
-        if answer.size > self._api.answer_max_bytes:
-            raise AnswerTooLarge(answer.size, self._api.answer_max_bytes)
-        return answer
 
     async def _handle(self, operation: Operation, call: Call) -> Reply:
         api = self._api

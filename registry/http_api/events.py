@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Raw, Struct
-from starlette.types import Message
 
 from registry.domain.errors import BeforeHistory, InvalidParams, RegistryError, StoreUnavailable
 from registry.domain.position import Position, parse_position
@@ -114,13 +113,9 @@ def _page_call(call: Call, after: Position) -> Call:
     asked = {name: call.query(name) for name in _FILTERS if call.query(name)}
     asked |= {"order": "oldest", "after": after.text(), "limit": str(AT_ONCE_MAX)}
     repeated = [("kind", kind) for kind in call.query_all("kind")] + [("env", env) for env in call.query_all("env")[:1]]
-    page = Call(call.path, urlencode([*asked.items(), *repeated]).encode(), {}, call.actor, _nothing, call.tenant)
+    page = Call(call.path, urlencode([*asked.items(), *repeated]).encode(), {}, call.actor, b"", call.tenant)
     page.reach, page.covers = call.reach, call.covers
     return page
-
-
-async def _nothing() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 # -- server-sent events ------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
-from starlette.types import Message
 
 from registry.http_api import operations
 from registry.http_api.call import Call, add_header, request_id_of
@@ -71,11 +70,6 @@ def operation_of(hot: Hot) -> Operation:
             return operations.HEARTBEAT
 
 
-def target_of(request: Request) -> str:
-    """As `call.target_of`."""
-    return f"{operation_of(request.hot).method} {request.target.decode('latin-1')}"
-
-
 def call_of(request: Request, client_address: str, body_max: int) -> tuple[Operation, Call]:
     """What the door is to answer, with all that has been understood."""
     hot, head = request.hot, request.head
@@ -93,10 +87,6 @@ def call_of(request: Request, client_address: str, body_max: int) -> tuple[Opera
     for name, value in _RECORDED.findall(request.block):
         add_header(headers, name.lower(), value.strip())
 
-    async def receive() -> Message:
-        return {"type": "http.request", "body": request.body, "more_body": False}
-
-    query = request.target.partition(b"?")[2]
-    target = target_of(request)
-    call = Call(path, query, headers, client_address, receive, hot.tenant, body_max, target)
-    return operation_of(hot), call
+    operation, query = operation_of(hot), request.target.partition(b"?")[2]
+    target = f"{operation.method} {request.target.decode('latin-1')}"
+    return operation, Call(path, query, headers, client_address, request.body, hot.tenant, body_max, target)

@@ -95,9 +95,13 @@ class Group(Generic[T, R]):
 
     def put(self, item: T, weight: int = 0) -> asyncio.Future[R]:
         """Hand over one item; the future brings its result."""
-        future: asyncio.Future[R] = self._running_loop().create_future()
+        future = self.waiter()
         self.put_for(item, future, weight)
         return future
+
+    def waiter(self) -> asyncio.Future[R]:
+        """One for `put_for`."""
+        return self._running_loop().create_future()
 
     def put_for(self, item: T, waiter: Waiter[R], weight: int = 0) -> None:
         """Hand over one item; the waiter is told of its result, in the turn of the loop in which it is known."""

@@ -98,7 +98,7 @@ class Heartbeats:
 
     def renew(self, tenant: Tenant, row: InstanceRow) -> asyncio.Future[bool]:
         """Hand a renewal to the next batch; False when the lease has lapsed."""
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        future = self._group(tenant).waiter()
         self.renew_for(tenant, row, future)
         return future
 

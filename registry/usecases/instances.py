@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from registry.domain import decide
@@ -53,11 +53,11 @@ class Instances:
                 return decision.id
         raise StoreUnavailable(f"service {service_id} changes faster than an instance of it can be registered")
 
-    async def _decide_registration(
+    def _decide_registration(
         self, tenant: Tenant, service_id: str, body: InstanceBody | None, actor: str
-    ) -> InstanceRegistered | Known:
+    ) -> Awaitable[InstanceRegistered | Known]:
         new_id = self._new_id()
-        return await self._writes.decide(
+        return self._writes.decide(
             tenant,
             lambda view: decide.register_instance(
                 view, service_id, body, new_id, self._writes.quotas, self._writes.stamp(actor)

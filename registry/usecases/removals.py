@@ -19,6 +19,8 @@ from registry.projection.projector import Projector
 
 logger = logging.getLogger(__name__)
 
+#: The events that remove. All others are passed over at little cost: registrations are many.
+REMOVING: Final = (InstanceExpired, InstanceUnregistered, ServiceUnregistered)
 #: Instances that are named of those that went with their microservice.
 NAMED_MAX: Final = 10
 
@@ -36,7 +38,7 @@ class Removals:
         projector.listen(self._note)
 
     def _note(self, tenant: Tenant, position: Position, event: Event, outcome: Outcome) -> None:
-        if event.replica != self._replica:
+        if event.replica != self._replica or not isinstance(event, REMOVING):
             return
         extra = {"tenant": str(tenant), "position": position.text()}
         if isinstance(event, InstanceExpired) and outcome.changes:

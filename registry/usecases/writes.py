@@ -193,16 +193,15 @@ class Writes:
 
     async def _put(self, tenant: Tenant, pending: _Pending) -> None:
         if self.spans is None:
-            await self._wait_for(tenant, pending)
+            await self._taken(tenant, pending)
             return
         with self.spans.part("append"):
-            await self._wait_for(tenant, pending._replace(place=self.spans.here()))
+            await self._taken(tenant, pending._replace(place=self.spans.here()))
 
-    async def _wait_for(self, tenant: Tenant, pending: _Pending) -> None:
+    def _taken(self, tenant: Tenant, pending: _Pending) -> asyncio.Future[Position | None]:
+        """Where it is appended, once it is. What is given up may be appended yet: then it is in the log."""
         self._projector.aside.check(tenant)
-        taken = self._group(tenant).put(pending, _bytes_of(pending))
-        # What is given up may be appended yet: then it is in the log, as after any answer that was lost on its way.
-        await self._appending.watch(taken)
+        return self._appending.watch(self._group(tenant).put(pending, _bytes_of(pending)))
 
     def _group(self, tenant: Tenant) -> Group[_Pending, Position | None]:
         group = self._groups.get(tenant)
