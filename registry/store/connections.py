@@ -61,7 +61,7 @@ class Connections(Protocol):
         """Run a loaded script, where its keys are."""
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
-        """Ask a question about a key, where that is."""
+        """Ask a question about a key, where that is. The fields of a stream's entry come as a dict or as a list."""
 
     async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """The values of many keys, on any server."""
@@ -93,7 +93,8 @@ class OneMaster:
 
     def __init__(self, dial: Dial, pools: Sequence[ConnectionPool], timeout_s: float) -> None:
         self._dial = dial
-        self._scripts, self._reading = SharedLine(dial, timeout_s), OwnLines(dial, WAITING_MAX)
+        self._scripts, self._questions = SharedLine(dial, timeout_s), SharedLine(dial, timeout_s)
+        self._reading = OwnLines(dial, WAITING_MAX)
         self._asking, self._listening = (Redis(connection_pool=pool) for pool in pools)
         self._database = int(pools[0].connection_kwargs.get("db") or 0)
         #: When a server that takes no writes may be left next (loop's time), and whether one has been lately.
@@ -130,10 +131,10 @@ class OneMaster:
             await client.connection_pool.disconnect()
 
     async def ask(self, command: str, key: str, *arguments: str) -> Any:
-        return await execute(self._asking, command, key, *arguments)
+        return await self._questions.execute(command, key, *arguments)
 
     async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        found: Sequence[bytes | None] = await execute(self._asking, "MGET", *keys) if keys else ()
+        found: Sequence[bytes | None] = await self._questions.execute("MGET", *keys) if keys else ()
         return found
 
     async def servers(self) -> Sequence[Redis]:
@@ -157,6 +158,7 @@ class OneMaster:
 
     async def close(self) -> None:
         await self._scripts.close()
+        await self._questions.close()
         self._dial.let_go("it was closed")
         for client in (self._asking, self._listening):
             await close_client(client)

@@ -160,12 +160,12 @@ class RedisStore:
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         key, text = self._names(tenant).events, position.text()
         entries = await self._query("XRANGE", key, text, text)
-        return bytes(entries[0][1].get(b"e", b"")) if entries else None
+        return _event_of(entries[0][1]) if entries else None
 
     async def eldest(self, tenant: Tenant) -> tuple[Position, bytes] | None:
         key = self._names(tenant).events
         entries = await self._query("XRANGE", key, "-", "+", "COUNT", "1")
-        return (parse_position(entries[0][0]), bytes(entries[0][1].get(b"e", b""))) if entries else None
+        return (parse_position(entries[0][0]), _event_of(entries[0][1])) if entries else None
 
     async def commit(
         self, tenant: Tenant, epoch: int, writes: Sequence[Write], applied: int = 0
@@ -303,6 +303,13 @@ def _connections(url: str, limits: RedisLimits) -> Connections:
             return NamedMaster(address, pools)
         case "cluster":
             return ClusterConnections(address, pools, f"{limits.prefix}wake")
+
+
+def _event_of(fields: Any) -> bytes:
+    """The event in an entry of a log, b"" if there is none."""
+    if not isinstance(fields, dict):
+        fields = dict(zip(fields[::2], fields[1::2], strict=True))
+    return bytes(fields.get(b"e", b""))
 
 
 def _pack_leases(leases: Sequence[Lease]) -> bytes:
