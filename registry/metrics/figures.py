@@ -171,6 +171,8 @@ class Figures:
         differing = len(self.snapshotting.distrusted)
         yield Figure("tenants_differing", "Tenants of which another replica holds something else.", differing)
         yield Figure("agreement_rounds_total", "Comparisons with the other replicas.", stats.rounds, True)
+        help = "Tenants that had news lately and are still to be compared for it."
+        yield Figure("agreement_lively_tenants", help, self.agreement.lively)
         yield Figure("differences_total", "Parts found to differ from another's.", stats.differences, True)
         yield Figure("healed_total", "Replays because of a difference.", stats.healed, True)
 

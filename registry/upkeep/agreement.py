@@ -119,6 +119,11 @@ class Agreement:
             held.pop(tenant, None)
         self._snapshotting.distrusted.discard(tenant)
 
+    @property
+    def lively(self) -> int:
+        """Tenants that had news lately and are still to be compared for it."""
+        return len(self._lively)
+
     async def run(self) -> None:
         """Compare, round after round, until cancelled."""
         await asyncio.gather(self._rounds(self._compare_lively), self._rounds(self._compare_quiet))
