@@ -1,213 +1,264 @@
 """Do many clients lose anything in a rolling restart: instances, or what they have found? And what memory do they take?
 
     python -m benchmarks.crowd --clients 10000 --processes 4
+    python -m benchmarks.crowd --clients 1500 --processes 2 --cores 0.13
+    python -m benchmarks.crowd --clients 1500 --processes 2 --faults both-away,one-hangs
 
 Two replicas on one private Redis. Each client registers one instance, beats every 30 s, and polls every 15 s for two
-services of ten instances each. When all of them see everything, each replica is stopped and started again, one after
-the other, and every client has polled in between. Counted are instances that a client saw leave, lists that it saw
-empty, the instances that the registry has at the end, and warnings that clients wrote. Memory is what the processes of
-the clients grew by. How fast anything is, this does not say: registry and clients share the machine.
+services of ten instances each. When all of them see everything, the faults come one after the other, and after each of
+them every client has polled: `rolling` stops each replica and starts it again, one after the other; `both-away` stops
+both, for 2 s; `one-hangs` lets one stand still for 40 s. Counted are instances that a client saw leave, lists that it
+saw empty, the instances that the registry has at the end, and warnings that clients wrote. Memory is what the processes
+of the clients grew by. How fast anything is, this does not say: registry and clients share the machine.
+
+`--cores` bounds the processor of all clients together from the moment on in which everything is registered (Linux, as
+root). Progress goes to standard error. A step that does not come to its end is named, and the run goes on; it is over
+in 15 minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
-import logging
 import multiprocessing
-import re
+import os
 import resource
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.client_cost import resident_kib
+from benchmarks.crowd_clients import GROUP, Ask, Begin, Told, crowd
 from benchmarks.machine import machine
 from benchmarks.servers import STORE
-from registry.client import AsyncRegistry, Change, Options, Provider
-from registry.client.calls import steady
+from registry.client import AsyncRegistry
 from registry.client.errors import ClientError
 from registry.running.private_redis import PrivateRedis
 from tests.support.replica import Replica
 
-GROUP: Final = 10
-POLL_S: Final = 15.0
-#: Registrations, and ends, under way in one process.
-AT_ONCE: Final = 20
-#: Seconds for one step of the whole.
-LIMIT_S: Final = 1200.0
-_NAMES: Final = re.compile(r"http://\S+|instance [0-9a-f]{32} of \S+:1\.0\.0|\d+(?= s\b)")
-OPTIONS: Final = Options(poll_s=POLL_S, watch=False, learn=False, timeout_s=30.0)
+#: Seconds for everything, and for each step of it.
+WHOLE_LIMIT_S: Final = 840.0
+LIMITS_S: Final = {"register": 420.0, "whole": 120.0, "poll": 180.0, "end": 120.0}
+#: Seconds beyond its limit after which a process is no longer listened for.
+GRACE_S: Final = 60.0
+AWAY_S: Final = 2.0
+HANGS_S: Final = 40.0
+#: After the last fault: a lease that was not renewed has ended by then.
+LEASE_S: Final = 120.0
+CGROUP: Final = Path("/sys/fs/cgroup/cpu")
+CGROUP_PERIOD_US: Final = 100_000
 
 
-class Crowd:
-    """The clients of one process."""
-
-    def __init__(self) -> None:
-        self.providers: list[Provider] = []
-        self.seen: Counter[str] = Counter()
-        self.said = Warnings()
-        self._slots = asyncio.Semaphore(AT_ONCE)
-
-    async def run(self, numbers: range, groups: int, servers: list[str], locks: Path, told: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        before = resident_kib()
-        # Half of them prefer the one replica, half the other.
-        clients = [AsyncRegistry(servers[:: (-1) ** n], options=OPTIONS, lock_folder=locks) for n in numbers]
-        for client in clients:
-            await client.__aenter__()
-
-        async def begin(client: AsyncRegistry, number: int) -> None:
-            async with self._slots:
-                own = number // GROUP
-                await client.register(f"crowd/s{own}:1.0.0", [f"rest://10.0.0.1:{number}"], wait_s=LIMIT_S)
-                self.providers += [client.provider(f"crowd/s{one % groups}") for one in (own, own + 1)]
-
-        await asyncio.gather(*map(begin, clients, numbers))
-        # Only a benchmark has thousands of clients in one process: a full collection stops them all for two seconds,
-        # after which their connections have timed out.
-        gc.collect()
-        gc.freeze()
-        told.send("registered")
-        await loop.run_in_executor(None, told.recv)
-        for provider in self.providers:
-            await until(partial(_is_whole, provider))
-            provider.on_change(partial(self._count, provider))
-        told.send({"kib": resident_kib() - before, "clients": len(clients)})
-        while await loop.run_in_executor(None, told.recv) == "poll":
-            await until(partial(self._have_polled, steady()))
-            told.send(dict(self.seen))
-        await asyncio.gather(*map(self._end, clients))
-        told.send(dict(self.said.number))
-
-    async def _end(self, client: AsyncRegistry) -> None:
-        async with self._slots:
-            await client.close()
-
-    def _have_polled(self, since: float) -> bool:
-        return all((provider.listing.confirmed_at or 0.0) > since for provider in self.providers)
-
-    def _count(self, provider: Provider, changes: list[Change]) -> None:
-        self.seen.update(change.kind for change in changes)
-        self.seen["empty"] += not provider.instances
+class Silent(Exception):
+    """A process of clients says nothing any more; the message names the step."""
 
 
-class Warnings(logging.Handler):
-    """Counts what the client's log says, by its text without names and addresses."""
+class Run:
+    """Two replicas, and processes of clients."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.number: Counter[str] = Counter()
-        logging.getLogger("registry.client").addHandler(self)
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self._begun = time.monotonic()
+        self._folder = folder
+        self._redis_url = redis_url
+        self.replicas: list[Replica] = []
+        self.processes: list[BaseProcess] = []
+        self._pipes: list[Connection] = []
+        self.missing: dict[str, int] = {}
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.number[_NAMES.sub("…", record.getMessage())] += 1
+    def start(self, clients: int, processes: int) -> None:
+        self.replicas += [self._replica() for _ in range(2)]
+        context = multiprocessing.get_context("spawn")
+        share = clients // processes
+        for index in range(processes):
+            here, there = context.Pipe()
+            numbers = range(index * share, (index + 1) * share)
+            begin = Begin(numbers, share * processes // GROUP, self.servers, self._folder)
+            process = context.Process(target=crowd, args=(begin, there), daemon=True)
+            process.start()
+            self.processes.append(process)
+            self._pipes.append(here)
+
+    def _replica(self, port: int = 0) -> Replica:
+        return Replica("--redis-url", self._redis_url, port=port).start()
+
+    @property
+    def servers(self) -> list[str]:
+        return [f"http://127.0.0.1:{one.port}" for one in self.replicas]
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def say(self, text: str) -> None:
+        load = os.getloadavg()[0]
+        sys.stderr.write(f"crowd: {self.seconds:4.0f} s, load {load:4.1f}: {text}\n")
+        sys.stderr.flush()
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def ask(self, what: str, name: str = "") -> list[Told]:
+        """Have all processes do something, and hear of it; what did not come to its end is noted as `name`."""
+        name = name or what
+        left_s = WHOLE_LIMIT_S - self.seconds - (LIMITS_S["end"] if what != "end" else 0.0)
+        limit_s = max(5.0, min(LIMITS_S[what], left_s))
+        begun = time.monotonic()
+        for pipe in self._pipes:
+            pipe.send(Ask(what, limit_s))
+        told = [self._hear(pipe, name, begun + limit_s + GRACE_S) for pipe in self._pipes]
+        missing = sum(one.missing for one in told)
+        if missing:
+            self.missing[name] = missing
+        seen = sum((Counter(one.seen) for one in told), Counter[str]())
+        took_s = time.monotonic() - begun
+        self.say(f"{name}: {took_s:.0f} s, {missing} did not come to it; seen {dict(seen) or 'nothing'}")
+        return told
+
+    def _hear(self, pipe: Connection, name: str, until: float) -> Told:
+        if not pipe.poll(max(0.0, until - time.monotonic())):
+            raise Silent(name)
+        told: Told = pipe.recv()
+        return told
+
+    def instances(self) -> list[int]:
+        """What each replica has, of the crowd."""
+        return [asyncio.run(_instances(server)) for server in self.servers]
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def restart(self, *indexes: int, away_s: float = 0.0) -> None:
+        for index in indexes:
+            self.replicas[index].process.send_signal(signal.SIGTERM)
+        for index in indexes:
+            assert self.replicas[index].wait() == 0
+        time.sleep(away_s)
+        for index in indexes:
+            old = self.replicas[index]
+            self.replicas[index] = self._replica(old.port)
+            old.clean_up()
+
+    def hang(self, index: int) -> None:
+        process = self.replicas[index].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(HANGS_S)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def clean_up(self) -> None:
+        for process in self.processes:
+            process.kill()
+        for one in self.replicas:
+            one.clean_up()
 
 
-def _is_whole(provider: Provider) -> bool:
-    return len(provider.instances) == GROUP
+Fault = Callable[[Run], None]
+FAULTS: Final[dict[str, list[tuple[str, Fault]]]] = {
+    "rolling": [
+        ("the first replica is restarted", lambda run: run.restart(0)),
+        ("the second replica is restarted", lambda run: run.restart(1)),
+    ],
+    "both-away": [("both replicas are away", lambda run: run.restart(0, 1, away_s=AWAY_S))],
+    "one-hangs": [("a replica hangs", lambda run: run.hang(1))],
+}
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Look now and then; this process is here to be many clients, not to look."""
-    while not condition():  # noqa: ASYNC110 - no event says so
-        await asyncio.sleep(0.5)
-
-
-def crowd(numbers: range, groups: int, servers: list[str], locks: Path, told: Connection) -> None:
-    _many_files()
-    asyncio.run(Crowd().run(numbers, groups, servers, locks, told))
-
-
-def _many_files() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def instances(server: str) -> int:
-    """What one replica has, of the crowd."""
+async def _instances(server: str) -> int:
     async with AsyncRegistry(server, timeout_s=60.0, learn=False, watch=False) as client:
         try:
             details = await client.api.all_details("instances")
         except ClientError as exc:
-            raise SystemExit(f"{server}: {exc}") from exc
+            sys.stderr.write(f"crowd: {server}: {exc}\n")
+            return -1
     return sum(len(one.instances) for one in details if one.micro_service.app_id == "crowd")
 
 
-def run(clients: int, processes: int) -> dict[str, Any]:
-    _many_files()
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
+def measure(clients: int, processes: int, faults: list[str], cores: float) -> dict[str, Any]:
+    """The figures, as far as it came."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         store = PrivateRedis(str(Path(folder) / "data"), STORE)
         store.start()
-        replicas: list[Replica] = []
+        stack.callback(store.stop)
+        run = Run(Path(folder), store.url)
+        stack.callback(run.clean_up)
+        figures = {"machine": machine(), "clients": clients // processes * processes, "processes": processes}
         try:
-            replicas += [Replica("--redis-url", store.url).start() for _ in range(2)]
-            servers = [f"http://127.0.0.1:{one.port}" for one in replicas]
-            share = clients // processes
-            pipes = []
-            for index in range(processes):
-                here, there = context.Pipe()
-                numbers = range(index * share, (index + 1) * share)
-                args = (numbers, share * processes // GROUP, servers, Path(folder), there)
-                context.Process(target=crowd, args=args, daemon=True).start()
-                pipes.append(here)
-            return _through(replicas, servers, pipes, store.url)
-        finally:
-            for one in replicas:
-                one.clean_up()
-            store.stop()
+            run.start(clients, processes)
+            _through(run, stack, faults, cores, figures)
+        except Silent as exc:
+            run.missing[str(exc)] = clients
+        return {**figures, "did_not_come_to_it": run.missing, "seconds": round(run.seconds)}
 
 
-def _through(replicas: list[Replica], servers: list[str], pipes: list[Connection], redis_url: str) -> dict[str, Any]:
-    begun = time.monotonic()
-    _hear(pipes)
-    registered = round(time.monotonic() - begun)
-    sizes = _ask(pipes, "go")
-    number = sum(size["clients"] for size in sizes)
-    there = [asyncio.run(instances(server)) for server in servers]
-    assert there == [number, number], there
-    for index in range(2):
-        assert replicas[index].stop() == 0
-        replicas.append(Replica("--redis-url", redis_url, port=replicas[index].port).start())
-        seen = sum((Counter(told) for told in _ask(pipes, "poll")), Counter[str]())
-    after = [asyncio.run(instances(server)) for server in servers]
-    warnings = sum((Counter(told) for told in _ask(pipes, "end")), Counter[str]())
-    return {
-        "machine": machine(),
-        "clients": number,
-        "processes": len(pipes),
-        "seconds_to_register": registered,
-        "kib_per_client": round(sum(size["kib"] for size in sizes) / number),
-        "seen_removed": seen["removed"],
-        "seen_empty": seen["empty"],
-        "instances_after_restarts": after,
-        "instances_after_end": [asyncio.run(instances(server)) for server in servers],
-        "warnings": dict(warnings.most_common()),
-        "seconds": round(time.monotonic() - begun),
-    }
+def _through(run: Run, stack: ExitStack, faults: list[str], cores: float, figures: dict[str, Any]) -> None:
+    run.ask("register")
+    figures["seconds_to_register"] = round(run.seconds)
+    whole = run.ask("whole")
+    figures["kib_per_client"] = round(sum(one.kib for one in whole) / figures["clients"])
+    figures["instances_before"] = run.instances()
+    if cores:
+        stack.enter_context(_bounded([process.pid or 0 for process in run.processes], cores))
+        figures["cores"] = cores
+    took: dict[str, str] = {}
+    cpu_s = sum(one.cpu_s for one in whole)
+    for name, fault in (each for one in faults for each in FAULTS[one]):
+        begun = run.seconds
+        fault(run)
+        told = run.ask("poll", name)
+        cpu_s, before = sum(one.cpu_s for one in told), cpu_s
+        took[name] = f"{run.seconds - begun:.0f} s until every client had polled, {cpu_s - before:.1f} s of processor"
+        figures |= {"faults": took, "load": round(os.getloadavg()[0], 1)}
+    # Those that could not beat lose their leases only now.
+    time.sleep(max(0.0, min(LEASE_S, WHOLE_LIMIT_S - LIMITS_S["end"] - run.seconds)))
+    told = run.ask("poll", "a lease later")
+    seen = sum((Counter(one.seen) for one in told), Counter[str]())
+    figures |= {"seen_removed": seen["removed"], "seen_empty": seen["empty"], "instances_after": run.instances()}
+    run.say(f"the replicas have {figures['instances_after']}")
+    told = run.ask("end")
+    warnings = sum((Counter(one.warnings) for one in told), Counter[str]())
+    figures |= {"instances_after_end": run.instances(), "warnings": dict(warnings.most_common(10))}
 
 
-def _hear(pipes: list[Connection]) -> list[Any]:
-    for pipe in pipes:
-        if not pipe.poll(LIMIT_S):
-            raise SystemExit(f"a process of clients said nothing for {LIMIT_S:.0f} s")
-    return [pipe.recv() for pipe in pipes]
+def row(figures: dict[str, Any]) -> str:
+    """The figures as a row of the table in README.md."""
+    names = (
+        "clients",
+        "load",
+        "seen_removed",
+        "seen_empty",
+        "instances_after",
+        "kib_per_client",
+        "seconds_to_register",
+    )
+    return f"| {' | '.join(str(figures.get(name, '?')) for name in names)} |"
 
 
-def _ask(pipes: list[Connection], what: str) -> list[Any]:
-    for pipe in pipes:
-        pipe.send(what)
-    return _hear(pipes)
+@contextmanager
+def _bounded(pids: list[int], cores: float) -> Iterator[None]:
+    """These processes have so much processor together."""
+    group = CGROUP / f"crowd-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "cpu.cfs_period_us").write_text(str(CGROUP_PERIOD_US))
+        (group / "cpu.cfs_quota_us").write_text(str(int(cores * CGROUP_PERIOD_US)))
+        # Beside other work they get that much, not less.
+        (group / "cpu.shares").write_text("8192")
+        for pid in pids:
+            (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        for pid in pids:
+            (CGROUP / "cgroup.procs").write_text(str(pid))
+        group.rmdir()
 
 
 if __name__ == "__main__":
@@ -216,5 +267,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--faults", default="rolling", help=f"of {', '.join(FAULTS)}; with commas between them")
+    parser.add_argument("--cores", type=float, default=0.0, help="of all clients together; 0: what there is")
     given = parser.parse_args()
-    print(json.dumps(run(given.clients, given.processes), indent=2))
+    found = measure(given.clients, given.processes, given.faults.split(","), given.cores)
+    print(json.dumps(found, indent=2))
+    print(row(found))

@@ -1,10 +1,13 @@
-"""Many clients of two replicas, through a rolling restart of both."""
+"""Many clients of two replicas, which are restarted, away, or hang."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+import signal
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -32,12 +35,56 @@ def started() -> Iterator[list[Replica]]:
         one.clean_up()
 
 
-async def test_no_instance_is_lost_and_no_empty_list_is_seen_in_a_rolling_restart(
-    redis_url: str, started: list[Replica], tmp_path: Path
+class Pair:
+    """Two replicas of one store."""
+
+    def __init__(self, started: list[Replica], *options: str) -> None:
+        self._started = started
+        self._options = options
+        self.replicas = [self._start(), self._start()]
+
+    def _start(self, port: int = 0) -> Replica:
+        self._started.append(Replica(*self._options, port=port).start())
+        return self._started[-1]
+
+    def restart(self, *indexes: int, away_s: float = 0.0) -> None:
+        for index in indexes:
+            self.replicas[index].stop()
+        time.sleep(away_s)
+        for index in indexes:
+            self.replicas[index] = self._start(self.replicas[index].port)
+
+
+Polled = Callable[[], Awaitable[None]]
+
+
+async def rolling_restart(pair: Pair, polled: Polled) -> None:
+    for index in range(2):
+        await asyncio.to_thread(pair.restart, index)
+        await polled()
+
+
+async def both_away(pair: Pair, polled: Polled) -> None:
+    await asyncio.to_thread(pair.restart, 0, 1, away_s=2.0)
+    await polled()
+
+
+async def one_hangs(pair: Pair, polled: Polled) -> None:
+    """It takes connections, and answers nothing."""
+    process = pair.replicas[1].process
+    process.send_signal(signal.SIGSTOP)
+    try:
+        await polled()
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("fault", [rolling_restart, both_away, one_hangs])
+async def test_no_instance_is_lost_and_no_empty_list_is_seen(
+    redis_url: str, started: list[Replica], tmp_path: Path, fault: Callable[[Pair, Polled], Awaitable[None]]
 ) -> None:
-    options = ("--redis-url", redis_url, "--redis-prefix", f"crowd-{os.getpid()}:")
-    started += [Replica(*options).start(), Replica(*options).start()]
-    servers = [f"http://127.0.0.1:{one.port}" for one in started]
+    pair = Pair(started, "--redis-url", redis_url, "--redis-prefix", f"crowd-{uuid.uuid4().hex[:8]}:")
+    servers = [f"http://127.0.0.1:{one.port}" for one in pair.replicas]
     seen: list[Change] = []
     async with AsyncExitStack() as stack:
         clients = []
@@ -52,12 +99,12 @@ async def test_no_instance_is_lost_and_no_empty_list_is_seen_in_a_rolling_restar
         await until(lambda: all_see(CLIENTS, [len(p.instances) for p in providers]), "everybody to see everybody", 30)
         for provider in providers:
             provider.on_change(seen.extend)
-        for one in started[:2]:
-            await asyncio.to_thread(one.stop)
-            again = await asyncio.to_thread(Replica(*options, port=one.port).start)
-            started.append(again)
+
+        async def polled() -> None:
             before = [provider.listing.confirmed_at or 0.0 for provider in providers]
             await until(partial(all_confirmed, before, providers), "a poll of everybody", 30)
+
+        await fault(pair, polled)
         assert [change for change in seen if change.kind != "changed"] == []
         assert len(ids(started[-1].api("default").find())) == CLIENTS
     # The last of them may have said it to the other replica.
