@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -23,6 +24,7 @@ FIGURES: Final = (
     "registry_connections",
     "registry_store_silent_seconds",
     "registry_events_applied_total",
+    "registry_log_lag_events",
 )
 #: Those that each worker has for itself.
 OF_CLIENTS: Final = frozenset({"registry_watchers", "registry_connections"})
@@ -89,6 +91,8 @@ def figures_in(text: str) -> dict[str, float]:
                 number = float(value)
             except ValueError:
                 continue
+            if math.isnan(number):
+                continue  # it cannot know
             before = found.get(name, 0.0)
             found[name] = before + number if name in OF_CLIENTS else max(before, number)
     return found

@@ -31,6 +31,7 @@ REPLICA_COLUMNS: Final = (
     Column[Replica]("WATCHERS", lambda row: count(row.figures.get("registry_watchers"))),
     Column[Replica]("CONNECTIONS", lambda row: count(row.figures.get("registry_connections"))),
     Column[Replica]("EVENTS", lambda row: count(row.figures.get("registry_events_applied_total"))),
+    Column[Replica]("LAG", lambda row: count(row.figures.get("registry_log_lag_events"))),
     Column[Replica]("ZONE", lambda row: row.zone, wide=True),
 )
 

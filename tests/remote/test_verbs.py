@@ -204,6 +204,8 @@ def test_top_and_status(shell: Shell, registry: Replica, cart: str) -> None:
     told = shell.run("status", "--json").json
     assert [replica["problem"] for replica in told["replicas"]] == [""]
     assert told["replicas"][0]["figures"]["registry_instances"] >= 2
+    assert told["replicas"][0]["figures"]["registry_log_lag_events"] == 0
+    assert " LAG" in top.out
 
 
 def test_status_says_why_a_registry_is_not_well(shell: Shell) -> None:
