@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
@@ -17,11 +16,14 @@ from starlette.types import ASGIApp
 
 from registry.http_api.shared_parts import Part
 from registry.serving import refusals
-from registry.serving.crowd import Crowd, Excess, Place
+from registry.serving.crowd import Crowd
 from registry.serving.exchange import BODY_WAITING_MAX_BYTES, Exchange
+from registry.serving.held import Held
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotWay, Owed
 from registry.serving.reader import BadRequest, Head, Reader
+from registry.serving.seat import Seat
 from registry.serving.shared import Shared
+from registry.serving.turns import Turns
 from registry.serving.websocket import Socket
 from registry.serving.wire import Wire
 
@@ -31,8 +33,6 @@ HELD_MAX_BYTES: Final = 64 * 1024
 LINGER_S: Final = 2.0
 #: Seconds for which a connection that is one too many is listened to: what beats is answered, all else is told why not.
 EXTRA_WAIT_S: Final = 5.0
-#: How many of them are listened to at a time. More are let go without a word.
-EXTRAS_MAX: Final = 256
 NEVER: Final = math.inf
 
 
@@ -56,8 +56,7 @@ class Connection(asyncio.Protocol):
         self._shared = shared
         self._loop = loop
         self._app, self._hot = entrance or (shared.app, shared.hot)
-        self._crowd = crowd or shared.crowd
-        self._place: Place | None = None
+        self.seat = Seat(shared, crowd or shared.crowd)
         self._reader: Reader | None = None
         self.wire: Wire
         #: That of the wire, without a step in between.
@@ -66,14 +65,8 @@ class Connection(asyncio.Protocol):
         self.deadline = NEVER
         #: What is being answered: by the hot way, or by the application.
         self._owed: Owed | None = None
-        self._active: Exchange | None = None
-        #: Requests read by the parser that wait for their turn.
-        self._waiting: deque[Exchange] = deque()
-        #: The request whose body is being read.
-        self._arriving: Exchange | None = None
-        #: Came while an answer was owed, or is the begin of a hot request.
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._turns = Turns()
+        self._held = Held()
         #: A handshake, and what came after it, that waits for its turn.
         self._upgrade: tuple[Head, bytes] | None = None
         #: The last word to a client that has sent what is no request. It waits for its turn too.
@@ -96,48 +89,31 @@ class Connection(asyncio.Protocol):
             return
         self._shared.connections.add(self)
         self.deadline = self._shared.idle_deadline
-        if self._excess:
+        if self.seat.excess:
             # Its requests go through the parser, which tells what they are, and the first answer is the last.
             self._hot, self.stopping = None, True
             self.deadline = self._shared.now_s + EXTRA_WAIT_S
 
     def enter(self, transport: asyncio.BaseTransport) -> bool:
         """Be counted; False: there are too many to tell it even that."""
-        if self._place is None:
-            peer = transport.get_extra_info("peername")
-            self.client_address = str(peer[0]) if isinstance(peer, tuple) else ""
-            self._place = self._crowd.enter(self.client_address)
-            if self._excess and self._crowd.extras > EXTRAS_MAX:
-                self._ended = True
-                self.leave()
-                cast(asyncio.Transport, transport).abort()
-        return self._place is not None
-
-    def leave(self) -> None:
-        """No longer be counted."""
-        place, self._place = self._place, None
-        if place is not None:
-            self._crowd.leave(place)
-
-    @property
-    def _excess(self) -> Excess:
-        return self._place.excess if self._place is not None else ""
+        if self.seat.take(transport):
+            self.client_address = self.seat.client_address
+            return True
+        self._ended = True
+        cast(asyncio.Transport, transport).abort()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended, self._idle = True, False
         self.deadline = NEVER
-        self.leave()
+        self.seat.leave()
         self._shared.connections.discard(self)
-        for exchange in (self._active, self._arriving):
-            if exchange is not None:
-                exchange.disconnect()
         self.wire.drain(self)
         if self._reader is not None:
             self._reader.close()
-        # They hold this connection: without them it goes at once, and not when the garbage collector looks.
-        self._active = self._arriving = self._owed = self._reader = None
-        self._waiting.clear()
-        self._release()  # and with it what is counted
+        self._turns.disconnect()
+        self._owed = self._reader = None
+        self._take_held()  # and with it what is counted
 
     @property
     def lines(self) -> bytes:
@@ -165,9 +141,8 @@ class Connection(asyncio.Protocol):
         if self._owed is not None or self._upgrade is not None or (self.wire.is_full and self._is_between()):
             self._hold(data)
             return
-        if self._held:
-            data = b"".join((*self._held, data))
-            self._release()
+        if self._held.size:
+            data = self._take_held() + data
         if self._hot is not None and self._is_between():
             self.deadline = self._shared.idle_deadline
             data = self._receive_hot(self._hot, data)
@@ -177,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def _is_between(self) -> bool:
         """Nothing is owed to the client, and it has not begun another request."""
-        return self._owed is None and self._active is None and (self._reader is None or self._reader.between)
+        return self._owed is None and self._turns.active is None and (self._reader is None or self._reader.between)
 
     def _receive_hot(self, hot: HotWay, data: bytes) -> bytes:
         """Answer hot requests one after the other; what is left is the parser's."""
@@ -206,7 +181,7 @@ class Connection(asyncio.Protocol):
             return
         if self._half_closed and not self._half_close():
             self._end()
-        if self._upgrade is not None and self._active is None:
+        if self._upgrade is not None and self._turns.active is None:
             self._continue()
         self.balance()
 
@@ -217,57 +192,49 @@ class Connection(asyncio.Protocol):
 
     def _half_close(self) -> bool:
         """Tell those that are answered, or will be, that nothing more comes. Returns whether anything is still owed."""
-        for exchange in (self._active, *self._waiting):
-            if exchange is not None:
-                exchange.half_close()
-        active = self._active is not None and not self._active.disconnected
+        self._turns.half_close()
         # What is held while nothing is answered is half a request, and nothing that comes could complete it.
-        held = bool(self._held) and (self.wire.is_full or not self._is_between())
-        return active or held or self._owed is not None or bool(self._waiting or self._upgrade or self._refusal)
+        held = self._held.size > 0 and (self.wire.is_full or not self._is_between())
+        return held or self._turns.are_owed or self._owed is not None or bool(self._upgrade or self._refusal)
 
     def _hold(self, data: bytes) -> None:
-        self._held.append(data)
-        self._held_bytes += len(data)
+        self._held.add(data)
         self._count_bytes()
         self.balance()
 
-    def _release(self) -> None:
-        self._held.clear()
-        self._held_bytes = 0
+    def _take_held(self) -> bytes:
+        """What is held; it is counted no longer."""
+        data = self._held.take()
         self._count_bytes()
+        return data
 
     def _count_bytes(self) -> None:
         """Tell how much has come from the client that is not answered yet."""
-        exchanges = {self._active, self._arriving, *self._waiting} - {None}
-        arrived = sum(exchange.arrived_bytes for exchange in exchanges if exchange is not None)
-        self._shared.hold(self, self._held_bytes + arrived)
+        self._shared.hold(self, self._held.size + self._turns.arrived_bytes)
 
     @property
     def is_arriving(self) -> bool:
-        return not self._ended and bool(self._arriving or self._held)
+        return not self._ended and bool(self._turns.arriving or self._held.size)
 
     def let_go(self) -> None:
         """See `Holder`."""
-        if self._arriving is not None:
-            beats = self._arriving.is_heartbeat
-        else:
-            beats = b"/heartbeat" in self._held[0].partition(b"\r\n")[0]
-        if beats:
+        arriving = self._turns.arriving
+        if arriving.is_heartbeat if arriving is not None else self._held.is_heartbeat:
             self.abort()  # it is not told that it was too much (D17)
         else:
             self._refuse(refusals.BODIES)
 
     def balance(self) -> None:
         """Read from the client, or let it wait: it has sent more than is being answered, or does not read itself."""
-        self._idle = not self.wire.is_full and not self._ended and not self._held and self._is_between()
+        self._idle = not self.wire.is_full and not self._ended and not self._held.size and self._is_between()
         if self._ended or self.wire.is_closing:
             return
-        arriving = self._arriving
+        arriving = self._turns.arriving
         self.wire.read(
             not (
-                self._waiting
+                self._turns.waiting
                 or self._refusal
-                or (self._held_bytes > HELD_MAX_BYTES and not self._is_between())
+                or (self._held.size > HELD_MAX_BYTES and not self._is_between())
                 or (arriving is not None and arriving.waiting_bytes > BODY_WAITING_MAX_BYTES)
                 or (self.wire.is_full and arriving is None)
             )
@@ -279,34 +246,34 @@ class Connection(asyncio.Protocol):
         self.deadline = self._shared.now_s + self._shared.limits.head_timeout_s
 
     def head_read(self, head: Head) -> None:
-        if self._excess and not head.is_heartbeat:
-            raise BadRequest(refusals.CONNECTIONS[self._excess])
+        if self.seat.excess and not head.is_heartbeat:
+            raise BadRequest(refusals.CONNECTIONS[self.seat.excess])
         exchange = Exchange(self, head)
         self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
-        self._arriving = exchange
-        if self._active is None and not self.wire.is_full:
+        self._turns.arriving = exchange
+        if self._turns.active is None and not self.wire.is_full:
             self._begin(exchange)
         else:
-            self._waiting.append(exchange)
+            self._turns.waiting.append(exchange)
 
     def body_read(self, chunk: bytes) -> None:
-        if self._arriving is not None:
-            self._arriving.body_read(chunk)
+        if self._turns.arriving is not None:
+            self._turns.arriving.body_read(chunk)
             self._count_bytes()
 
     def request_read(self) -> None:
-        exchange, self._arriving = self._arriving, None
+        exchange, self._turns.arriving = self._turns.arriving, None
         self.deadline = NEVER
         if exchange is not None:
             exchange.request_read()
             if exchange.complete:
-                self._active = None
+                self._turns.active = None
                 self._continue()
 
     # -- answering -----------------------------------------------------------------------------------------------------
 
     def _begin(self, exchange: Exchange) -> None:
-        self._active = exchange
+        self._turns.active = exchange
         self.run(exchange.run(self._app))
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -329,7 +296,7 @@ class Connection(asyncio.Protocol):
         if self.stopping:
             response = _last(response)
         self.write(response)
-        if self._held or self._half_closed or self._refusal or self.stopping or self._ended or self.wire.is_full:
+        if self._held.size or self._half_closed or self._refusal or self.stopping or self._ended or self.wire.is_full:
             self._continue()
         else:
             self._idle = True
@@ -343,7 +310,7 @@ class Connection(asyncio.Protocol):
         if not exchange.keep_alive:
             self._end(linger=not exchange.read)
         elif exchange.read:
-            self._active = None
+            self._turns.active = None
             self._continue()
         else:
             self.balance()  # the rest of its body goes by
@@ -352,8 +319,8 @@ class Connection(asyncio.Protocol):
         """Nothing is being answered: go on with what waits, once the client has taken what it was sent."""
         if self._ended or self.wire.is_full:
             return
-        if self._waiting:
-            self._begin(self._waiting.popleft())
+        if self._turns.waiting:
+            self._begin(self._turns.waiting.popleft())
         elif self._refusal:
             self.write((self._refusal,))
             self._end(linger=True)
@@ -364,33 +331,23 @@ class Connection(asyncio.Protocol):
         else:
             if self._is_between():
                 self.deadline = self._shared.idle_deadline
-            if self._held:
-                held = b"".join(self._held)
-                self._release()
-                self._receive(held)
-            if self._half_closed and self._owed is None and self._active is None and not self.wire.is_full:
+            if self._held.size:
+                self._receive(self._take_held())
+            if self._half_closed and self._owed is None and self._turns.active is None and not self.wire.is_full:
                 self._end()
         self.balance()
 
     def _refuse(self, response: bytes) -> None:
         """Answer what is no request, in its turn. Nothing after it is read."""
         self._refusal = response
-        arriving, self._arriving = self._arriving, None
-        if arriving is not None:
-            arriving.arrived_bytes = 0
-        self._release()
-        if arriving is not None:
-            # It is the body of a request under way that is wrong.
-            arriving.disconnect()
-            if arriving is self._active:
-                self._active = None
-                if arriving.started:
-                    self._end(linger=True)
-                    return
-            else:
-                self._waiting.remove(arriving)
+        # It may be the body of a request under way that is wrong.
+        has_begun = self._turns.drop_arriving()
+        self._take_held()
+        if has_begun:
+            self._end(linger=True)
+            return
         self.deadline = NEVER
-        if self._active is None and self._owed is None:
+        if self._turns.active is None and self._owed is None:
             self._continue()
         self.balance()
 
@@ -398,8 +355,7 @@ class Connection(asyncio.Protocol):
         if self.wire.is_closing:
             # It is this protocol that will be told that the client has gone.
             return
-        came = b"".join((rest, *self._held))
-        refusal, leave = self._enter_sockets(head)
+        refusal, leave = self.seat.take_for_socket(head)
         if refusal:
             self._upgrade = None
             self._refuse(refusal)
@@ -411,26 +367,9 @@ class Connection(asyncio.Protocol):
             self._reader = None
         socket = Socket(self._shared, self._loop, head, self._app, leave, self._half_closed)
         self.wire.hand_over(socket)
+        came = rest + self._take_held()
         if came:
             socket.data_received(came)
-
-    def _enter_sockets(self, head: Head) -> tuple[bytes, Callable[[], None]]:
-        """What is said instead of a websocket, b"" when it is given, and what is to be called when it is over."""
-        if head.is_heartbeat:
-            return b"", self.leave
-        if self._excess:
-            return refusals.CONNECTIONS[self._excess], self.leave
-        sockets = self._shared.sockets
-        place = sockets.enter(self._shared.proxies.client_address(self.client_address, head.headers))
-        if place.excess:
-            sockets.leave(place)
-            return refusals.WEBSOCKETS[place.excess], self.leave
-
-        def leave() -> None:
-            sockets.leave(place)
-            self.leave()
-
-        return b"", leave
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 
@@ -443,9 +382,9 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return
         self.deadline = NEVER
-        if self._arriving is not None:
+        if self._turns.arriving is not None:
             self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
-        elif self._owed is None and self._active is None:
+        elif self._owed is None and self._turns.active is None:
             self._continue()
         self.balance()
 
@@ -456,7 +395,7 @@ class Connection(asyncio.Protocol):
         if self.wire.is_full or self._ended:
             self._shared.tallies.unread += self.wire.is_full
             self.abort()
-        elif self._held or (self._reader is not None and not self._reader.between):
+        elif self._held.size or (self._reader is not None and not self._reader.between):
             self._shared.tallies.too_slow += 1
             self._refuse(refusals.TOO_SLOW)
         else:
@@ -464,7 +403,7 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         self.stopping = True
-        if self._owed is None and self._active is None:
+        if self._owed is None and self._turns.active is None:
             self._end()
 
     def abort(self) -> None:

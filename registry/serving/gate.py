@@ -77,7 +77,7 @@ class Gate(asyncio.Protocol):
         self._over = True
         self._shared.connections.discard(self)
         self._shared.tallies.handshakes_failed += 1
-        self._connection.leave()
+        self._connection.seat.leave()
 
     async def _shake_hands(self) -> None:
         if self._over:

@@ -11,13 +11,10 @@ import asyncio
 import logging
 import math
 import secrets
-from asyncio.trsock import TransportSocket
-from collections import deque
 from collections.abc import Callable, Sequence
-from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Final, cast
 
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
@@ -25,7 +22,11 @@ from websockets.server import ServerProtocol
 
 from registry.http_api.sockets import EXTENSION, PING_EVERY_S
 from registry.serving import refusals
-from registry.serving.exchange import STATUS_LINES, ClientDisconnected, decoded
+from registry.serving.exchange import STATUS_LINES, ClientDisconnected
+from registry.serving.fragments import MESSAGE_MAX_BYTES, Fragments, TooLarge
+from registry.serving.handshake import FAILED, UNWANTED, handshake_of, is_secure, scope_of
+from registry.serving.inbox import Inbox
+from registry.serving.outbox import Outbox
 from registry.serving.reader import Head
 from registry.serving.shared import Shared
 
@@ -35,18 +36,10 @@ logger = logging.getLogger(__name__)
 PONG_WITHIN_S: Final = 60.0
 #: Seconds to answer a close frame.
 CLOSE_WITHIN_S: Final = 10.0
-#: Bytes of a client's message, and messages that wait for the application. Clients have nothing to say.
-MESSAGE_MAX_BYTES: Final = 64
-MESSAGES_MAX: Final = 16
 #: Bytes of any one frame: a ping may have this much (RFC 6455 5.5).
 FRAME_MAX_BYTES: Final = 125
-#: Bytes that may wait for a slow client; the system takes up to twice the second number for it before any wait here.
+#: Bytes that may wait for a slow client.
 BUFFER_MAX_BYTES: Final = 4 * 1024 * 1024
-SYSTEM_BUFFER_BYTES: Final = 64 * 1024
-#: Bytes of waiting frames that are written together.
-WRITTEN_TOGETHER_BYTES: Final = 64 * 1024
-#: What a handshake consists of; other headers are no business of the websocket protocol.
-_HANDSHAKE: Final = (b"host", b"origin", b"connection")
 
 
 class Socket(asyncio.Protocol):
@@ -74,17 +67,11 @@ class Socket(asyncio.Protocol):
         self._protocol = ServerProtocol(max_size=FRAME_MAX_BYTES, logger=logging.getLogger("registry.websockets"))
         self._transport: asyncio.Transport
         self._response: Response | None = None
-        self._messages: deque[Message] = deque()
-        self._arrived = asyncio.Event()
+        self._inbox = Inbox()
+        self._outbox: Outbox
         #: What came before the handshake was answered.
         self._early: list[bytes] = []
-        self._writable = asyncio.Event()
-        self._writable.set()
-        #: Frames that wait until the client has read those before, and their bytes.
-        self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
-        self._fragments: list[bytes] = []
-        self._fragments_are_text = False
+        self._fragments = Fragments()
         self._ping_every_s = PING_EVERY_S
         self._ping: bytes | None = None
         self._tell_pongs = False
@@ -95,18 +82,14 @@ class Socket(asyncio.Protocol):
         self._half_closed = half_closed
         #: A close frame has been sent, or the connection is over.
         self._closed = False
-        self._disconnected = False
 
     # -- the transport -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
         self._shared.connections.add(self)
-        # What the system does not take at once waits here, where it is counted.
-        self._transport.set_write_buffer_limits(high=1, low=0)
-        socket: TransportSocket = self._transport.get_extra_info("socket")
-        socket.setsockopt(SOL_SOCKET, SO_SNDBUF, SYSTEM_BUFFER_BYTES)
-        self._protocol.receive_data(_handshake(self._head))
+        self._outbox = Outbox(self._transport, self._shared)
+        self._protocol.receive_data(handshake_of(self._head))
         events = self._protocol.events_received()
         if len(events) != 1 or not isinstance(events[0], Request):
             self._refuse(refusals.NOT_HTTP)
@@ -118,7 +101,7 @@ class Socket(asyncio.Protocol):
             self._flush()
             self._transport.close()
             return
-        self._tell({"type": "websocket.connect"})
+        self._inbox.tell({"type": "websocket.connect"})
         task = self._loop.create_task(self._run())
         self._shared.tasks.add(task)
         task.add_done_callback(self._shared.tasks.discard)
@@ -127,10 +110,9 @@ class Socket(asyncio.Protocol):
         self._leave()
         self._shared.connections.discard(self)
         self.deadline = math.inf
-        self._disconnect(1005 if self.handshake_complete else 1006)
+        self._inbox.end(1005 if self.handshake_complete else 1006)
         self._closed = True
-        self._forget_waiting()
-        self._writable.set()
+        self._outbox.end(self)
 
     def data_received(self, data: bytes) -> None:
         if not self.handshake_complete:
@@ -151,95 +133,55 @@ class Socket(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A websocket is not closed by halves: once its handshake is answered, it is over."""
         self._half_closed = True
-        return not self.handshake_complete and not self._is_secure
+        return not self.handshake_complete and not is_secure(self._transport)
 
     def pause_writing(self) -> None:
-        self._writable.clear()
-        self._shared.begin_unsent(self, self._transport.get_write_buffer_size())
+        self._outbox.fill(self)
 
     def resume_writing(self) -> None:
-        self._shared.end_unsent(self)
-        self._writable.set()
-        while self._waiting and self._writable.is_set() and not self._transport.is_closing():
-            some: list[bytes] = []
-            size = 0
-            while self._waiting and size < WRITTEN_TOGETHER_BYTES:
-                some.append(self._take_waiting())
-                size += len(some[-1])
-            self._transport.write(some[0] if len(some) == 1 else b"".join(some))
+        self._outbox.drain(self)
 
     def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
         if data:
-            self._write(data)
-
-    def _write(self, frame: bytes) -> None:
-        """Write a frame behind those that wait."""
-        if self._transport.is_closing():
-            return
-        if self._writable.is_set() and not self._waiting:
-            self._transport.write(frame)
-        else:
-            self._waiting.append(frame)
-            self._waiting_bytes += len(frame)
-            self._shared.backlog.put(self, frame)
-
-    def _take_waiting(self) -> bytes:
-        frame = self._waiting.popleft()
-        self._waiting_bytes -= len(frame)
-        self._shared.backlog.take(self, frame)
-        return frame
-
-    def _forget_waiting(self) -> None:
-        while self._waiting:
-            self._take_waiting()
+            self._outbox.write(data, self)
 
     # -- frames --------------------------------------------------------------------------------------------------------
 
     def _receive(self, frame: Frame) -> None:
         match frame.opcode:
-            case Opcode.TEXT | Opcode.BINARY:
-                self._fragments_are_text = frame.opcode is Opcode.TEXT
-                self._fragments = [bytes(frame.data)]
-            case Opcode.CONT:
-                self._fragments.append(bytes(frame.data))
+            case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
+                self._receive_part(frame)
             case Opcode.PONG:
                 self._receive_pong(bytes(frame.data))
-                return
             case Opcode.CLOSE:
                 self._receive_close()
-                return
             case _:
-                return  # a ping is answered by the protocol
-        if sum(map(len, self._fragments)) > MESSAGE_MAX_BYTES:
+                pass  # a ping is answered by the protocol
+
+    def _receive_part(self, frame: Frame) -> None:
+        try:
+            message = self._fragments.add(frame)
+        except TooLarge:
             self._protocol.fail(CloseCode.MESSAGE_TOO_BIG, f"over {MESSAGE_MAX_BYTES} bytes")
             self._fail()
-        elif frame.fin:
-            self._receive_message(b"".join(self._fragments))
-
-    def _receive_message(self, data: bytes) -> None:
-        self._fragments = []
-        if len(self._messages) >= MESSAGES_MAX:
-            return  # the application does not look: what a client says has no meaning here
-        if not self._fragments_are_text:
-            self._tell({"type": "websocket.receive", "bytes": data})
-            return
-        try:
-            self._tell({"type": "websocket.receive", "text": data.decode()})
         except UnicodeDecodeError:
             self._protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
             self._fail()
+        else:
+            if message is not None:
+                self._inbox.tell_if_room(message)
 
     def _receive_pong(self, payload: bytes) -> None:
         if payload == self._ping:
             self._ping = None
             self.deadline = self._shared.now_s + self._ping_every_s
-        if self._tell_pongs and len(self._messages) < MESSAGES_MAX:
-            self._tell({"type": "registry.pong"})
+        if self._tell_pongs:
+            self._inbox.tell_if_room({"type": "registry.pong"})
 
     def _receive_close(self) -> None:
         received = self._protocol.close_rcvd
-        self._disconnect(received.code if received else 1005, received.reason if received else "")
+        self._inbox.end(received.code if received else 1005, received.reason if received else "")
         self._flush()
         self._closed = True
         self._transport.close()
@@ -247,95 +189,54 @@ class Socket(asyncio.Protocol):
     def _fail(self) -> None:
         """The protocol has been broken, and says so in a close frame."""
         sent = self._protocol.close_sent
-        self._disconnect(sent.code if sent else 1006, sent.reason if sent else "")
+        self._inbox.end(sent.code if sent else 1006, sent.reason if sent else "")
         self._flush()
         self._closed = True
         self._transport.close()
 
-    @property
-    def _is_secure(self) -> bool:
-        return bool(self._transport.get_extra_info("sslcontext"))
-
     # -- the application's side ----------------------------------------------------------------------------------------
-
-    def _scope(self) -> Scope:
-        head = self._head
-        peer, name = (self._transport.get_extra_info(info) for info in ("peername", "sockname"))
-        offers = [value for key, value in head.headers if key.lower() == b"sec-websocket-protocol"]
-        return {
-            "type": "websocket",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if self._is_secure else "ws",
-            "path": decoded(head.path),
-            "raw_path": head.path,
-            "query_string": head.query,
-            "root_path": "",
-            "headers": [(key.lower(), value) for key, value in head.headers],
-            "client": (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None,
-            "server": (str(name[0]), int(name[1])) if isinstance(name, tuple) else None,
-            "subprotocols": [offer.strip().decode("latin-1") for value in offers for offer in value.split(b",")],
-            "state": {},
-            "extensions": {"websocket.http.response": {}, EXTENSION: self},
-        }
 
     async def _run(self) -> None:
         try:
-            await self._app(self._scope(), self.receive, self.send)
+            scope = scope_of(self._head, self._transport, {EXTENSION: self})
+            await self._app(scope, self._inbox.receive, self.send)
         except ClientDisconnected:
             pass
         except Exception:
-            if self._disconnected:
+            if self._inbox.is_ended:
                 return
             logger.exception("the application failed", extra={"action": "application_failed"})
             if self.handshake_complete and not self._closed:
                 self._protocol.fail(CloseCode.INTERNAL_ERROR)
                 self._fail()
         if not self.handshake_complete:
-            self._refuse(STATUS_LINES[500] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+            self._refuse(FAILED)
         elif not self._closed:
             self._close(CloseCode.NORMAL_CLOSURE, "")
-
-    def _tell(self, message: Message) -> None:
-        self._messages.append(message)
-        self._arrived.set()
-
-    def _disconnect(self, code: int, reason: str = "") -> None:
-        if not self._disconnected:
-            self._disconnected = True
-            self._tell({"type": "websocket.disconnect", "code": code, "reason": reason})
-
-    async def receive(self) -> Message:
-        while not self._messages:
-            self._arrived.clear()
-            await self._arrived.wait()
-        if len(self._messages) == 1 and self._disconnected:
-            return self._messages[0]  # and again, each time it is asked for
-        return self._messages.popleft()
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if not self.handshake_complete:
             self._answer_handshake(kind, message)
         elif self._closed:
-            if self._disconnected:
+            if self._inbox.is_ended:
                 raise ClientDisconnected("the client has gone")
             raise RuntimeError(f"unexpected ASGI message {kind!r} after the close")
         elif kind == "websocket.send":
             self._send(message)
-            await self._writable.wait()
+            await self._outbox.drained()
         elif kind == "websocket.close":
             self._close(message.get("code", 1000), message.get("reason") or "")
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
     def _answer_handshake(self, kind: str, message: Message) -> None:
-        if self._disconnected:
+        if self._inbox.is_ended:
             raise ClientDisconnected("the client has gone")
         if kind == "websocket.accept" and not self._refusing:
             self._accept(message.get("subprotocol"), message.get("headers", ()))
         elif kind == "websocket.close" and not self._refusing:
-            self._refuse(STATUS_LINES[403] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+            self._refuse(UNWANTED)
         elif kind == "websocket.http.response.start" and not self._refusing:
             self._refusing = True
             lines = [STATUS_LINES[message["status"]], self._shared.lines]
@@ -360,7 +261,7 @@ class Socket(asyncio.Protocol):
         self.handshake_complete = True
         self.deadline = self._shared.now_s + self._ping_every_s
         if self._half_closed:
-            self._disconnect(1005)
+            self._inbox.end(1005)
             self._closed = True
             self._transport.close()
         elif self._early:
@@ -405,15 +306,15 @@ class Socket(asyncio.Protocol):
         """Write a frame without waiting. A client that reads too slowly is dropped: back again it will pull."""
         if self._closed or self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() + self._waiting_bytes + len(frame) > BUFFER_MAX_BYTES:
+        if self._transport.get_write_buffer_size() + self._outbox.waiting_bytes + len(frame) > BUFFER_MAX_BYTES:
             self.drop()
             return
-        self._write(frame)
+        self._outbox.write(frame, self)
 
     def drop(self) -> None:
         """End the connection without a close frame."""
         self._closed = True
-        self._forget_waiting()
+        self._outbox.forget(self)
         self._transport.abort()
 
     def abort(self) -> None:
@@ -431,12 +332,3 @@ class Socket(asyncio.Protocol):
         self.deadline = self._shared.now_s + PONG_WITHIN_S
         self._protocol.send_ping(self._ping)
         self._flush()
-
-
-def _handshake(head: Head) -> bytes:
-    """The handshake as the websocket protocol wants to see it."""
-    lines = [b"GET %b HTTP/1.1" % (head.path + (b"?" + head.query if head.query else b"")), b"Upgrade: websocket"]
-    for name, value in head.headers:
-        if name.lower() in _HANDSHAKE or name.lower().startswith(b"sec-websocket-"):
-            lines.append(name + b": " + value)
-    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -235,8 +235,8 @@ async def test_client_that_does_not_read_is_not_read(lane: Lane, together: int) 
         await lane.settle(wire)
     assert len(wire.unread) <= HIGH_WATER + 2 * len(one)
     assert wire.waiting_bytes > 0
-    assert wire.protocol._held_bytes <= HELD_MAX_BYTES + len(whole(b"PUT", BEAT)) * together
-    assert len(wire.protocol._waiting) <= together
+    assert wire.protocol._held.size <= HELD_MAX_BYTES + len(whole(b"PUT", BEAT)) * together
+    assert len(wire.protocol._turns.waiting) <= together
     while wire.unread or wire.waiting_bytes:
         wire.read(HIGH_WATER // 2)
         await lane.settle(wire)
@@ -253,7 +253,7 @@ async def test_requests_that_wait_for_their_turn_are_bounded(lane: Lane) -> None
     wire.feed(*[SLOW * 20] * 20)
     while wire.sent.count(b"HTTP/1.1 200 OK") < 400:
         await asyncio.sleep(0)
-        most = max(most, len(wire.protocol._waiting))
+        most = max(most, len(wire.protocol._turns.waiting))
     assert most <= 20
 
 
@@ -266,8 +266,8 @@ async def test_idle_connection_keeps_no_body(lane: Lane) -> None:
     body = BATCH_BODY + b" " * 200_000
     for request in (whole(b"POST", BATCH, body=body), whole(b"PUT", BEAT, body=body)):
         assert status(await lane.say(wire, request[:1000], request[1000:])) == 200
-        assert not wire.protocol._held
-        assert wire.protocol._arriving is wire.protocol._active is None
+        assert not wire.protocol._held.size
+        assert wire.protocol._turns.arriving is wire.protocol._turns.active is None
 
 
 async def test_answer_that_is_out_of_date_is_not_kept(lane: Lane) -> None:

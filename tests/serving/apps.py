@@ -68,6 +68,13 @@ async def waits(request: Request) -> Response:
     return PlainTextResponse("too late")
 
 
+async def late(request: Request) -> Response:
+    """Answers once `go` has happened."""
+    while "go" not in happened:  # noqa: ASYNC110  # tests tell it from another thread
+        await asyncio.sleep(0.01)
+    return PlainTextResponse("late")
+
+
 async def file(request: Request) -> Response:
     return FileResponse(Path(SOME_FILE))
 
@@ -155,6 +162,7 @@ app = Starlette(
             Route(f"/{endpoint.__name__}", endpoint, methods=METHODS)
             for endpoint in (echo, chunks, stream, endless, waits, file, early, afterwards, broken, broken_stream, big)
         ),
+        Route("/late", late),
         Route("/chunks/heartbeats", chunks, methods=METHODS),
         Route("/nothing", nothing),
         Route("/elsewhere", elsewhere),

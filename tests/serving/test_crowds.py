@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from registry.http_api.client_address import TrustedProxies
-from registry.serving import connection as module
+from registry.serving import connection, seat
 from registry.serving.certificates import Certificates
 from registry.serving.crowd import Crowd, Place
 from registry.serving.shared import Limits
@@ -112,8 +112,8 @@ def test_trusted_proxies_are_not_counted() -> None:
 
 def test_those_who_are_too_many_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are opened beyond it and say nothing are let go without a word, at once; the others soon."""
-    monkeypatch.setattr(module, "EXTRAS_MAX", 3)
-    monkeypatch.setattr(module, "EXTRA_WAIT_S", 0.2)
+    monkeypatch.setattr(seat, "EXTRAS_MAX", 3)
+    monkeypatch.setattr(connection, "EXTRA_WAIT_S", 0.2)
     with running(apps.app, Limits(connections_max=16)) as server, full(server, 16):
         extras = [server.connect() for _ in range(8)]
         until_sync(lambda: server.call(lambda: sum(server.shared.crowd.refused.values())) == 8, "them to come")

@@ -16,8 +16,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from registry.http_api.sockets import EXTENSION, text_frame
 from registry.serving.certificates import Certificates
+from registry.serving.fragments import MESSAGE_MAX_BYTES
 from registry.serving.shared import Limits
-from registry.serving.websocket import FRAME_MAX_BYTES, MESSAGE_MAX_BYTES, Socket
+from registry.serving.websocket import FRAME_MAX_BYTES, Socket
 from tests.serving import apps
 from tests.serving.conftest import LIMIT_S, Running, read_all, running
 from tests.support.redis_modes import make_certificates
@@ -142,18 +143,33 @@ def test_handshake_without_a_key_is_refused(server: Running) -> None:
 
 
 def test_frames_before_the_handshake_was_answered_are_not_lost(server: Running) -> None:
-    handshake = (
-        b"GET /socket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
     echo = b"\x81\x02hi"
     received = b""
     with server.connect() as connection:
-        connection.sendall(handshake + b"\x81\x82\0\0\0\0hi")
+        connection.sendall(HANDSHAKE % b"/socket" + b"\x81\x82\0\0\0\0hi")
         while echo not in received:
             chunk = connection.recv(1 << 16)
             assert chunk, received
             received += chunk
+
+
+def test_what_came_before_a_handshake_in_its_turn_is_counted_no_longer(server: Running) -> None:
+    """Else it would be counted for ever, for the connection is told no more when its client goes."""
+
+    def held() -> float:
+        return next(figure.value for figure in server.shared.figures() if figure.name == "request_bytes")
+
+    apps.happened.clear()
+    with server.connect() as connection:
+        connection.sendall(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n" + HANDSHAKE % b"/socket")
+        until_sync(lambda: server.call(lambda: len(server.shared.tasks)) == 1, "the request to be under way")
+        connection.sendall(b"\x81\x82\0\0\0\0hi")
+        until_sync(lambda: server.call(held) > 0, "the frame to be held")
+        apps.happened.append("go")
+        said = b""
+        while b"\x81\x02hi" not in said:
+            said += connection.recv(1 << 16)
+        assert server.call(held) == 0
 
 
 def test_pings_keep_a_socket_and_silence_ends_it() -> None:
