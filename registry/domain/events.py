@@ -15,6 +15,7 @@ import msgspec
 from registry.domain.fold_access import AccessFact
 from registry.domain.model import Instance, Microservice, Policy, Schema
 from registry.domain.recorded import Recorded
+from registry.domain.retold import Retold
 
 
 class ServiceRegistered(Recorded, frozen=True, tag="service-registered"):
@@ -149,10 +150,20 @@ class HistoryResumed(Recorded, frozen=True, tag="history-resumed"):
     the log begins with it, the position at which the snapshot was taken that stands in for everything before. Empty
     where that snapshot was made of two histories, so that nobody stands there.
     `mended`: lost histories that are part of this one from now on, epoch -> the sequence up to which they are.
+    `forked`: who was told what stood behind this place may hold what is not so, and is told enough to hold what is:
+    by the events of this epoch up to the sequence `until`. Empty where that is not known.
+    `put_back`: how many events behind this one had been lost. `undone`: how many were lost and are not put back.
+
+    The last events up to `until` are of this type too: what is to be told again, in pages.
     """
 
     after: str
     mended: dict[int, int] = {}
+    forked: str = ""
+    until: int = 0
+    put_back: int = 0
+    undone: int = 0
+    retold: list[Retold] = []
 
 
 Event = (

@@ -48,6 +48,7 @@ from registry.domain.fold_services import (
 )
 from registry.domain.outcome import NOTHING, Outcome
 from registry.domain.position import Position
+from registry.domain.retelling import again
 from registry.domain.view import RegistryView
 
 #: Earlier epochs remembered. Each stands for a store that lost something; older ones cannot come back.
@@ -172,7 +173,7 @@ def _change(view: RegistryView, position: Position, event: Event) -> Outcome:
         case HistoryResumed():
             for epoch, sequence in event.mended.items():
                 include(view.lineage, Position(epoch, sequence))
-            return NOTHING
+            return Outcome(retold=again(view, event)) if event.retold else NOTHING
         case AccessEvent():
             view.access = view.access or AccessView()
             return apply_access(view.access, event)

@@ -64,6 +64,11 @@ class PutBack(NamedTuple):
         names = {event_id(event) for event in self.lost}
         return [remembered for remembered in lost if event_id(remembered.event) in names]
 
+    def undone(self, lost: Iterable[Remembered]) -> list[Remembered]:
+        """Those of the lost events that are not to be appended, or not as they were."""
+        kept = {event_id(event): event for event in self.lost}
+        return [remembered for remembered in lost if kept.get(event_id(remembered.event)) != remembered.event]
+
 
 def put_back(lost: Iterable[Remembered], since: Sequence[Remembered], log: RegistryView) -> PutBack:
     """The lost events that are to be appended again.
@@ -73,7 +78,7 @@ def put_back(lost: Iterable[Remembered], since: Sequence[Remembered], log: Regis
     by the leases, which start anew. A service does not leave again under what was written to it since.
     """
     told = [event for _, event in since if not isinstance(event, InstanceExpired)]
-    decided = {subject for event in told for subject in _subjects(event)}
+    decided = {subject for event in told for subject in subjects(event)}
     touched = {subject[:length] for subject in decided for length in range(1, len(subject))}
     taken = {_place(event) for event in told if isinstance(event, InstanceRegistered) and event.instance.endpoints}
     kept: list[Event] = []
@@ -86,8 +91,8 @@ def put_back(lost: Iterable[Remembered], since: Sequence[Remembered], log: Regis
         left = _without(event, decided)
         if left is not None:
             kept.append(left)
-            undone.update(subject for subject in _subjects(left) if subject in touched)
-    again: list[Event] = [event for event in told if any(_within(subject, undone) for subject in _subjects(event))]
+            undone.update(subject for subject in subjects(left) if subject in touched)
+    again: list[Event] = [event for event in told if any(_within(subject, undone) for subject in subjects(event))]
     return PutBack(kept, again)
 
 
@@ -130,7 +135,7 @@ def _within(subject: Subject, wholes: set[Subject]) -> bool:
 
 def _without(event: Event, decided: set[Subject]) -> Event | None:
     """The event without what has been decided since; None when nothing is left of it."""
-    left = [not _within(subject, decided) for subject in _subjects(event)]
+    left = [not _within(subject, decided) for subject in subjects(event)]
     if all(left):
         return event
     if isinstance(event, TagsDeleted) and any(left):
@@ -141,7 +146,8 @@ def _without(event: Event, decided: set[Subject]) -> Event | None:
     return None
 
 
-def _subjects(event: Event) -> list[Subject]:
+def subjects(event: Event) -> list[Subject]:
+    """What an event decides; nothing of one that only says that a history goes on."""
     return list(_subjects_of(event))
 
 

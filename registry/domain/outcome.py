@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from registry.domain.errors import RegistryError
 from registry.domain.model import Microservice
+from registry.domain.retold import Retold
 from registry.domain.view import InstanceRow
 
 CREATE: Final = "CREATE"
@@ -40,13 +41,23 @@ class Edit(NamedTuple):
     after: Mapping[str, object]
 
 
+class Again(NamedTuple):
+    """What is so of something that is told again. `service` None: it is gone; `row` None: so is the instance."""
+
+    told: Retold
+    service: Microservice | None
+    tags: Mapping[str, str]
+    row: InstanceRow | None
+
+
 class Outcome(Struct, frozen=True):
     """What applying an event came to.
 
     `id` is the service or instance that the event ended up concerning: another than the event names, when the fold
     merged it into what was there. `error` is set when the event was refused. `released` names the consumers whose
     dependency on the service ended with it, and who are still to be told of its last changes. `added` is the
-    microservice that is new, `removed` the one that is gone. `edit` is what changed that is no instance.
+    microservice that is new, `removed` the one that is gone. `edit` is what changed that is no instance. `retold` is
+    what is so of that which a mended history tells again.
     """
 
     id: str = ""
@@ -56,6 +67,7 @@ class Outcome(Struct, frozen=True):
     removed: Microservice | None = None
     added: Microservice | None = None
     edit: Edit | None = None
+    retold: tuple[Again, ...] = ()
 
 
 NOTHING: Final = Outcome()

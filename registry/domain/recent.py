@@ -113,6 +113,18 @@ class Recent:
         begins = tail[0].position if tail else log.position.next()
         return _missing(self._events, tail, log, begins)
 
+    def broken_off(self, log: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
+        """Those events that begin an epoch, or tell of it, which this replica has applied and a log does not hold."""
+        begins = tail[0].position if tail else log.position.next()
+        held = [remembered for remembered in tail if isinstance(remembered.event, HistoryResumed)]
+        return [
+            remembered
+            for remembered in self._events
+            if isinstance(remembered.event, HistoryResumed)
+            and remembered not in held
+            and not (remembered.position < begins and log.includes(remembered.position))
+        ]
+
     def since(self, own: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
         """What the log's newest events tell that this replica, whose view is `own`, has not applied."""
         begins = self._events[0].position if self._events else own.position.next()

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from registry.access.reach import EVERYWHERE, Reach
 from registry.domain.events import Event, HistoryResumed
 from registry.domain.model import Microservice
-from registry.domain.outcome import PROVIDERS, Edit, Outcome
+from registry.domain.outcome import PROVIDERS, Again, Edit, Outcome
 from registry.domain.view import RegistryView, ServiceRow
 from registry.history.told import kind_of, subject
 
@@ -66,7 +66,7 @@ class Choice(Struct, frozen=True, omit_defaults=True):
         ):
             return False
         if isinstance(event, HistoryResumed):
-            return True
+            return not event.retold or bool(self.seen(outcome).retold)
         service_id, instance_id = subject(event)
         if self.service_id and self.service_id not in (service_id, outcome.id):
             return False
@@ -79,12 +79,29 @@ class Choice(Struct, frozen=True, omit_defaults=True):
         return True
 
     def seen(self, outcome: Outcome) -> Outcome:
-        """As much of it as the one who asks may see: an event about a consumer names its providers."""
+        """As much of it as is asked about and the one who asks may see: a mended history tells again of many things,
+        and an event about a consumer names its providers.
+        """
+        if outcome.retold:
+            retold = tuple(again for again in outcome.retold if self._takes_again(again))
+            return outcome if len(retold) == len(outcome.retold) else structs.replace(outcome, retold=retold)
         edit = outcome.edit
         if self.reach.everywhere or edit is None or edit.part != PROVIDERS:
             return outcome
         before, after = (self._covered(providers) for providers in (edit.before, edit.after))
         return structs.replace(outcome, edit=Edit(PROVIDERS, before, after))
+
+    def _takes_again(self, again: Again) -> bool:
+        told = again.told
+        if self.instance_id and self.instance_id != told.instance_id:
+            return False
+        if not told.service_id:
+            return not (self.service_id or self.names_service)
+        env, app_id, name, version = told.service
+        named = Microservice(
+            service_id=told.service_id, environment=env, app_id=app_id, service_name=name, version=version
+        )
+        return self.takes_service(again.service or named)
 
     def _covered(self, providers: Mapping[str, object]) -> dict[str, object]:
         return {name: value for name, value in providers.items() if self.reach.covers(*name.split("/"))}

@@ -36,7 +36,7 @@ from registry.domain.own import ACTOR
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, RegistryView
 from registry.history.choice import Choice
-from registry.history.told import ServiceName, Told, evidence, moment_text, tell
+from registry.history.told import ServiceName, Told, moment_text, tell
 
 State = Literal["present", "left", "expired", "replaced", "never seen", "before history"]
 #: Events of one instance's life that are told, the newest ones.
@@ -97,7 +97,8 @@ class Life:
                 gone = change.action == DELETE
                 self._held = not gone
         if gone or self._choice.takes(event, outcome, service):
-            happened = Happened(tell(position, event, outcome, service), event, outcome, service, self._held)
+            told = tell(position, event, self._choice.seen(outcome), service)
+            happened = Happened(told, event, outcome, service, self._held)
             self.happened.append(happened)
             if gone:
                 self.removal = happened
@@ -158,7 +159,7 @@ def explain(
         *(life.service_id, life.instance_id, state, sentence, kept_since),
         service=_service_name(known),
         removal=removal.told if removal is not None else None,
-        evidence=evidence(removal.event) if removal is not None else {},
+        evidence=removal.told.evidence if removal is not None else {},
         content=_content(life, row.body if row is not None else b""),
         events=events,
     )

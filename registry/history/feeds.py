@@ -21,6 +21,7 @@ from registry.domain.tenant import Tenant
 from registry.history.choice import Choice, service_of
 from registry.history.told import encode_told, kind_of, tell
 from registry.projection.projector import Projector
+from registry.projection.restoring import begins_anew
 
 #: Feeds of one replica; one more is refused.
 FEEDS_MAX: Final = 10_000
@@ -145,6 +146,9 @@ class Feeds:
     def _note(self, tenant: Tenant, position: Position, event: Event, outcome: Outcome) -> None:
         newest = self._newest.get(tenant)
         if newest is not None:
+            if begins_anew(position, event):
+                newest.begin_anew(position)  # where each feed was before, its log has to say
+                return
             service = service_of(self._projector.view(tenant), event, outcome)
             told = encode_told(tell(position, event, outcome, service))
             newest.add(_Kept(position, event, outcome, service, Item(position.text(), kind_of(event), told)))

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from registry.access.reach import Reach
-from registry.domain.errors import InvalidParams
-from registry.domain.events import Event
+from registry.domain.errors import BeforeHistory, InvalidParams
+from registry.domain.events import Event, HistoryResumed
 from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.tenant import Tenant
 from registry.domain.version import VersionRule
@@ -29,7 +29,7 @@ from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, e
 from registry.history.moments import END, When
 from registry.history.newest import Newest, NewestOf
 from registry.history.part_walk import NOTHING_READ, Lacking, Read
-from registry.history.past import NAMED_MAX, Past, Stretch
+from registry.history.past import NAMED_MAX, Past, Stretch, covers, goes_on_from
 from registry.history.told import Told, encode_told, moment_text, tell
 from registry.history.walk import Applied, Walk
 
@@ -135,6 +135,10 @@ class Historian:
         walk = await self._begin(tenant, query, eldest, read)
         size = 0
         async for applied in walk.until(_upper(query)):
+            if walk.base.position < (after := query.after or ORIGIN) and not await self._goes_on(
+                tenant, applied.event, after
+            ):
+                raise BeforeHistory(f"the log has lost what stood at {after.text()}, and cannot tell it again")
             told = self._chosen(walk, applied, query)
             if told is not None:
                 found.append(told)
@@ -144,15 +148,25 @@ class Historian:
         return _Found(found, False, max(walk.view.position, query.after or ORIGIN))
 
     async def _resumed(self, tenant: Tenant, query: PageQuery, eldest: RegistryView) -> list[_Encoded]:
-        """Who stands where a lost log was seeded from has missed nothing, and is told of that. Raises BeforeHistory."""
+        """Who stands where a lost log was seeded from, or before that and is told what came since, goes on with what
+        tells of it. Raises BeforeHistory.
+        """
         if query.after is None or query.after >= eldest.position:
             return []
-        resumed = await self.past.resumption(tenant, query.after)
-        if resumed is None:
+        resumed = await self.past.resumption(tenant)
+        if resumed is None or not await self._goes_on(tenant, resumed.event, query.after):
             raise self.past.before_history(eldest)
         position, event, outcome = resumed
         told = _Encoded(position, encode_told(tell(position, event, query.choice.seen(outcome), None)))
         return [told] if query.choice.takes(event, outcome, None) else []
+
+    async def _goes_on(self, tenant: Tenant, event: Event, after: Position) -> bool:
+        """Whether who stands behind the end of what a log had left is told what became of the rest: by this event, with
+        which it goes on, or by a later one.
+        """
+        if not isinstance(event, HistoryResumed) or goes_on_from(event, after):
+            return True
+        return not covers(event, after) and (await self.newest.of(tenant)).view.includes(after)
 
     async def _begin(self, tenant: Tenant, query: PageQuery, eldest: RegistryView, read: Read) -> Walk:
         """Where the first event that is asked for can be."""

@@ -11,7 +11,7 @@ from registry.domain.errors import BeforeHistory, InvalidParams
 from registry.domain.events import Event, HistoryResumed
 from registry.domain.marks import Mark
 from registry.domain.outcome import NOTHING
-from registry.domain.position import ORIGIN, Position
+from registry.domain.position import ORIGIN, Position, parse_position
 from registry.domain.snapshot import SnapshotUnreadable
 from registry.domain.tenant import Tenant
 from registry.domain.unread import Part, forget_answers
@@ -318,19 +318,14 @@ class Past:
         self._broken.pop(tenant, None)  # it may have been seen in a log that was lost meanwhile
         raise HistoryChanged(f"no snapshot of {tenant} can be read, and the log does not begin with its first event")
 
-    async def resumption(self, tenant: Tenant, after: Position) -> Applied | None:
-        """The first event that the log holds, if by it the history goes on from this place, of which nothing was lost.
-
-        Else what came behind the place is not kept.
-        """
+    async def resumption(self, tenant: Tenant) -> Applied | None:
+        """The first event that the log holds, if it says that by it an older history goes on."""
         found = await self._store.eldest(tenant)
         if found is None:
             return None
         position, payload = found
         event = read_event(self._store, tenant, position, payload)
-        if isinstance(event, HistoryResumed) and event.after == after.text():
-            return Applied(position, event, NOTHING)
-        return None
+        return Applied(position, event, NOTHING) if isinstance(event, HistoryResumed) else None
 
     async def _is_complete(self, tenant: Tenant, head: Position) -> bool:
         """Whether the log is kept from its first event on, or there is none."""
@@ -353,6 +348,19 @@ class Past:
                 found.append(Stretch(start, end))
             end = start
         return found
+
+
+def goes_on_from(event: HistoryResumed, place: Position) -> bool:
+    """Whether who stands at this place, and was told what led to it, is told all that has become of it."""
+    if event.after == place.text():
+        return True
+    return bool(event.forked) and parse_position(event.forked) <= place and covers(event, place)
+
+
+def covers(event: HistoryResumed, place: Position) -> bool:
+    """Whether the place is in a history that the event puts together."""
+    told_up_to = parse_position(event.after) if event.after else ORIGIN
+    return place <= told_up_to or place.sequence <= event.mended.get(place.epoch, 0)
 
 
 def _may_reach(when: When, mark: Mark) -> bool:

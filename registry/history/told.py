@@ -29,7 +29,7 @@ from registry.domain.events import (
     ServiceRegistered,
 )
 from registry.domain.model import Microservice
-from registry.domain.outcome import DELETE, Change, Edit, Outcome
+from registry.domain.outcome import DELETE, Again, Change, Edit, Outcome
 from registry.domain.position import Position
 from registry.domain.recorded import Recorded
 from registry.domain.view import InstanceRow
@@ -55,6 +55,24 @@ class ServiceName(Struct, frozen=True, omit_defaults=True, rename="camel"):
     app_id: str = ""
     service_name: str = ""
     version: str = ""
+
+
+class Undone(Struct, frozen=True):
+    """An event that was lost and is not put back; it was told at this position."""
+
+    position: str
+    kind: str
+
+
+class ToldAgain(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What is so of a microservice, or of an instance of it. `after` is absent where it is gone."""
+
+    service_id: str = ""
+    instance_id: str = ""
+    service: ServiceName | None = None
+    undone: list[Undone] = []
+    tags: Mapping[str, str] = {}
+    after: Any = None
 
 
 class Actor(Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -133,7 +151,7 @@ def tell(position: Position, event: Event, outcome: Outcome, service: Microservi
         changes=named,
         changes_left_out=left_out,
         after=_after(outcome, event),
-        evidence=evidence(event),
+        evidence=evidence(position, event),
     )
 
 
@@ -162,8 +180,10 @@ def moment_text(at_ms: int) -> str:
         return str(at_ms)
 
 
-def evidence(event: Event) -> dict[str, Any]:
-    """What the event brings to prove itself: of a lapse the lease, of a mended history what it goes on from."""
+def evidence(position: Position, event: Event) -> dict[str, Any]:
+    """What the event brings to prove itself: of a lapse the lease, of a mended history what it goes on from, from where
+    on others were told something else, and up to where in its epoch things are put back and told again.
+    """
     if isinstance(event, InstanceExpired):
         return {
             "registered": event.registered,
@@ -176,7 +196,9 @@ def evidence(event: Event) -> dict[str, Any]:
         }
     if isinstance(event, HistoryResumed):
         mended = [Position(epoch, sequence).text() for epoch, sequence in sorted(event.mended.items())]
-        return {"goesOnFrom": event.after, "mended": mended}
+        numbers = {"putBack": event.put_back, "undone": event.undone}
+        told = {"forkedAt": event.forked, "until": Position(position.epoch, event.until).text()}
+        return {"goesOnFrom": event.after, "mended": mended, **(told | numbers if event.forked else {})}
     return {}
 
 
@@ -184,6 +206,20 @@ def actor_of(event: Event) -> Actor:
     """Who asked. Where there are accounts, the account stands in front of the address (`account@address`)."""
     account, _, address = event.actor.rpartition("@")
     return Actor(address, account, event.request_id, event.user_agent)
+
+
+def _told_again(again: Again) -> ToldAgain:
+    told, service = again.told, again.service
+    undone = [Undone(*one) for one in told.undone]
+    if not told.service_id:
+        return ToldAgain(undone=undone)
+    content: Any = None
+    if told.instance_id and again.row is not None:
+        content = Raw(again.row.body)
+    elif not told.instance_id:
+        content = service
+    tags = {} if told.instance_id else again.tags
+    return ToldAgain(told.service_id, told.instance_id, ServiceName(*told.service), undone, tags, content)
 
 
 def _merged_into(outcome: Outcome, id: str) -> str:
@@ -252,7 +288,9 @@ def _edited(edit: Edit) -> list[FieldChange]:
 
 
 def _after(outcome: Outcome, event: Event) -> Raw | None:
-    """The content that the event leads to, where it is that of one thing."""
+    """The content that the event leads to, where it is that of one thing; of a mended history what it tells again."""
+    if outcome.retold:
+        return Raw(_encode(list(map(_told_again, outcome.retold))))
     if outcome.added is not None:
         return Raw(_encode(outcome.added))
     if len(outcome.changes) == 1 and outcome.changes[0].action != DELETE:

@@ -31,10 +31,11 @@ from registry.domain.history import PutBack, put_back
 from registry.domain.own import ACTOR
 from registry.domain.position import ORIGIN, Position
 from registry.domain.recent import Recent, Remembered
+from registry.domain.retelling import Retelling, fork, retelling, tell_again
 from registry.domain.snapshot import Loader, take
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
-from registry.projection.restoring import Restored, restore
+from registry.projection.restoring import Restored, apply_or_tell, restore
 from registry.projection.saving import save
 from registry.store.damage import Damaged
 from registry.store.leases import rearm
@@ -52,6 +53,8 @@ CLAIM_KEPT_MS: Final = 5000
 CLAIMS: Final = "claim "
 #: The right to seed, ms. It is renewed while the snapshot is written; if its holder dies, others wait this long.
 SEEDING_MS: Final = 6_000
+#: Of the newest events, when an empty log is seeded: readers that had not been told of them yet go on.
+SEED_RETOLD_MAX: Final = 300
 
 
 class Mending:
@@ -81,7 +84,7 @@ class Mending:
         """
         restored = await self._replay(own.tenant, before_ms)
         log, tail = restored.view, restored.tail.all()
-        lost = recent.lost(log, tail)
+        lost, broken_off = recent.lost(log, tail), recent.broken_off(log, tail)
         if not lost and log.includes(own.position):
             return restored
         since, all_known = recent.since(own, tail), not restored.tail.is_cut
@@ -90,16 +93,19 @@ class Mending:
             await self._await_turn(own, log.position)
             for epoch, sequence in _histories(log).items():
                 include(own.lineage, Position(epoch, sequence))
-            await self._seed(own, log.position, own.position.text())
+            known = recent.last(SEED_RETOLD_MAX) if log.position == ORIGIN else recent.all()
+            again = retelling(fork(known, own.position), (), (log,) if log.services else (), own, known)
+            await self._seed(own, log.position, own.position.text(), again)
             return None
         events = put_back(lost, since, log)
         if recent.gap(lost, events.of(lost)) and all_known and not hasty:
-            return await self._merge(restored, own, since)
+            return await self._merge(restored, own, since, recent)
         if recent.reach(log, tail):
-            await self._append_again(restored, own, events)
+            undone = [*events.undone(lost), *broken_off]
+            await self._append_again(restored, own, events, undone, fork([*lost, *broken_off], own.position))
             return restored
         if all_known and (not since or since[0].position.sequence == 1):
-            return await self._merge(restored, own, since)
+            return await self._merge(restored, own, since, recent)
         _give_up(own, log)
         return restored
 
@@ -117,17 +123,26 @@ class Mending:
 
     # -- a lost tail ---------------------------------------------------------------------------------------------------
 
-    async def _append_again(self, restored: Restored, own: RegistryView, events: PutBack) -> None:
+    async def _append_again(
+        self, restored: Restored, own: RegistryView, events: PutBack, undone: Sequence[Remembered], behind: Position
+    ) -> None:
         """Where all that was lost has been decided otherwise since, the epoch says just that some was."""
-        log = restored.view
+        log, store = restored.view, self._store
         head = log.position
         epoch = self._next_epoch(head, own.position)
         resumed = self._resumed(head.text(), _histories(own))
-        payloads = []
-        for number, event in enumerate((resumed, *events.lost, *map(self._said_again, events.again)), 1):
-            payload = encode_event(event)
-            restored.apply(self._store, Position(epoch, number), event, len(payload), self._replica)
-            payloads.append(payload)
+        written = [*events.lost, *map(self._said_again, events.again)]
+        outcomes = [
+            apply_or_tell(store, log, Position(epoch, number), event)
+            for number, event in enumerate((resumed, *written), 1)
+        ]
+        again = retelling(behind, undone, (own,), log)
+        resumed, *pages = tell_again(resumed, epoch, len(written), len(events.lost), again)
+        payloads = list(map(encode_event, (resumed, *written, *pages)))
+        for number, (event, outcome) in enumerate(zip((resumed, *written), outcomes, strict=True), 1):
+            restored.note(Position(epoch, number), event, len(payloads[number - 1]), outcome, self._replica)
+        for event in pages:
+            restored.apply(store, log.position.next(), event, len(payloads[log.position.sequence]), self._replica)
         await self._rearm(log)
         await self._store.resume_history(log.tenant, head, epoch, payloads)
         self.put_back += len(events.lost)
@@ -163,14 +178,18 @@ class Mending:
         if not await self._store.snapshots.hold(tenant, self._replica, SEEDING_MS):
             raise HistoryChanged("another replica is seeding the log, or writing a snapshot")
 
-    async def _merge(self, restored: Restored, own: RegistryView, since: Sequence[Remembered]) -> Restored | None:
+    async def _merge(
+        self, restored: Restored, own: RegistryView, since: Sequence[Remembered], recent: Recent
+    ) -> Restored | None:
         """The log lost more than is remembered, or what is no tail, or began anew: the own view, and on it what the log
         says beyond it.
         """
         log = restored.view
         await self._await_turn(own, log.position)
+        known = recent.all()
+        behind = fork(known, own.position)
         if not since:
-            await self._seed(own, log.position, own.position.text())
+            await self._seed(own, log.position, own.position.text(), retelling(behind, (), (log,), own, known))
             return None
         loader = Loader()
         for chunk in take(own, b""):
@@ -181,28 +200,37 @@ class Mending:
             # In an epoch of nobody's, later than the own one: the log's may be earlier, if the store's clock is wrong.
             merged.apply(self._store, Position(own.position.epoch + 1, sequence), event, 0, self._replica)
         include(merged.view.lineage, log.position)
-        position, resumed = await self._seed(merged.view, log.position, "")
+        again = retelling(behind, (), (own, log), merged.view, known)
+        position, resumed = await self._seed(merged.view, log.position, "", again, _histories(own))
         merged.tail.clear()  # what led here stands in no log
         merged.apply(self._store, position, resumed, len(encode_event(resumed)), self._replica)
         return merged
 
-    async def _seed(self, view: RegistryView, head: Position, after: str) -> tuple[Position, HistoryResumed]:
+    async def _seed(
+        self,
+        view: RegistryView,
+        head: Position,
+        after: str,
+        again: Retelling,
+        mended: dict[int, int] | None = None,
+    ) -> tuple[Position, HistoryResumed]:
         """Write the view as the state with which a new epoch begins."""
         tenant = view.tenant
-        resumed = self._resumed(after)
         position = Position(self._next_epoch(head, view.position), 1)
-        chunks = take(view, encode_event(resumed), position, resumed.at_ms)
+        resumed, *pages = tell_again(self._resumed(after, mended), position.epoch, 0, 0, again)
+        payloads = list(map(encode_event, (resumed, *pages)))
+        chunks = take(view, payloads[0], position, resumed.at_ms)
         async with self._holding(tenant):
             mark = await save(self._store, tenant, position, chunks, self._clock.wall_ms(), self._replica)
             if mark is None:
                 raise HistoryChanged("the snapshot was lost while it was written")
             try:
                 await self._rearm(view)
-                await self._store.resume_history(tenant, head, position.epoch, [encode_event(resumed)], seeded=True)
+                await self._store.resume_history(tenant, head, position.epoch, payloads, seeded=True)
             except StoreUnavailable:
                 # It may have begun all the same. If it does so later, it finds that the snapshot is gone, and does not.
                 with contextlib.suppress(StoreUnavailable):
-                    if await self._store.entry(tenant, position) != encode_event(resumed):
+                    if await self._store.entry(tenant, position) != payloads[0]:
                         await self._store.snapshots.drop(tenant, mark)
                 raise
         self.seeded += 1

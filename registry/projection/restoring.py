@@ -48,7 +48,10 @@ class Restored:
 
     def apply(self, store: Store, position: Position, event: Event, size: int, replica: str) -> None:
         """The next event, and the number of bytes in which it is written. Raises Inapplicable."""
-        outcome = apply_or_tell(store, self.view, position, event)
+        self.note(position, event, size, apply_or_tell(store, self.view, position, event), replica)
+
+    def note(self, position: Position, event: Event, size: int, outcome: Outcome, replica: str) -> None:
+        """The next event, which was applied to the view."""
         self.tail.add(position, event, size)
         if event.replica == replica:
             self.own.append((event, outcome))

@@ -8,6 +8,7 @@ before the cut was noticed, and then what was lost, in its order, but for what o
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,13 +30,19 @@ from registry.domain.events import (
     ServiceRegistered,
     ServiceUnregistered,
 )
+from registry.domain.fold import apply
 from registry.domain.model import Policy
 from registry.domain.position import Position, parse_position
 from registry.domain.recent import event_id
 from registry.domain.tenant import DEFAULT_TENANT
+from registry.domain.view import RegistryView
+from registry.history.choice import Choice
+from registry.history.historian import Historian, PageQuery
+from registry.history.past import Past
 from registry.store.lease import LeaseName
 from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
+from tests.support.feed_copy import FeedCopy
 from tests.support.memory_replica import (
     MemoryReplica,
     append,
@@ -201,6 +208,62 @@ async def leased(server: MemoryServer, lane: MemoryReplica) -> None:
     rows = [row for service in lane.view.services.values() for row in service.instances.values()]
     left = await MemoryStore(server).remaining(T, [LeaseName(row.service_id, row.instance_id) for row in rows])
     assert all(remaining > 0 for remaining in left)
+
+
+# -- readers of the feed -----------------------------------------------------------------------------------------------
+
+
+async def follow(server: MemoryServer, view: RegistryView) -> FeedCopy:
+    """Who had read the view, and is then told what comes behind its place."""
+    copy, after = FeedCopy(view), view.position
+    historian = Historian(Past(MemoryStore(server)))
+    while True:
+        query = PageQuery(Choice(), newest_first=False, after=after, limit=2)
+        page = json.loads(await historian.page(T, query))
+        positions = [parse_position(told["position"]) for told in page["events"]]
+        assert positions == sorted(set(positions))
+        assert all(position > after for position in positions)
+        for told in page["events"]:
+            assert copy.apply(told), told
+        after = parse_position(page["position"])
+        if not page["next"]:
+            return copy
+
+
+async def readers(loss: Loss) -> tuple[RegistryView, list[FeedCopy]]:
+    """What the registry holds at last, and those who stood at any place that a replica told, before the loss or since.
+
+    Who was told nothing has to read the present, so that it is left out.
+    """
+    server, lanes = await mend(loss)
+    epoch = min([*lanes[0].view.lineage, lanes[0].view.position.epoch])
+    most = max(loss.survive, *loss.applied)
+    since = [*loss.log[: loss.survive], *loss.meanwhile]
+    views = [prefix(loss.log, number, epoch) for number in range(1, most + 1)]
+    views += [prefix(since, number, epoch) for number in range(max(loss.survive, 1), len(since) + 1)]
+    return lanes[-1].view, [await follow(server, view) for view in views]
+
+
+def prefix(log: Sequence[Event], number: int, epoch: int) -> RegistryView:
+    view = RegistryView(T)
+    for sequence, event in enumerate(log[:number], 1):
+        apply(view, Position(epoch, sequence), event)
+    return view
+
+
+@given(losses(holders=4, meanwhile=True))
+def test_whoever_follows_the_feed_holds_what_the_registry_holds(loss: Loss) -> None:
+    """Wherever a reader stood when the log was broken off, it is told enough to mend its own copy."""
+    view, copies = run(lambda: readers(loss))
+    for copy in copies:
+        assert copy.differences(view) == ""
+
+
+@given(losses(holders=3, meanwhile=False))
+def test_whoever_follows_the_feed_holds_what_was_put_back(loss: Loss) -> None:
+    view, copies = run(lambda: readers(loss))
+    for copy in copies:
+        assert copy.differences(view) == ""
 
 
 @given(losses(holders=1, meanwhile=True))

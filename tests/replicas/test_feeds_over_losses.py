@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from redis import Redis
 
 from registry.domain.position import Position, parse_position
+from registry.domain.tenant import Tenant
+from registry.domain.view import RegistryView
 from tests.support.api import Api, ok
 from tests.support.far_redis import Line
 from tests.support.feed import BROKEN, Feed
+from tests.support.feed_copy import FeedCopy
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.replica import Replica, replica
 from tests.support.waiting import until_sync
@@ -183,6 +188,7 @@ def test_a_lost_tail_is_told_with_what_is_put_back(scene: Scene) -> None:
         put_back = [fields for fields in behind if any(f'"instanceId":"{name}"' in fields["data"] for name in "xyz")]
         assert [fields["event"] for fields in put_back] == ["instance-registered"] * 3
         assert f'"mended":["{lost[-1].text()}"]' in behind[0]["data"]
+        assert f'"forkedAt":"{Position(lost[0].epoch, lost[0].sequence - 1).text()}"' in behind[0]["data"]
         held = history_behind(scene.api, lost[-1])
         assert [fields["id"] for fields in behind] == [event["position"] for event in held[: len(behind)]]
 
@@ -200,10 +206,105 @@ def test_who_has_missed_nothing_goes_on_when_an_emptied_log_is_seeded(scene: Sce
     for follower in followers:
         follower.await_instance("e")
         assert not follower.refused
-        assert follower.kinds.count("history-resumed") == 1
+        assert "history-resumed" in follower.kinds
         assert follower.positions == sorted(set(follower.positions))
-    # Who stands further back is told that what came behind is not kept.
-    earlier = Position(followers[0].positions[0].epoch, 1)
-    target = f"/v1/default/events?wait=0s&after={earlier.text()}"
-    answer = scene.api.connection.request("GET", target, None, {"X-Domain-Name": "fed"})
-    assert answer.status == 410
+
+
+def test_who_comes_back_to_the_other_replica_mends_its_copy(scene: Scene) -> None:
+    """It left when it had been told of what was lost then; others have changed and removed the same since."""
+    scene.write("abc")
+    copies = [Copy(scene, wait) for wait in ("", "0s")]
+    scene.copy()
+    scene.to_copy.hang()
+    scene.write("xyz")
+    assert scene.api.put("/microservices/cart/instances/a/status?value=DOWN").status == 200
+    assert scene.api.delete("/microservices/cart/instances/b").status == 200
+    for copy in copies:
+        copy.read_on(scene.one)
+        assert "b" not in copy.ids
+    scene.fail_over()
+    scene.write("e")
+    for copy in copies:
+        for at in (scene.two, scene.one):
+            copy.read_on(at)
+            assert (copy.ids, copy.status("a")) == (sorted("acexyz"), "DOWN")
+            assert copy.is_right
+        assert "history-resumed" in copy.kinds
+        assert copy.positions == sorted(set(copy.positions))
+
+
+def test_who_was_behind_when_a_log_was_emptied_mends_its_copy(scene: Scene) -> None:
+    scene.write("abc")
+    copies = [Copy(scene, wait) for wait in ("", "0s")]
+    scene.write("de")
+    assert scene.api.delete("/microservices/cart/instances/a").status == 200
+    with Redis.from_url(scene.first.url) as redis:
+        redis.flushall()
+    scene.await_writes()
+    scene.write("f")
+    for copy, at in zip(copies, (scene.one, scene.two), strict=True):
+        copy.read_on(at)
+        assert copy.ids == sorted("bcdef")
+        assert copy.is_right
+        assert copy.positions == sorted(set(copy.positions))
+
+
+class Copy:
+    """A client that read the registry once, and changes what it holds by what the feed tells.
+
+    Args:
+        wait: of its long polls; "" for server-sent events.
+    """
+
+    def __init__(self, scene: Scene, wait: str) -> None:
+        self._scene = scene
+        self._wait = wait
+        self._place = self._now()
+        self._copy = FeedCopy(RegistryView(Tenant("fed", "default")))
+        for instance in ok(scene.api.get("/microservices/cart/instances")).json()["instances"]:
+            self._copy.instances["cart", instance["instanceId"]] = instance
+        self.positions: list[Position] = []
+        self.kinds: list[str] = []
+
+    def _now(self) -> str:
+        return str(self._poll(self._scene.one, wait="0s")["position"])
+
+    def _poll(self, at: Replica, **query: str) -> Any:
+        target = f"/v1/default/events?{urlencode(query)}"
+        answer = at.api("fed").connection.request("GET", target, None, {"X-Domain-Name": "fed"})
+        return ok(answer).json()
+
+    def read_on(self, at: Replica) -> None:
+        """To the end of the log, by this replica."""
+        end = parse_position(self._now())
+        while parse_position(self._place) < end:
+            if self._wait:
+                page = self._poll(at, wait=self._wait, after=self._place)
+                self._take(page["events"])
+                self._place = page["position"]
+                continue
+            with contextlib.closing(Feed((at.host, at.port), "fed", self._place)) as feed:
+                assert feed.status == 200
+                for fields in feed.blocks():
+                    self._take([json.loads(fields["data"])] if "data" in fields else [])
+                    self._place = feed.last_id
+                    if parse_position(self._place) >= end:
+                        break
+
+    def _take(self, events: list[Any]) -> None:
+        for told in events:
+            self.positions.append(parse_position(told["position"]))
+            self.kinds.append(told["kind"])
+            assert self._copy.apply(told), told
+
+    @property
+    def ids(self) -> list[str]:
+        return sorted(instance_id for _, instance_id in self._copy.instances)
+
+    def status(self, instance_id: str) -> Any:
+        return self._copy.instances["cart", instance_id]["status"]
+
+    @property
+    def is_right(self) -> bool:
+        held = ok(self._scene.api.get("/microservices/cart/instances")).json()["instances"]
+        return {("cart", one["instanceId"]): one for one in held} == self._copy.instances

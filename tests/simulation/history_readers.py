@@ -9,6 +9,8 @@ from hashlib import sha1
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
+
 from registry.domain.errors import BeforeHistory, ServiceNotExists
 from registry.history.historian import PAGE_MAX
 from registry.http_api import events
@@ -23,7 +25,8 @@ from tests.simulation.consumers import APP
 from tests.simulation.process import ConnectionLost
 from tests.simulation.replica import Refusal, SimReplica
 from tests.support import feed_pages
-from tests.support.history import NOWHERE, Fed, FeedBegins, FeedEnds, Logged, PastGone, PastLook, Position
+from tests.support.feed_copy import FeedCopy
+from tests.support.history import NOWHERE, Fed, FeedBegins, FeedEnds, FeedMisled, Logged, PastGone, PastLook, Position
 
 #: Questions of a reader of the feed at the end, when the log has been read by all.
 LAST_TRIES_MAX: Final = 60
@@ -41,9 +44,14 @@ def call(client: Client, headers: dict[bytes, bytes] | None = None, **query: str
 
 
 class FeedReader(Client):
-    """Reads server-sent events of one replica after another, and comes back with the last id that it was sent."""
+    """Reads server-sent events of one replica after another, and comes back with the last id that it was sent.
+
+    It holds a copy of the registry, which at the end is what the registry holds.
+    """
 
     _place: Position = NOWHERE
+    _copy: FeedCopy
+    _mended_ms = 0
 
     async def run(self) -> None:
         while self.loop.now_ms() < self.end_ms:
@@ -59,10 +67,13 @@ class FeedReader(Client):
         """Take the place where the log is now."""
         replica = self.random.choice(self.replicas)
         async with asyncio.timeout(TIMEOUT_S):
-            _, self._place = await replica.ask(lambda api: api.discovery.catch_up(self.tenant), self.tenant)
+            self._copy, self._place = await replica.ask(self._read, self.tenant)
         self.recorder.add(
             FeedBegins(client=self.name, at_ms=self.loop.now_ms(), position=self._place, given_up=given_up)
         )
+
+    async def _read(self, api: Api) -> FeedCopy:
+        return await api.discovery.read(self.tenant, FeedCopy)
 
     async def _follow(self, replica: SimReplica) -> None:
         """One connection, for a while. What it brings after its end is not read."""
@@ -76,6 +87,9 @@ class FeedReader(Client):
                 if not is_open:
                     break
                 self._take(name, chunk)
+                if self._place == NOWHERE:
+                    break
+                self._compare(name, api)
             await answer.chunks.aclose()
             answer.source.close()
 
@@ -92,12 +106,15 @@ class FeedReader(Client):
         for block in chunk.decode().split("\n\n"):
             fields = dict(line.partition(": ")[::2] for line in block.splitlines())
             if "data" in fields and fields["event"] != "error":
-                self._note(replica, fields["data"].encode())
+                if not self._note(replica, fields["data"].encode()):
+                    self._place = NOWHERE
+                    return
                 assert fields["id"] == feed_pages.text_of(self._place)
             elif "id" in fields:
                 self._place = feed_pages.place(fields["id"])
 
-    def _note(self, replica: str, json: bytes) -> None:
+    def _note(self, replica: str, json: bytes) -> bool:
+        """False: the registry has to be read anew."""
         told = feed_pages.told(json)
         self._place = feed_pages.place(told.position)
         self.recorder.add(
@@ -110,6 +127,10 @@ class FeedReader(Client):
                 digest=sha1(json).hexdigest(),
             )
         )
+        event = msgspec.json.decode(json)
+        if event.get("evidence", {}).get("until") == event["position"]:
+            self._mended_ms = self.loop.now_ms()
+        return self._copy.apply(event)
 
     async def finish(self) -> None:
         """Read on to the end of the log, where nothing is written any more."""
@@ -123,13 +144,35 @@ class FeedReader(Client):
                 if isinstance(refusal.error, BeforeHistory):
                     await self._begin(self._place)
                 continue
-            for raw in page.events:
-                self._note(replica.process.name, bytes(raw))
+            if not all(self._note(replica.process.name, bytes(raw)) for raw in page.events):
+                await self._begin(NOWHERE)
+                continue
             self._place = feed_pages.place(page.position)
             if not page.events:
+                await replica.ask(self._compare_last, self.tenant)
                 self.recorder.add(FeedEnds(client=self.name, at_ms=self.loop.now_ms(), position=self._place))
                 return
         self.recorder.failure("", f"the feed cannot be read behind {self._place}, long after the last fault")
+
+    async def _compare_last(self, api: Api) -> None:
+        self._compare("", api)
+
+    def _compare(self, replica: str, api: Api) -> None:
+        """Who stands at one place holds the same."""
+        view = next((view for view in api.discovery.views() if view.tenant == self.tenant), None)
+        if view is None or feed_pages.place(view.position.text()) != self._place:
+            return
+        if text := self._copy.differences(view):
+            self.recorder.add(
+                FeedMisled(
+                    client=self.name,
+                    replica=replica,
+                    at_ms=self.loop.now_ms(),
+                    position=self._place,
+                    mended_ms=self._mended_ms,
+                    text=text,
+                )
+            )
 
 
 async def _poll(replica: SimReplica, client: Client, after: Position) -> bytes:

@@ -34,7 +34,7 @@ from tests.support.case import (
     Case,
     Rules,
 )
-from tests.support.exactness import changed_past, forgotten_past, inexact
+from tests.support.exactness import changed_past, forgotten_past, inexact, misled
 from tests.support.history import (
     NOWHERE,
     REFUSED,
@@ -295,7 +295,7 @@ def _untold(case: Case, watch: Watch, where: str) -> Iterator[Finding]:
 
 
 def _exact(case: Case) -> Iterator[Finding]:
-    for client, at_ms, text in inexact(case):
+    for client, at_ms, text in (*inexact(case), *misled(case)):
         yield Finding(EXACT, f"{client} at {at_ms}", text)
 
 

@@ -48,6 +48,15 @@ def inexact(case: Case) -> Iterator[Inexact]:
                 yield Inexact(client, at_ms, text)
 
 
+def misled(case: Case) -> Iterator[Inexact]:
+    """Where who followed the feed held something else than the registry, though it had been told of each loss."""
+    losses = [fault for fault in case.history.faults if fault.kind in LOSSES]
+    for one in case.history.misled:
+        lost_ms = max((fault.end_ms for fault in losses if fault.start_ms <= one.at_ms), default=0)
+        if one.mended_ms > lost_ms or not case.is_doubtful(one.at_ms, one.at_ms):
+            yield Inexact(one.client, one.at_ms, f"at {one.position} it held {one.text}")
+
+
 class _Stretch(NamedTuple):
     """What came behind one place."""
 

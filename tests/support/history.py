@@ -185,6 +185,18 @@ class Fed(Struct, frozen=True, kw_only=True, tag="fed"):
     digest: str
 
 
+class FeedMisled(Struct, frozen=True, kw_only=True, tag="feed_misled"):
+    """What a reader holds that followed the feed up to here is not what the replica holds that stands here too."""
+
+    client: str
+    replica: str
+    at_ms: int
+    position: Position
+    #: When it was last told to the end how a history was mended.
+    mended_ms: int
+    text: str
+
+
 class FeedEnds(Struct, frozen=True, kw_only=True, tag="feed_ends"):
     """A reader of the feed has read until nothing came any more, when nothing was written any more: up to here."""
 
@@ -228,7 +240,20 @@ class PastGone(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="past_
     as_of: str
 
 
-Entry = Operation | Watch | Fault | Failure | LastLook | FeedBegins | Fed | FeedEnds | Logged | PastLook | PastGone
+Entry = (
+    Operation
+    | Watch
+    | Fault
+    | Failure
+    | LastLook
+    | FeedBegins
+    | Fed
+    | FeedMisled
+    | FeedEnds
+    | Logged
+    | PastLook
+    | PastGone
+)
 #: What readers of the feed take down.
 Reading = FeedBegins | Fed | FeedEnds
 
@@ -243,12 +268,13 @@ class History(Struct, frozen=True):
     last_looks: tuple[LastLook, ...] = ()
     #: In the order in which they were taken down.
     readings: tuple[Reading, ...] = ()
+    misled: tuple[FeedMisled, ...] = ()
     logged: tuple[Logged, ...] = ()
     past_looks: tuple[PastLook, ...] = ()
     past_gone: tuple[PastGone, ...] = ()
 
     def entries(self) -> list[Entry]:
-        told = [*self.readings, *self.logged, *self.past_looks, *self.past_gone]
+        told = [*self.readings, *self.misled, *self.logged, *self.past_looks, *self.past_gone]
         return [*self.operations, *self.watches, *self.faults, *self.failures, *self.last_looks, *told]
 
 
@@ -271,6 +297,7 @@ def history_of(entries: Iterable[Entry]) -> History:
         tuple(found[Failure]),
         tuple(found[LastLook]),
         tuple(readings),
+        tuple(found[FeedMisled]),
         tuple(found[Logged]),
         tuple(found[PastLook]),
         tuple(found[PastGone]),

@@ -121,9 +121,11 @@ def ids(view: RegistryView) -> list[str]:
 
 
 def names(server: MemoryServer) -> list[str]:
-    """What the log says in order: instances that come, or the kind of whatever else happened."""
+    """What the log says in order: instances that come, or the kind of whatever else happened; nothing told again."""
     found = []
     for _, event in log_of(server):
+        if getattr(event, "retold", []):
+            continue
         comes = getattr(event, "instance", None)
         found.append(comes.instance_id if comes is not None else type(event).__name__)
     return found
