@@ -14,6 +14,7 @@ from registry.running.private_redis import CannotStart
 from registry.settings import Settings
 
 VERBS: Final = ("verify", "export", "import-log", "replay")
+WITHOUT_ACCOUNTS: Final = "Accounts, roles and tokens of machines are left out."
 
 
 def add_to(commands: Any) -> list[argparse.ArgumentParser]:
@@ -21,13 +22,13 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
     about = "replay everything that is kept, and compare it with each snapshot and with what replicas say"
     verifying = commands.add_parser("verify", help=about, description=f"{about.capitalize()}.")
     about = "write every event that is kept to a file"
-    exporting = commands.add_parser("export", help=about, description=f"{about.capitalize()}.")
+    exporting = commands.add_parser("export", help=about, description=f"{about.capitalize()}. {WITHOUT_ACCOUNTS}")
     exporting.add_argument("file", metavar="FILE", help="NDJSON, packed if it ends in .gz; - is standard output")
     about = "write the logs of an export to a store that has none of these tenants"
     importing = commands.add_parser("import-log", help=about, description=f"{about.capitalize()}.")
     importing.add_argument("file", metavar="FILE", help="what `registry export` has written")
     about = "replay what happened, in a registry of its own on another port"
-    replaying = commands.add_parser("replay", help=about, description=f"{about.capitalize()}.")
+    replaying = commands.add_parser("replay", help=about, description=f"{about.capitalize()}. {WITHOUT_ACCOUNTS}")
     when = "RFC 3339, Unix milliseconds, or a position"
     replaying.add_argument("--from", dest="since", required=True, metavar="TIME", help=f"where it begins: {when}")
     replaying.add_argument("--to", dest="until", default="", metavar="TIME", help="where it ends [the end of the log]")

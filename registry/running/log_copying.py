@@ -17,6 +17,7 @@ from registry.domain.events import (
     InstanceUnregistered,
     encode_event,
 )
+from registry.domain.fold import include
 from registry.domain.own import ACTOR
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
@@ -73,6 +74,7 @@ class LogCopy:
         tenant, replica, now_ms = state.tenant, secrets.token_hex(6), Clock().wall_ms()
         head, self._at = self._at, Position(max(now_ms, self._at.epoch + 1), 1)
         at_ms, after = state.moment_ms, ORIGIN.text() if head == ORIGIN else ""
+        include(state.lineage, head)  # or a replica that follows would put back what led there
         resumed = HistoryResumed(after=after, at_ms=at_ms, replica=replica, number=0, actor=ACTOR)
         encoded = encode_event(resumed)
         await save(self._store, tenant, self._at, take(state, encoded, self._at, at_ms), now_ms, replica)

@@ -25,7 +25,7 @@ from registry.history.past import Past
 from registry.running.log_copying import LEFT_OUT, LogCopy
 from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.private_redis import CannotStart
-from registry.running.progress import Bar
+from registry.running.progress import Bar, steps
 from registry.settings import Settings
 from registry.store.port import PastLog
 
@@ -81,7 +81,7 @@ async def export(settings: Settings, file: str, only: str) -> int:
             for tenant in tenants:
                 number += await _export(past_log(settings, store), tenant, out)
             out.write(_encode(End(number)) + b"\n")
-    print(f"written to {file}: {number} events of {len(tenants)} tenants", file=sys.stderr)
+    print(f"written to {file}: {number} events of {len(tenants)} tenants; accounts are left out", file=sys.stderr)
     return 0
 
 
@@ -92,7 +92,7 @@ async def _export(log: PastLog, tenant: Tenant, out: IO[bytes]) -> int:
         return 0
     out.write(_encode(_tenant_line(base)) + b"\n")
     walk, number = await past.walker(tenant, When(position=base.position)), 0
-    with Bar(str(tenant), max(head.sequence - base.position.sequence, 0)) as bar:
+    with Bar(str(tenant), steps(base.position, head)) as bar:
         async for position, event, _ in walk.until(END):
             if walk.began_anew:
                 out.write(_encode(_tenant_line(walk.view)) + b"\n")

@@ -22,7 +22,7 @@ from registry.projection.restoring import restore
 from registry.running.log_copying import LEFT_OUT, LogCopy
 from registry.running.opened_store import chosen_tenants, opened_store
 from registry.running.private_redis import CannotStart, PrivateRedis
-from registry.running.progress import Bar
+from registry.running.progress import Bar, steps
 from registry.settings import Settings
 from registry.store.lease import Lease
 from registry.store.port import Store
@@ -59,9 +59,8 @@ async def replay(settings: Settings, tenant_name: str, since: When, until: When,
                 with _serving(redis_url, port):
                     await _until_ready(port)
                     lengthening = asyncio.create_task(_lengthen(target, tenant))
-                    print(
-                        f"replaying {tenant} from {moment_text(base.moment_ms)} on http://127.0.0.1:{port}", flush=True
-                    )
+                    where = f"on http://127.0.0.1:{port}, where accounts are left out"
+                    print(f"replaying {tenant} from {moment_text(base.moment_ms)} {where}", flush=True)
                     await _replay(past, copy, base, until, speed)
                     print(f"replayed {copy.events} events; Ctrl-C ends it", flush=True)
                     if copy.left_out:
@@ -75,8 +74,8 @@ async def replay(settings: Settings, tenant_name: str, since: When, until: When,
 async def _replay(past: Past, copy: LogCopy, base: RegistryView, until: When, speed: float) -> None:
     walk = await past.walker(base.tenant, When(position=base.position))
     moment_ms = base.moment_ms
-    head = await past.head(base.tenant)
-    with Bar("replay", max(head.sequence - base.position.sequence, 0)) as bar:
+    end = until.position or await past.head(base.tenant)
+    with Bar("replay", steps(base.position, end)) as bar:
         async for position, event, _ in walk.until(until):
             pause_s = (walk.view.moment_ms - moment_ms) / 1000 / speed if speed else 0.0
             moment_ms = walk.view.moment_ms

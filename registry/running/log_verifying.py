@@ -16,7 +16,7 @@ from registry.history.moments import END, When
 from registry.history.past import Past
 from registry.projection.restoring import load_mark
 from registry.running.opened_store import chosen_tenants, opened_store
-from registry.running.progress import Bar
+from registry.running.progress import Bar, steps
 from registry.settings import Settings
 from registry.store.damage import Damaged
 from registry.store.port import HistoryChanged, PastLog, Store
@@ -79,7 +79,7 @@ async def _verify(store: Store, log: PastLog, tenant: Tenant) -> Verified:
     walk = await past.walker(tenant, When(position=begins))
     past.forget()  # each snapshot is to be read from where it is kept
     events = snapshots = 0
-    with Bar(str(tenant), max(head.sequence - begins.sequence, 0)) as bar:
+    with Bar(str(tenant), steps(begins, head)) as bar:
         async for position, _, _ in walk.until(END):
             events += 1
             bar.step()

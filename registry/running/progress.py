@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from registry.domain.position import Position
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -15,6 +17,11 @@ T = TypeVar("T")
 #: Seconds after which progress is shown, and between two looks at the clock (events).
 SHOWN_AFTER_S: Final = 1.0
 LOOK_EVERY: Final = 256
+
+
+def steps(after: Position, end: Position) -> int:
+    """The number of events between two places; 0 where histories began between them, so that nobody knows."""
+    return max(end.sequence - after.sequence, 0) if after.epoch in (0, end.epoch) else 0
 
 
 class Bar:
