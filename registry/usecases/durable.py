@@ -83,8 +83,10 @@ class Durable:
             NotDurable: the deployment's choice cannot be had now.
             StoreUnavailable.
         """
+        if durability == "memory":
+            return
         now = self._clock.steady_ms()
-        if durability == "memory" or now - self._checked.get((tenant, durability), -ASKED_AGAIN_MS) < ASKED_AGAIN_MS:
+        if now - self._checked.get((tenant, durability), -ASKED_AGAIN_MS) < ASKED_AGAIN_MS:
             return
         reason = await self._store.cannot(tenant, durability)
         if reason and asked_for:
