@@ -78,9 +78,11 @@ class Lane:
         if block_end < 0:
             return NOT_HOT
         body_at = block_end + len(_END)
-        block = data[data.find(b"\r\n", at) + 2 : block_end]
+        line_end = data.find(b"\r\n", at)
+        block = data[line_end + 2 : block_end]
         head = self.heads.find(block)
-        if known is None and self._repeats:
+        # All that is known has a query; a registration has none.
+        if known is None and self._repeats and data.find(b"?", at, line_end) >= 0:
             text, id = data[at:body_at], b""
             if text is not looked_for:
                 known = self._find_known(text)
