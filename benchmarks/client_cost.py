@@ -1,10 +1,11 @@
-"""What does the client cost the service it runs in: CPU per poll and per heartbeat, and memory per client?
+"""What does the client cost the service it runs in: CPU per poll, heartbeat and connection, and memory per client?
 
     python -m benchmarks.client_cost --server 127.0.0.1:30100
 
 Against a running registry. A poll asks for ten providers that have not changed; beside it a bare httpx client sends the
-same bytes, in the same run, in turn. CPU is that of this process alone. Memory is what `--clients` clients with one
-registration and ten providers each add to it, connections included; what the registry spends on them is not shown.
+same bytes, in the same run, in turn. A first call is that of a new client: it makes a connection, and the client. CPU
+is that of this process alone. Memory is what `--clients` clients with one registration and ten providers each add to
+it, connections included; what the registry spends on them is not shown.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
@@ -59,15 +61,29 @@ async def costs(options: Options, clients: int) -> dict[str, object]:
         body = msgspec.json.encode({"services": element})
         root = f"{address}/v4/default/registry"
         beat = f"{root}/microservices/{me.service_id}/instances/{me.instance_id}/heartbeat"
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         contenders: dict[str, Callable[[], Awaitable[object]]] = {
             "poll, client": client.poll,
             "poll, httpx": lambda: bare.post(f"{root}/instances/action?type=query", content=body),
             "heartbeat, client": lambda: client.api.heartbeat(me.service_id, me.instance_id),
             "heartbeat, httpx": lambda: bare.put(beat),
+            "first call, client": lambda: first_call(options),
+            "first call, httpx": lambda: first_bare_call(f"{root}/version", tls),
         }
         rounds = [{name: await cpu_us(call) for name, call in contenders.items()} for _ in range(ROUNDS)]
         best = {name: round(min(one[name] for one in rounds)) for name in contenders}
         return {"cpu_us": best, "memory_kib_per_client": await memory_kib(options, names, clients)}
+
+
+async def first_call(options: Options) -> None:
+    async with AsyncRegistry(options=options) as client:
+        await client.api.version()
+
+
+async def first_bare_call(url: str, tls: ssl.SSLContext) -> None:
+    """`tls` is not used, and made once: httpx would read the authorities for each client."""
+    async with httpx.AsyncClient(verify=tls) as client:
+        await client.get(url)
 
 
 async def memory_kib(options: Options, names: list[str], clients: int) -> int:

@@ -190,26 +190,35 @@ def measure(clients: int, processes: int, faults: list[str], cores: float) -> di
         stack.callback(store.stop)
         run = Run(Path(folder), store.url)
         stack.callback(run.clean_up)
-        figures = {"machine": machine(), "clients": clients // processes * processes, "processes": processes}
+        figures: dict[str, Any] = {
+            "machine": machine(),
+            "cores": cores,
+            "clients": clients // processes * processes,
+            "processes": processes,
+        }
         try:
             run.start(clients, processes)
-            _through(run, stack, faults, cores, figures)
+            _through(run, faults, cores, figures)
         except Silent as exc:
             run.missing[str(exc)] = clients
         return {**figures, "did_not_come_to_it": run.missing, "seconds": round(run.seconds)}
 
 
-def _through(run: Run, stack: ExitStack, faults: list[str], cores: float, figures: dict[str, Any]) -> None:
+def _through(run: Run, faults: list[str], cores: float, figures: dict[str, Any]) -> None:
     run.ask("register")
     figures["seconds_to_register"] = round(run.seconds)
     whole = run.ask("whole")
     figures["kib_per_client"] = round(sum(one.kib for one in whole) / figures["clients"])
     figures["instances_before"] = run.instances()
-    if cores:
-        stack.enter_context(_bounded([process.pid or 0 for process in run.processes], cores))
-        figures["cores"] = cores
+    with _bounded([process.pid or 0 for process in run.processes], cores):
+        _faults(run, faults, sum(one.cpu_s for one in whole), figures)
+    told = run.ask("end")
+    warnings = sum((Counter(one.warnings) for one in told), Counter[str]())
+    figures |= {"instances_after_end": run.instances(), "warnings": dict(warnings.most_common(10))}
+
+
+def _faults(run: Run, faults: list[str], cpu_s: float, figures: dict[str, Any]) -> None:
     took: dict[str, str] = {}
-    cpu_s = sum(one.cpu_s for one in whole)
     for name, fault in (each for one in faults for each in FAULTS[one]):
         begun = run.seconds
         fault(run)
@@ -223,9 +232,6 @@ def _through(run: Run, stack: ExitStack, faults: list[str], cores: float, figure
     seen = sum((Counter(one.seen) for one in told), Counter[str]())
     figures |= {"seen_removed": seen["removed"], "seen_empty": seen["empty"], "instances_after": run.instances()}
     run.say(f"the replicas have {figures['instances_after']}")
-    told = run.ask("end")
-    warnings = sum((Counter(one.warnings) for one in told), Counter[str]())
-    figures |= {"instances_after_end": run.instances(), "warnings": dict(warnings.most_common(10))}
 
 
 def row(figures: dict[str, Any]) -> str:
@@ -244,7 +250,10 @@ def row(figures: dict[str, Any]) -> str:
 
 @contextmanager
 def _bounded(pids: list[int], cores: float) -> Iterator[None]:
-    """These processes have so much processor together."""
+    """These processes have so much processor together; 0: what there is."""
+    if not cores:
+        yield
+        return
     group = CGROUP / f"crowd-{os.getpid()}"
     group.mkdir()
     try:

@@ -77,54 +77,44 @@ class Connecting(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        lateness = _this_loop().lateness
         async with turn_at((host, port)) as turns:
+            connecting = self._inner.connect_tcp(host, port, None, local_address, socket_options)
             try:
-                async with _limited(timeout, httpcore.ConnectTimeout):
-                    stream = await self._inner.connect_tcp(host, port, None, local_address, socket_options)
+                stream = await lateness.wait_for(connecting, timeout, httpcore.ConnectTimeout)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 turns.failed(exc)
                 raise
-        return _Stream(stream, (host, port))
+        return _Stream(stream, (host, port), lateness)
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    def __init__(self, inner: httpcore.AsyncNetworkStream, place: Place) -> None:
+    def __init__(self, inner: httpcore.AsyncNetworkStream, place: Place, lateness: Lateness) -> None:
         self._inner = inner
         self._place = place
+        self._lateness = lateness
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        async with _limited(timeout, httpcore.ReadTimeout):
-            return await self._inner.read(max_bytes)
+        return await self._lateness.wait_for(self._inner.read(max_bytes), timeout, httpcore.ReadTimeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        async with _limited(timeout, httpcore.WriteTimeout):
-            await self._inner.write(buffer)
+        await self._lateness.wait_for(self._inner.write(buffer), timeout, httpcore.WriteTimeout)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
     async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         # What is begun is brought to its end before something else is begun.
-        async with turn_at(self._place, -math.inf), _limited(timeout, httpcore.ConnectTimeout):
+        async with turn_at(self._place, -math.inf):
+            starting = self._inner.start_tls(ssl_context, server_hostname)
             try:
-                return _Stream(await self._inner.start_tls(ssl_context, server_hostname), self._place)
-            except asyncio.CancelledError:
+                stream = await self._lateness.wait_for(starting, timeout, httpcore.ConnectTimeout)
+            except (asyncio.CancelledError, httpcore.ConnectTimeout):
                 await self._inner.aclose()
                 raise
+        return _Stream(stream, self._place, self._lateness)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
-
-
-@asynccontextmanager
-async def _limited(seconds: float | None, late: type[Exception]) -> AsyncIterator[None]:
-    try:
-        async with _this_loop().lateness.timeout(seconds):
-            yield
-    except TimeoutError as exc:
-        raise late(str(exc)) from exc

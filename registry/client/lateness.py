@@ -7,9 +7,10 @@ and every time-out is moved by it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 #: Seconds between two looks at how late the loop is, while there is something to wait for. One turn of the loop counts
 #: for no more than that, however long it takes.
@@ -26,17 +27,24 @@ class Lateness:
         self._look_at = 0.0
         self._looks = False
 
-    @asynccontextmanager
-    async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
-        """`asyncio.timeout`, in seconds in which the loop was there. None: without a limit."""
-        async with asyncio.timeout(seconds) as limit:
-            self._limits.add(limit)
-            if not self._looks:
-                self._look_later()
-            try:
-                yield
-            finally:
-                self._limits.discard(limit)
+    async def wait_for(self, work: Awaitable[T], seconds: float | None, late: type[Exception] = TimeoutError) -> T:
+        """`asyncio.wait_for`, in seconds in which the loop was there.
+
+        Args:
+            seconds: None: without a limit.
+            late: what is raised after them.
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                self._limits.add(limit)
+                if not self._looks:
+                    self._look_later()
+                try:
+                    return await work
+                finally:
+                    self._limits.discard(limit)
+        except TimeoutError as exc:
+            raise late(str(exc)) from exc
 
     def _look(self) -> None:
         late = asyncio.get_running_loop().time() - self._look_at

@@ -151,8 +151,7 @@ async def test_a_loop_that_is_late_gives_the_others_their_time() -> None:
 
     busy = asyncio.create_task(be_busy())
     with pytest.raises(TimeoutError):
-        async with lateness.Lateness().timeout(0.5):
-            await asyncio.Event().wait()
+        await lateness.Lateness().wait_for(asyncio.Event().wait(), 0.5)
     busy.cancel()
     # Each look is between two rounds, and counts for `LOOK_S`.
     looks = 0.5 / lateness.LOOK_S
