@@ -89,9 +89,21 @@ class Life:
         self.removal = None
         self._held = held
 
-    def add(self, position: Position, event: Event, outcome: Outcome, service: Microservice | None) -> None:
-        """What comes next, and the microservice that it is about."""
+    def add(
+        self,
+        position: Position,
+        event: Event,
+        outcome: Outcome,
+        service: Microservice | None,
+        view: RegistryView | None = None,
+    ) -> None:
+        """What comes next, the microservice that it is about, and the view behind it where that is at hand: a log that
+        lost events may go on with a state in which the instance is not there any more.
+        """
         gone = False
+        if isinstance(event, HistoryResumed) and view is not None:
+            held = view.instance(self.service_id, self.instance_id) is not None
+            gone, self._held = self._held and not held, held
         for change in outcome.changes:
             if (change.row.service_id, change.row.instance_id) == (self.service_id, self.instance_id):
                 gone = change.action == DELETE
@@ -104,6 +116,11 @@ class Life:
                 self.removal = happened
         if self._held:
             self.removal = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the registry has it after all of this."""
+        return self._held
 
     @property
     def is_told(self) -> bool:

@@ -245,7 +245,7 @@ class Historian:
         life.begin(row is not None)
         for position, _, event, outcome, service in reversed(list(newest.backwards(choice.service_id))):
             life.add(position, event, outcome, service)
-        if not life.is_told:
+        if not life.is_told or life.held != (row is not None):
             return None
         kept_since, complete = _kept_since(eldest), eldest.position == ORIGIN
         return explain(life, newest.view, (), kept_since, complete, registration)
@@ -264,7 +264,7 @@ class Historian:
             later += (happened.told for happened in reversed(life.happened))
             life.begin(walk.view.instance(choice.service_id, choice.instance_id) is not None)
             async for position, event, outcome in walk.until(until.up_to(stretch.end)):
-                life.add(position, event, outcome, service_of(walk.view, event, outcome))
+                life.add(position, event, outcome, service_of(walk.view, event, outcome), walk.view)
             if life.is_told:
                 break
         registration = await self._registration(view, choice)

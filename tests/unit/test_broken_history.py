@@ -10,11 +10,14 @@ import pytest
 from registry.archive.deep_log import DeepLog
 from registry.archive.folder import Folder
 from registry.archive.segment import encode_events, encode_snapshot
+from registry.domain.clone import clone
 from registry.domain.errors import BeforeHistory
 from registry.domain.events import HistoryResumed, encode_event
 from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
 from registry.domain.view import RegistryView
+from registry.history.choice import Choice
+from registry.history.historian import Historian
 from registry.history.moments import END, When
 from registry.history.past import Past
 from registry.projection.saving import save
@@ -58,6 +61,23 @@ async def test_history_is_told_across_the_place_where_a_log_was_seeded(server: M
     kinds = [type(applied.event).__name__ async for applied in walk.until(END)]
     assert kinds.count("HistoryResumed") == 1
     assert len(kinds) == len(server.of(T).events)
+
+
+async def test_an_instance_that_a_log_goes_on_without_has_left(server: MemoryServer) -> None:
+    """No event tells of it but the one with which the log was seeded: `never seen` would be a lie."""
+    await come(server, 3)
+    lane = MemoryReplica(server, "a")
+    await lane.follow()
+    service_id, without = next(iter(lane.view.services)), clone(lane.view)
+    without.services[service_id].instances.pop("w1")
+    place = await seeded(server, without)
+    await come(server, 1, "later")
+    historian = Historian(Past(MemoryStore(server)))
+    for when in (END, When(position=place)):
+        left = await historian.explain(T, Choice(service_id, "w1"), when)
+        assert (left.state, left.removal and left.removal.position) == ("left", place.text())
+        assert "the log had lost events and was put together again" in left.sentence
+        assert (await historian.explain(T, Choice(service_id, "w2"), when)).state == "present"
 
 
 async def test_what_leads_nowhere_is_said_not_to_be_kept(server: MemoryServer) -> None:
