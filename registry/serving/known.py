@@ -18,9 +18,10 @@ from registry.serving.kept import Kept, Said
 from registry.serving.recognise import Hot
 from registry.usecases.principals import Grant
 
-#: Requests without their bodies, and the bytes of them and of their responses.
+#: Requests without their bodies, and the bytes of them and of their responses. Finds of one service by many consumers
+#: share a response, which is counted for each of them nevertheless.
 REQUESTS_MAX: Final = 100_000
-REQUESTS_MAX_BYTES: Final = 64 * 1024 * 1024
+REQUESTS_MAX_BYTES: Final = 128 * 1024 * 1024
 #: Bodies of batch finds, and the bytes of what is kept of them.
 BODIES_MAX: Final = 100_000
 BODIES_MAX_BYTES: Final = 64 * 1024 * 1024
