@@ -296,6 +296,7 @@ class Connection(asyncio.Protocol):
         if self.stopping:
             response = _last(response)
         self.write(response)
+        # Nearly always nothing has happened meanwhile: then there is nothing to go on with.
         if self._held.size or self._half_closed or self._refusal or self.stopping or self._ended or self.wire.is_full:
             self._continue()
         else:
