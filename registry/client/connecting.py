@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import httpcore
 
 from registry.client.lateness import Lateness
-from registry.client.turns import Turns
+from registry.client.turns import BEGUN, Turns
 
 #: What this task sends is needed by then, in seconds of the steady clock: a lease ends. Who needs it first is connected
 #: first, and what no lease depends on comes behind.
@@ -106,14 +106,14 @@ class _Stream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        # What is begun is brought to its end before something else is begun.
-        async with turn_at(self._place, -math.inf):
-            starting = self._inner.start_tls(ssl_context, server_hostname)
-            try:
+        try:
+            # What is begun is brought to its end before something else is begun.
+            async with turn_at(self._place, BEGUN):
+                starting = self._inner.start_tls(ssl_context, server_hostname)
                 stream = await self._lateness.wait_for(starting, timeout, httpcore.ConnectTimeout)
-            except (asyncio.CancelledError, httpcore.ConnectTimeout):
-                await self._inner.aclose()
-                raise
+        except BaseException:
+            await self._inner.aclose()  # also while it waits for its turn: nobody else knows of it
+            raise
         return _Stream(stream, self._place, self._lateness)
 
     def get_extra_info(self, info: str) -> Any:

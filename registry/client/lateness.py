@@ -23,7 +23,8 @@ class Lateness:
     """The time-outs of one event loop. It keeps nothing that would keep the loop."""
 
     def __init__(self) -> None:
-        self._limits: set[asyncio.Timeout] = set()
+        #: With the loop's time at which each began.
+        self._limits: dict[asyncio.Timeout, float] = {}
         self._look_at = 0.0
         self._looks = False
 
@@ -36,23 +37,24 @@ class Lateness:
         """
         try:
             async with asyncio.timeout(seconds) as limit:
-                self._limits.add(limit)
+                self._limits[limit] = asyncio.get_running_loop().time()
                 if not self._looks:
                     self._look_later()
                 try:
                     return await work
                 finally:
-                    self._limits.discard(limit)
+                    del self._limits[limit]
         except TimeoutError as exc:
             raise late(str(exc)) from exc
 
     def _look(self) -> None:
-        late = asyncio.get_running_loop().time() - self._look_at
-        if late > USUAL_S:
-            for limit in self._limits:
+        now = asyncio.get_running_loop().time()
+        if now - self._look_at > USUAL_S:
+            for limit, begun in self._limits.items():
                 when = limit.when()
                 if when is not None and not limit.expired():
-                    limit.reschedule(when + late)
+                    # What began meanwhile has lost no more than since then.
+                    limit.reschedule(when + now - max(self._look_at, begun))
         self._looks = False
         if self._limits:
             self._look_later()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -16,6 +17,8 @@ from typing import Final
 #: Connections that are made at once, by all clients of an event loop, to one address. Each client has at most
 #: `CONNECTIONS_MAX` of them, so no more than that wait for it.
 AT_ONCE: Final = 16
+#: `needed_by` of a connection that is made already, and has to shake hands yet.
+BEGUN: Final = -math.inf
 
 
 class Turns:
@@ -49,10 +52,14 @@ class Turns:
             self._call_next()
 
     def failed(self, why: BaseException) -> None:
-        """The address cannot be connected: those that wait for it need not find that out one after the other."""
-        waiting, self._waiting = self._waiting, []
-        for _, _, called in waiting:
-            if not called.done():
+        """The address cannot be connected: those that wait for it need not find that out one after the other.
+
+        Those that are connected wait on.
+        """
+        waiting, self._waiting = self._waiting, [one for one in self._waiting if one[0] == BEGUN]
+        heapq.heapify(self._waiting)
+        for needed_by, _, called in waiting:
+            if needed_by != BEGUN and not called.done():
                 called.set_exception(type(why)(*why.args))
 
     async def _called(self, needed_by: float) -> None:

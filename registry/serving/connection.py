@@ -141,11 +141,14 @@ class Connection(asyncio.Protocol):
         if self._owed is not None or self._upgrade is not None or (self.wire.is_full and self._is_between()):
             self._hold(data)
             return
+        until = NEVER
         if self._held.size:
+            # It is the begin of a request, and what else comes of that buys no more time.
+            until = self.deadline
             data = self._take_held() + data
         if self._hot is not None and self._is_between():
             self.deadline = self._shared.idle_deadline
-            data = self._receive_hot(self._hot, data)
+            data = self._receive_hot(self._hot, data, until)
         if data:
             self._read(data)
         self.balance()
@@ -154,17 +157,17 @@ class Connection(asyncio.Protocol):
         """Nothing is owed to the client, and it has not begun another request."""
         return self._owed is None and self._turns.active is None and (self._reader is None or self._reader.between)
 
-    def _receive_hot(self, hot: HotWay, data: bytes) -> bytes:
-        """Answer hot requests one after the other; what is left is the parser's."""
+    def _receive_hot(self, hot: HotWay, data: bytes, until: float) -> bytes:
+        """Answer hot requests one after the other; what is left is the parser's. `until`: when the first has to be in."""
         at, size = 0, len(data)
         while at < size and self._owed is None and not self.wire.is_full:
             end = hot.receive(data, at, self)
             if end == NOT_HOT:
                 return data[at:]
             if end == INCOMPLETE:
-                self.deadline = min(self.deadline, self._shared.now_s + self._shared.limits.body_timeout_s)
+                self.deadline = min(self.deadline, until, self._shared.now_s + self._shared.limits.body_timeout_s)
                 break
-            at = end
+            at, until = end, NEVER
         if at < size:
             self._hold(data[at:])
         return b""

@@ -148,9 +148,10 @@ class Group(Generic[T, R]):
                 if self._budget is not None:
                     self._budget.give_back(weight)
         except BaseException as exc:
+            failure = exc if isinstance(exc, Exception) else StoreUnavailable("stopping")
             for _, waiter in batch:
                 if not waiter.done():
-                    waiter.set_exception(exc if isinstance(exc, Exception) else StoreUnavailable("stopping"))
+                    _tell(waiter.set_exception, failure)
                     if isinstance(waiter, asyncio.Future):
                         waiter.exception()  # looked at: its caller may be gone
             if not isinstance(exc, Exception):
@@ -158,7 +159,12 @@ class Group(Generic[T, R]):
             return
         for (_, waiter), result in zip(batch, results, strict=True):
             if not waiter.done():
-                try:
-                    waiter.set_result(result)
-                except Exception:  # one that cannot be told must not keep the others from being told
-                    logger.exception("a waiter could not be told of its result", extra={"action": "waiter_failed"})
+                _tell(waiter.set_result, result)
+
+
+def _tell(tell: Callable[[T], None], what: T) -> None:
+    """One that cannot be told must not keep the others from being told."""
+    try:
+        tell(what)
+    except Exception:
+        logger.exception("a waiter could not be told of its result", extra={"action": "waiter_failed"})

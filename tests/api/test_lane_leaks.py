@@ -219,6 +219,20 @@ async def test_heartbeat_under_way_keeps_the_connection(lane: Lane) -> None:
     await assert_nothing_is_left(lane, wire)
 
 
+@pytest.mark.parametrize("request_", [whole(b"PUT", BEAT, body=b"x" * 1000), whole(b"POST", BATCH, body=b"x" * 1000)])
+async def test_each_byte_of_a_body_does_not_buy_more_time(lane: Lane, request_: bytes) -> None:
+    """A byte now and then would hold a connection for days."""
+    wire = lane.connect()
+    wire.feed(whole(b"GET", FIND) + request_[:-1000])
+    for _ in range(20):
+        await elapse(KEEP_ALIVE_S / 10)
+        wire.feed(b"x")
+    assert wire.ended
+    assert b" 408 " in wire.sent
+    wire.drop(None)
+    await assert_nothing_is_left(lane, wire)
+
+
 # -- slow readers and fast senders -------------------------------------------------------------------------------------
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpcore
 import pytest
 
 from registry.client import AsyncRegistry, Options, Refused, Unreachable, calls, lateness
 from registry.client.api import Api
-from registry.client.connecting import POLLS_AT_ONCE, needed_by, turn_at
+from registry.client.connecting import POLLS_AT_ONCE, Connecting, needed_by, turn_at
 from registry.client.names import parse_name
 from registry.client.turns import AT_ONCE
 from tests.client.conftest import Connect
@@ -74,6 +76,37 @@ async def test_an_address_that_cannot_be_connected_in_time_is_not_waited_for_twi
             await client.api.version()
             assert time.monotonic() - begun < 2 * 0.7
             assert client.api.calls.book.addresses[0].failures == 1
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+async def test_a_connection_that_waits_to_shake_hands_is_not_left_open(end: str) -> None:
+    """Nobody else knows of it. And that others cannot be connected says nothing of one that is."""
+    gone = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    place = server.sockets[0].getsockname()
+    stream = await Connecting().connect_tcp(*place)
+    async with AsyncExitStack() as stack:
+        for _ in range(AT_ONCE):
+            turns = await stack.enter_async_context(turn_at(place))
+        hands = asyncio.create_task(stream.start_tls(ssl.create_default_context(), "h", 0.2))
+        await until(lambda: said(turns.waiting == 1), "the wait for a turn")
+        turns.failed(httpcore.ConnectError("nobody is there"))
+        assert (await asyncio.wait([hands], timeout=0.05))[1] == {hands}
+        if end == "cancelled":
+            hands.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await hands
+    if end == "failed":
+        with pytest.raises(httpcore.ConnectTimeout):
+            await hands
+    await asyncio.wait_for(gone.wait(), 5)
+    server.close()
 
 
 async def test_waiting_for_a_turn_is_no_failure_of_the_address(
@@ -156,6 +189,19 @@ async def test_a_loop_that_is_late_gives_the_others_their_time() -> None:
     # Each look is between two rounds, and counts for `LOOK_S`.
     looks = 0.5 / lateness.LOOK_S
     assert looks <= rounds <= 2 * looks + 3
+
+
+async def test_what_begins_after_the_loop_stood_still_gets_no_more_time() -> None:
+    """Only what had begun before has lost some."""
+    late = lateness.Lateness()
+    before = asyncio.create_task(late.wait_for(asyncio.Event().wait(), 60))
+    await asyncio.sleep(0)
+    time.sleep(1.5)  # noqa: ASYNC251 - the loop stands still
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await late.wait_for(asyncio.Event().wait(), 0.3)
+    assert 0.3 <= time.monotonic() - begun < 1.0
+    before.cancel()
 
 
 async def test_a_call_that_waits_for_other_calls_is_not_given_up() -> None:
