@@ -158,7 +158,11 @@ class Connection(asyncio.Protocol):
         return self._owed is None and self._turns.active is None and (self._reader is None or self._reader.between)
 
     def _receive_hot(self, hot: HotWay, data: bytes, until: float) -> bytes:
-        """Answer hot requests one after the other; what is left is the parser's. `until`: when the first has to be in."""
+        """Answer hot requests one after the other; what is left is the parser's.
+
+        Args:
+            until: when all of the first one has to be there.
+        """
         at, size = 0, len(data)
         while at < size and self._owed is None and not self.wire.is_full:
             end = hot.receive(data, at, self)
