@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,40 @@ def test_two_replicas_write_one_archive(scene: Scene) -> None:
     found = whole(scene.api)
     assert [sequence(event) for event in found] == list(range(1, len(found) + 1))
     assert not scene.files(".new")
+
+
+def test_a_writer_that_is_killed_in_the_midst_of_a_file_leaves_the_archive_whole(scene: Scene) -> None:
+    """It is killed as soon as a file begins, three times; another replica goes on each time."""
+    service = scene.api.service("cart", serviceId="cart")
+    for _ in range(3):
+        victim, survivor = scene.replicas[-1], scene.start()
+        scene.api = survivor.api("old")
+        kill_with_the_next_file(scene, victim)
+        # It had the right to write for two minutes more.
+        scene.redis.delete(f"{scene.prefix}{{old/default}}:holder")
+        scene.write_until_trimmed(service)
+    found = whole(scene.api)
+    assert [sequence(event) for event in found] == list(range(1, len(found) + 1))
+    assert ok(history(scene.api, limit="1")).json()["damaged"] == []
+
+
+def kill_with_the_next_file(scene: Scene, victim: Replica) -> None:
+    begun = threading.Event()
+    before = set(scene.folder.rglob("*.*"))
+
+    def kill() -> None:
+        while set(scene.folder.rglob("*.*")) <= before:
+            pass
+        victim.kill()
+        begun.set()
+
+    def has_begun() -> bool:
+        scene.write("cart", 10)
+        return begun.is_set()
+
+    killing = threading.Thread(target=kill, daemon=True)
+    killing.start()
+    until_sync(has_begun, "a file to begin", LIMIT_S)
 
 
 def test_a_damaged_file_is_named_and_passed_over(scene: Scene) -> None:
