@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from registry.domain.events import encode_event
-from tests.support.builders import microservice, service_registered
+from registry.domain.events import Event
+from tests.support.builders import instance, instance_registered, microservice, service_registered
+from tests.support.redis_modes import free_port
 
 pytestmark = pytest.mark.slow
 
-#: Enough of them for each verb to take more than a second.
+#: Enough of them for each verb to take more than a second; and instances, of which dumps consist.
 EVENTS = 200_000
+INSTANCES = 60_000
 LIMIT_S = 120
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("export") / "log.ndjson"
-    event = msgspec.to_builtins(msgspec.msgpack.decode(encode_event(service_registered(microservice("cart")))))
-    lines = [
+    return export_of(
+        tmp_path_factory.mktemp("export") / "log.ndjson", [service_registered(microservice("cart"))] * EVENTS
+    )
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    comes = (instance_registered(instance("cart", f"i{number}"), chosen=True) for number in range(INSTANCES))
+    events: list[Event] = [service_registered(microservice("cart"), chosen=True), *comes]
+    return export_of(tmp_path_factory.mktemp("export") / "many.ndjson", events)
+
+
+def export_of(file: Path, events: Sequence[Event]) -> Path:
+    lines: list[Any] = [
         {"type": "registry-log", "format": 1},
-        {"type": "tenant", "domain": "d", "project": "p", "after": "0-0"},
-        *({"type": "event", "position": f"7-{n}", "event": {**event, "number": n}} for n in range(1, EVENTS + 1)),
-        {"type": "end", "events": EVENTS},
+        {"type": "tenant", "domain": "default", "project": "default", "after": "0-0"},
+        *({"type": "event", "position": f"7-{number}", "event": event} for number, event in enumerate(events, 1)),
+        {"type": "end", "events": len(events)},
     ]
     file.write_bytes(msgspec.json.Encoder().encode_lines(lines))
     return file
 
 
-def run(*arguments: str, terminal: bool) -> str:
-    """What the verb says on standard error, which is a terminal or a pipe."""
+def run(*arguments: str, terminal: bool, until: str = "") -> str:
+    """What the verb says on standard error, which is a terminal or a pipe; it is ended when it has written `until`."""
     command = [sys.executable, "-m", "registry", *arguments]
     if not terminal:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
@@ -56,7 +73,13 @@ def run(*arguments: str, terminal: bool) -> str:
     reading.start()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     try:
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, timeout=LIMIT_S, check=True)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True) as running:
+            assert running.stdout is not None
+            if until:
+                assert any(until in line for line in running.stdout)
+                running.send_signal(signal.SIGINT)
+            running.communicate(timeout=LIMIT_S)
+        assert until or running.returncode == 0
     finally:
         os.close(theirs)
         reading.join()
@@ -81,3 +104,21 @@ def test_progress_is_shown_at_a_terminal_and_nowhere_else(
     assert "\x1b[" not in run("import-log", str(exported), *other, terminal=False)
     for name in ("verify", "export"):
         assert "\x1b[" not in run(*verbs[name], terminal=False), name
+    with Path(out).open() as lines:
+        first = json.loads([next(lines) for _ in range(2)][1])["after"]
+    replay = ("replay", "--from", first, "--speed", "0", "--on", str(free_port()), *store)
+    assert "━" in run(*replay, terminal=True, until="Ctrl-C ends it")
+
+
+def test_progress_of_dump_and_restore_is_shown_at_a_terminal_and_nowhere_else(
+    many: Path, redis_url: str, key_prefix: str, tmp_path: Path
+) -> None:
+    store = ("--redis-url", redis_url, "--redis-prefix", key_prefix)
+    run("import-log", str(many), *store, terminal=False)
+    out = str(tmp_path / "out.ndjson")
+    assert "━" in run("dump", out, *store, terminal=True)
+    assert "\x1b[" not in run("dump", out, *store, terminal=False)
+    for terminal, shown in ((True, "━"), (False, "")):
+        other = ("--redis-url", redis_url, "--redis-prefix", f"{key_prefix}{terminal}:")
+        said = run("restore", out, *other, terminal=terminal)
+        assert (shown in said, "\x1b[" in said) == (True, terminal)
