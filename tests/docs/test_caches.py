@@ -8,7 +8,7 @@ from pathlib import Path
 import registry
 from registry.archive import folder
 from registry.domain import find
-from registry.history import cache, newest
+from registry.history import cache, newest, past
 from registry.http_api import api, call, reply
 from registry.serving import heads, known, polls, recognise, responses
 from registry.store import redis_store
@@ -32,6 +32,7 @@ BOUNDS = {
     "store.redis_store.RedisStore": (redis_store.TENANT_KEYS_MAX, None),
     "domain.view.ServiceGroup": (find.ANSWERS_PER_GROUP_MAX, None),
     "history.cache.Views": (cache.VIEWS_MAX, None),
+    "history.past.Past.parts": (past.PARTS_MAX, None),
     "history.newest.NewestOf": (newest.TENANTS_MAX, None),
     "archive.folder.Folder": (folder.BLOCKS_MAX, None),
 }
