@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from registry.client.addresses import Zone
 from registry.client.answers import Fault, read_answer
-from registry.client.backoff import CAP_S, FIRST_S, delay_s
+from registry.client.backoff import CAP_S, FIRST_S, delay_s, spread_s
 from registry.client.calls import steady
 from registry.client.choosing import candidates, in_turn, less_busy
 from registry.client.errors import Refused
@@ -73,6 +73,14 @@ def test_delays_double_up_to_the_cap_and_are_spread(failures: int, draw: float) 
         whole = min(CAP_S, whole * 2)
     assert whole / 2 <= delay_s(failures, draw) <= whole
     assert delay_s(failures, 0.0) < delay_s(failures, 0.9)
+
+
+@given(st.floats(0.01, 1000), st.floats(0, 0.9999), st.floats(0, 0.9999))
+def test_where_there_is_time_clients_come_apart(most_s: float, one: float, other: float) -> None:
+    """Evenly, and none at once: a registry that comes back is not asked by all of them in one moment."""
+    first, second = spread_s(most_s, one), spread_s(most_s, other)
+    assert most_s / 8 <= first <= most_s
+    assert abs(first - second) >= abs(one - other) * most_s * 0.8
 
 
 # -- listings ----------------------------------------------------------------------------------------------------------
