@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.client import AsyncRegistry, Change, HealthCheck, Instance, Options
+from registry.client import AsyncRegistry, Change, HealthCheck, Instance, Options, watching
 from tests.support.api import ids
 from tests.support.replica import Replica
 from tests.support.waiting import until
@@ -55,6 +55,24 @@ async def test_registry_is_killed_and_started_again(
         assert [change for change in seen if change.kind == "removed"] == []
         assert cart.pick().instance_id == one.instance_id
     assert ids(api.find()) == []
+
+
+async def test_a_watch_that_was_lost_is_opened_anew(
+    redis_url: str, restarts: list[Replica], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sometime in a while, so that the clients of a registry that was restarted do not come together."""
+    monkeypatch.setattr(watching, "AGAIN_WITHIN_S", 0.4)
+    options = ("--redis-url", redis_url, "--redis-prefix", f"outage-{uuid.uuid4().hex[:8]}:")
+    restarts.append(Replica(*options).start())
+    port = restarts[0].port
+    async with AsyncRegistry(f"http://127.0.0.1:{port}", poll_s=600.0, lock_folder=tmp_path, learn=False) as client:
+        await client.register("shop/cart:1.0.0", ["rest://10.0.0.1:1"], instance=QUICK)
+        client.provider("shop/cart")
+        await until(lambda: said(client.is_watching), "the watch")
+        restarts[0].stop()
+        await until(lambda: said(not client.is_watching), "the watch to be lost")
+        restarts.append(Replica(*options, port=port).start())
+        await until(lambda: said(client.is_watching), "the watch again")
 
 
 async def is_there(find: object) -> bool:
