@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from registry.archive.segment import Head
@@ -44,6 +46,7 @@ class Contents:
         """Up to where it goes, if it holds any events."""
         return max((file.head.end for file in self.segments), default=None)
 
+    @cached_property
     def chain(self) -> list[File]:
         """The newest segments that follow each other without a gap, the eldest first."""
         found: list[File] = []
@@ -57,7 +60,7 @@ class Contents:
         found: list[Contents] = []
         rest = self.segments
         while rest:
-            chain = Contents(rest).chain()
+            chain = Contents(rest).chain
             start, end = chain[0].head.start, chain[-1].head.end
             found.append(Contents([*chain, *(file for file in self.snapshots if start <= file.head.end <= end)]))
             rest = [file for file in rest if file.head.end < start]
@@ -65,21 +68,22 @@ class Contents:
 
     def between(self, after: Position, until: Position) -> list[File]:
         """The segments of the chain with all events between two places; none if it does not hold all of them."""
-        files = [file for file in self.chain() if after < file.head.end and file.head.start < until]
+        files = [file for file in self.chain if after < file.head.end and file.head.start < until]
         return files if files and files[0].head.start <= after and until <= files[-1].head.end else []
 
     def begins(self) -> Position | None:
         """Behind which place the chain tells everything."""
-        chain = self.chain()
+        chain = self.chain
         return chain[0].head.start if chain else None
+
+    @cached_property
+    def _ends(self) -> list[Position]:
+        return [file.head.end for file in self.chain]
 
     def with_next(self, position: Position) -> File | None:
         """The segment of the chain that holds the event behind a position; of one before all of it, the first."""
-        chain = self.chain()
-        for file in chain:
-            if max(position, chain[0].head.start) < file.head.end:
-                return file
-        return None
+        index = bisect_right(self._ends, position)
+        return self.chain[index] if index < len(self.chain) else None
 
     def marks(self) -> list[Mark]:
         """The snapshots from which the chain can be followed, newest first."""

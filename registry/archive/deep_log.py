@@ -100,6 +100,8 @@ class DeepLog:
         file = depth.contents.with_next(position)
         if file is not None and depth.goes_before(position.next()):
             found = await run(lambda: depth.folder.events(file, position))
+            if found and depth.goes_before(found[-1][0]):
+                return Tail({tenant: found}, (), "")
             if events := [event for event in found if depth.goes_before(event[0])]:
                 return Tail({tenant: events}, (), "")
         return await self._store.read(after, tenants_after, block_ms, follow)

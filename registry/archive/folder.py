@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -61,6 +62,8 @@ class Folder:
         self._tenant = tenant
         #: By name and what the system says of the file.
         self._files: dict[tuple[str, int, int], File | None] = {}
+        #: As they were found last, so that what follows from that is found once.
+        self._contents = Contents([])
         #: Files with a block that could not be read.
         self._spoilt: set[str] = set()
         #: Files that are passed over.
@@ -80,7 +83,10 @@ class Folder:
             found[key] = self._files[key] if key in self._files else self._read_head(name, size)
         self._files = found
         self.damaged &= {name for name, _, _ in found}
-        return Contents([file for file in found.values() if file is not None and file.name not in self._spoilt])
+        files = [file for file in found.values() if file is not None and file.name not in self._spoilt]
+        if len(files) != len(self._contents.files) or not all(map(operator.is_, files, self._contents.files)):
+            self._contents = Contents(files)
+        return self._contents
 
     def _forget(self, name: str) -> None:
         self._spoilt.discard(name)
@@ -132,7 +138,8 @@ class Folder:
             while len(self._blocks) > BLOCKS_MAX:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(key)
-        return [event for event in self._blocks[key] if event[0] > position]
+        events = self._blocks[key]
+        return events if events[0][0] > position else [event for event in events if event[0] > position]
 
     def names(self, file: File) -> Names | None:
         """What its events name; None where that cannot be read, or an earlier version wrote it. Raises OSError."""

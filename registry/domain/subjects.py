@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -30,21 +30,26 @@ OF_INSTANCES: Final = (
 _TAGS: Final = frozenset(str(type_.__struct_config__.tag) for type_ in OF_INSTANCES)
 
 
-class Subject(NamedTuple):
-    """`service_id`: whose instances it is about; "" when it is about something else, or cannot be read this way."""
+class _Service(Struct, rename="camel", gc=False):
+    service_id: str = ""
 
-    service_id: str
+
+class _Subject(Struct, gc=False):
+    """As little as says whose instances an event is about: all events of a log are read so."""
+
+    type: str
     at_ms: int
+    service_id: str = ""
+    instance: _Service | None = None
 
 
-class _Named(Struct, rename="camel"):
+class _Named(Struct, rename="camel", gc=False):
     service_id: str = ""
     instance_id: str = ""
 
 
-class _Brief(Struct):
+class _Names(Struct, gc=False):
     type: str
-    at_ms: int
     service_id: str = ""
     instance_id: str = ""
     consumer_id: str = ""
@@ -53,25 +58,28 @@ class _Brief(Struct):
 
 
 _KNOWN: Final = frozenset(str(type_.__struct_config__.tag) for type_ in EVENT_TYPES if type_ is not HistoryResumed)
-_decode = msgspec.msgpack.Decoder(_Brief).decode
-UNKNOWN: Final = Subject("", 0)
+_decode_subject = msgspec.msgpack.Decoder(_Subject).decode
+_decode_names = msgspec.msgpack.Decoder(_Names).decode
 
 
-def subject_of(payload: bytes) -> Subject:
-    """Of an event as the log holds it."""
+def subject_of(payload: bytes) -> tuple[str, int]:
+    """Whose instances an event is about, as the log holds it, and its moment (Unix ms).
+
+    "" for the microservice when it is about something else, or cannot be read this way.
+    """
     try:
-        brief = _decode(payload)
+        brief = _decode_subject(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return UNKNOWN
+        return "", 0
     if brief.type not in _TAGS:
-        return Subject("", brief.at_ms)
-    return Subject(brief.instance.service_id if brief.instance is not None else brief.service_id, brief.at_ms)
+        return "", brief.at_ms
+    return brief.instance.service_id if brief.instance is not None else brief.service_id, brief.at_ms
 
 
 def name_of(payload: bytes) -> tuple[str, str]:
     """The ids of the microservice and the instance that an event names, "" for what it does not, or ANYTHING."""
     try:
-        brief = _decode(payload)
+        brief = _decode_names(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ANYTHING
     if brief.type not in _KNOWN:

@@ -32,6 +32,7 @@ from registry.history.choice import Choice, service_of
 from registry.history.historian import PAGE_MAX_BYTES, Historian, PageQuery
 from registry.history.moments import END, When, parse_when
 from registry.history.newest import NewestOf
+from registry.history.part_walk import NOTHING_READ
 from registry.history.past import Past
 from registry.projection.saving import save
 from registry.store.memory_server import MemoryServer
@@ -320,6 +321,30 @@ def test_a_lost_tail_is_not_told_as_the_past() -> None:
         assert set((await past.at(DEFAULT_TENANT, When(position=second))).services) == {"s1", "s3"}
 
     run(main)
+
+
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_a_lost_tail_is_not_told_as_a_part_of_the_past(has_snapshot: bool) -> None:
+    """Neither from a state that is kept, nor from a stretch of the log, nor from a snapshot of what was lost."""
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        log: list[Event] = [service_registered(microservice(id, id)) for id in ("s1", "s2", "s3")]
+        placed = await write(server, log, {2} if has_snapshot else set())
+        (first, _), (second, _), (third, _) = placed
+        past = Past(MemoryStore(server))
+        for position, read in ((third, frozenset({"s1"})), (second, NOTHING_READ)):
+            assert len((await past.seen(DEFAULT_TENANT, When(position=position), read)).view.services) >= 2
+        data = server.of(DEFAULT_TENANT)
+        del data.events[1:]
+        data.head = first
+        await append(server, *(service_registered(microservice(id, id)) for id in ("s4", "s5", "s6")))
+        for read in (NOTHING_READ, frozenset({"s1"}), frozenset({"s4"})):
+            seen = await past.seen(DEFAULT_TENANT, When(position=third), read)
+            assert set(seen.view.services) == {"s1", "s4", "s5"}
+
+    with patch.object(blocks_module, "KEPT_LEAST", 1):
+        run(main)
 
 
 class LosingStore(MemoryStore):
