@@ -52,6 +52,8 @@ AHEAD_MAX: Final = 50_000
 #: With an archive: a snapshot after this number of events, and bytes of the log, more than there ever are.
 SNAPSHOT_EVERY: Final = 50_000
 LOG_MAX_BYTES: Final = 4 * 2**30
+#: ... and events that may be behind the newest snapshot: in a month no log outruns its snapshots.
+UNSAVED_MAX: Final = 3 * SNAPSHOT_EVERY
 #: Questions of each kind, and windows of each sort with their length (seconds).
 ASKED: Final = 40
 WINDOWS: Final = 6
@@ -122,7 +124,9 @@ async def fill(url: str, address: Address, filling: Filling) -> float:
         await store.commit(TENANT, filling.began_ms, batch)
         written += len(batch)
         if written % AHEAD_MAX == 1:
-            while written - _reached(address) > AHEAD_MAX:  # noqa: ASYNC110  # another process
+            while (  # noqa: ASYNC110  # another process
+                written - _reached(address) > AHEAD_MAX or await _unsaved(store, written) > UNSAVED_MAX
+            ):
                 await asyncio.sleep(0.2)
             rate = written / (time.perf_counter() - began)
             left = (filling.total - written) / rate
@@ -136,6 +140,12 @@ async def fill(url: str, address: Address, filling: Filling) -> float:
 def say(text: str) -> None:
     """To people, who wait."""
     print(f"past: {text}", file=sys.stderr, flush=True)
+
+
+async def _unsaved(store: RedisStore, written: int) -> int:
+    """How many of the events are behind the newest snapshot."""
+    marks = await store.snapshots.marks(TENANT)
+    return written - (marks[0].sequence if marks else 0)
 
 
 def _reached(address: Address) -> int:

@@ -20,7 +20,7 @@ from registry.store.port import PastLog
 
 #: Bytes of all blocks that are kept, as they are counted here, and what an event takes beside its own.
 BLOCKS_MAX_BYTES: Final = 128 * 1024 * 1024
-EVENT_BYTES: Final = 80
+EVENT_BYTES: Final = 90
 #: A block of fewer events is not kept: the end of a log is read in many small ones.
 KEPT_LEAST: Final = 256
 
@@ -44,6 +44,7 @@ class Block:
             if of is None:
                 of = self._of[service_id] = array("I")
             of.append(index)
+        self._reached = array("q", accumulate(self._moments, max))
         self.size = sum(map(len, self.payloads)) + EVENT_BYTES * len(self.payloads)
 
     def __len__(self) -> int:
@@ -57,19 +58,21 @@ class Block:
         return Position(self.first.epoch, self.first.sequence + index)
 
     def begin(self, after: Position) -> int:
-        """The index of the first event behind a position that lies directly before one of them, or before the block."""
-        return after.sequence + 1 - self.first.sequence if after.epoch == self.first.epoch else 0
+        """The index of the first event behind a position, which lies before the last one."""
+        return max(after.sequence + 1 - self.first.sequence, 0) if after.epoch == self.first.epoch else 0
 
-    def moments(self, start: int, moment_ms: int) -> list[int]:
-        """The moment that the log has reached, before the event at `start`, with it, and with each one behind it.
+    def moments(self, start: int, moment_ms: int) -> Sequence[int]:
+        """Of each event from `start` on the latest moment that is told up to and with it.
 
         Args:
-            moment_ms: what it had reached before.
+            moment_ms: what the log had reached before; a moment before this one may be told in its place.
         """
-        return list(accumulate(self._moments[start:], max, initial=moment_ms))
+        if start and self._reached[start - 1] > moment_ms:  # a snapshot of an earlier version tells no moment
+            return [*self._moments[:start], *accumulate(self._moments[start:], max)]
+        return self._reached
 
     def stop(self, start: int, moments: Sequence[int], when: When) -> int:
-        """Before which event a time ends. `moments`: those behind `start`."""
+        """Before which event a time ends."""
         stop = len(self)
         if when.position is not None:
             if when.position.epoch == self.first.epoch:
@@ -77,7 +80,7 @@ class Block:
             elif when.position < self.first:
                 stop = 0
         if when.moment_ms is not None:
-            stop = min(stop, start + bisect_right(moments, when.moment_ms, 1) - 1)
+            stop = min(stop, bisect_right(moments, when.moment_ms, start))
         return max(stop, start)
 
     def about(self, service_ids: Iterable[str], start: int, stop: int) -> list[int]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from registry.access.reach import EVERYWHERE, Reach
 from registry.domain.events import Event
-from registry.domain.model import decode_instance
+from registry.domain.model import Microservice, decode_instance
 from registry.domain.outcome import DELETE, Outcome
 from registry.domain.position import Position
 from registry.domain.version import VersionRule, select
@@ -68,6 +68,13 @@ class GoneOf:
         self.named.append(gone)
 
 
+def is_called(service: Microservice, key: GroupKey) -> bool:
+    """Whether the microservice has this environment, application, and name or alias."""
+    environment, app_id, name = key
+    own = service.environment, service.app_id
+    return own == (environment, app_id) and name in (service.service_name, service.alias)
+
+
 class Left:
     """Who left a microservice name, as the log goes by."""
 
@@ -81,11 +88,8 @@ class Left:
         service = service_of(view, event, outcome)
         if service is None or type(event) not in LEAVING:
             return
-        environment, app_id, name = self._key
-        if (service.environment, service.app_id) != (environment, app_id) or name not in (
-            service.service_name,
-            service.alias,
-        ):
+        environment, app_id, _ = self._key
+        if not is_called(service, self._key):
             return
         if not self._reach.covers(environment, app_id, service.service_name):
             return  # the name is an alias of what is not to be seen

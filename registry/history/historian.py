@@ -7,9 +7,9 @@ answer is complete: most questions are about what was lately.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -25,15 +25,13 @@ from registry.history.choice import Choice, service_of
 from registry.history.churn import STEPS_MAX, Churn, Timeline
 from registry.history.difference import Difference, Held, difference, hold
 from registry.history.explain import Explanation, Life, explain
-from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find
+from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find, is_called
 from registry.history.moments import END, When
 from registry.history.newest import Newest, NewestOf
-from registry.history.part_walk import NOTHING_READ, Lacking, Read
+from registry.history.part_walk import NOTHING_READ, Read, of_some
 from registry.history.past import NAMED_MAX, Past, Stretch, covers, goes_on_from
 from registry.history.told import Told, encode_told, moment_text, tell
 from registry.history.walk import Applied, Walk
-
-T = TypeVar("T")
 
 #: Events of one page.
 PAGE_MAX: Final = 1000
@@ -121,7 +119,9 @@ class Historian:
         """One page of events, a `Page` as JSON. It ends early where it would be too large."""
         eldest = await self.past.begins(tenant)
         look = self._newest if query.newest_first else self._oldest
-        events, more, reached = await _of_some(query.choice.service_id, lambda read: look(tenant, query, eldest, read))
+        events, more, reached = await of_some(
+            lambda read: look(tenant, query, eldest, read), _read(query.choice.service_id)
+        )
         rest = {"next": events[-1].position.text() if more else "", "position": reached.text()}
         told = msgspec.json.encode(
             {**rest, "keptSince": _kept_since(eldest), "damaged": self.past.damaged(tenant)[:NAMED_MAX]}
@@ -226,7 +226,9 @@ class Historian:
         eldest = await self.past.begins(tenant)
         found = await self._explain_lately(tenant, choice, eldest) if until == END else None
         if found is None:
-            found = await _of_some(choice.service_id, lambda read: self._explain(tenant, choice, until, eldest, read))
+            found = await of_some(
+                lambda read: self._explain(tenant, choice, until, eldest, read), _read(choice.service_id)
+            )
         name = found.service
         if name is None or choice.reach.covers(name.env, name.app_id, name.service_name):
             return found
@@ -284,16 +286,28 @@ class Historian:
         self, tenant: Tenant, key: GroupKey, rule: VersionRule, at: When, reach: Reach
     ) -> FindExplanation:
         """Why a find has what it has at that time."""
-        reached_ms = (await self.past.at(tenant, at)).moment_ms
+        reached_ms = (await self.past.seen(tenant, at, NOTHING_READ)).view.moment_ms
         moment_ms = reached_ms if at.moment_ms is None else at.moment_ms
         eldest = await self.past.begins(tenant)
         start = When(max(moment_ms - LOOK_BACK_MS, 0))
         if not start.reaches(eldest.position, eldest.moment_ms):
             start = When(position=eldest.position)
-        walk, left = await self.past.walker(tenant, start), Left(key, reach)
-        async for position, event, outcome in walk.until(at):
-            left.add(walk.view, position, event, outcome)
-        return explain_find(walk.view, key, rule, left, reach)
+
+        async def versions(read: Read) -> frozenset[str]:
+            walk = await self.past.walker(tenant, start, read)
+            found = {row.service_id for row in walk.view.services.values() if is_called(row.service, key)}
+            async for _, _, outcome in walk.until(at):
+                if outcome.added is not None and is_called(outcome.added, key):
+                    found.add(outcome.added.service_id)
+            return frozenset(found)
+
+        async def explained(read: Read) -> FindExplanation:
+            walk, left = await self.past.walker(tenant, start, read), Left(key, reach)
+            async for position, event, outcome in walk.until(at):
+                left.add(walk.view, position, event, outcome)
+            return explain_find(walk.view, key, rule, left, reach)
+
+        return await of_some(explained, await of_some(versions, NOTHING_READ))
 
     # -- comparing and counting ----------------------------------------------------------------------------------------
 
@@ -326,14 +340,9 @@ class Historian:
         return churn.timeline()
 
 
-async def _of_some(service_id: str, ask: Callable[[Read], Awaitable[T]]) -> T:
-    """What is answered by what happened to one microservice, and where it needs more, by that; "": by everything."""
-    read: Read = frozenset({service_id}) if service_id else None
-    while True:
-        try:
-            return await ask(read)
-        except Lacking as lacking:
-            read = lacking.read
+def _read(service_id: str) -> Read:
+    """What a question about one microservice needs; "": about any."""
+    return frozenset({service_id}) if service_id else None
 
 
 def _lately(newest: Newest, query: PageQuery, upper: When) -> tuple[list[_Encoded], bool]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from registry.domain.clone import clone
 from registry.domain.fold import pass_over
@@ -20,6 +20,8 @@ from registry.history.outlines import Outlines
 from registry.history.walk import Applied, Walk, check
 from registry.projection.restoring import read_event
 from registry.store.port import HistoryChanged, PastLog
+
+T = TypeVar("T")
 
 #: The ids of the microservices whose instances are to be read; None: all.
 Read = frozenset[str] | None
@@ -83,7 +85,7 @@ class PartWalk(Walk):
             if start == 0 < stop and 0 not in indexes[:1] and block.first != view.position.next():
                 indexes.insert(0, 0)
             for index in indexes:
-                self._pass_over(block, index - 1, moments[index - start])
+                self._pass_over(block, index - 1, moments)
                 position, payload = block.position(index), block.payloads[index]
                 event = read_event(self._store, tenant, position, payload)
                 applied = await self._apply(position, payload, event, await self._is_next(position, event))
@@ -95,7 +97,7 @@ class PartWalk(Walk):
                 if self.began_anew:
                     break
             else:
-                self._pass_over(block, stop - 1, moments[stop - start])
+                self._pass_over(block, stop - 1, moments)
                 if stop < len(block):
                     await check(self._store, self.reached)
                     return
@@ -104,12 +106,21 @@ class PartWalk(Walk):
         if self.view.position < self._head:
             raise HistoryChanged(f"the log ends at {self.view.position.text()}, and ended at {self._head.text()}")
 
-    def _pass_over(self, block: Block, index: int, moment_ms: int) -> None:
+    def _pass_over(self, block: Block, index: int, moments: Sequence[int]) -> None:
         """Up to and with this event, unless it is there already."""
         view = self._own()
         if index >= 0 and (position := block.position(index)) > view.position:
-            pass_over(view, position, moment_ms)
+            pass_over(view, position, max(view.moment_ms, moments[index]))
             self._payload = block.payloads[index]
 
     async def _load(self, tenant: Tenant, mark: Mark) -> RegistryView:
         return (await self._outlines.load(tenant, mark, self.part)).view
+
+
+async def of_some(ask: Callable[[Read], Awaitable[T]], read: Read) -> T:
+    """What is answered by what happened to some microservices, and where it needs more of them, by that."""
+    while True:
+        try:
+            return await ask(read)
+        except Lacking as lacking:
+            read = lacking.read

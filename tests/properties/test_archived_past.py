@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -11,11 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.archive import segment
+from registry.archive import contents, segment
 from registry.archive.deep_log import DeepLog
+from registry.archive.folder import Folder
 from registry.archive.names import Names, encode_names
 from registry.clock import Clock
-from registry.domain.events import EVENT_TYPES, Event, HistoryResumed, encode_event
+from registry.domain.events import (
+    EVENT_TYPES,
+    Event,
+    HistoryResumed,
+    InstanceStatusSet,
+    InstanceUnregistered,
+    ServiceUnregistered,
+    encode_event,
+)
 from registry.domain.position import Position
 from registry.domain.subjects import ANYTHING, OF_INSTANCES, name_of, subject_of
 from registry.domain.tenant import DEFAULT_TENANT
@@ -31,6 +41,7 @@ from registry.upkeep import archiving
 from registry.upkeep.archiving import Archiving, Limits
 from tests.properties.test_past import fold, part_of, write
 from tests.properties.test_snapshot import answers
+from tests.support.builders import instance, instance_registered, microservice, service_registered, stamp
 from tests.support.memory_replica import run, virtual_ms
 from tests.support.strategies import INSTANCE_IDS, SERVICE_IDS, events, logs
 
@@ -88,17 +99,7 @@ def test_the_archived_past_is_that_of_the_log(log: list[Event], data: st.DataObj
         placed = await write(server, log, marked)
         plain = Historian(Past(MemoryStore(server)), NewestOf(Past(MemoryStore(server)), 2))
         expected = [await told(plain, placed[length - 1][0]) for length in (len(log), *asked)]
-        store = MemoryStore(server)
-        marks = await store.snapshots.marks(DEFAULT_TENANT)
-        clock = Clock(virtual_ms, virtual_ms)
-        keeper = Archiving(store, clock, "r", root, "", Limits(0, 1 << 30), 60_000)
-        newest = placed[max(marked) - 1][0]
-        await keeper.archive(DEFAULT_TENANT, marks, newest)
-        for mark in marks:
-            if mark.position < newest:
-                await store.snapshots.drop(DEFAULT_TENANT, mark)
-        await store.snapshots.trim(DEFAULT_TENANT, newest)
-        deep = DeepLog(store, root, "")
+        deep = await archived(server, root, placed[max(marked) - 1][0])
         past = Past(deep, is_silent=deep.is_silent)
         historian = Historian(past, NewestOf(past, 2))
         assert [await told(historian, placed[length - 1][0]) for length in (len(log), *asked)] == expected
@@ -119,6 +120,59 @@ def test_the_archived_past_is_that_of_the_log(log: list[Event], data: st.DataObj
         patch.object(segment, "Head", without_names if of_earlier_version else right),
     ):
         run(lambda: main(Path(folder)))
+
+
+async def archived(server: MemoryServer, root: Path, before: Position) -> DeepLog:
+    """The log up to that place, at which there is a snapshot, goes to the archive."""
+    store = MemoryStore(server)
+    marks = await store.snapshots.marks(DEFAULT_TENANT)
+    keeper = Archiving(store, Clock(virtual_ms, virtual_ms), "r", root, "", Limits(0, 1 << 30), 60_000)
+    await keeper.archive(DEFAULT_TENANT, marks, before)
+    for mark in marks:
+        if mark.position < before:
+            await store.snapshots.drop(DEFAULT_TENANT, mark)
+    await store.snapshots.trim(DEFAULT_TENANT, before)
+    return DeepLog(store, root, "")
+
+
+@pytest.mark.parametrize("leaves", ["alone", "with its microservice"])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_of_the_time_since_an_instance_left_nothing_is_read(tmp_path: Path, leaves: str, is_told: bool) -> None:
+    """Where segments say what their events name; where an earlier version wrote them, all of them are."""
+    gone: Event = InstanceUnregistered(service_id="s1", instance_id="a", **stamp()._asdict())
+    if leaves != "alone":
+        gone = ServiceUnregistered(service_id="s1", force=True, **stamp()._asdict())
+    log: list[Event] = [
+        *(service_registered(microservice(id), chosen=True) for id in ("s1", "s2")),
+        *(instance_registered(instance(id, "a"), chosen=True) for id in ("s1", "s2")),
+        gone,
+        *(InstanceStatusSet(service_id="s2", instance_id="a", status="UP", **stamp()._asdict()) for _ in range(20)),
+    ]
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        placed = await write(server, log, set(range(1, len(log) + 1)))
+        deep = await archived(server, tmp_path, placed[-1][0])
+        historian = Historian(Past(deep, is_silent=deep.is_silent), NewestOf(Past(deep), 1))
+        with patch.object(Folder, "events", autospec=True, side_effect=Folder.events) as events:
+            explained = await historian.explain(DEFAULT_TENANT, Choice("s1", "a"), END)
+        assert explained.state == "left"
+        assert explained.removal is not None
+        assert explained.removal.position == placed[4][0].text()
+        blocks = {call.args[1].name for call in events.call_args_list}
+        assert (len(blocks) < 12) == is_told, blocks
+
+    no_names = patch.object(DeepLog, "is_silent", never_silent_here)
+    with (
+        patch.object(archiving, "SEGMENT_EVENTS_MAX", 1),
+        patch.object(contents, "EVENTS_APART", 1),
+        nullcontext() if is_told else no_names,
+    ):
+        run(main)
+
+
+async def never_silent_here(*_: object) -> bool:
+    return False
 
 
 async def told(historian: Historian, until: Position) -> list[object]:
