@@ -53,7 +53,7 @@ AHEAD_MAX: Final = 50_000
 SNAPSHOT_EVERY: Final = 50_000
 LOG_MAX_BYTES: Final = 4 * 2**30
 #: ... and events that may be behind the newest snapshot: in a month no log outruns its snapshots.
-UNSAVED_MAX: Final = 3 * SNAPSHOT_EVERY
+UNSAVED_MAX: Final = SNAPSHOT_EVERY
 #: Questions of each kind, and windows of each sort with their length (seconds).
 ASKED: Final = 40
 WINDOWS: Final = 6

@@ -69,7 +69,7 @@ class Folder:
         #: Files that are passed over.
         self.damaged: set[str] = set()
         self._blocks: OrderedDict[tuple[str, int], Events] = OrderedDict()
-        self._names: OrderedDict[str, Names] = OrderedDict()
+        self._names: OrderedDict[str, Names | None] = OrderedDict()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -143,16 +143,22 @@ class Folder:
 
     def names(self, file: File) -> Names | None:
         """What its events name; None where that cannot be read, or an earlier version wrote it. Raises OSError."""
-        names = self._names.get(file.name)
-        if names is None and file.head.names:
-            try:
-                names = Names(segment.check_block(*self._stored(file, len(file.head.blocks) - 1)))
-            except (Unreadable, FileNotFoundError):
-                return None
-            self._names[file.name] = names
+        if file.name not in self._names:
+            self._names[file.name] = self._read_names(file) if file.head.names else None
             while len(self._names) > NAMES_MAX:
                 self._names.popitem(last=False)
-        return names
+        return self._names.get(file.name)
+
+    def _read_names(self, file: File) -> Names | None:
+        try:
+            return Names(segment.check_block(*self._stored(file, len(file.head.blocks) - 1)))
+        except (Unreadable, FileNotFoundError) as why:
+            logger.warning(
+                "%s of the archive is read whole, for what it names cannot be: %s",
+                *(self.path / file.name, why),
+                extra={"action": "archive_unreadable", "tenant": str(self._tenant)},
+            )
+            return None
 
     def chunk(self, file: File, index: int) -> bytes | None:
         """One chunk of a snapshot. Raises Unreadable, OSError."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -41,11 +41,20 @@ from registry.upkeep import archiving
 from registry.upkeep.archiving import Archiving, Limits
 from tests.properties.test_past import fold, part_of, write
 from tests.properties.test_snapshot import answers
+from tests.replicas.test_archive import spoil_block
 from tests.support.builders import instance, instance_registered, microservice, service_registered, stamp
 from tests.support.memory_replica import run, virtual_ms
 from tests.support.strategies import INSTANCE_IDS, SERVICE_IDS, events, logs
 
 IDS = [(service_id, instance_id) for service_id in SERVICE_IDS for instance_id in INSTANCE_IDS]
+
+
+right = segment.Head
+
+
+def without_names(*values: Any, **named: Any) -> segment.Head:
+    """As an earlier version wrote it; what is named is not looked for."""
+    return right(*values, **{**named, "names": False})
 
 
 @given(st.lists(events, max_size=30))
@@ -109,11 +118,6 @@ def test_the_archived_past_is_that_of_the_log(log: list[Event], data: st.DataObj
             found = await past.look(DEFAULT_TENANT, When(position=placed[length - 1][0]), answers, read)
             assert found == answers(fold(placed, length))
 
-    right = segment.Head
-
-    def without_names(*values: object, **named: object) -> segment.Head:
-        return right(*values, **{**named, "names": False})  # type: ignore[arg-type]
-
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(archiving, "SEGMENT_EVENTS_MAX", longest),
@@ -135,10 +139,15 @@ async def archived(server: MemoryServer, root: Path, before: Position) -> DeepLo
     return DeepLog(store, root, "")
 
 
+def spoil_names(folder: Path) -> None:
+    for path in folder.rglob("*.segment"):
+        spoil_block(path, -1)
+
+
 @pytest.mark.parametrize("leaves", ["alone", "with its microservice"])
-@pytest.mark.parametrize("is_told", [True, False])
-def test_of_the_time_since_an_instance_left_nothing_is_read(tmp_path: Path, leaves: str, is_told: bool) -> None:
-    """Where segments say what their events name; where an earlier version wrote them, all of them are."""
+@pytest.mark.parametrize("names", ["there", "absent", "damaged"])
+def test_of_the_time_since_an_instance_left_nothing_is_read(tmp_path: Path, leaves: str, names: str) -> None:
+    """Where segments say what their events name; where that is damaged, or not written, all of them are read."""
     gone: Event = InstanceUnregistered(service_id="s1", instance_id="a", **stamp()._asdict())
     if leaves != "alone":
         gone = ServiceUnregistered(service_id="s1", force=True, **stamp()._asdict())
@@ -153,6 +162,8 @@ def test_of_the_time_since_an_instance_left_nothing_is_read(tmp_path: Path, leav
         server = MemoryServer(virtual_ms)
         placed = await write(server, log, set(range(1, len(log) + 1)))
         deep = await archived(server, tmp_path, placed[-1][0])
+        if names == "damaged":
+            spoil_names(tmp_path)
         historian = Historian(Past(deep, is_silent=deep.is_silent), NewestOf(Past(deep), 1))
         with patch.object(Folder, "events", autospec=True, side_effect=Folder.events) as events:
             explained = await historian.explain(DEFAULT_TENANT, Choice("s1", "a"), END)
@@ -160,19 +171,15 @@ def test_of_the_time_since_an_instance_left_nothing_is_read(tmp_path: Path, leav
         assert explained.removal is not None
         assert explained.removal.position == placed[4][0].text()
         blocks = {call.args[1].name for call in events.call_args_list}
-        assert (len(blocks) < 12) == is_told, blocks
+        assert (len(blocks) < 12) == (names == "there"), blocks
+        assert deep.damaged(DEFAULT_TENANT) == []
 
-    no_names = patch.object(DeepLog, "is_silent", never_silent_here)
     with (
         patch.object(archiving, "SEGMENT_EVENTS_MAX", 1),
         patch.object(contents, "EVENTS_APART", 1),
-        nullcontext() if is_told else no_names,
+        patch.object(segment, "Head", without_names if names == "absent" else right),
     ):
         run(main)
-
-
-async def never_silent_here(*_: object) -> bool:
-    return False
 
 
 async def told(historian: Historian, until: Position) -> list[object]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from registry.archive import segment
 from tests.api.test_past import events, history, position
 from tests.support.api import Api, assert_refused, ids, ok
 from tests.support.feed import Feed
@@ -174,6 +175,16 @@ def kill_with_the_next_file(scene: Scene, victim: Replica) -> None:
     until_sync(has_begun, "a file to begin", LIMIT_S)
 
 
+def spoil_block(path: Path, index: int) -> None:
+    """One byte of a block of the file; -1: its last one."""
+    data = bytearray(path.read_bytes())
+    length = segment.head_bytes(bytes(data[: segment.PREFIX_BYTES]))
+    prefix, encoded = data[: segment.PREFIX_BYTES], data[segment.PREFIX_BYTES : segment.PREFIX_BYTES + length]
+    head = segment.decode_head(bytes(prefix), bytes(encoded))
+    data[segment.offset_of(head, length, index % len(head.blocks))] ^= 1
+    path.write_bytes(data)
+
+
 def test_a_damaged_file_is_named_and_passed_over(scene: Scene) -> None:
     service = scene.api.service("cart")
     then = scene.api.find("cart")
@@ -181,9 +192,7 @@ def test_a_damaged_file_is_named_and_passed_over(scene: Scene) -> None:
     while len(scene.files(".segment")) < 3:
         scene.write_until_trimmed(service)
     spoilt = scene.files(".segment")[1]
-    data = bytearray(spoilt.read_bytes())
-    data[-10] ^= 1
-    spoilt.write_bytes(data)
+    spoil_block(spoilt, 0)
     found = whole(scene.api)
     refused = scene.api.find("cart", asOf=place_in(spoilt))
     assert_refused(refused, 410001, "what came next is not")
