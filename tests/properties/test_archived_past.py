@@ -187,7 +187,9 @@ async def told(historian: Historian, until: Position) -> list[object]:
     for ids in IDS:
         for when in (When(position=until), END):
             explained = await historian.explain(DEFAULT_TENANT, Choice(*ids), when)
-            found.append((explained.state, explained.sentence, [event.position for event in explained.events]))
+            found.append(
+                (explained.state, explained.sentence)
+            )  # how much of its life is told depends on what is at hand
     for service_id in SERVICE_IDS:
         for newest_first in (True, False):
             query = PageQuery(Choice(service_id), newest_first, until=When(position=until), limit=3)
