@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import sys
 from collections.abc import Callable, Sequence
 from time import process_time_ns
@@ -27,6 +28,12 @@ RUNS: Final = 8
 IN_A_ROW: Final = 1000
 AT_ONCE: Final = 64
 TIMES: Final = 8
+#: Services, of which batch finds ask for some; providers of one, different bodies of clients.
+SERVICES_MANY: Final = 200
+PROVIDERS: Final = 10
+BODIES: Final = 20_000
+OLD_REV: Final = "0" * 40
+SEED: Final = 1
 FIND: Final = BASE + b"/instances?appId=shop&serviceName=s1"
 SERVICES: Final = BASE + b"/microservices"
 KNOWN_SERVICE: Final = json.dumps({"service": {"appId": "shop", "serviceName": "s1", "serviceId": "s1"}}).encode()
@@ -45,7 +52,7 @@ class WayIn:
 
     async def fill(self) -> None:
         await fill(self.lane, AT_ONCE)
-        for number in range(20):
+        for number in range(SERVICES_MANY):
             name = f"s{number}"
             service = {"appId": "shop", "serviceName": name, "serviceId": name}
             await write(self.lane, b"POST", b"/microservices", {"service": service})
@@ -115,9 +122,9 @@ class WayIn:
 
 
 async def revs(way: WayIn) -> list[dict[str, object]]:
-    """Ten services with their current revs, as a batch find asks for them."""
+    """All services with their current revs, as a batch find asks for them."""
     asked: list[dict[str, object]] = []
-    for number in range(10):
+    for number in range(SERVICES_MANY):
         name = f"s{number}"
         answer = await way.ask(whole(b"GET", BASE + b"/instances?appId=shop&serviceName=" + name.encode()))
         key = {"serviceName": name, "appId": "shop", "version": "0+"}
@@ -129,16 +136,26 @@ def batch(asked: Sequence[dict[str, object]]) -> bytes:
     return whole(b"POST", BATCH, body=json.dumps({"services": asked}, separators=(",", ":")).encode())
 
 
+def with_change(asked: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """The same, asked by a client that has an old rev of one of them."""
+    return [*asked[:3], {**asked[3], "rev": OLD_REV}, *asked[4:]]
+
+
 async def measure() -> dict[str, float]:
     lane = Lane(MemoryServer(virtual_ms), True)
     # That of the tests counts what it takes, for 0.4 µs of each request.
     lane.shared.hot = HotLane(lane.replica.api, lane.replica.door)
     way = WayIn(lane)
     await way.fill()
-    asked = await revs(way)
-    old = b"0" * 40
+    services = await revs(way)
+    asked, old = services[:PROVIDERS], OLD_REV.encode()
     known = FIND + b"&rev=" + str(asked[1]["rev"]).encode()
-    changed = [*asked[:3], {**asked[3], "rev": old.decode()}, *asked[4:]]
+    changed = with_change(asked)
+    chance = random.Random(SEED)
+    bodies = [batch(chance.sample(services, PROVIDERS)) for _ in range(BODIES)]
+    for body in bodies * 2:
+        way.wire.sent = b""
+        way.wire.feed(body)
     for request in (whole(b"GET", FIND), whole(b"GET", known), batch(asked), batch(changed)):
         assert status(await way.ask(request)) in (200, 304)
     beat = BASE + b"/microservices/cart/instances/i%d/heartbeat"
@@ -151,8 +168,16 @@ async def measure() -> dict[str, float]:
         way.in_a_row("find with the current rev, repeated", [whole(b"GET", known)] * IN_A_ROW)
         way.in_a_row("find, each with a traceparent of its own", [whole(b"GET", FIND, BLOCK + one) for one in traces])
         way.in_a_row("batch find of 10, nothing changed, repeated", [batch(asked)] * IN_A_ROW)
+        known_bodies = [bytes(bytearray(body)) for body in chance.sample(bodies, IN_A_ROW)]
+        way.in_a_row("batch find of 10, nothing changed, 20,000 known bodies", known_bodies)
+        new_bodies = [batch(chance.sample(services, PROVIDERS)) for _ in range(IN_A_ROW)]
+        way.in_a_row("batch find of 10, nothing changed, new bodies", new_bodies)
         await way.at_once("find with an old rev", lambda _: whole(b"GET", FIND + b"&rev=" + old))
         await way.at_once("batch find of 10, one changed", lambda _: batch(changed))
+        await way.at_once(
+            "batch find of 10, one changed, new bodies",
+            lambda _: batch(with_change(chance.sample(services, PROVIDERS))),
+        )
         await way.at_once("heartbeat", lambda number: whole(b"PUT", beat % number))
         await way.at_once("register, unchanged", way.same)
         await way.at_once("register, new", way.another)
