@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -19,12 +19,20 @@ class Memo(Generic[K, V]):
         entries_max: entries kept, at most.
         bytes_max: their sizes altogether, at most; a single entry that is larger than half of it is not kept.
         size: of one entry, bytes. It must not change.
+        forgets: called before entries are forgotten.
     """
 
-    def __init__(self, entries_max: int, bytes_max: int, size: Callable[[K, V], int]) -> None:
+    def __init__(
+        self,
+        entries_max: int,
+        bytes_max: int,
+        size: Callable[[K, V], int],
+        forgets: Callable[[], None] = lambda: None,
+    ) -> None:
         self._half = entries_max // 2
         self._half_bytes = bytes_max // 2
         self._size = size
+        self._forgets = forgets
         self._young: dict[K, V] = {}
         self._young_bytes = 0
         self._old: dict[K, V] = {}
@@ -46,10 +54,9 @@ class Memo(Generic[K, V]):
                 self.put(key, value)
         return value
 
-    def get_all(self, keys: Sequence[K]) -> list[V | None]:
-        """As `get`, of many."""
-        values = list(map(self._young.get, keys))
-        return values if all(values) else list(map(self.get, keys))
+    def young(self, keys: Iterable[K]) -> list[V | None]:
+        """As `get` of each, fast; None also for what is not young. `get` finds that too, and makes it young."""
+        return list(map(self._young.get, keys))
 
     def put(self, key: K, value: V) -> None:
         """Remember it; what was remembered under the same key is replaced."""
@@ -63,7 +70,15 @@ class Memo(Generic[K, V]):
         if size > self._half_bytes:
             return
         if len(self._young) >= self._half or self._young_bytes + size > self._half_bytes:
+            if self._old:
+                self._forgets()
             self._old, self._old_bytes = self._young, self._young_bytes
             self._young, self._young_bytes = {}, 0
         self._young[key] = value
         self._young_bytes += size
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._young.clear()
+        self._old.clear()
+        self._young_bytes = self._old_bytes = 0

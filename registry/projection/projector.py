@@ -123,6 +123,9 @@ class Projector:
         """The tenant's view; an empty one, which is not kept, for a tenant that does not exist."""
         return self._views.get(tenant) or RegistryView(tenant)
 
+    def view_if_known(self, tenant: Tenant) -> RegistryView | None:
+        return self._views.get(tenant)
+
     def knows(self, tenant: Tenant) -> bool:
         return tenant in self._views
 

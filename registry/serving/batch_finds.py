@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.http_api.shared_parts import Part, Parts
 from registry.serving import responses
 from registry.serving.counted import Counted
 from registry.serving.hot import HotConnection, Owed
-from registry.serving.kept import Kept
 from registry.serving.known import KnownBatch
-from registry.serving.polls import Polls, Told, nothing_new
+from registry.serving.polls import Poll, Polls, Told, nothing_new
 from registry.serving.recognise import BatchFind
 from registry.serving.request import AskDoor, Request
 from registry.serving.responses import body_size, named
 
 
 class BatchFinds:
-    def __init__(self, api: Api, ask_door: AskDoor) -> None:
+    def __init__(self, api: Api, ask_door: AskDoor, forget: Callable[[], None]) -> None:
+        """`forget`: no poll may be held on to any more."""
         self._api = api
         self._ask_door = ask_door
-        self._polls = Polls(api.discovery)
+        self._polls = Polls(api.discovery, forget)
         self._counted = Counted(api, operations.BATCH_FIND)
         self._count_again = api.observer.tally(operations.BATCH_FIND.name).add_instant
         #: The last response that had nothing new: at which position, with which lines, for what.
         self._last: tuple[bytes, bytes, tuple[int, bool], Parts] = (b"", b"", (0, False), (b"",))
         self._polled = api.observer.polled
-        api.caches["providers"] = lambda: self._polls.size
-        api.caches["facts"] = lambda: self._polls.facts_size
+        elements = self._polls.elements
+        api.caches |= {"elements": lambda: elements.size, "updates": lambda: elements.updates_size}
 
-    def say_again(self, known: KnownBatch, kept: Kept, request_id: str, connection: HotConnection) -> bool:
-        """Answer a known request with a known body, once more; False: something has changed."""
-        batch, head, discovery = known.asked.hot, known.asked.head, self._api.discovery
-        assert isinstance(batch, BatchFind)
-        if kept.changes != discovery.changes and not kept.holds(discovery, batch.tenant, head.consumer_id):
+    def say_again(self, known: KnownBatch, request_id: str, connection: HotConnection) -> bool:
+        """Answer a known request that has nothing new; False: something has changed."""
+        batch, poll = known.batch, known.poll
+        if poll.changes != self._api.discovery.changes and not self._polls.renew(batch.tenant, poll, known.consumer_id):
             return False
-        response = self._nothing_new(batch, len(kept.facts), connection.lines)
+        if not poll.is_same:
+            return False
+        services = len(poll.elements)
+        response = self._nothing_new(batch, services, connection.lines)
         connection.write(named(response, request_id) if request_id else response)
-        self._count_again(batch.tenant, 200, body_size(response), head.length)
-        self._polled["304"] += len(kept.facts)
+        self._count_again(batch.tenant, 200, body_size(response), known.received)
+        self._polled["304"] += services
         return True
 
     def _nothing_new(self, batch: BatchFind, services: int, lines: bytes) -> Parts:
@@ -50,28 +54,30 @@ class BatchFinds:
             self._last = (position, lines, (services, batch.gzip), response)
         return response
 
-    def answer(self, batch: BatchFind, request: Request, connection: HotConnection) -> Kept | bool:
-        """Answer now or owe it; False: the door has to. What may be said again to the same request is returned."""
-        discovery, tenant = self._api.discovery, batch.tenant
-        answer = self._polls.answer(tenant, request.body, request.head.consumer_id)
-        if answer is None or (answer.more and batch.gzip):
+    def answer(self, batch: BatchFind, request: Request, connection: HotConnection) -> Poll | bool:
+        """Answer now or owe it; False: the door has to. What may be answered again without being read is returned."""
+        discovery, tenant, poll = self._api.discovery, batch.tenant, request.poll
+        told = self._polls.answer(tenant, request.body, request.head.consumer_id, poll)
+        if told is None or (told.more and batch.gzip):
             return False  # the door refuses it, or compresses it beside the loop
-        if answer.contradicts:
-            place = discovery.place(tenant)
-            changed = _ChangedBatch(connection, self, request, batch, answer, place)
+        if told.contradicts:
+            changed = _ChangedBatch(connection, self, request, batch, told)
             if not discovery.when_current(tenant, changed):
                 return False
             connection.owe(changed)
-            return True
-        response = self._response(batch, answer.body, connection.lines, answer.more)
-        connection.write(request.named(response))
-        self._count(answer, request, connection, response)
-        return answer.kept or True
+        else:
+            if told.updated:
+                response = self._response(batch, told.body, connection.lines, told.more)
+            else:
+                response = self._nothing_new(batch, told.unmodified, connection.lines)
+            connection.write(request.named(response))
+            self._count(told, request, connection, response)
+        return told.poll if told.poll is poll or told.poll.lasts else True
 
-    def _count(self, answer: Told, request: Request, connection: HotConnection, response: Parts) -> None:
+    def _count(self, told: Told, request: Request, connection: HotConnection, response: Parts) -> None:
         self._counted.add(request, connection.client_address, 200, body_size(response))
-        self._polled["200"] += answer.updated
-        self._polled["304"] += answer.unmodified
+        self._polled["200"] += told.updated
+        self._polled["304"] += told.unmodified
 
     def _response(self, batch: BatchFind, body: bytes, lines: bytes, more: tuple[Part, ...] = ()) -> Parts:
         position = self._api.discovery.position_text(batch.tenant)
@@ -81,17 +87,17 @@ class BatchFinds:
         return responses.json(body, position, lines, more)
 
     def settle(self, owed: _ChangedBatch) -> None:
-        """As `Finds.settle`. What was computed before stands if nothing has happened since."""
-        batch, answer = owed.batch, owed.answer
-        if self._api.discovery.place(batch.tenant) != owed.place:
-            again = self._polls.answer(batch.tenant, owed.request.body, owed.request.head.consumer_id)
+        """As `Finds.settle`. What was told before stands if nothing has happened since."""
+        batch, told, request = owed.batch, owed.told, owed.request
+        if told.changes != self._api.discovery.changes:
+            again = self._polls.answer(batch.tenant, request.body, request.head.consumer_id, told.poll)
             if again is None or (again.more and batch.gzip):
-                self._ask_door(owed, owed.request)
+                self._ask_door(owed, request)
                 return
-            answer = again
-        response = self._response(batch, answer.body, owed.connection.lines, answer.more)
-        owed.connection.settle(owed, owed.request.named(response))
-        self._count(answer, owed.request, owed.connection, response)
+            told = again
+        response = self._response(batch, told.body, owed.connection.lines, told.more)
+        owed.connection.settle(owed, request.named(response))
+        self._count(told, request, owed.connection, response)
 
 
 class _ChangedBatch(Owed, eq=False, gc=False):
@@ -100,9 +106,7 @@ class _ChangedBatch(Owed, eq=False, gc=False):
     batch_finds: BatchFinds
     request: Request
     batch: BatchFind
-    answer: Told
-    #: Where the logs stood when it was computed.
-    place: object
+    told: Told
 
     def done(self) -> bool:
         return not self.is_awaited

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.view import Answer
+from registry.domain.view import Answer, Standing
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.http_api.shared_parts import Parts
@@ -92,7 +92,7 @@ class Finds:
         position = discovery.position_text(find.tenant)
         whole = b"".join(response) if is_small else b""
         said = Said(
-            answer.standing,
+            answer.standing or Standing(False),
             None if discovery.is_shared(query) else (asker.environment, query.app_id, query.service_name),
             status,
             body_size(response),

@@ -13,8 +13,8 @@ from registry.usecases.discovery import Asker, Discovery
 class Fact(Struct, gc=False):
     """What an answer says of one microservice name."""
 
-    #: Whether it is still true; None: until anything changes.
-    standing: Standing | None
+    #: Whether it is still true. It does not hold where nobody knows how long it is.
+    standing: Standing
     #: As dependencies name the provider; None: it is not recorded who finds it.
     key: GroupKey | None
 
@@ -66,9 +66,8 @@ class Kept(Struct, gc=False):
             return False
         found = asker.found
         for fact in self.facts:
-            standing, key = fact.standing, fact.key
-            if standing is None or not standing.holds:
+            if not fact.standing.holds:
                 return False
-            if found is not None and key is not None and key not in found:
+            if found is not None and fact.key is not None and fact.key not in found:
                 return False
         return True

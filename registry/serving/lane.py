@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Final
 
 from registry.domain.errors import RegistryError
+from registry.domain.tenant import Tenant
 from registry.http_api import operations
 from registry.http_api.api import Api
 from registry.http_api.call import request_id_of
@@ -20,11 +21,22 @@ from registry.serving import responses
 from registry.serving.batch_finds import BatchFinds
 from registry.serving.beats import Beats
 from registry.serving.finds import Finds
-from registry.serving.heads import Head, Heads, is_usual, without_passed
+from registry.serving.heads import Head, Heads, is_usual, varies, without_passed
 from registry.serving.hot import INCOMPLETE, NOT_HOT, HotConnection, Owed
 from registry.serving.kept import Kept, Said
-from registry.serving.known import Asked, Known, KnownBatch, KnownFind, KnownRequests
-from registry.serving.recognise import BEAT_LINE, BatchFind, Beat, Find, Hot, Recogniser, beat_of
+from registry.serving.known import Asked, KnownBatch, KnownBatches, KnownFind, KnownFinds, key_of
+from registry.serving.polls import Poll
+from registry.serving.recognise import (
+    BATCH_LINE,
+    BEAT_LINE,
+    BatchFind,
+    Beat,
+    Find,
+    Hot,
+    Recogniser,
+    batch_of,
+    beat_of,
+)
 from registry.serving.request import Request, call_of, id_in, operation_of
 from registry.usecases.principals import Grant
 
@@ -34,6 +46,10 @@ logger = logging.getLogger(__name__)
 _END: Final = b"\r\n\r\n"
 #: A request's line, of printable ASCII.
 _LINE: Final = re.compile(rb"(GET|POST) (/v4/[!-~]+) HTTP/1\.1\r\n")
+#: Bytes within which a batch find tells what it is.
+_BATCH_WITHIN: Final = 128
+#: The largest batch find, with its body, that is looked for among those that are known: it may come in many pieces.
+WHOLE_MAX_BYTES: Final = 32 * 1024
 
 
 class Lane:
@@ -42,8 +58,10 @@ class Lane:
     def __init__(self, api: Api, door: Door) -> None:
         self._api = api
         self._door = door
-        self.known = KnownRequests()
+        self.known = KnownFinds()
         self._find_known = self.known.find
+        self.known_batches = KnownBatches()
+        self._find_batch = self.known_batches.find
         #: Whether a known request may be answered as it was before; not if each is to be said in the log.
         self._repeats = api.access_log is None or not api.access_log.says_all
         #: Tenants that are set aside; nearly always there are none.
@@ -54,12 +72,12 @@ class Lane:
         self.recogniser = Recogniser()
         api.caches |= {
             "requests": lambda: self.known.size,
-            "bodies": lambda: self.known.bodies_size,
+            "bodies": lambda: self.known_batches.size,
             "heads": lambda: self.heads.size,
             "meanings": lambda: self.recogniser.size,
         }
         self.finds = Finds(api, self._ask_door)
-        self._batch_finds = BatchFinds(api, self._ask_door)
+        self._batch_finds = BatchFinds(api, self._ask_door, self.known_batches.forget)
         self._beats = Beats(api, self._ask_door)
 
     # -- receiving -----------------------------------------------------------------------------------------------------
@@ -70,10 +88,12 @@ class Lane:
         if at == 0 and self._repeats and data.startswith(b"GET"):
             looked_for = data
             known = self._find_known(data)
-            if known is not None and self._say_again(known, b"", data, len(data), connection):
+            if known is not None and self._say_again(known, b"", connection):
                 return len(data)
         elif data.startswith(b"PUT", at):
             return self._receive_beat(data, at, connection)
+        if data.startswith(b"POST", at) and data.find(b"/instances/action?", at, at + _BATCH_WITHIN) > 0:
+            return self._receive_batch(data, at, connection)
         block_end = data.find(_END, at)
         if block_end < 0:
             return NOT_HOT
@@ -89,8 +109,8 @@ class Lane:
             if known is None and head is None and is_usual(block):
                 without, id = without_passed(text)
                 known = self._find_known(without)
-            if known is not None and (end := self._say_again(known, id, data, body_at, connection)):
-                return end
+            if known is not None and self._say_again(known, id, connection):
+                return body_at
         began = perf_counter()
         asked = known.asked if known is not None else self._understand(data, at, block, head)
         if asked is None:
@@ -101,11 +121,53 @@ class Lane:
         grant = self._principals.known(asked.head.credentials) if self._principals is not None else None
         request = Request(asked.hot, asked.target, asked.head, data[body_at:end], began, block, id_in(block))
         kept = self._answer(request, grant, connection)
-        if kept is not None:
-            if isinstance(known, KnownBatch) and known.grant is grant:
-                self.known.put_body(known, request.body, kept)
+        if isinstance(kept, Kept) and not request.body:
+            self._know(data[at:body_at], asked, grant, kept)
+        return end
+
+    def _receive_batch(self, data: bytes, at: int, connection: HotConnection) -> int:
+        """As `receive`, of a request that can only be a batch find. It is looked for with its body, as a whole."""
+        is_whole = at == 0 and self._repeats and len(data) <= WHOLE_MAX_BYTES
+        key = key_of(data) if is_whole else b""
+        known = self._find_batch(key) if is_whole else None
+        if known is not None and self._say_batch_again(known, b"", connection):
+            return len(data)
+        began = perf_counter()
+        line = BATCH_LINE.match(data, at)
+        if line is None:
+            return NOT_HOT
+        block_end = data.find(_END, line.end() - 2)
+        if block_end < 0:
+            return NOT_HOT
+        body_at = block_end + len(_END)
+        block = data[line.end() : block_end]
+        head = self.heads.find(block)
+        differs = head is None
+        if head is None:
+            if is_whole and is_usual(block):
+                without, id = without_passed(data[:body_at])
+                known = self._find_batch(key_of(without + data[body_at:]))
+                if known is not None and self._say_batch_again(known, id, connection):
+                    return len(data)
+            head = self.heads.read(block)
+        batch = batch_of(line, head) if head is not None else None
+        if head is None or batch is None:
+            return NOT_HOT
+        end = body_at + head.length
+        if end > len(data):
+            return INCOMPLETE
+        grant = self._principals.known(head.credentials) if self._principals is not None else None
+        poll = known.poll if known is not None else None
+        request_id = id_in(block) if differs or head.has_id else ""
+        request = Request(batch, line[1], head, data[body_at:end], began, block, request_id, poll)
+        told = self._answer(request, grant, connection)
+        is_new = known is None or told is not known.poll or known.grant is not grant
+        if isinstance(told, Poll) and is_new and is_whole and end == len(data):
+            known = KnownBatch(batch, head.consumer_id, head.length, grant, told)
+            if differs or request_id:
+                self._know_batch(data, body_at, known)
             else:
-                self._know(data[at:body_at], asked, request.body, grant, kept)
+                self.known_batches.put(key, known)
         return end
 
     def _receive_beat(self, data: bytes, at: int, connection: HotConnection) -> int:
@@ -144,38 +206,40 @@ class Lane:
         hot = self.recogniser.recognise(method, target, head)
         return Asked(target, hot, head) if hot is not None else None
 
-    def _say_again(self, known: Known, id: bytes, data: bytes, body_at: int, connection: HotConnection) -> int:
-        """Answer a request that is known, and return where it ends; 0: nothing has been done."""
-        if self._aside and known.asked.hot.tenant in self._aside:
-            return 0
-        if self._principals is not None and (known.grant is None or not self._principals.counts(known.grant)):
-            return 0
-        request_id = request_id_of(id) if id else ""
-        if isinstance(known, KnownFind):
-            return body_at if self.finds.say_again(known, request_id, connection) else 0
-        end = body_at + known.asked.head.length
-        if end > len(data):
-            return 0
-        kept = self.known.find_body(known, data[body_at:end])
-        if kept is None or not self._batch_finds.say_again(known, kept, request_id, connection):
-            return 0
-        return end
+    def _say_again(self, known: KnownFind, id: bytes, connection: HotConnection) -> bool:
+        """Answer a find that is known; False: nothing has been done."""
+        if not self._may_again(known.asked.hot.tenant, known.grant):
+            return False
+        return self.finds.say_again(known, request_id_of(id) if id else "", connection)
 
-    def _know(self, text: bytes, asked: Asked, body: bytes, grant: Grant | None, kept: Kept) -> None:
-        """Remember what was answered, for the next time that the same is asked."""
+    def _say_batch_again(self, known: KnownBatch, id: bytes, connection: HotConnection) -> bool:
+        """Answer a batch find that is known, and has nothing new; False: nothing has been done."""
+        if not self._may_again(known.batch.tenant, known.grant):
+            return False
+        return self._batch_finds.say_again(known, request_id_of(id) if id else "", connection)
+
+    def _may_again(self, tenant: Tenant, grant: Grant | None) -> bool:
+        """Whether the one who had this grant may be answered as before."""
+        if self._aside and tenant in self._aside:
+            return False
+        return self._principals is None or (grant is not None and self._principals.counts(grant))
+
+    def _know(self, text: bytes, asked: Asked, grant: Grant | None, kept: Kept) -> None:
+        """Remember what was answered to a find, for the next time that the same is asked."""
         without, id = without_passed(text)
-        known: Known
-        if isinstance(asked.hot, BatchFind):
-            known = KnownBatch.of(without, asked, grant)
-            self.known.put_body(known, body, kept)
-        elif asked.head.length:
-            return
-        else:
-            said = kept.facts[0]
-            assert isinstance(said, Said)
-            known = KnownFind(without, asked, grant, kept, said)
+        said = kept.facts[0]
+        assert isinstance(said, Said)
         # What has an id is known without it only: the id is to be answered.
-        self.known.put(without if id else text, known)
+        self.known.put(without if id else text, KnownFind(without, asked, grant, kept, said))
+
+    def _know_batch(self, data: bytes, body_at: int, known: KnownBatch) -> None:
+        """The same of a batch find, whose headers were not seen before, or name it."""
+        key, text = key_of(data), data[:body_at]
+        without, id = without_passed(text)
+        if not id:
+            self.known_batches.put(key, known)
+        if id or varies(text):
+            self.known_batches.put(key_of(without + data[body_at:]), known)
 
     def _may(self, hot: Hot, grant: Grant | None) -> bool:
         """Whether the request may be answered here: the caller has the right to it, for all microservices.
@@ -184,10 +248,10 @@ class Lane:
         """
         return grant is not None and grant.reach(operation_of(hot).access).everywhere
 
-    def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Kept | None:
+    def _answer(self, request: Request, grant: Grant | None, connection: HotConnection) -> Kept | Poll | None:
         """Answer, or have the door do it; what may be said again to the same request is returned."""
         hot = request.hot
-        done: Kept | bool = False
+        done: Kept | Poll | bool = False
         try:
             if self._aside and hot.tenant in self._aside:
                 pass  # its answers say more
@@ -208,7 +272,7 @@ class Lane:
             owed = Owed(connection)
             connection.owe(owed)
             self._ask_door(owed, request)
-        return done if isinstance(done, Kept) else None
+        return None if isinstance(done, bool) else done
 
     # -- what the door has to answer -----------------------------------------------------------------------------------
 

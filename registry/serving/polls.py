@@ -1,230 +1,151 @@
-"""Polls: batch finds as clients repeat them, answered from parts that are known.
-
-Each client has a body of its own, and in it the providers that others ask for as well. So no body is decoded as a
-whole: it is cut where one element ends and the next begins, and each element is known by its bytes, with the answer
-that holds until something changes. Every element was decoded once, so all of them together are valid, too.
-"""
+"""Polls: batch finds as clients repeat them, answered from elements that are known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import lru_cache
-from types import NoneType
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, structs
+from msgspec import Struct
 
-from registry.domain.errors import RegistryError
 from registry.domain.find import FindQuery
-from registry.domain.request_bodies import FindKeyBody
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
-from registry.domain.view import Answer, GroupKey
-from registry.http_api import bodies, queries
+from registry.domain.view import GroupKey
+from registry.http_api import queries
 from registry.http_api.shared_parts import BODY_MIN_BYTES, Part, shared
-from registry.memo import Memo
-from registry.serving.kept import Fact, Kept
+from registry.serving.elements import Element, Elements, Update, cut
 from registry.usecases.discovery import Asker, Discovery
 
-#: Providers known by the bytes that name them, for each kind of consumer, and bytes of these.
-PROVIDERS_MAX: Final = 100_000
-PROVIDERS_MAX_BYTES: Final = 32 * 1024 * 1024
-#: Microservice names of which there are facts, and bytes of these.
-FACTS_MAX: Final = 100_000
-FACTS_MAX_BYTES: Final = 32 * 1024 * 1024
-#: Bytes of a fact beside the name itself.
-_FACT_BYTES: Final = 320
-#: Kinds of consumers.
-KINDS_MAX: Final = 10_000
-
-
-class _Element(Struct, forbid_unknown_fields=True, gc=False):
-    service: Raw
-    rev: str | UnsetType | None = UNSET
-
-
-#: How bodies begin and end that ask for services alone, and are written without spaces; between are the elements.
-_FORMS: Final = tuple(
-    (begin + b'"services":[{', b"}]" + end)
-    for begin, end in (
-        (b"{", b"}"),
-        *((b"{", b',"instances":%b}' % nothing) for nothing in (b"null", b"[]")),
-        *((b'{"instances":%b,' % nothing, b"}") for nothing in (b"null", b"[]")),
-    )
-)
-_BETWEEN: Final = b"},{"
-#: Bytes that members need in an element, by the type of their value, beside the characters of a rev.
-_REV_NEEDS: Final[dict[type, int]] = {str: len(',"rev":""'), NoneType: len(',"rev":null'), UnsetType: 0}
-
-_decode: Final = msgspec.json.Decoder(_Element).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class _Provider(Fact, gc=False):
-    """What is answered to one kind of consumer that asks for a provider with a rev, as long as the answer stands."""
+class Poll(Struct, gc=False):
+    """A batch find, understood, for consumers of one kind (`Elements.kind`)."""
 
-    query: FindQuery
-    #: What stands behind the index, and where the instances follow.
-    head: bytes = b""
-    #: None: the client has it, and is told by its index alone.
-    answer: Answer | None = None
-    #: The client has another answer.
-    contradicts: bool = False
-    tail: Part = b""
-    #: What all answers that rest on it hold in its place; None: it says nothing about how long it is true.
-    fact: Fact | None = None
+    kind: int
+    elements: tuple[Element, ...]
+    #: `Discovery.changes` at which the elements were seen to be up to date.
+    changes: int
+    #: The client has everything as it is.
+    is_same: bool
+    #: What the consumer has not found before.
+    new: list[GroupKey]
 
-    def told(self) -> Part:
-        """The instances, put together when they are told for the first time."""
-        if not self.tail and self.answer is not None and self.answer.count:
-            self.tail = self.answer.members()
-        return self.tail
+    @property
+    def lasts(self) -> bool:
+        """Whether it may be answered again without being read. What no quota lets be recorded is counted each time."""
+        return not self.new and all(element.standing.holds for element in self.elements)
 
 
 class Told(Struct, frozen=True, gc=False):
-    """The answer to a poll. `contradicts`: it tells the client that something it holds has changed.
+    """The answer to a poll.
 
-    `updated`, `unmodified`: how many services are answered in full, and how many by their index alone. `more`: what
-    follows the body where it is large. `kept`: the same answer, where all are answered by their index.
+    `changes`: `Discovery.changes` at which it was true; those of the poll move on. `updated`, `unmodified`: how many
+    services are answered in full, and how many by their index alone. `contradicts`: something that the client holds has
+    changed. `more`: what follows the body where it is large.
     """
 
+    poll: Poll
+    changes: int
     body: bytes
-    contradicts: bool
     updated: int
     unmodified: int
+    contradicts: bool = False
     more: tuple[Part, ...] = ()
-    kept: Kept | None = None
 
 
 class Polls:
-    """Answers polls from the views as they are."""
+    """Answers polls from the views as they are.
 
-    def __init__(self, discovery: Discovery) -> None:
+    Args:
+        forget: called before elements are forgotten. No poll may be held on to then.
+    """
+
+    def __init__(self, discovery: Discovery, forget: Callable[[], None] = lambda: None) -> None:
         self._discovery = discovery
-        self._answer_max_bytes = discovery.answer_max_bytes
-        self._kinds: dict[tuple[object, ...], bytes] = {}
-        self._kinds_ever = 0
-        self._known: Memo[bytes, _Provider] = Memo(PROVIDERS_MAX, PROVIDERS_MAX_BYTES, _size)
-        #: What is kept of bodies holds these. It must not grow with the ways in which clients write the same name.
-        self._facts: Memo[tuple[Tenant, GroupKey], Fact] = Memo(FACTS_MAX, FACTS_MAX_BYTES, _fact_size)
+        self.elements = Elements(discovery, forget)
 
-    @property
-    def size(self) -> int:
-        """Bytes of all that is known."""
-        return self._known.size
+    def answer(self, tenant: Tenant, body: bytes, consumer_id: str, poll: Poll | None = None) -> Told | None:
+        """None: something in it is unusual, unknown, refused or to be recorded first, and another way answers.
 
-    @property
-    def facts_size(self) -> int:
-        """Bytes of all facts."""
-        return self._facts.size
-
-    def answer(self, tenant: Tenant, body: bytes, consumer_id: str) -> Told | None:
-        """None: something in it is unusual, unknown, refused or to be recorded first, and another way answers."""
-        elements = _cut(body)
+        Args:
+            poll: what the body means, if that is known.
+        """
         asker = self._discovery.asker(tenant, consumer_id)
-        if asker is None or not elements or len(elements) > queries.BATCH_MAX:
+        if asker is None:
             return None
-        providers = self._providers(tenant, asker, elements)
-        if providers is None:
-            return None
-        found = asker.found
-        new = []
-        if found is not None:
-            new = [known.query for known in providers if known.key is not None and known.key not in found]
-        unmodified: list[int] = []
-        updated: list[Part] = []
-        contradicts, size = False, 0
-        for index, known in enumerate(providers):
-            if known.answer is None:
-                unmodified.append(index)
-                continue
-            if known.contradicts:
-                if known.key is None and tenant != DEFAULT_TENANT:
-                    return None  # it stands in another tenant, whose log is to be asked as well
-                contradicts = True
-            size += known.answer.size
-            if size > self._answer_max_bytes:
-                return None
-            updated += ((b',{"index":%d' if updated else b'{"index":%d') % index, known.head, known.told())
-        if new:
-            asked = [structs.replace(query, consumer_id=consumer_id) for query in new]
+        if poll is None or not self._renew(tenant, asker, poll):
+            poll = self._read(tenant, asker, body)
+        told = self._tell(tenant, asker, poll) if poll is not None else None
+        if told is not None and told.poll.new:
+            asked = [FindQuery(app_id, name, consumer_id=consumer_id) for _, app_id, name in told.poll.new]
             if self._discovery.unrecorded(tenant, asked):
                 return None
-        if updated:
-            told, more = _put_together(unmodified, updated, size)
-            return Told(told, contradicts, len(updated) // 3, len(unmodified), more)
-        # What was not recorded for a quota is counted with each find.
-        facts = [known.fact for known in providers if known.fact is not None] if not new else []
-        kept = Kept(asker.kind, tuple(facts), self._discovery.changes) if len(facts) == len(providers) else None
-        return Told(nothing_new(len(unmodified)), False, 0, len(unmodified), (), kept)
+        return told
 
-    def _providers(self, tenant: Tenant, asker: Asker, elements: Sequence[bytes]) -> list[_Provider] | None:
-        """What is answered now to each of the elements."""
-        kind = self._kind(asker)
-        named = [kind + element for element in elements]
-        providers: list[_Provider] = []
-        for index, known in enumerate(self._known.get_all(named)):
-            if known is None or known.standing is None or not known.standing.holds:
-                known = self._learn(tenant, asker, named[index], elements[index])
-                if known is None:
-                    return None
-            providers.append(known)
-        return providers
+    def renew(self, tenant: Tenant, poll: Poll, consumer_id: str) -> bool:
+        """Bring the poll up to date; False: it has to be read again."""
+        asker = self._discovery.asker(tenant, consumer_id)
+        return asker is not None and self._renew(tenant, asker, poll)
 
-    def _kind(self, asker: Asker) -> bytes:
-        kind = self._kinds.get(asker.kind)
-        if kind is None:
-            if len(self._kinds) >= KINDS_MAX:
-                self._kinds.clear()
-            self._kinds_ever += 1
-            kind = self._kinds[asker.kind] = self._kinds_ever.to_bytes(8)
-        return kind
+    def _renew(self, tenant: Tenant, asker: Asker, poll: Poll) -> bool:
+        changes = self._discovery.changes
+        if poll.changes == changes:
+            return True
+        elements = poll.elements
+        if self.elements.kind(asker) != poll.kind or not self.elements.are_current(tenant, asker, elements):
+            return False
+        if asker.found is not None and _not_found(elements, asker.found):
+            return False
+        poll.is_same = _are_same(elements)
+        poll.changes = changes
+        return True
 
-    def _learn(self, tenant: Tenant, asker: Asker, named: bytes, text: bytes) -> _Provider | None:
-        """What is answered now; None: the element is unusual, names a provider wrongly, or its find is refused."""
-        try:
-            element = _decode(b"{%b}" % text)
-            key = bodies.decode(bytes(element.service), FindKeyBody)
-            rev = element.rev or ""
-            query = structs.replace(queries.service_query(key, asker.consumer_id), rev=rev)
-            found = self._discovery.find_here(tenant, query)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RegistryError):
+    def _read(self, tenant: Tenant, asker: Asker, body: bytes) -> Poll | None:
+        texts = cut(body)
+        if not texts or len(texts) > queries.BATCH_MAX:
             return None
-        needed = len('"service":') + len(bytes(element.service)) + _REV_NEEDS[type(element.rev)] + len(rev)
-        if needed != len(text):
-            return None  # there is something else in it, or something twice
-        provider = None if self._discovery.is_shared(query) else (asker.environment, query.app_id, query.service_name)
-        known = _provider(query, provider, rev, found)
-        if found.standing is not None:
-            known.fact = self._fact(tenant, asker, known)
-            self._known.put(named, known)
-        return known
+        elements = self.elements.find(tenant, asker, texts)
+        if elements is None:
+            return None
+        new = _not_found(elements, asker.found) if asker.found is not None else []
+        return Poll(self.elements.kind(asker), tuple(elements), self._discovery.changes, _are_same(elements), new)
 
-    def _fact(self, tenant: Tenant, asker: Asker, known: _Provider) -> Fact:
-        """The fact about the microservice name, which is the same for all who find it."""
-        query = known.query
-        environment = asker.environment if asker.consumer_id else query.environment
-        name = (tenant, (environment, query.app_id, query.service_name))
-        fact = self._facts.get(name)
-        if fact is None or fact.standing is not known.standing:
-            fact = Fact(known.standing, name[1] if known.key is not None else None)
-            self._facts.put(name, fact)
-        return fact
+    def _tell(self, tenant: Tenant, asker: Asker, poll: Poll) -> Told | None:
+        services = len(poll.elements)
+        if poll.is_same:
+            return Told(poll, poll.changes, nothing_new(services), 0, services)
+        updates: list[tuple[int, Update]] = []
+        contradicts, size = False, 0
+        for index, element in enumerate(poll.elements):
+            if element.is_same:
+                continue
+            update = self.elements.update(tenant, asker, element)
+            if update is None:
+                return None
+            if update.contradicts:
+                if element.key is None and tenant != DEFAULT_TENANT:
+                    return None  # it stands in another tenant, whose log is to be asked as well
+                contradicts = True
+            size += update.answer.size
+            if size > self._discovery.answer_max_bytes:
+                return None
+            updates.append((index, update))
+        body, more = _put_together(services, updates, size)
+        return Told(poll, poll.changes, body, len(updates), services - len(updates), contradicts, more)
 
 
-def _cut(body: bytes) -> list[bytes]:
-    """The elements, without their braces; none: the body has another form."""
-    for begin, end in _FORMS:
-        if body.startswith(begin) and body.endswith(end):
-            return body[len(begin) : -len(end)].split(_BETWEEN)
-    return []
+def _not_found(elements: Iterable[Element], found: Container[GroupKey]) -> list[GroupKey]:
+    """Those of which it is not recorded that the consumer has found them."""
+    return [element.key for element in elements if element.key is not None and element.key not in found]
 
 
-def _provider(query: FindQuery, key: GroupKey | None, rev: str, found: Answer) -> _Provider:
-    if rev and rev == found.rev:
-        return _Provider(found.standing, key, query)
-    head = b',"rev":"%b"%b' % (found.rev.encode(), b"," if found.count else b"}")
-    return _Provider(found.standing, key, query, head, found, bool(rev))
+def _are_same(elements: Iterable[Element]) -> bool:
+    for element in elements:  # noqa: SIM110 - a generator takes twice as long
+        if not element.is_same:
+            return False
+    return True
 
 
 @lru_cache(64)
@@ -233,15 +154,16 @@ def nothing_new(services: int) -> bytes:
     return b'{"services":{"notModified":%b}}' % _encode(list(range(services)))
 
 
-def _put_together(unmodified: list[int], updated: list[Part], size: int) -> tuple[bytes, tuple[Part, ...]]:
-    before = b'"notModified":%b,' % _encode(unmodified) if unmodified else b""
-    parts = (b'{"services":{', before, b'"updated":[', *updated, b"]}}")
+def _put_together(services: int, updates: Sequence[tuple[int, Update]], size: int) -> tuple[bytes, tuple[Part, ...]]:
+    parts: list[Part] = [b'{"services":{']
+    if len(updates) < services:
+        unmodified = list(range(services))
+        for index, _ in reversed(updates):
+            del unmodified[index]
+        parts.append(b'"notModified":%b,' % _encode(unmodified))
+    mark = b'"updated":[{"index":%d'
+    for index, update in updates:
+        parts += (mark % index, update.head, update.told())
+        mark = b',{"index":%d'
+    parts.append(b"]}}")
     return shared(parts) if size >= BODY_MIN_BYTES else (b"".join(parts), ())
-
-
-def _fact_size(name: tuple[Tenant, GroupKey], fact: Fact) -> int:
-    return _FACT_BYTES + sum(map(len, name[1]))
-
-
-def _size(named: bytes, known: _Provider) -> int:
-    return len(named) + len(known.head) + (known.answer.size if known.answer is not None else 0)

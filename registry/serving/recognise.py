@@ -29,11 +29,14 @@ SAID_MAX_BYTES: Final = 4096
 #: A segment of a path with nothing in it that would have to be decoded or cleaned.
 _SEGMENT: Final = rb"((?!\.)[!$&-.0-9:;=@-Z_a-z~]+)"
 _FIND: Final = re.compile(rb"/v4/%b/registry/instances\?(.+)" % _SEGMENT)
-_BATCH: Final = re.compile(rb"/v4/%b/registry/instances/action\?type=query(?:&rev=0)?" % _SEGMENT)
 _REGISTER: Final = re.compile(rb"/v4/%b/registry/microservices(?:/%b/instances)?" % (_SEGMENT, _SEGMENT))
 #: The whole line of a heartbeat. It is read at once, and not remembered: each instance has its own.
 BEAT_LINE: Final = re.compile(
     rb"PUT (/v4/%b/registry/microservices/%b/instances/%b/heartbeat) HTTP/1\.1\r\n" % (_SEGMENT, _SEGMENT, _SEGMENT)
+)
+#: The whole line of a batch find. What it asks differs with its body.
+BATCH_LINE: Final = re.compile(
+    rb"POST (/v4/%b/registry/instances/action\?type=query(?:&rev=0)?) HTTP/1\.1\r\n" % _SEGMENT
 )
 
 
@@ -118,7 +121,18 @@ def beat_of(line: re.Match[bytes], head: Head) -> Beat | None:
         return None
 
 
-def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | Registration | None:
+def batch_of(line: re.Match[bytes], head: Head) -> BatchFind | None:
+    """The same of a batch find (`BATCH_LINE`)."""
+    target, project = line.groups()
+    if len(target) >= URI_MAX_BYTES:
+        return None
+    try:
+        return BatchFind(tenant_of(head.domain, project.decode()), head.gzip)
+    except (RegistryError, UnicodeDecodeError):
+        return None
+
+
+def _recognise(method: bytes, target: bytes, head: Head) -> Find | Registration | None:
     if method == b"GET" and (path := _FIND.fullmatch(target)):
         query: bytes = path[2]
         if is_malformed(query) or b"#" in query or parse_query(query).get(AS_OF):
@@ -129,8 +143,6 @@ def _recognise(method: bytes, target: bytes, head: Head) -> Find | BatchFind | R
     if path := _REGISTER.fullmatch(target):
         service_id = service_id_of(path[2].decode()) if path[2] is not None else ""
         return Registration(tenant_of(head.domain, path[1].decode()), service_id)
-    if path := _BATCH.fullmatch(target):
-        return BatchFind(tenant_of(head.domain, path[1].decode()), head.gzip)
     return None
 
 

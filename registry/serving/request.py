@@ -15,6 +15,7 @@ from registry.http_api.operation import Operation
 from registry.http_api.shared_parts import Parts
 from registry.serving.heads import Head
 from registry.serving.hot import Owed
+from registry.serving.polls import Poll
 from registry.serving.recognise import BatchFind, Beat, Find, Hot, Registration
 from registry.serving.responses import named
 
@@ -31,6 +32,8 @@ class Request(Struct, frozen=True, gc=False):
     block: bytes = b""
     #: What the client calls it, "" when it does not.
     request_id: str = ""
+    #: What the body of a batch find means, if that is known.
+    poll: Poll | None = None
 
     def named(self, response: Parts) -> Parts:
         """The response, which says what the request is called."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from registry.domain import find as domain_find
 from registry.domain import service_reads
@@ -49,7 +49,7 @@ NOTHING_FOUND: Final[Mapping[GroupKey, None]] = {}
 A = TypeVar("A")
 
 
-class Asker(NamedTuple):
+class Asker(Struct, frozen=True, gc=False):
     """A consumer, or somebody who does not say which. All of one `kind` find the same, in the same views."""
 
     kind: tuple[object, ...]
@@ -138,9 +138,9 @@ class Discovery:
 
     def asker(self, tenant: Tenant, consumer_id: str) -> Asker | None:
         """Who asks, as far as that decides what is found. None: nobody that is known, or the registry itself."""
-        if not (self._projector.knows(tenant) and self._projector.knows(DEFAULT_TENANT)):
+        view, shared = self._projector.view_if_known(tenant), self._projector.view_if_known(DEFAULT_TENANT)
+        if view is None or shared is None:
             return None
-        view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
         if not consumer_id:
             return Asker((view.token, shared.token), "", "", None)
         row = view.services.get(consumer_id)
@@ -153,11 +153,6 @@ class Discovery:
     def is_shared(self, query: FindQuery | InstanceQuery) -> bool:
         """Whether everybody finds it in the default tenant."""
         return isinstance(query, FindQuery) and query.app_id == OWN_APP_ID and query.service_name in self.shared
-
-    def place(self, tenant: Tenant) -> tuple[object, ...]:
-        """Where the logs stand from which this tenant is answered. At the same place every answer is the same."""
-        view, shared = self._projector.view(tenant), self._projector.view(DEFAULT_TENANT)
-        return view.token, view.position, shared.token, shared.position
 
     # -- many at once --------------------------------------------------------------------------------------------------
 

@@ -7,26 +7,26 @@ Each test asks with blocks that are known, lets something change, and asks both 
 from __future__ import annotations
 
 import json
-import tracemalloc
 from typing import Any
 
 import pytest
 
 from registry.domain.fold import move
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
-from registry.domain.view import RegistryView
+from registry.domain.view import RegistryView, Standing
 from registry.projection.restoring import Restored
-from registry.serving.heads import PASSED, Head
-from registry.serving.kept import Fact, Kept
+from registry.serving.elements import Element
+from registry.serving.heads import PASSED
 from registry.serving.known import (
-    BODIES_MAX,
-    BODIES_MAX_BYTES,
-    REQUESTS_MAX,
-    REQUESTS_MAX_BYTES,
-    Asked,
+    BATCHES_MAX,
+    BATCHES_MAX_BYTES,
+    FINDS_MAX,
+    FINDS_MAX_BYTES,
     KnownBatch,
-    KnownRequests,
+    KnownBatches,
+    key_of,
 )
+from registry.serving.polls import Poll
 from registry.serving.recognise import BatchFind
 from registry.store.damage import Damaged
 from tests.support.memory_replica import VIRTUAL
@@ -275,29 +275,20 @@ async def test_what_another_view_said_is_not_said_again(both: Both) -> None:
     assert status(await both.ask_known(asked)) == 400
 
 
-async def test_known_bodies_are_bounded() -> None:
+def known_batch(number: int) -> KnownBatch:
+    """What is known of a batch find with this number of elements."""
+    poll = Poll(0, (Element((0, b""), None, Standing(), True),) * number, 0, True, [])
+    return KnownBatch(BatchFind(DEFAULT_TENANT, False), "", 0, None, poll)
+
+
+async def test_known_batch_finds_are_bounded() -> None:
     """Each client may ask something else each time."""
-    requests, kept = KnownRequests(), Kept((), (Fact(None, None),) * 10, 0)
-    known = KnownBatch.of(b"", Asked(b"", BatchFind(DEFAULT_TENANT, False), Head()), None)
-    for number in range(2 * BODIES_MAX):
-        requests.put_body(known, b"%d" % number, kept)
-    assert requests.find_body(known, b"%d" % (2 * BODIES_MAX - 1)) is kept
-    assert requests.find_body(known, b"0") is None
-    assert BODIES_MAX_BYTES // 3 < requests.bodies_size <= BODIES_MAX_BYTES
-
-
-async def test_known_body_does_not_hold_the_head_that_it_came_with() -> None:
-    """A head may be twenty times as large as what is counted of a body, and each client may have its own."""
-    requests, kept = KnownRequests(), Kept((), (Fact(None, None),), 0)
-    asked = Asked(b"", BatchFind(DEFAULT_TENANT, False), Head())
-    tracemalloc.start()
-    try:
-        for number in range(2000):
-            requests.put_body(KnownBatch.of(b"%4096d" % number, asked, None), b"%d" % number, kept)
-        grown, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert grown < 2 * requests.bodies_size
+    batches, known = KnownBatches(), known_batch(10)
+    for number in range(2 * BATCHES_MAX):
+        batches.put(key_of(b"%d" % number), known)
+    assert batches.find(key_of(b"%d" % (2 * BATCHES_MAX - 1))) is known
+    assert batches.find(key_of(b"0")) is None
+    assert BATCHES_MAX_BYTES // 3 < batches.size <= BATCHES_MAX_BYTES
 
 
 async def test_many_clients_are_known_at_once(both: Both) -> None:
@@ -316,12 +307,12 @@ async def test_many_clients_are_known_at_once(both: Both) -> None:
 async def test_what_is_kept_to_be_said_again_is_bounded(both: Both) -> None:
     """A hostile client asks something new each time."""
     lane, wire = both.lanes[0], both.lanes[0].connect()
-    for number in range(2 * REQUESTS_MAX):
+    for number in range(2 * FINDS_MAX):
         wire.feed(whole(b"GET", FIND + b"&a=%d" % number))
         wire.sent = wire.sent[-1:]
     requests = lane.hot.known
-    assert 0 < len(requests) <= REQUESTS_MAX
-    assert REQUESTS_MAX_BYTES // 3 < requests.size <= REQUESTS_MAX_BYTES
+    assert 0 < len(requests) <= FINDS_MAX
+    assert FINDS_MAX_BYTES // 3 < requests.size <= FINDS_MAX_BYTES
 
 
 # -- headers -----------------------------------------------------------------------------------------------------------

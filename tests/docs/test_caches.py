@@ -10,7 +10,7 @@ from registry.archive import folder
 from registry.domain import find
 from registry.history import cache, newest, past
 from registry.http_api import api, call, reply
-from registry.serving import heads, known, polls, recognise, responses
+from registry.serving import elements, heads, known, recognise, responses
 from registry.store import redis_store
 from registry.usecases import principals
 
@@ -19,13 +19,13 @@ PAGE = (Path(registry.__file__).parent / "docs" / "caches.md").read_text()
 BOUNDS = {
     "serving.heads.Heads": (heads.BLOCKS_MAX, heads.BLOCKS_MAX_BYTES),
     "serving.recognise.Recogniser": (recognise.MEANT_MAX, recognise.MEANT_MAX_BYTES),
-    "serving.known.KnownRequests": (known.REQUESTS_MAX, known.REQUESTS_MAX_BYTES),
-    "serving.known.KnownRequests.bodies_size": (known.BODIES_MAX, known.BODIES_MAX_BYTES),
+    "serving.known.KnownFinds": (known.FINDS_MAX, known.FINDS_MAX_BYTES),
+    "serving.known.KnownBatches": (known.BATCHES_MAX, known.BATCHES_MAX_BYTES),
     "serving.responses.FindResponses": (responses.HEADS_MAX, responses.HEADS_MAX_BYTES),
     "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
-    "serving.polls.Polls": (polls.PROVIDERS_MAX, polls.PROVIDERS_MAX_BYTES),
-    "serving.polls.Polls.facts_size": (polls.FACTS_MAX, polls.FACTS_MAX_BYTES),
+    "serving.elements.Elements": (elements.ELEMENTS_MAX, elements.ELEMENTS_MAX_BYTES),
+    "serving.elements.Elements.updates_size": (elements.UPDATES_MAX, elements.UPDATES_MAX_BYTES),
     "http_api.reply.Compressor": (reply.GZIP_KEPT_MAX, reply.GZIP_KEPT_MAX_BYTES),
     "usecases.principals.Principals": (principals.REMEMBERED_MAX, principals.REMEMBERED_MAX_BYTES),
     "http_api.call.tenant_of": (call.TENANTS_REMEMBERED, None),

@@ -20,9 +20,8 @@ from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.version import ALL_VERSIONS, parse_rule
 from registry.domain.view import RegistryView
 from registry.projection.projector import Projector
-from registry.serving import polls
-from registry.serving.kept import Kept
-from registry.serving.polls import Polls
+from registry.serving import elements
+from registry.serving.polls import Poll, Polls
 from registry.usecases.discovery import Discovery
 from tests.support.builders import (
     append,
@@ -60,6 +59,9 @@ class OneView:
     def view(self, tenant: Tenant) -> RegistryView:
         return self.it
 
+    def view_if_known(self, tenant: Tenant) -> RegistryView | None:
+        return self.it if self.knows(tenant) else None
+
     def listen_for_leaves(self, listener: object) -> None:
         """No tenant leaves."""
 
@@ -71,8 +73,8 @@ class Registry:
         self.held = OneView(view_of(*events))
         self.discovery = Discovery(cast(Projector, self.held), answer_max_bytes=LARGEST)
         self.polls = Polls(self.discovery)
-        #: Who asked for what, and what the answer that had nothing new rests on.
-        self.kept: list[tuple[Sequence[FindQuery], str, Kept]] = []
+        #: Who asked for what, and what that means.
+        self.known: list[tuple[Sequence[FindQuery], str, Poll]] = []
 
     def happens(self, event: Event) -> None:
         append(self.held.it, event)
@@ -81,15 +83,19 @@ class Registry:
     def told(self, *queries: FindQuery, consumer: str = "") -> Any:
         """The decoded answer; None: there is none that can be given at once."""
         answer = self.polls.answer(DEFAULT_TENANT, body_of(queries), consumer)
-        if answer is not None and answer.kept is not None:
-            self.kept.append((queries, consumer, answer.kept))
+        if answer is not None and answer.poll.lasts:
+            self.known.append((queries, consumer, answer.poll))
         return None if answer is None else json.loads(answer.body)
 
     def told_again(self) -> None:
-        """What was answered and is said to hold is what would be answered now."""
-        for queries, consumer, kept in self.kept:
-            if kept.holds(self.discovery, DEFAULT_TENANT, consumer):
-                assert json.loads(polls.nothing_new(len(queries))) == self.expected(*queries, consumer=consumer)
+        """What is known to be asked is answered as it would be now, without being read."""
+        for queries, consumer, poll in self.known:
+            if self.polls.renew(DEFAULT_TENANT, poll, consumer):
+                expected = self.expected(*queries, consumer=consumer)
+                answer = self.polls.answer(DEFAULT_TENANT, b"", consumer, poll)
+                assert answer is not None
+                assert json.loads(answer.body) == expected
+                assert poll.is_same == ("updated" not in expected["services"])
 
     def expected(self, *queries: FindQuery, consumer: str = "") -> Any:
         """Made anew, each element for itself."""
@@ -125,7 +131,7 @@ def test_what_is_known_is_what_would_be_found_now(
     queries = [structs.replace(query, tags=(), consumer_id="") for query in [*present, *asked]]
     found = [(query.environment, query.app_id, query.service_name) for query in queries]
     recorded = DependenciesAdded(consumer_id="s1", providers=found, **stamp()._asdict())
-    with patch.object(domain_find, "ANSWERS_PER_GROUP_MAX", 2), patch.object(polls, "KINDS_MAX", 2):
+    with patch.object(domain_find, "ANSWERS_PER_GROUP_MAX", 2), patch.object(elements, "KINDS_MAX", 2):
         for event in [log[0], recorded, *log[1:]]:
             registry.happens(event)
             registry.told_again()
@@ -192,21 +198,6 @@ def test_what_clients_write_in_their_own_ways_means_the_same(body: bytes) -> Non
     assert answer is None or answer.body == usual.body
 
 
-def test_what_is_kept_of_a_body_does_not_grow_with_the_ways_to_write_a_name() -> None:
-    """Else a client fills a hundred times the bytes that are counted for what is known of its bodies."""
-    registry = Registry(service_registered(microservice("s1", "cart")))
-    rev = find(registry.held.it, CART).rev
-    element = '{"service":{"appId":"shop","serviceName":"cart","other":%d},"rev":"' + rev + '"}'
-    bodies = [[element % (1000 * body + number) for number in range(1000)] for body in range(10)]
-    kept = []
-    for elements in bodies:
-        answer = registry.polls.answer(DEFAULT_TENANT, b'{"services":[%b]}' % ",".join(elements).encode(), "")
-        assert answer is not None
-        assert answer.kept is not None
-        kept.append(answer.kept)
-    assert len({id(fact) for one in kept for fact in one.facts}) == 1
-
-
 def test_an_answer_beyond_the_limit_is_refused_elsewhere() -> None:
     registry = Registry(service_registered(microservice("s1", "cart")), instance_registered(instance("s1", "i1")))
     size = len(find(registry.held.it, CART).body)
@@ -245,7 +236,18 @@ def test_a_view_that_was_replaced_answers_for_itself() -> None:
     assert before != registry.told(CART) == registry.expected(CART)
 
 
+def test_a_known_poll_is_not_answered_from_a_view_that_was_replaced() -> None:
+    """What the replaced one holds is true for it for ever."""
+    registry = Registry(service_registered(microservice("s1", "cart")), instance_registered(instance("s1", "i1")))
+    rev = find(registry.held.it, CART).rev
+    answer = registry.polls.answer(DEFAULT_TENANT, body_of([structs.replace(CART, rev=rev)]), "")
+    assert answer is not None
+    assert answer.poll.is_same
+    registry.held.it = view_of(service_registered(microservice("s1", "cart")))
+    assert not registry.polls.renew(DEFAULT_TENANT, answer.poll, "")
+
+
 def test_a_tenant_that_nobody_knows_leaves_nothing_behind() -> None:
     registry = Registry(service_registered(microservice("s1", "cart")))
     assert registry.polls.answer(Tenant("made", "up"), body_of([CART]), "") is None
-    assert registry.polls.size == 0
+    assert registry.polls.elements.size == 0
