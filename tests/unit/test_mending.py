@@ -9,10 +9,11 @@ from itertools import count
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from registry.clock import Clock
 from registry.domain import recent
-from registry.domain.errors import StoreUnavailable
+from registry.domain.errors import BeforeHistory, StoreUnavailable
 from registry.domain.events import (
     DependenciesAdded,
     Event,
@@ -36,6 +37,9 @@ from registry.domain.position import ORIGIN, Position
 from registry.domain.snapshot import take
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.domain.view import RegistryView
+from registry.history.choice import Choice
+from registry.history.historian import Historian, PageQuery
+from registry.history.past import Past
 from registry.projection import mending, rebuilding, restoring
 from registry.projection.saving import save
 from registry.store import leases
@@ -210,6 +214,20 @@ async def test_a_replica_between_the_cut_and_the_end_ends_where_the_others_do(se
     assert names(server)[-1] == "i9"
     assert ids(await agree(server, a, b)) == sorted([*NINE, "j1", "j2"])
     assert (a.projector.mending.put_back, b.projector.mending.put_back) == (2, 4)
+
+
+async def test_who_was_told_more_than_anybody_remembers_is_told_that_it_is_not_kept(server: MemoryServer) -> None:
+    """Nobody can tell that reader what became of the rest; one that was told what is remembered goes on."""
+    (a,) = await replicas(server, "a")
+    await append(server, *written(comes("j1"), comes("j2"), by="v"))
+    told = server.of(T).head
+    await cut(server, 6)
+    await a.look()
+    historian = Historian(Past(MemoryStore(server)))
+    query = PageQuery(Choice(), newest_first=False)
+    assert await historian.page(T, structs.replace(query, after=Position(told.epoch, told.sequence - 2)))
+    with pytest.raises(BeforeHistory, match="cannot tell it again"):
+        await historian.page(T, structs.replace(query, after=told))
 
 
 async def test_one_that_comes_back_later_puts_back_what_it_alone_holds(server: MemoryServer) -> None:
