@@ -111,15 +111,19 @@ class CatchUps:
             del self._running[tenant]
 
     async def _serve(self, tenant: Tenant, waiters: list[asyncio.Future[None]]) -> None:
-        failure: Exception | None = None
         try:
             await self._catch_up(tenant)
         except Exception as error:
-            failure = error
-        for waiter in waiters:
-            if waiter.done():
-                continue
-            if failure is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(failure)
+            _fail(waiters, error)
+        else:
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+
+def _fail(waiters: list[asyncio.Future[None]], error: Exception) -> None:
+    """Tell all, and forget them: the error holds the frame that has the list."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)
+    waiters.clear()

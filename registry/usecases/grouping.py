@@ -148,18 +148,23 @@ class Group(Generic[T, R]):
                 if self._budget is not None:
                     self._budget.give_back(weight)
         except BaseException as exc:
-            failure = exc if isinstance(exc, Exception) else StoreUnavailable("stopping")
-            for _, waiter in batch:
-                if not waiter.done():
-                    _tell(waiter.set_exception, failure)
-                    if isinstance(waiter, asyncio.Future):
-                        waiter.exception()  # looked at: its caller may be gone
+            _fail(batch, exc if isinstance(exc, Exception) else StoreUnavailable("stopping"))
             if not isinstance(exc, Exception):
                 raise
             return
         for (_, waiter), result in zip(batch, results, strict=True):
             if not waiter.done():
                 _tell(waiter.set_result, result)
+
+
+def _fail(batch: list[tuple[T, Waiter[R]]], exception: Exception) -> None:
+    """Tell all, and forget them: the exception holds the frame that has the batch."""
+    for _, waiter in batch:
+        if not waiter.done():
+            _tell(waiter.set_exception, exception)
+            if isinstance(waiter, asyncio.Future):
+                waiter.exception()  # looked at: its caller may be gone
+    batch.clear()
 
 
 def _tell(tell: Callable[[T], None], what: T) -> None:

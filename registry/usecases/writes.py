@@ -133,12 +133,15 @@ class Writes:
             if not isinstance(decided, Known):
                 return decided
         # Refusing the client, and telling it that nothing is to be done, both speak of the present.
-        await self._deciding.watch(self._projector.caught_up(tenant))
-        if self._projector.view(tenant) is not view or view.position != at:
-            return decision(self._projector.view(tenant))
-        if refused is not None:
-            raise refused
-        return decided
+        try:
+            await self._deciding.watch(self._projector.caught_up(tenant))
+            if self._projector.view(tenant) is not view or view.position != at:
+                return decision(self._projector.view(tenant))
+            if refused is not None:
+                raise refused
+            return decided
+        finally:
+            refused = None  # it holds this frame, and all that has led here
 
     async def change(
         self,

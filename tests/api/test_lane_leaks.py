@@ -20,8 +20,10 @@ from registry.domain.tenant import DEFAULT_TENANT
 from registry.serving.connection import HELD_MAX_BYTES, Connection
 from registry.serving.heads import BLOCK_MAX_BYTES, BLOCKS_MAX, Head, Heads
 from registry.serving.recognise import MEANT_MAX, MEANT_MAX_BYTES
+from registry.usecases.writes import DECIDE_TIMEOUT_S
 from tests.support.memory_replica import VIRTUAL, elapse, elapse_until
 from tests.support.wires import (
+    BASE,
     BATCH,
     BEAT,
     BLOCK,
@@ -40,6 +42,7 @@ from tests.support.wires import (
 )
 
 BATCH_BODY = json.dumps({"services": [{"service": {"appId": "shop", "serviceName": "cart"}}]}).encode()
+CHANGED_BATCH = whole(b"POST", BATCH, body=BATCH_BODY.replace(b"}}", b'}, "rev": "old"}'))
 SLOW = whole(b"GET", b"/version")
 WATCH = b"/v4/default/registry/microservices/cart/watcher"
 #: What a client may leave behind: requests that it has sent, and a part of one.
@@ -331,17 +334,32 @@ def test_block_of_excessive_size_is_not_learned() -> None:
     assert Heads().read(pad + b"x") is None
 
 
-@pytest.mark.parametrize("asked", [whole(b"GET", FIND), whole(b"PUT", BEAT), whole(b"GET", FIND + b"&rev=old")])
-async def test_lost_connection_is_gone_at_once(lane: Lane, asked: bytes) -> None:
+#: Of services that are not there: what refuses it would not be there either, had the log not been asked.
+NOWHERE = [
+    whole(b"PUT", BEAT.replace(b"i1", b"none")),
+    whole(b"POST", BASE + b"/microservices/none/instances", body=b'{"instance":{"hostName":"h"}}'),
+    whole(b"PUT", BASE + b"/microservices/none/properties", body=b'{"properties":{}}'),
+]
+PRESENT = [whole(b"GET", FIND), whole(b"PUT", BEAT), whole(b"GET", FIND + b"&rev=old"), CHANGED_BATCH]
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["", "away"])
+@pytest.mark.parametrize(("asked", "answered"), [*((one, 200) for one in PRESENT), *((one, 400) for one in NOWHERE)])
+async def test_lost_connection_is_gone_at_once(lane: Lane, asked: bytes, answered: int, away: bool) -> None:
     """Clients that connect anew each time would fill the memory until the collector looks, which is seldom."""
+    if away:
+        lane.store.go_away()
+        answered = 200 if answered == 200 else 500
     gc.collect()
     gc.disable()
     try:
         wire = lane.connect()
-        assert status(await lane.say(wire, asked)) == 200
+        assert status(await lane.say(wire, asked)) == answered
         protocol = ref(wire.protocol)
         wire.drop(None)
         await lane.settle(wire)
+        if away:
+            await elapse(DECIDE_TIMEOUT_S)  # for so long the refusal may be kept
         wire.protocol = None  # as uvloop's transports do
         del wire
         assert protocol() is None
