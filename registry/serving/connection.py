@@ -389,10 +389,9 @@ class Connection(asyncio.Protocol):
         self.wire.drain(self)
         if self._ended:
             return
-        self.deadline = NEVER
-        if self._turns.arriving is not None:
-            self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s
-        elif self._owed is None and self._turns.active is None:
+        arrives = self._turns.arriving is not None
+        self.deadline = self._shared.now_s + self._shared.limits.body_timeout_s if arrives else NEVER
+        if self._owed is None and self._turns.active is None:
             self._continue()
         self.balance()
 

@@ -263,6 +263,23 @@ async def test_client_that_does_not_read_is_not_read(lane: Lane, together: int) 
     await assert_nothing_is_left(lane, wire)
 
 
+@pytest.mark.parametrize("behind", [b"", SLOW], ids=["", "and another behind"])
+async def test_a_body_that_comes_behind_an_unread_answer_is_read_after_it(lane: Lane, behind: bytes) -> None:
+    """Its turn has come when the client has taken what it was sent. It stood still, and was called too slow."""
+    wire = lane.connect()
+    wire.client_reads = False
+    batch = whole(b"POST", BATCH, body=BATCH_BODY)
+    await lane.say(wire, SLOW + behind + batch[:-5])
+    assert wire.unread
+    wire.client_reads = True
+    wire.read()
+    answers = 2 + bool(behind)
+    await lane.say(wire, batch[-5:])
+    assert wire.sent.count(b"HTTP/1.1 200 OK") == answers
+    wire.drop(None)
+    await assert_nothing_is_left(lane, wire)
+
+
 async def test_requests_that_wait_for_their_turn_are_bounded(lane: Lane) -> None:
     """One that sends faster than it is answered waits in its own socket, not in our memory."""
     wire = lane.connect()
