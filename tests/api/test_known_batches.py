@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from registry.serving import elements
+from registry.serving.lane import WHOLE_MAX_BYTES
 from registry.serving.polls import Polls
 from tests.support.memory_replica import VIRTUAL
 from tests.support.wires import BATCH, BLOCK, Lane, fill, follow, register, two_lanes, whole
@@ -77,6 +78,26 @@ async def test_known_body_that_is_told_something_is_not_read_again(
             assert b'"%b"' % name.encode() in answer
             assert answer == await plain.say(plain.connect(), request)
     assert readings.count == 0
+
+
+async def test_new_body_is_not_answered_with_what_was_true_of_its_elements(lanes: tuple[Lane, Lane]) -> None:
+    """A 304 that lies would leave a client with instances that are gone."""
+    fast, plain = lanes
+    same = {**service(), "rev": await rev(fast)}
+    assert b'"updated"' not in await fast.say(fast.connect(), batch(same))
+    await register(plain, "cart", "late")
+    await follow(*lanes)
+    assert b'"late"' in await fast.say(fast.connect(), batch(same, same))
+
+
+async def test_a_large_body_is_read_each_time(lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come in many pieces, and would be looked for with each of them."""
+    fast, plain = lanes
+    asked = batch(*[service(other="x" * (WHOLE_MAX_BYTES // 4)) for _ in range(5)])
+    readings = Readings(monkeypatch)
+    for _ in range(3):
+        assert await fast.say(fast.connect(), asked) == await plain.say(plain.connect(), asked)
+    assert readings.count == 3
 
 
 async def test_answer_that_waits_for_the_log_is_not_older_than_one_given_meanwhile(lanes: tuple[Lane, Lane]) -> None:

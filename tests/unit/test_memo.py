@@ -53,3 +53,17 @@ def test_what_is_larger_than_half_of_the_bound_is_not_kept() -> None:
     memo.put(2, "b" * (BYTES_MAX // 2 + 1))
     assert memo.get(2) is None
     assert memo.get(1) == "a"
+
+
+def test_a_memo_tells_before_it_forgets() -> None:
+    """What others hold of its entries is not counted anywhere else."""
+    told: list[int] = []
+    memo: Memo[int, str] = Memo(ENTRIES_MAX, BYTES_MAX, of_value, lambda: told.append(len(memo)))
+    for number in range(ENTRIES_MAX):
+        memo.put(number, "x")
+    assert not told
+    memo.put(ENTRIES_MAX, "x")
+    assert told == [ENTRIES_MAX]
+    assert memo.get(0) is None
+    memo.clear()
+    assert (len(memo), memo.size, memo.get(ENTRIES_MAX)) == (0, 0, None)
