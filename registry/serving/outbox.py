@@ -25,7 +25,6 @@ class Outbox:
     """A websocket has one, and is not held by it: as a `Wire`."""
 
     def __init__(self, transport: asyncio.Transport, shared: Shared) -> None:
-        transport.set_write_buffer_limits(high=1, low=0)
         socket: TransportSocket = transport.get_extra_info("socket")
         socket.setsockopt(SOL_SOCKET, SO_SNDBUF, SYSTEM_BUFFER_BYTES)
         self._transport = transport
@@ -35,6 +34,10 @@ class Outbox:
         self._waiting: deque[bytes] = deque()
         #: Bytes of the frames that wait.
         self.waiting_bytes = 0
+
+    def begin(self) -> None:
+        """Keep all here that the system does not take. By TLS the owner may be told at once that it takes nothing."""
+        self._transport.set_write_buffer_limits(high=1, low=0)
 
     def write(self, frame: bytes, owner: Owner) -> None:
         """Write a frame behind those that wait."""

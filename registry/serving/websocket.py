@@ -89,6 +89,7 @@ class Socket(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in what it does
         self._shared.connections.add(self)
         self._outbox = Outbox(self._transport, self._shared)
+        self._outbox.begin()
         self._protocol.receive_data(handshake_of(self._head))
         events = self._protocol.events_received()
         if len(events) != 1 or not isinstance(events[0], Request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import ssl
@@ -17,7 +18,8 @@ from websockets.sync.client import ClientConnection, connect
 from registry.http_api.sockets import EXTENSION, text_frame
 from registry.serving.certificates import Certificates
 from registry.serving.fragments import MESSAGE_MAX_BYTES
-from registry.serving.shared import Limits
+from registry.serving.reader import Head
+from registry.serving.shared import Limits, Shared
 from registry.serving.websocket import FRAME_MAX_BYTES, Socket
 from tests.serving import apps
 from tests.serving.conftest import LIMIT_S, Running, read_all, running
@@ -76,6 +78,13 @@ def test_close_by_the_application_is_told_with_code_and_reason(server: Running) 
         assert (client.protocol.close_code, client.protocol.close_reason) == (4002, "as you wish")
 
 
+HEADERS = [
+    (b"Host", b"h"),
+    (b"Upgrade", b"websocket"),
+    (b"Connection", b"Upgrade"),
+    (b"Sec-WebSocket-Version", b"13"),
+    (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+]
 HANDSHAKE = (
     b"GET %b HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -170,6 +179,46 @@ def test_what_came_before_a_handshake_in_its_turn_is_counted_no_longer(server: R
         while b"\x81\x02hi" not in said:
             said += connection.recv(1 << 16)
         assert server.call(held) == 0
+
+
+class Unsent(asyncio.Transport):
+    """As uvloop's by TLS is while something is unsent: it says so as soon as it is told what it may keep."""
+
+    def __init__(self, client: socket.socket) -> None:
+        super().__init__({"socket": client})
+        self.protocol: Socket
+        self.written: list[bytes] = []
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.protocol.pause_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return 100
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+
+async def test_websocket_begins_while_answers_before_it_are_unsent() -> None:
+    shared = Shared(quiet, None, Limits())
+    head = Head(b"GET", b"/", b"", "1.1", HEADERS, True, True)
+    with socket.socket() as client:
+        transport = Unsent(client)
+        transport.protocol = one = Socket(shared, asyncio.get_running_loop(), head, quiet)
+        one.connection_made(transport)
+        async with asyncio.timeout(LIMIT_S):
+            while not one.handshake_complete:
+                await asyncio.sleep(0)
+        assert transport.written == [], "it waits for its turn"
+        one.resume_writing()
+        assert transport.written[0].startswith(b"HTTP/1.1 101 ")
+        one.connection_lost(None)
+        async with asyncio.timeout(LIMIT_S):
+            while shared.tasks:
+                await asyncio.sleep(0)
 
 
 def test_pings_keep_a_socket_and_silence_ends_it() -> None:
