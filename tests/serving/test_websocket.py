@@ -24,7 +24,7 @@ from registry.serving.websocket import FRAME_MAX_BYTES, Socket
 from tests.serving import apps
 from tests.serving.conftest import LIMIT_S, Running, read_all, running
 from tests.support.redis_modes import make_certificates
-from tests.support.waiting import until_sync
+from tests.support.waiting import until, until_sync
 
 
 @pytest.fixture(scope="module")
@@ -208,17 +208,20 @@ async def test_websocket_begins_while_answers_before_it_are_unsent() -> None:
     with socket.socket() as client:
         transport = Unsent(client)
         transport.protocol = one = Socket(shared, asyncio.get_running_loop(), head, quiet)
+
+        async def is_complete() -> bool:
+            return one.handshake_complete
+
+        async def is_over() -> bool:
+            return not shared.tasks
+
         one.connection_made(transport)
-        async with asyncio.timeout(LIMIT_S):
-            while not one.handshake_complete:
-                await asyncio.sleep(0)
+        await until(is_complete, "the handshake")
         assert transport.written == [], "it waits for its turn"
         one.resume_writing()
         assert transport.written[0].startswith(b"HTTP/1.1 101 ")
         one.connection_lost(None)
-        async with asyncio.timeout(LIMIT_S):
-            while shared.tasks:
-                await asyncio.sleep(0)
+        await until(is_over, "its end")
 
 
 def test_pings_keep_a_socket_and_silence_ends_it() -> None:

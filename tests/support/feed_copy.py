@@ -40,6 +40,8 @@ class FeedCopy:
                     self._tell_again(again)
                 return "forkedAt" in told["evidence"]
             case "instance-registered" | "instance-status-set" | "instance-properties-set":
+                if after is None:
+                    return False  # who told it does not know the instance
                 self.instances[service_id, after["instanceId"]] = after
             case "instance-unregistered" | "instance-expired":
                 self.instances.pop((service_id, told["instanceId"]), None)
