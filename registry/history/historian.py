@@ -123,9 +123,8 @@ class Historian:
             lambda read: look(tenant, query, eldest, read), _read(query.choice.service_id)
         )
         rest = {"next": events[-1].position.text() if more else "", "position": reached.text()}
-        told = msgspec.json.encode(
-            {**rest, "keptSince": _kept_since(eldest), "damaged": self.past.damaged(tenant)[:NAMED_MAX]}
-        )
+        kept = {"keptSince": _kept_since(await self.past.kept_from(eldest))}
+        told = msgspec.json.encode({**rest, **kept, "damaged": self.past.damaged(tenant)[:NAMED_MAX]})
         return b'{"events":[%b],%b' % (b",".join(event.json for event in events), told[1:])
 
     async def _oldest(self, tenant: Tenant, query: PageQuery, eldest: RegistryView, read: Read) -> _Found:
@@ -223,7 +222,7 @@ class Historian:
 
     async def explain(self, tenant: Tenant, choice: Choice, until: When) -> Explanation:
         """Where an instance is at that time, and why. Of what is out of reach nothing was ever seen."""
-        eldest = await self.past.begins(tenant)
+        eldest = await self.past.kept_from(await self.past.begins(tenant))
         found = await self._explain_lately(tenant, choice, eldest) if until == END else None
         if found is None:
             found = await of_some(

@@ -17,7 +17,7 @@ from registry.history.blocks import Block, Blocks
 from registry.history.cache import Kept
 from registry.history.moments import When
 from registry.history.outlines import Outlines
-from registry.history.walk import Applied, Walk, check
+from registry.history.walk import Applied, Walk, check, check_event
 from registry.projection.restoring import read_event
 from registry.store.port import HistoryChanged, PastLog
 
@@ -81,10 +81,9 @@ class PartWalk(Walk):
             start = block.begin(view.position)
             moments = block.moments(start, view.moment_ms)
             stop = block.stop(start, moments, when)
-            indexes = block.about(self.part.read, start, stop)
-            if start == 0 < stop and 0 not in indexes[:1] and block.first != view.position.next():
-                indexes.insert(0, 0)
-            for index in indexes:
+            if start == 0 and block.first != view.position.next():
+                await self._is_next(block.first, read_event(self._store, tenant, block.first, block.payloads[0]))
+            for index in block.about(self.part.read, start, stop):
                 self._pass_over(block, index - 1, moments)
                 position, payload = block.position(index), block.payloads[index]
                 event = read_event(self._store, tenant, position, payload)
@@ -99,7 +98,9 @@ class PartWalk(Walk):
             else:
                 self._pass_over(block, stop - 1, moments)
                 if stop < len(block):
-                    await check(self._store, self.reached)
+                    if stop == 0:  # the block before this one may be of a tail that was lost
+                        await check(self._store, self.reached)
+                    await check_event(self._store, tenant, block.position(stop), block.payloads[stop])
                     return
             await asyncio.sleep(0)
         await check(self._store, self.reached)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 from registry.domain.clone import clone
 from registry.domain.errors import BeforeHistory, InvalidParams
 from registry.domain.events import Event, HistoryResumed
+from registry.domain.fold import pass_over as skip
 from registry.domain.marks import Mark
 from registry.domain.outcome import NOTHING
 from registry.domain.position import ORIGIN, Position, parse_position
@@ -110,7 +111,10 @@ class Past:
         """The tenant as it was, as much of it as is to be read, or more. Errors as for `at`."""
         for _ in range(TRIES_MAX):
             try:
-                return await self._at(tenant, when, read)
+                seen = await self._at(tenant, when, read)
+                if seen.view.position == ORIGIN and (began := await self._began_anew(tenant)) is not None:
+                    raise self.before_history(began)
+                return seen
             except HistoryBroken as broken:
                 self.break_at(tenant, broken.position)
             except HistoryChanged:
@@ -317,6 +321,25 @@ class Past:
                 return kept
         self._broken.pop(tenant, None)  # it may have been seen in a log that was lost meanwhile
         raise HistoryChanged(f"no snapshot of {tenant} can be read, and the log does not begin with its first event")
+
+    async def kept_from(self, eldest: RegistryView) -> RegistryView:
+        """From where on all is told: from the eldest state, but of a log that had been emptied from its first event."""
+        began = await self._began_anew(eldest.tenant) if eldest.position == ORIGIN else None
+        return began or eldest
+
+    async def _began_anew(self, tenant: Tenant) -> RegistryView | None:
+        """The place of the first event, if an older history was put into the log behind it: it had been emptied."""
+        found = await self._store.eldest(tenant)
+        if found is None:
+            return None
+        first, payload = found
+        for mark in await self._store.snapshots.marks(tenant):
+            seed = await self.event(tenant, mark.position) if mark.position.sequence == 1 else None
+            if isinstance(seed, HistoryResumed) and any(epoch < first.epoch for epoch in seed.mended):
+                began = RegistryView(tenant)
+                skip(began, first, read_event(self._store, tenant, first, payload).at_ms)
+                return began
+        return None
 
     async def resumption(self, tenant: Tenant) -> Applied | None:
         """The first event that the log holds, if it says that by it an older history goes on."""

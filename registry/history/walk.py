@@ -122,13 +122,20 @@ class Walk:
 
 
 async def check(store: PastLog, kept: Kept) -> None:
-    """Raise HistoryChanged if the log holds something else where the view stands: it lost its tail meanwhile."""
-    tenant, position = kept.view.tenant, kept.view.position
-    stands = await store.entry(tenant, position) if position != ORIGIN else None
-    if stands is not None and stands != kept.payload:
+    """Raise HistoryChanged if the log has lost the event at which the view stands: it may never have led there."""
+    if kept.view.position != ORIGIN:
+        await check_event(store, kept.view.tenant, kept.view.position, kept.payload)
+
+
+async def check_event(store: PastLog, tenant: Tenant, position: Position, payload: bytes) -> None:
+    """Raise HistoryChanged if the log holds another event there, or has lost it."""
+    stands = await store.entry(tenant, position)
+    if stands is not None and stands != payload:
         raise HistoryChanged(f"the log holds another event at {position.text()}")
-    if stands is None and position > await store.head(tenant):
-        raise HistoryChanged(f"the log ends before {position.text()}")
+    if stands is None:  # it may be trimmed
+        eldest = await store.eldest(tenant)
+        if position > await store.head(tenant) or (eldest is not None and eldest[0] <= position):
+            raise HistoryChanged(f"the log has lost the event at {position.text()}")
 
 
 class HistoryBroken(HistoryChanged):
