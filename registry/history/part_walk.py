@@ -17,7 +17,7 @@ from registry.history.blocks import Block, Blocks
 from registry.history.cache import Kept
 from registry.history.moments import When
 from registry.history.outlines import Outlines
-from registry.history.walk import Applied, Walk, check, check_event
+from registry.history.walk import Applied, Walk, check_event
 from registry.projection.restoring import read_event
 from registry.store.port import HistoryChanged, PastLog
 
@@ -97,13 +97,12 @@ class PartWalk(Walk):
                     break
             else:
                 self._pass_over(block, stop - 1, moments)
+                # The log may have lost what is remembered of it, and hold there what was before that time.
+                index = min(stop, len(block) - 1)
+                await check_event(self._store, tenant, block.position(index), block.payloads[index])
                 if stop < len(block):
-                    if stop == 0:  # the block before this one may be of a tail that was lost
-                        await check(self._store, self.reached)
-                    await check_event(self._store, tenant, block.position(stop), block.payloads[stop])
                     return
             await asyncio.sleep(0)
-        await check(self._store, self.reached)
         if self.view.position < self._head:
             raise HistoryChanged(f"the log ends at {self.view.position.text()}, and ended at {self._head.text()}")
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from registry.domain.errors import BeforeHistory, InvalidParams
 from registry.domain.events import Event, HistoryResumed, encode_event
@@ -98,7 +99,8 @@ async def go_on(server: MemoryServer, way: str, held: RegistryView, lost: Sequen
     elif way == "seeded":
         await seed(server, held, held.position.text(), {})
     if more and way != "seeded":
-        await append(server, *more)
+        at_ms = {} if left != ORIGIN else {"at_ms": LATE_MS}  # nobody's clock says that it was before what was lost
+        await append(server, *(structs.replace(event, replica="another", **at_ms) for event in more))
     if way == "merged":
         await elapse(1)
         await seed(server, held, "", mended)
