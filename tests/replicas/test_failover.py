@@ -7,6 +7,7 @@ of it; instances are only ever added, so whatever a consumer was told once must 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -309,7 +310,7 @@ def test_consumers_never_see_an_older_list_nor_a_wrong_304(scene: Scene) -> None
     for poller in scene.pollers:
         assert poller.wrong == []
         assert poller.polls > 6
-        assert poller.not_modified > 1
+    assert sum(poller.not_modified for poller in scene.pollers) > 1
 
 
 def test_everything_confirmed_is_there_again_on_every_replica(scene: Scene) -> None:
@@ -344,8 +345,10 @@ def test_failover_puts_back_what_was_lost_and_nothing_else(scenes: dict[str, Sce
     """The log was not seeded: only the ten events that the new primary lacked are appended again."""
     scene = scenes["failover"]
     assert scene.said("history_seeded") == []
-    (mended,) = (one for one in scene.said("history_mended") if one.get("tenant") == "team/default")
-    assert " 10 events are put back" in mended["message"]
+    mendings = [one for one in scene.said("history_mended") if one.get("tenant") == "team/default"]
+    # One that was told less when the log was lost may leave some of them to the other one.
+    found = [re.search(r" (\d+) events are put back", one["message"]) for one in mendings]
+    assert sum(int(one[1]) for one in found if one) == 10, mendings
 
 
 def test_replica_that_is_furthest_ahead_seeds_an_empty_log(scenes: dict[str, Scene]) -> None:
