@@ -29,9 +29,11 @@ from registry.store.port import HistoryChanged, PastLog
 
 #: How often a log is read again that is trimmed or mended while it is read.
 TRIES_MAX: Final = 5
-#: Events after which a state is kept on the way to another one, so that the next question begins near its time; and of
-#: how many parts of the bytes that all kept states may have it takes one at most.
+#: Events after which a state is kept on the way to another one, so that the next question begins near its time; more
+#: where there are many instances, because each of them is copied, and to apply an event costs as much as some copies.
+#: And of how many parts of the bytes that all kept states may have it takes one at most.
 APART: Final = 2_500
+COPIED: Final = 4
 SHARE: Final = 16
 #: Tenants of which it is remembered that their history is broken; of others it is found again.
 BROKEN_MAX: Final = 1000
@@ -183,10 +185,13 @@ class Past:
 
     async def _whole(self, tenant: Tenant, when: When, head: Position) -> Kept:
         walk = Walk(self._store, await self._base(tenant, when, head, None), head)
-        number = 0
+        since = 0
         async for _ in walk.until(when):
-            number += 1
-            if number % self._apart == 0 and weigh(walk.reached) * SHARE <= self.views.most_bytes:
+            since += 1
+            if since < max(self._apart, walk.view.instance_count // COPIED):
+                continue
+            since = 0
+            if weigh(walk.reached) * SHARE <= self.views.most_bytes:
                 self.views.put(Kept(clone(walk.view), walk.reached.payload))
         if walk.moved:
             self.views.put(walk.reached)
