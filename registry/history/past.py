@@ -27,6 +27,8 @@ from registry.history.walk import Applied, HistoryBroken, Walk, check
 from registry.projection.restoring import load_mark, pass_over, read_event
 from registry.store.port import HistoryChanged, PastLog
 
+T = TypeVar("T")
+
 #: How often a log is read again that is trimmed or mended while it is read.
 TRIES_MAX: Final = 5
 #: Events after which a state is kept on the way to another one, so that the next question begins near its time; more
@@ -45,8 +47,6 @@ class Stretch(NamedTuple):
     start: Position
     end: Position
 
-
-T = TypeVar("T")
 
 #: Parts of views that are kept, and their bytes.
 PARTS_MAX: Final = 256

@@ -376,7 +376,7 @@ async def test_lost_connection_is_gone_at_once(lane: Lane, asked: bytes, answere
         wire.drop(None)
         await lane.settle(wire)
         if away:
-            await elapse(DECIDE_TIMEOUT_S)  # for so long the refusal may be kept
+            await elapse(DECIDE_TIMEOUT_S)  # what was refused may be kept until then
         wire.protocol = None  # as uvloop's transports do
         del wire
         assert protocol() is None

@@ -66,6 +66,21 @@ async def write(server: MemoryServer, log: list[Event], marked: set[int]) -> lis
     return placed
 
 
+def test_on_the_way_states_are_kept_further_apart_where_more_would_be_copied() -> None:
+    """An event is applied in the time in which some instances are copied."""
+    comes = [instance_registered(instance("s0", f"i{number}"), chosen=True) for number in range(40)]
+    log: list[Event] = [service_registered(microservice("s0", "cart"), chosen=True), *comes]
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        await write(server, log, set())
+        past = Past(MemoryStore(server), Views(100), apart=4)
+        await past.at(DEFAULT_TENANT, END)
+        assert len(past.views) == len((4, 8, 12, 16, 20, 26, 34, 41)), "every four events it would be eleven"
+
+    run(main)
+
+
 @given(histories(max_size=12), st.lists(events, max_size=8))
 def test_a_clone_goes_its_own_way(history: list[tuple[Position, Event]], more: list[Event]) -> None:
     """What was handed out as the past must not change with what comes after it."""

@@ -310,7 +310,7 @@ def test_consumers_never_see_an_older_list_nor_a_wrong_304(scene: Scene) -> None
     for poller in scene.pollers:
         assert poller.wrong == []
         assert poller.polls > 6
-    assert sum(poller.not_modified for poller in scene.pollers) > 1
+        assert poller.not_modified >= 1
 
 
 def test_everything_confirmed_is_there_again_on_every_replica(scene: Scene) -> None:

@@ -40,9 +40,7 @@ class FeedCopy:
                     self._tell_again(again)
                 return "forkedAt" in told["evidence"]
             case "instance-registered" | "instance-status-set" | "instance-properties-set":
-                if after is None:
-                    return False  # who told it does not know the instance
-                self.instances[service_id, after["instanceId"]] = after
+                self.instances[service_id, told["instanceId"]] = after
             case "instance-unregistered" | "instance-expired":
                 self.instances.pop((service_id, told["instanceId"]), None)
             case "service-registered" if after is not None:
