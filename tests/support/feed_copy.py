@@ -40,7 +40,8 @@ class FeedCopy:
                     self._tell_again(again)
                 return "forkedAt" in told["evidence"]
             case "instance-registered" | "instance-status-set" | "instance-properties-set":
-                self.instances[service_id, told["instanceId"]] = after
+                # One that was merged has the id of the other in its content; one without content is held as wrong.
+                self.instances[service_id, (after or told)["instanceId"]] = after
             case "instance-unregistered" | "instance-expired":
                 self.instances.pop((service_id, told["instanceId"]), None)
             case "service-registered" if after is not None:
