@@ -6,17 +6,16 @@ import asyncio
 import logging
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Scope
 
+from registry.http_api.shared_parts import Part
 from registry.serving.reader import Head
-
-if TYPE_CHECKING:
-    from registry.serving.connection import Connection
+from registry.serving.wire import Wire
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +33,33 @@ class ClientDisconnected(OSError):
     """The client has gone: nothing can be sent to it any more."""
 
 
+class Channel(Protocol):
+    """What an exchange needs of its connection."""
+
+    wire: Wire
+    #: Sends parts of a response.
+    write: Callable[[Sequence[Part]], None]
+    #: This response is the last one.
+    stopping: bool
+
+    @property
+    def lines(self) -> bytes:
+        """Header lines of every response."""
+
+    def balance(self) -> None:
+        """Read from the client, or not, as what waits now allows."""
+
+    def exchange_complete(self, exchange: Exchange) -> None:
+        """The response has ended, or will never."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
 class Exchange:
     """One request, from its head to the end of its response."""
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Channel, head: Head) -> None:
         self._connection = connection
         self._head = head
         self.is_heartbeat = head.is_heartbeat

@@ -163,3 +163,5 @@ def test_another_tenant_is_looked_at(opened: Opened, registry: Replica) -> None:
     dialog(console).get_by_role("button", name="Open").click()
     console.sees("only-there").misses("only-here")
     expect(console.page.locator("#tenant")).to_contain_text(f"{other.domain}/default")
+    console.open("tenants").main.get_by_role("link", name=f"{api.domain}/default", exact=True).click()
+    expect(console.page.locator("#tenant")).to_contain_text(f"{api.domain}/default")

@@ -212,13 +212,9 @@ async function chooseTenant() {
   const fields = [input("domain", domain), input("project", project)];
   const body = [h("p", t("tenant.explain")), field(t("tenant.domain"), fields[0]), field(t("tenant.project"), fields[1])];
   if (!(await confirm({ title: t("tenant.change"), body, act: t("tenant.open") }))) return;
-  openTenant(fields[0].value.trim() || "default", fields[1].value.trim() || "default");
-}
-
-/** @param {string} domain @param {string} project */
-export function openTenant(domain, project) {
+  const chosen = { domain: fields[0].value.trim() || "default", project: fields[1].value.trim() || "default" };
   const { page } = parse(location.hash);
-  location.hash = link(BELOW[page] ?? page, [], {}, { tenant: { domain, project } });
+  location.hash = link(BELOW[page] ?? page, [], {}, { tenant: chosen });
 }
 
 // -- how current it is ------------------------------------------------------------------------------------------------

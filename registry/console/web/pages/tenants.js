@@ -6,7 +6,7 @@ import { soon, words } from "../parts/filter.js";
 import { bytes, number } from "../parts/format.js";
 import { input, trouble } from "../parts/pieces.js";
 import { shortTable } from "../parts/table.js";
-import { openTenant } from "../main.js";
+import { link } from "../router.js";
 import { t } from "../texts.js";
 
 /** The default tenant is told of all of them, whatever tenant is looked at. */
@@ -42,7 +42,7 @@ export async function show(main, _route, signal) {
           {
             title: t("tenant"),
             cell: (one) => [
-              h("button.quiet", { type: "button", onclick: () => openTenant(one.domain, one.project) }, `${one.domain}/${one.project}`),
+              h("a", { href: link("tenants", [], {}, { tenant: { domain: one.domain, project: one.project } }) }, `${one.domain}/${one.project}`),
               one.domain === here.domain && one.project === here.project && h("span.pill.good", t("tenant.here")),
               one.setAside && h("span.pill.bad", t("tenant.aside")),
             ],
