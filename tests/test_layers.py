@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,29 @@ def _objection(module: str, layer: str, name: str) -> str:
 def test_imports_point_from_the_outer_layers_to_the_inner_ones() -> None:
     """Anyone who reads or replaces a layer needs to know only those before it."""
     assert violations(ROOT) == []
+
+
+def circle(root: Path) -> list[str]:
+    """Modules that import one another in a circle, those of `TYPE_CHECKING` included. A package's face only names."""
+    imports = {name: imported(tree) for name, _, tree in modules(root)}
+    known = imports.keys() - {name.rpartition(".")[0] for name in imports}
+    try:
+        TopologicalSorter({name: imports[name] & known for name in known}).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    """Anyone who reads a module can read first what it builds on."""
+    assert circle(ROOT) == []
+
+
+def test_a_circle_of_imports_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "domain").mkdir()
+    (tmp_path / "domain/one.py").write_text("from registry.domain import two")
+    (tmp_path / "domain/two.py").write_text("if TYPE_CHECKING:\n    from registry.domain.one import One")
+    assert set(circle(tmp_path)) == {"registry.domain.one", "registry.domain.two"}
 
 
 def test_every_layer_is_there() -> None:
