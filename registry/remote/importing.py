@@ -66,7 +66,7 @@ COLUMNS: Final = (
 
 
 def at(asking: Asking, servers: str) -> Asking:
-    """The same tenant at another registry, as who is logged in there."""
+    """The same tenant at another registry, with the account that is logged in there."""
     return replace(asking, options=replace(asking.options, servers=servers), user="")
 
 

@@ -48,7 +48,7 @@ class Head(Struct, gc=False):
 
 
 class Sink(Protocol):
-    """Who is told of what was read, in order."""
+    """What is told of what was read, in order."""
 
     def request_begun(self) -> None: ...
 

@@ -39,7 +39,7 @@ ANNOUNCE_TIMEOUT_S: Final = 1.0
 #: address. They are kept as long as those are.
 APPLIED: Final = "applied "
 KEPT_MS: Final = 30_000
-#: Under this, and its name, one asks who is no replica: what it says counts for nothing.
+#: Under this, and its name, somebody asks who is no replica: the answer counts for nothing.
 ASKS: Final = "asks "
 #: How long a change waits for all replicas, and after how long it asks them again, seconds.
 WAIT_MAX_S: Final = 2.0

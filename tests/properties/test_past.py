@@ -299,7 +299,7 @@ def test_a_page_of_large_events_takes_no_more_than_a_page(remembered: int) -> No
 
 
 def test_a_merged_registration_is_found_under_both_ids() -> None:
-    """Whoever asks about the one that stayed wants to know who came, and the other way round."""
+    """Anyone who asks about the one that stayed wants to know who came, and the other way round."""
 
     async def main() -> None:
         server = MemoryServer(virtual_ms)

@@ -137,7 +137,7 @@ def test_those_that_are_due_in_a_moment_can_be_looked_at_where_they_are() -> Non
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20_000), st.integers(0, 2_000), st.booleans()), max_size=40)
 )
 def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int, bool]]) -> None:
-    """Whatever was registered when, and who left. Who is looked at sooner is scheduled again, as the sweep does."""
+    """Whatever was registered when, and whatever left. What is looked at sooner is scheduled again, as by the sweep."""
     schedule, now = Schedule(), 0
     deadlines: dict[tuple[str, str], int] = {}
     for number, ahead, passed, leaves in steps:

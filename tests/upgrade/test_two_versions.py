@@ -58,7 +58,7 @@ def answers_alike(one: Connection, other: Connection) -> bool:
 
 @pytest.mark.parametrize("writer", ["earlier", "present"])
 def test_each_reads_what_the_other_writes(writer: str, earlier: Replica, present: Replica) -> None:
-    """Every answer and rev is the same at both, whoever wrote; neither sets the tenant aside, neither rebuilds."""
+    """Every answer and rev is the same at both, whichever wrote; neither sets the tenant aside, neither rebuilds."""
     fill((earlier if writer == "earlier" else present).connect())
     one, other = earlier.connect(), present.connect()
     until_sync(lambda: answers_alike(one, other), "both versions to answer alike")

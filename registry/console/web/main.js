@@ -131,7 +131,7 @@ async function open(isMoved = false) {
     main.replaceChildren();
     if (isMoved) {
       main.scrollTop = 0;
-      // Whoever uses the keyboard, or hears the page, goes on where the new one begins.
+      // Anyone who uses the keyboard, or hears the page, goes on where the new one begins.
       main.focus({ preventScroll: true });
     }
     await page.show(main, route, signal);
@@ -174,7 +174,7 @@ function logInPage(main) {
   (name.value ? password : name).focus();
 }
 
-/** Change the password of whoever is logged in. */
+/** Change the password of the account that is logged in. */
 async function ownPassword() {
   const before = input("current", "", { type: "password", autocomplete: "current-password" });
   const next = input("password", "", { type: "password", autocomplete: "new-password" });
@@ -193,7 +193,7 @@ function leaveAccount() {
   begin();
 }
 
-/** Draw everything for who is there now. */
+/** Draw everything for the account that is logged in now. */
 function begin() {
   frame();
   if (rights.state !== "out") store.start();
