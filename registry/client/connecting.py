@@ -50,10 +50,10 @@ def _this_loop() -> _Loop:
 
 
 @asynccontextmanager
-async def turn_at(place: Place, by: float | None = None) -> AsyncIterator[Turns]:
-    """A turn to make a connection to this host and port. `by`: None is `needed_by`."""
+async def turn_at(place: Place, by: float | None = None, patience: float = math.inf) -> AsyncIterator[Turns]:
+    """A turn to make a connection to this host and port in `patience` seconds. `by`: None is `needed_by`."""
     turns = _this_loop().turns.setdefault(place, Turns())
-    async with turns.turn(needed_by.get() if by is None else by):
+    async with turns.turn(needed_by.get() if by is None else by, patience):
         yield turns
 
 
@@ -78,11 +78,15 @@ class Connecting(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         lateness = _this_loop().lateness
-        async with turn_at((host, port)) as turns:
+        patience = math.inf if timeout is None else timeout
+        async with turn_at((host, port), patience=patience) as turns:
             connecting = self._inner.connect_tcp(host, port, None, local_address, socket_options)
             try:
                 stream = await lateness.wait_for(connecting, timeout, httpcore.ConnectTimeout)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
+            except httpcore.ConnectTimeout as exc:
+                turns.failed(exc, patience)
+                raise
+            except httpcore.ConnectError as exc:
                 turns.failed(exc)
                 raise
         return _Stream(stream, (host, port), lateness)

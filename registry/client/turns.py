@@ -27,17 +27,21 @@ class Turns:
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._free = at_once
         self._order = itertools.count()
-        #: A heap: by what each is needed for, then as they came.
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        #: A heap: by what each is needed for, then as they came; behind it the patience of each.
+        self._waiting: list[tuple[float, int, asyncio.Future[None], float]] = []
 
     @property
     def waiting(self) -> int:
         """How many wait for a turn."""
-        return sum(not called.done() for _, _, called in self._waiting)
+        return sum(not called.done() for _, _, called, _ in self._waiting)
 
     @asynccontextmanager
-    async def turn(self, needed_by: float) -> AsyncIterator[None]:
-        """Wait for a turn, and have it for the time of the block. `needed_by`: the smallest comes first.
+    async def turn(self, needed_by: float, patience: float = math.inf) -> AsyncIterator[None]:
+        """Wait for a turn, and have it for the time of the block.
+
+        Args:
+            needed_by: the smallest comes first.
+            patience: seconds that the connection may take.
 
         Raises:
             what `failed` says: the connection would fail.
@@ -45,26 +49,30 @@ class Turns:
         if self._free:
             self._free -= 1
         else:
-            await self._called(needed_by)
+            await self._called(needed_by, patience)
         try:
             yield
         finally:
             self._call_next()
 
-    def failed(self, why: BaseException) -> None:
-        """The address cannot be connected: those that wait for it need not find that out one after the other.
+    def failed(self, why: BaseException, within: float = math.inf) -> None:
+        """The address cannot be connected within this number of seconds, or ever.
 
-        Those that are connected wait on.
+        Those that wait for it need not find that out one after the other. Those that are connected already, and those
+        that have more patience, wait on.
         """
-        waiting, self._waiting = self._waiting, [one for one in self._waiting if one[0] == BEGUN]
-        heapq.heapify(self._waiting)
-        for needed_by, _, called in waiting:
-            if needed_by != BEGUN and not called.done():
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            needed_by, _, called, patience = one
+            if needed_by == BEGUN or patience > within:
+                self._waiting.append(one)
+            elif not called.done():
                 called.set_exception(type(why)(*why.args))
+        heapq.heapify(self._waiting)
 
-    async def _called(self, needed_by: float) -> None:
+    async def _called(self, needed_by: float, patience: float) -> None:
         called = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (needed_by, next(self._order), called))
+        heapq.heappush(self._waiting, (needed_by, next(self._order), called, patience))
         try:
             await called
         except asyncio.CancelledError:
@@ -75,7 +83,7 @@ class Turns:
 
     def _call_next(self) -> None:
         while self._waiting:
-            _, _, called = heapq.heappop(self._waiting)
+            _, _, called, _ = heapq.heappop(self._waiting)
             if not called.done():
                 called.set_result(None)
                 return

@@ -99,7 +99,7 @@ class Watcher:
         address = calls.book.order(steady(), calls.zone)[0]
         token = await calls.token()
         parts = urlsplit(address)
-        async with turn_at((parts.hostname or "", parts.port or 0)):
+        async with turn_at((parts.hostname or "", parts.port or 0), patience=OPEN_LIMIT_S):
             connection = await connect(
                 address.replace("http", "ws", 1) + self._api.watcher(self._consumer()),
                 ssl=calls.tls if address.startswith("https:") else None,

@@ -16,7 +16,7 @@ steps = st.one_of(
     st.tuples(st.just("comes"), st.integers(0, 3)),
     st.tuples(st.just("goes"), st.integers(0, 9)),
     st.tuples(st.just("is cancelled"), st.integers(0, 9)),
-    st.tuples(st.just("fails"), st.just(0)),
+    st.tuples(st.just("fails"), st.integers(0, 3)),
 )
 
 
@@ -36,15 +36,16 @@ class Naive:
 
 
 class Client:
-    def __init__(self, turns: Turns, needed_by: int) -> None:
+    def __init__(self, turns: Turns, needed_by: int, patience: int = 1) -> None:
         self._turns = turns
         self._needed_by = needed_by
+        self._patience = patience
         self.leave = asyncio.Event()
         self.is_in = False
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        async with self._turns.turn(self._needed_by):
+        async with self._turns.turn(self._needed_by, self._patience):
             self.is_in = True
             try:
                 await self.leave.wait()
@@ -63,16 +64,16 @@ async def play(history: list[tuple[str, int]]) -> None:
         match what:
             case "comes":
                 naive.waiting.append((number, len(clients)))
-                clients.append(Client(turns, number))
+                clients.append(Client(turns, number, patience_of(len(clients))))
             case "goes" if naive.in_turn:
                 clients[naive.in_turn.pop(number % len(naive.in_turn))].leave.set()
             case "is cancelled" if naive.waiting:
                 _, name = naive.waiting.pop(number % len(naive.waiting))
                 clients[name].task.cancel()
             case "fails":
-                naive.failed += [name for _, name in naive.waiting]
-                naive.waiting.clear()
-                turns.failed(OSError("nobody is there"))
+                naive.failed += [name for _, name in naive.waiting if patience_of(name) <= number]
+                naive.waiting = [one for one in naive.waiting if patience_of(one[1]) > number]
+                turns.failed(OSError("nobody is there"), number)
         await settled()
         naive.call()
         assert [name for name, client in enumerate(clients) if client.is_in] == sorted(naive.in_turn)
@@ -82,6 +83,10 @@ async def play(history: list[tuple[str, int]]) -> None:
     await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
     async with turns.turn(0), turns.turn(0):
         pass
+
+
+def patience_of(name: int) -> int:
+    return name % 3
 
 
 def has_failed(task: asyncio.Task[None]) -> bool:
