@@ -39,6 +39,9 @@ from registry.domain.view import InstanceRow, RegistryView, ServiceGroup, Servic
 #: What this version writes. It reads no other, because there has been no other.
 FORMAT: Final = 1
 
+_decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_beginning = msgspec.msgpack.Decoder(Beginning).decode
+
 
 class SnapshotUnreadable(Exception):
     """These bytes are no snapshot, or one of a format that this version does not read."""
@@ -142,6 +145,14 @@ class Loader:
         move(self._view, parse_position(section.position))
         self._view.moment_ms = section.moment_ms
         self.last = section.last
+
+
+def beginning_of(chunk: bytes) -> Beginning:
+    """How a snapshot begins that has this first chunk. Raises SnapshotUnreadable."""
+    try:
+        return _decode_beginning(_decode_raw(chunk)[0])
+    except (msgspec.MsgspecError, IndexError, UnicodeDecodeError, RecursionError) as exc:
+        raise SnapshotUnreadable(f"its beginning cannot be read: {exc}") from exc
 
 
 def _add_service(view: RegistryView, section: ServiceSection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -22,6 +21,7 @@ from registry.history.cache import Kept, Views, weigh
 from registry.history.moments import When
 from registry.history.outlines import Outlines
 from registry.history.part_walk import NOTHING_READ, Lacking, PartWalk, Read, with_looked
+from registry.history.snapshots import Snapshots
 from registry.history.told import moment_text
 from registry.history.walk import Applied, HistoryBroken, Walk, check
 from registry.projection.restoring import load_mark, pass_over, read_event
@@ -37,8 +37,6 @@ TRIES_MAX: Final = 5
 APART: Final = 2_500
 COPIED: Final = 4
 SHARE: Final = 16
-#: Tenants of which it is remembered that their history is broken; of others it is found again.
-BROKEN_MAX: Final = 1000
 
 
 class Stretch(NamedTuple):
@@ -93,9 +91,8 @@ class Past:
         self.parts = Views(PARTS_MAX, PARTS_MAX_BYTES)
         self.blocks = Blocks(store)
         self.outlines = Outlines(store)
+        self._snapshots = Snapshots(store)
         self._apart = apart
-        #: Before these positions nothing can be told, though something is kept.
-        self._broken: OrderedDict[Tenant, Position] = OrderedDict()
 
     # -- states --------------------------------------------------------------------------------------------------------
 
@@ -214,12 +211,9 @@ class Past:
     async def _base(self, tenant: Tenant, when: When, head: Position, read: Read) -> Kept:
         """The nearest state that need not be folded."""
         kept = self._nearest(tenant, when, read)
-        marks = await self._marks(tenant, head)
-        for mark in marks:
+        for mark in await self._snapshots.up_to(tenant, when, head):
             if kept is not None and kept.view.position >= mark.position:
                 break
-            if not _may_reach(when, mark):
-                continue
             loaded = await self._load(tenant, mark, read)
             if loaded is not None and when.reaches(loaded.view.position, loaded.view.moment_ms):
                 return loaded
@@ -230,13 +224,6 @@ class Past:
         if not when.reaches(eldest.view.position, eldest.view.moment_ms):
             raise self.before_history(eldest.view)
         return eldest
-
-    async def _marks(self, tenant: Tenant, head: Position) -> Sequence[Mark]:
-        """The snapshots from which on the log is kept, newest first."""
-        eldest = await self._store.eldest(tenant)
-        broken = await self._broken_at(tenant)
-        marks = [mark for mark in await self._store.snapshots.marks(tenant) if broken <= mark.position <= head]
-        return [mark for mark in marks if mark is marks[0] or (eldest is not None and mark.position >= eldest[0])]
 
     async def _load(self, tenant: Tenant, mark: Mark, read: Read) -> Kept | None:
         known = self._nearest(tenant, When(position=mark.position), read)
@@ -274,18 +261,7 @@ class Past:
     def break_at(self, tenant: Tenant, position: Position) -> None:
         """From now on tell nothing of what was before this position."""
         self.forget()
-        self._broken.pop(tenant, None)
-        self._broken[tenant] = position
-        while len(self._broken) > BROKEN_MAX:
-            self._broken.popitem(last=False)
-
-    async def _broken_at(self, tenant: Tenant) -> Position:
-        """Before which position nothing can be told; the origin: all can."""
-        broken = self._broken.get(tenant, ORIGIN)
-        if broken != ORIGIN and await self._store.entry(tenant, broken) is None:
-            del self._broken[tenant]  # the log has lost that too, or it is trimmed
-            return ORIGIN
-        return broken
+        self._snapshots.break_at(tenant, position)
 
     async def head(self, tenant: Tenant) -> Position:
         return await self._store.head(tenant)
@@ -320,11 +296,11 @@ class Past:
     async def _eldest(self, tenant: Tenant, head: Position, read: Read) -> Kept:
         if await self._is_complete(tenant, head):
             return Kept(RegistryView(tenant), b"")
-        for mark in reversed(await self._marks(tenant, head)):
+        for mark in reversed(await self._snapshots.marks(tenant, head)):
             kept = await self._load(tenant, mark, read)
             if kept is not None:
                 return kept
-        self._broken.pop(tenant, None)  # it may have been seen in a log that was lost meanwhile
+        self._snapshots.mend(tenant)  # it may have been seen in a log that was lost meanwhile
         raise HistoryChanged(f"no snapshot of {tenant} can be read, and the log does not begin with its first event")
 
     async def kept_from(self, eldest: RegistryView) -> RegistryView:
@@ -361,7 +337,7 @@ class Past:
         if eldest is None:
             return head == ORIGIN
         position, payload = eldest
-        if position.sequence != 1 or await self._broken_at(tenant) != ORIGIN:
+        if position.sequence != 1 or await self._snapshots.broken_at(tenant) != ORIGIN:
             return False
         return not isinstance(read_event(self._store, tenant, position, payload), HistoryResumed)
 
@@ -369,7 +345,7 @@ class Past:
         """What is kept of the log in parts, newest first, each of which begins where a snapshot was taken."""
         head = await self._store.head(tenant)
         eldest = (await self._eldest(tenant, head, NOTHING_READ)).view.position
-        starts = [mark.position for mark in await self._marks(tenant, head) if mark.position > eldest]
+        starts = [mark.position for mark in await self._snapshots.marks(tenant, head) if mark.position > eldest]
         found, end = [], head
         for start in [*starts, eldest]:
             if start < end:
@@ -389,10 +365,3 @@ def covers(event: HistoryResumed, place: Position) -> bool:
     """Whether the place is in a history that the event puts together."""
     told_up_to = parse_position(event.after) if event.after else ORIGIN
     return place <= told_up_to or place.sequence <= event.mended.get(place.epoch, 0)
-
-
-def _may_reach(when: When, mark: Mark) -> bool:
-    """Whether the snapshot can lie at or before the time. Its writer's clock is as good as any other's."""
-    if when.position is not None and mark.position > when.position:
-        return False
-    return when.moment_ms is None or mark.at_ms <= when.moment_ms

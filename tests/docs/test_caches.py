@@ -8,7 +8,7 @@ from pathlib import Path
 import registry
 from registry.archive import folder
 from registry.domain import find
-from registry.history import cache, newest, past
+from registry.history import cache, newest, past, snapshots
 from registry.http_api import api, call, reply
 from registry.serving import elements, heads, known, recognise, responses
 from registry.store import redis_store
@@ -33,6 +33,7 @@ BOUNDS = {
     "domain.view.ServiceGroup": (find.ANSWERS_PER_GROUP_MAX, None),
     "history.cache.Views": (cache.VIEWS_MAX, None),
     "history.past.Past.parts": (past.PARTS_MAX, None),
+    "history.snapshots.Snapshots": (snapshots.MOMENTS_MAX, snapshots.MOMENTS_MAX_BYTES),
     "history.newest.NewestOf": (newest.TENANTS_MAX, None),
     "archive.folder.Folder": (folder.BLOCKS_MAX, None),
 }

@@ -33,7 +33,7 @@ from registry.history.choice import Choice, service_of
 from registry.history.historian import PAGE_MAX_BYTES, Historian, PageQuery
 from registry.history.moments import END, When, parse_when
 from registry.history.newest import NewestOf
-from registry.history.part_walk import NOTHING_READ
+from registry.history.part_walk import NOTHING_READ, Read
 from registry.history.past import Past
 from registry.projection.saving import save
 from registry.store.memory_server import MemoryServer
@@ -55,15 +55,55 @@ def fold(log: list[tuple[Position, Event]], length: int) -> RegistryView:
     return view
 
 
-async def write(server: MemoryServer, log: list[Event], marked: set[int]) -> list[tuple[Position, Event]]:
-    """The log, with a snapshot behind each event of these numbers (from 1), taken at the moment of that place."""
+async def write(
+    server: MemoryServer, log: list[Event], marked: set[int], taken_ms: int = 0
+) -> list[tuple[Position, Event]]:
+    """The log, with a snapshot behind each event of these numbers (from 1).
+
+    Args:
+        taken_ms: when that was; 0: at the moment of that place.
+    """
     positions = await append(server, *log)
     placed = list(zip(positions, log, strict=True))
     store = MemoryStore(server)
     for number in sorted(marked):
         view, last = fold(placed, number), encode_event(log[number - 1])
-        await save(store, DEFAULT_TENANT, view.position, take(view, last), view.moment_ms, "r1")
+        await save(store, DEFAULT_TENANT, view.position, take(view, last), taken_ms or view.moment_ms, "r1")
     return placed
+
+
+@pytest.mark.parametrize("taken_ms", [1, 0, 10**12])
+@pytest.mark.parametrize("read", [None, NOTHING_READ, frozenset({"s0"})])
+def test_a_moment_is_told_from_the_snapshot_before_it_whenever_that_was_taken(taken_ms: int, read: Read) -> None:
+    """A log that was imported, or written by clocks that are behind, has snapshots that were taken later than it."""
+    comes = [instance_registered(instance("s0", f"i{n}"), chosen=True, at_ms=1_000 + n) for n in range(40)]
+    log: list[Event] = [service_registered(microservice("s0", "cart"), chosen=True, at_ms=1_000), *comes]
+
+    async def main() -> None:
+        server = MemoryServer(virtual_ms)
+        placed = await write(server, log, set(range(5, 41, 5)), taken_ms)
+        store = _Counted(server)
+        for number in (7, 13, 14, 38):
+            store.read_after.clear()
+            seen = await Past(store).seen(DEFAULT_TENANT, When(log[number - 1].at_ms), read)
+            assert seen.view.position == placed[number - 1][0]
+            assert store.read_after[0].sequence == number // 5 * 5
+
+    run(main)
+
+
+class _Counted(MemoryStore):
+    """`read_after`: behind which places it was read."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        super().__init__(server)
+        self.read_after: list[Position] = []
+
+    async def read(
+        self, after: Mapping[Tenant, Position], tenants_after: str | None, block_ms: int, follow: bool = False
+    ) -> Tail:
+        self.read_after += after.values()
+        return await super().read(after, tenants_after, block_ms, follow)
 
 
 def test_on_the_way_states_are_kept_further_apart_where_more_would_be_copied() -> None:
@@ -142,13 +182,14 @@ def test_a_part_of_every_place_is_what_the_fold_of_what_was_before_it_has_there(
     marked = data.draw(st.sets(st.integers(1, len(log)), max_size=3))
     some = st.frozensets(st.sampled_from(SERVICE_IDS), max_size=2)
     asked = data.draw(st.lists(st.tuples(st.integers(1, len(log)), some, st.booleans()), min_size=1, max_size=6))
+    taken_ms = data.draw(st.sampled_from([0, 1, 10**12]))
     kept_least, read_max = data.draw(st.sampled_from([1, 1000])), data.draw(st.integers(1, 20))
     remembers = data.draw(st.booleans())
     rows_max = data.draw(st.sampled_from([1, 2, SECTION_ROWS_MAX]))
 
     async def main() -> None:
         server = MemoryServer(virtual_ms)
-        placed = await write(server, log, marked)
+        placed = await write(server, log, marked, taken_ms)
         past = Past(MemoryStore(server, read_max=read_max))
         for length, read, by_moment in asked:
             when = When(position=placed[length - 1][0])
