@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from registry.http_api import operations, reply
 from registry.http_api.api import Api
 from registry.http_api.shared_parts import Part, Parts
@@ -25,8 +27,7 @@ class BatchFinds:
         self._polls = Polls(api.discovery, forget)
         self._counted = Counted(api, operations.BATCH_FIND)
         self._count_again = api.observer.tally(operations.BATCH_FIND.name).add_instant
-        #: The last response that had nothing new: at which position, with which lines, for what.
-        self._last: tuple[bytes, bytes, tuple[int, bool], Parts] = (b"", b"", (0, False), (b"",))
+        self._last = _NothingNew(b"", b"", 0, False, (b"",), 0)
         self._polled = api.observer.polled
         elements = self._polls.elements
         api.caches |= {"elements": lambda: elements.size, "updates": lambda: elements.updates_size}
@@ -39,20 +40,21 @@ class BatchFinds:
         if not poll.is_same:
             return False
         services = len(poll.elements)
-        response = self._nothing_new(batch, services, connection.lines)
-        connection.write(named(response, request_id) if request_id else response)
-        self._count_again(batch.tenant, 200, body_size(response), known.received)
+        said = self._nothing_new(batch, services, connection.lines)
+        connection.write(named(said.response, request_id) if request_id else said.response)
+        self._count_again(batch.tenant, 200, said.sent, known.received)
         self._polled["304"] += services
         return True
 
-    def _nothing_new(self, batch: BatchFind, services: int, lines: bytes) -> Parts:
-        """The response to a client that has everything as it is."""
-        position = self._api.discovery.position_text(batch.tenant)
-        made_at, made_with, made_of, response = self._last
-        if made_at is not position or made_with is not lines or made_of != (services, batch.gzip):
-            response = self._response(batch, nothing_new(services), lines)
-            self._last = (position, lines, (services, batch.gzip), response)
-        return response
+    def _nothing_new(self, batch: BatchFind, services: int, lines: bytes) -> _NothingNew:
+        """What is said to a client that has everything as it is."""
+        position, last = self._api.discovery.position_text(batch.tenant), self._last
+        if last.position is position and last.lines is lines and last.services == services and last.gzip == batch.gzip:
+            return last
+        response = self._response(batch, nothing_new(services), lines)
+        sent = body_size(response)
+        last = self._last = _NothingNew(position, lines, services, batch.gzip, (b"".join(response),), sent)
+        return last
 
     def answer(self, batch: BatchFind, request: Request, connection: HotConnection) -> Poll | bool:
         """Answer now or owe it; False: the door has to. What may be answered again without being read is returned."""
@@ -68,14 +70,16 @@ class BatchFinds:
         else:
             if told.updated:
                 response = self._response(batch, told.body, connection.lines, told.more)
+                sent = body_size(response)
             else:
-                response = self._nothing_new(batch, told.unmodified, connection.lines)
+                said = self._nothing_new(batch, told.unmodified, connection.lines)
+                response, sent = said.response, said.sent
             connection.write(request.named(response))
-            self._count(told, request, connection, response)
+            self._count(told, request, connection, sent)
         return told.poll if told.poll is poll or told.poll.lasts else True
 
-    def _count(self, told: Told, request: Request, connection: HotConnection, response: Parts) -> None:
-        self._counted.add(request, connection.client_address, 200, body_size(response))
+    def _count(self, told: Told, request: Request, connection: HotConnection, sent: int) -> None:
+        self._counted.add(request, connection.client_address, 200, sent)
         self._polled["200"] += told.updated
         self._polled["304"] += told.unmodified
 
@@ -97,7 +101,18 @@ class BatchFinds:
             told = again
         response = self._response(batch, told.body, owed.connection.lines, told.more)
         owed.connection.settle(owed, request.named(response))
-        self._count(told, request, owed.connection, response)
+        self._count(told, request, owed.connection, body_size(response))
+
+
+class _NothingNew(Struct, frozen=True, gc=False):
+    """The last response that had nothing new: at which position, with which lines, for what. `sent`: of its body."""
+
+    position: bytes
+    lines: bytes
+    services: int
+    gzip: bool
+    response: tuple[bytes]
+    sent: int
 
 
 class _ChangedBatch(Owed, eq=False, gc=False):

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from registry.http_api.shared_parts import Part
 from registry.serving import refusals
+from registry.serving.again import Again
 from registry.serving.crowd import Crowd
 from registry.serving.exchange import BODY_WAITING_MAX_BYTES, Exchange
 from registry.serving.held import Held
@@ -62,6 +63,8 @@ class Connection(asyncio.Protocol):
         #: That of the wire, without a step in between.
         self.write: Callable[[Sequence[Part]], None]
         self.client_address = ""
+        #: See `HotConnection`.
+        self.again: Again | None = None
         self.deadline = NEVER
         #: What is being answered: by the hot way, or by the application.
         self._owed: Owed | None = None

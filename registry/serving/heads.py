@@ -117,6 +117,18 @@ def varies(text: bytes) -> bool:
     return _VARYING_LINE.search(text) is not None
 
 
+def varying_value(text: bytes) -> tuple[int, int, bool] | None:
+    """Where in a request's line and headers the one value stands that differs each time, and whether it is an id.
+
+    None: there is none, or more than one.
+    """
+    lines = list(_VARYING_LINE.finditer(text))
+    if len(lines) != 1:
+        return None
+    line = lines[0]
+    return text.index(b":", line.start()) + 1, line.end(), line[1] is not None
+
+
 class Head(Struct, frozen=True, gc=False):
     """What the headers of a hot request say. `length`: bytes of its body."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from registry.http_api.shared_parts import Part
+from registry.serving.again import Again
 
 #: `receive`: the parser has to read this request; nothing has been done.
 NOT_HOT: Final = -1
@@ -34,6 +35,8 @@ class HotConnection(Protocol):
 
     #: The client's address, "" when there is none.
     client_address: str
+    #: What it has sent last, if that is known.
+    again: Again | None
 
     @property
     def lines(self) -> bytes:

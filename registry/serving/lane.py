@@ -18,6 +18,7 @@ from registry.http_api.api import Api
 from registry.http_api.call import request_id_of
 from registry.http_api.door import Door
 from registry.serving import responses
+from registry.serving.again import alike, same
 from registry.serving.batch_finds import BatchFinds
 from registry.serving.beats import Beats
 from registry.serving.finds import Finds
@@ -86,9 +87,13 @@ class Lane:
         """See `hot.HotWay`."""
         known = looked_for = None
         if at == 0 and self._repeats and data.startswith(b"GET"):
-            looked_for = data
+            looked_for, id = data, b""
             known = self._find_known(data)
-            if known is not None and self._say_again(known, b"", connection):
+            if known is None and (again := connection.again) is not None:
+                value = again.id_in(data)
+                if value is not None:
+                    known, id = self._find_known(again.key), value
+            if known is not None and self._say_again(known, id, connection):
                 return len(data)
         elif data.startswith(b"PUT", at):
             return self._receive_beat(data, at, connection)
@@ -109,6 +114,8 @@ class Lane:
             if known is None and head is None and is_usual(block):
                 without, id = without_passed(text)
                 known = self._find_known(without)
+                if known is not None and text is data:
+                    connection.again = alike(data, body_at, known.text)
             if known is not None and self._say_again(known, id, connection):
                 return body_at
         began = perf_counter()
@@ -128,9 +135,8 @@ class Lane:
     def _receive_batch(self, data: bytes, at: int, connection: HotConnection) -> int:
         """As `receive`, of a request that can only be a batch find. It is looked for with its body, as a whole."""
         is_whole = at == 0 and self._repeats and len(data) <= WHOLE_MAX_BYTES
-        key = key_of(data) if is_whole else b""
-        known = self._find_batch(key) if is_whole else None
-        if known is not None and self._say_batch_again(known, b"", connection):
+        key, known, id = self._find_again(data, connection) if is_whole else (b"", None, b"")
+        if known is not None and self._say_batch_again(known, id, connection):
             return len(data)
         began = perf_counter()
         line = BATCH_LINE.match(data, at)
@@ -144,11 +150,14 @@ class Lane:
         head = self.heads.find(block)
         differs = head is None
         if head is None:
-            if is_whole and is_usual(block):
+            if known is None and is_whole and is_usual(block):
                 without, id = without_passed(data[:body_at])
-                known = self._find_batch(key_of(without + data[body_at:]))
-                if known is not None and self._say_batch_again(known, id, connection):
-                    return len(data)
+                without_key = key_of(without + data[body_at:])
+                known = self._find_batch(without_key)
+                if known is not None:
+                    connection.again = alike(data, body_at, without_key)
+                    if self._say_batch_again(known, id, connection):
+                        return len(data)
             head = self.heads.read(block)
         batch = batch_of(line, head) if head is not None else None
         if head is None or batch is None:
@@ -169,6 +178,17 @@ class Lane:
             else:
                 self.known_batches.put(key, known)
         return end
+
+    def _find_again(self, data: bytes, connection: HotConnection) -> tuple[bytes, KnownBatch | None, bytes]:
+        """The key of a whole batch find, what is known of it, and what the client calls it."""
+        again = connection.again
+        if again is not None and (id := again.id_in(data)) is not None:
+            return again.key, self._find_batch(again.key), id
+        key = key_of(data)
+        known = self._find_batch(key)
+        if known is not None:
+            connection.again = same(data, key)
+        return key, known, b""
 
     def _receive_beat(self, data: bytes, at: int, connection: HotConnection) -> int:
         """As `receive`, of a request that can only be a heartbeat. Of these only the headers are remembered."""

@@ -24,6 +24,10 @@ APPS: Final = ("shop", "shop", "default")
 NAMES: Final = ("cart", "till")
 IDS: Final = tuple(f"s{number}" for number in range(10))
 STEPS: Final = 1000
+#: Connections to each replica.
+WIRES: Final = 3
+#: Values of a header that means nothing: what a client may send, and what it may not.
+TRACES: Final = (b"1", b"2", b"33", b"", b"a\r\nX-ConsumerId: s1", b"a\nX-Domain-Name: other", b"a\0", b"\xff")
 SETTINGS: Final = (Settings(), Settings(quota_dependency=2), Settings(shared_services="till"))
 
 
@@ -38,16 +42,20 @@ class World:
     def __init__(self, fast: bool, settings: Settings) -> None:
         server = MemoryServer(virtual_ms)
         self.lanes = (Lane(server, fast, settings), Lane(server, False, settings))
+        #: Connections, of which each has sent something before.
+        self._wires = [[lane.connect() for _ in range(WIRES)] for lane in self.lanes]
 
-    async def say(self, number: int, request: bytes) -> bytes:
-        lane = self.lanes[number]
-        wire = lane.connect()
+    async def say(self, number: int, place: int, request: bytes) -> bytes:
+        lane, wires = self.lanes[number], self._wires[number]
+        wire = wires[place]
+        wire.sent = b""
         answer = await lane.say(wire, request)
         if not answer:  # it has written, and waits for what stands before that
             await follow(lane)
             await lane.settle(wire)
             answer = wire.sent
-        wire.drop(None)
+        if wire.ended or wire.is_closing():
+            wires[place] = lane.connect()
         return answer
 
 
@@ -63,7 +71,8 @@ class Conversation:
         self._asked: list[tuple[bytes, list[tuple[str, str]]]] = []
 
     async def say(self, number: int, request: bytes) -> bytes:
-        fast, plain = [await world.say(number, request) for world in self.worlds]
+        place = self._random.randrange(WIRES)
+        fast, plain = [await world.say(number, place, request) for world in self.worlds]
         assert fast == plain, request
         return fast
 
@@ -78,7 +87,9 @@ class Conversation:
                 if kind > 0.29:
                     await world.lanes[0].replica.projector.rebuild(tenant, "it is a test")
         elif self._asked and kind < 0.75:
-            await self.ask(*self._random.choice(self._asked[-20:]))
+            request, held = self._random.choice(self._asked[-20:])
+            trace = self._random.choice(TRACES[:3] if kind < 0.73 else TRACES)
+            await self.ask(request.replace(b"traceparent: 1", b"traceparent: " + trace, 1), held)
         else:
             self._asked.append(self.question())
             await self.ask(*self._asked[-1])

@@ -15,6 +15,7 @@ from registry.domain.fold import move
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView, Standing
 from registry.projection.restoring import Restored
+from registry.serving import lane as lane_module
 from registry.serving.elements import Element
 from registry.serving.heads import PASSED
 from registry.serving.known import (
@@ -567,10 +568,14 @@ async def test_no_header_that_is_passed_over_needs_understanding(both: Both, pas
     ],
 )
 async def test_what_only_looks_like_a_header_that_is_passed_over_is_not(both: Both, line: bytes) -> None:
-    """Folded, cut, with bytes that no header may have: both lanes say the same."""
-    for block in (line + b"\r\n" + BLOCK, BLOCK + b"\r\n" + line):
-        both.wires = [lane.connect() for lane in both.lanes]
-        await both.ask(whole(b"GET", FIND, block))
+    """Folded, cut, with bytes that no header may have: both lanes say the same, whatever the connection said before."""
+    for asked in (whole(b"GET", FIND), await poll(both, "cart")):
+        for template in (b"%b\r\n" + BLOCK, BLOCK + b"\r\n%b"):
+            both.wires = [lane.connect() for lane in both.lanes]
+            await both.learn(
+                asked, *[asked.replace(BLOCK, template % b"traceparent: %d" % number) for number in (1, 2)]
+            )
+            await both.ask(asked.replace(BLOCK, template % line))
 
 
 @pytest.mark.parametrize("passed", [b"traceparent: " + b"x" * 40_000, b"\r\n".join([b"b3: 1"] * 300)])
@@ -578,9 +583,40 @@ async def test_what_only_looks_like_a_header_that_is_passed_over_is_not(both: Bo
 async def test_headers_that_are_passed_over_count_for_the_limits(both: Both, passed: bytes, kind: str) -> None:
     """REGISTRY_HEAD_MAX_BYTES and REGISTRY_HEADERS_MAX hold for what is known, too."""
     asked = whole(b"GET", FIND) if kind == "find" else await poll(both, "cart")
-    await both.learn(asked)
+    traced = [asked.replace(BLOCK, BLOCK + b"\r\ntraceparent: %d" % number) for number in (1, 2)]
+    await both.learn(asked, *traced)
     answer = await both.ask(asked.replace(BLOCK, BLOCK + b"\r\n" + passed, 1))
     assert status(answer) == 431
+
+
+@pytest.mark.parametrize("kind", ["find", "batch"])
+async def test_what_a_connection_repeats_is_neither_hashed_nor_cut(
+    both: Both, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a trace or an id of its own; and that is answered."""
+    asked = whole(b"GET", FIND) if kind == "find" else await poll(both, "cart")
+    traced = [
+        asked.replace(BLOCK, BLOCK + b"\r\nX-Request-Id: %d\r\nUser-Agent: x" % number, 1) for number in range(20)
+    ]
+    await both.learn(asked, *traced[:2])
+    for name in ("key_of", "without_passed"):
+        monkeypatch.setattr(lane_module, name, None)
+    for number, request in enumerate(traced):
+        assert header(await both.ask_known(request), b"X-Request-Id") == b"%d" % number
+
+
+async def test_what_a_connection_repeats_is_not_answered_from_what_was(both: Both) -> None:
+    """It is looked for under its key, and that holds no longer than for any other connection."""
+    for asked in (whole(b"GET", FIND), await poll(both, "cart")):
+        traced = [asked.replace(BLOCK, BLOCK + b"\r\ntraceparent: %d" % number) for number in range(3)]
+        await both.learn(asked, asked, *traced)
+        await register(both.lanes[1], "cart", f"new{len(asked)}")
+        await follow(*both.lanes)
+        for request in (asked, *traced):
+            assert b'"new%d"' % len(asked) in await both.ask(request)
+        both.lanes[0].hot.known_batches.forget()
+        for request in (asked, *traced):
+            assert b'"new%d"' % len(asked) in await both.ask(request)
 
 
 # -- tenants that are set aside ----------------------------------------------------------------------------------------

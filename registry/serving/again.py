@@ -1,0 +1,63 @@
+"""Again: the request that a connection has sent last, told by its bytes when it comes again.
+
+Clients repeat what they ask on the same connection, but for a trace or an id. All that is kept is the key under which
+the request is known; whether it still is, and what is answered, is decided as for any other.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from registry.serving.heads import varying_value
+
+#: Bytes of a request that its connection keeps, at most, and of one that it is told from.
+AGAIN_MAX_BYTES: Final = 4096
+
+#: What the value of a header consists of, as in `heads`.
+_is_value: Final = re.compile(rb"[ -~\t]*").fullmatch
+
+
+class Again(Struct, frozen=True, gc=False):
+    """A request of which one value means nothing, and differs each time: that between `before` and `after`.
+
+    `key`: under which it is known. `names`: the value is what the client calls the request. Where `after` is empty, all
+    of the request is `before`.
+    """
+
+    before: bytes
+    after: bytes
+    key: bytes
+    names: bool = False
+
+    def id_in(self, data: bytes) -> bytes | None:
+        """What the client calls this request, b"" when it does not; None: it is another one."""
+        at, end = len(self.before), len(data) - len(self.after)
+        if at > end or not data.startswith(self.before) or not data.endswith(self.after):
+            return None
+        if at < end and (not self.after or len(data) > AGAIN_MAX_BYTES or not _is_value(data, at, end)):
+            return None
+        return data[at:end].strip() if self.names else b""
+
+
+def same(data: bytes, key: bytes) -> Again | None:
+    """This request, byte for byte; None: it is too large."""
+    return Again(data, b"", key) if len(data) <= AGAIN_MAX_BYTES else None
+
+
+def alike(data: bytes, head_end: int, key: bytes) -> Again | None:
+    """This request, whatever the value of its one header that differs each time; None: it is too large.
+
+    Args:
+        head_end: where its line and headers end.
+        key: under which it is known without that header.
+    """
+    if len(data) > AGAIN_MAX_BYTES:
+        return None
+    value = varying_value(data[:head_end])
+    if value is None:
+        return Again(data, b"", key)
+    at, end, names = value
+    return Again(data[:at], data[end:], key, names)
