@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.access.decide import AccessQuotas
-from registry.access.passwords import Hasher
-from registry.access.tokens import Key, KeyUnusable, read_key
 from registry.clock import Clock
 from registry.http_api.access import Access
 from registry.http_api.admission import Admission
@@ -23,6 +23,9 @@ from registry.usecases.logins import Logins
 from registry.usecases.passwords import Passwords
 from registry.usecases.principals import Principals
 from registry.usecases.writes import Writes
+
+if TYPE_CHECKING:
+    from registry.access.tokens import Key
 
 #: Bytes of a file that holds a key or a password.
 FILE_MAX_BYTES = 64 * 1024
@@ -45,9 +48,14 @@ def build_access(
     """
     if settings.rbac == "off":
         return None
+    # What hashes and signs is a tenth of a start: it is loaded only where there are accounts.
+    from registry.access.hasher import Hasher
+    from registry.access.tokens import keyring_of
+
     everywhere = Everywhere(store, projector, clock, address)
     scope = frozenset(settings.rbac_scope.replace(",", " ").split())
-    principals = Principals(projector, everywhere, clock, read_keys(settings), scope)
+    keys = partial(keyring_of, file_keys=read_keys(settings))
+    principals = Principals(projector, everywhere, clock, keys, scope)
     passwords = Passwords(Hasher())
     lockouts = Lockouts(store, clock)
     logins = Logins(principals, passwords, lockouts, clock)
@@ -59,6 +67,8 @@ def build_access(
 
 def read_keys(settings: Settings) -> list[Key]:
     """The keys of the files that are named, the one that signs first. Raises BadSetting."""
+    from registry.access.tokens import KeyUnusable, read_key
+
     found = []
     for name in settings.rbac_private_key_file.replace(",", " ").split():
         try:

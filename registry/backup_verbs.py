@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from registry.running.dumping import dump
-from registry.running.putting_back import restore
 from registry.settings import Settings
 
 VERBS: Final = ("dump", "restore")
@@ -31,6 +29,9 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
 
 async def run(settings: Settings, parsed: argparse.Namespace) -> int:
     """Run the verb that was parsed; its exit code. Raises CannotStart."""
+    from registry.running.dumping import dump
+    from registry.running.putting_back import restore
+
     accounts = not parsed.no_accounts and not parsed.tenant
     if parsed.command == "dump":
         return await dump(settings, parsed.file, parsed.tenant, accounts)

@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, NoReturn, cast
 
@@ -19,12 +19,10 @@ import uvloop
 from registry import __version__, backup_verbs, log_verbs, logconfig
 from registry.bootstrap import new_name
 from registry.environment import made_by_kubernetes, read_settings
-from registry.running.accounts import reset_root, rotate_key
 from registry.running.board import Place
 from registry.running.listening import Sockets, Speech, host_port, listening_sockets, with_ports
 from registry.running.listening import close as close_sockets
 from registry.running.private_redis import CannotStart, PrivateRedis
-from registry.running.repairing import repair
 from registry.running.replica import OTHER_FILES, check_certificates, check_store, run_replica
 from registry.running.signals import stop_signals
 from registry.running.workers import Workers
@@ -49,14 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = new_name() if is_replica else ""
         logconfig.configure(settings.log_level, name, settings.log_format)
         _allow_many_connections()
-        if parsed.command == "repair":
-            return _with_redis(settings, lambda chosen: asyncio.run(repair(chosen, parsed.apply)))
-        if parsed.command == "accounts":
-            return _with_redis(settings, lambda chosen: asyncio.run(_change_accounts(chosen, parsed)))
-        if parsed.command in backup_verbs.VERBS:
-            return _with_redis(settings, lambda chosen: asyncio.run(backup_verbs.run(chosen, parsed)))
-        if parsed.command in log_verbs.VERBS:
-            return _with_redis(settings, lambda chosen: asyncio.run(log_verbs.run(chosen, parsed)))
+        if parsed.command != "serve":
+            return _with_redis(settings, lambda chosen: asyncio.run(_work_on_store(chosen, parsed)))
         if parsed.fd is not None:
             return _worker(settings, name, parsed.fd, parsed.board)
         return _serve(settings, name)
@@ -139,8 +131,19 @@ def _add_accounts(commands: Any) -> None:
     _add_settings(rotate, STORE_SETTINGS)
 
 
-async def _change_accounts(settings: Settings, parsed: argparse.Namespace) -> int:
-    return await (reset_root(settings) if parsed.verb == "reset-root" else rotate_key(settings, parsed.alone))
+def _work_on_store(settings: Settings, parsed: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    """What the other verbs do. Each loads its own modules: `serve` starts without them."""
+    if parsed.command in backup_verbs.VERBS:
+        return backup_verbs.run(settings, parsed)
+    if parsed.command in log_verbs.VERBS:
+        return log_verbs.run(settings, parsed)
+    if parsed.command == "repair":
+        from registry.running.repairing import repair
+
+        return repair(settings, parsed.apply)
+    from registry.running.accounts import reset_root, rotate_key
+
+    return reset_root(settings) if parsed.verb == "reset-root" else rotate_key(settings, parsed.alone)
 
 
 def _add_settings(parser: argparse.ArgumentParser, names: set[str]) -> None:

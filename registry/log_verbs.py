@@ -7,9 +7,6 @@ from typing import Any, Final
 
 from registry.domain.errors import InvalidParams
 from registry.history.moments import END, When, parse_when
-from registry.running.log_export import export, import_log
-from registry.running.log_replaying import replay
-from registry.running.log_verifying import verify
 from registry.running.private_redis import CannotStart
 from registry.settings import Settings
 
@@ -42,6 +39,10 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
 
 async def run(settings: Settings, parsed: argparse.Namespace) -> int:
     """Run the verb that was parsed; its exit code. Raises CannotStart."""
+    from registry.running.log_export import export, import_log
+    from registry.running.log_replaying import replay
+    from registry.running.log_verifying import verify
+
     match parsed.command:
         case "verify":
             return await verify(settings, parsed.tenant)

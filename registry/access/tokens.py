@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from jwt.types import Options
-from msgspec import Struct
 
+from registry.access.claims import Claims
 from registry.domain.access_errors import TokenExpired, Unauthorized
-from registry.domain.accounts import Secret, SigningKey
+from registry.domain.accounts import AccessView, Secret, SigningKey
 
 #: The only one that is made, and the only one that is believed, no matter what a token's header says.
 ALGORITHM: Final = "RS512"
@@ -43,17 +43,6 @@ _OPTIONS: Final[Options] = {
 
 class KeyUnusable(ValueError):
     """These bytes are no key that can sign; the message says why, and not what they are."""
-
-
-class Claims(Struct, frozen=True):
-    """Whose a token is. `machine`: `name` is that of a machine token, else of an account. `era`: see `Account`."""
-
-    name: str
-    era: str
-    expires_s: int
-    machine: bool = False
-    #: For people and other programs; it decides nothing.
-    roles: tuple[str, ...] = ()
 
 
 class Key(NamedTuple):
@@ -128,6 +117,21 @@ class Keyring:
         except jwt.InvalidTokenError:
             raise Unauthorized("the token is none, or was not signed here") from None
         return _claims(payload, now_s)
+
+
+def keyring_of(accounts: AccessView, file_keys: Sequence[Key]) -> Keyring:
+    """The keys of files, the one that signs first: they alone count. Without any, those of the log count."""
+    return Keyring(tuple(reversed(file_keys)) or _usable(accounts))
+
+
+def _usable(accounts: AccessView) -> list[Key]:
+    found = []
+    for key in accounts.keys:
+        try:
+            found.append(read_key(key.pem.text.encode()))
+        except KeyUnusable:
+            continue  # a later version's; this one cannot sign or verify with it
+    return found
 
 
 def _claims(payload: dict[str, Any], now_s: float) -> Claims:

@@ -10,7 +10,6 @@ from registry.http_api import reply
 from registry.http_api.api import Api, Workers
 from registry.http_api.call import Call
 from registry.http_api.reply import Reply
-from registry.metrics.exposition import CONTENT_TYPE, of_process, render
 from registry.metrics.family import PREFIX, WORKER, Family, Point, families, together
 from registry.metrics.figure import Figure, Told
 
@@ -21,6 +20,8 @@ BESIDE_MIN_LINES: Final = 2000
 async def get_metrics(api: Api, call: Call) -> Reply:
     """`GET /metrics`: the figures of the replica that answers, and of the workers beside it."""
     told = await (replica_families(api) if api.workers is None else _of_all(api.workers))
+    from registry.metrics.exposition import CONTENT_TYPE, render  # as in `_of_process`
+
     lines = sum(len(point.counts) or 1 for family in told for point in family.points)
     body = render(told) if lines < BESIDE_MIN_LINES else await asyncio.to_thread(render, told)
     return reply.of_type(CONTENT_TYPE, body)
@@ -35,7 +36,14 @@ async def _of_all(workers: Workers) -> list[Family]:
 
 async def replica_families(api: Api) -> list[Family]:
     """This replica's own, and those of its process: the system is asked beside the loop."""
-    return [*families(_figures(api)), *await asyncio.to_thread(of_process)]
+    return [*families(_figures(api)), *await asyncio.to_thread(_of_process)]
+
+
+def _of_process() -> list[Family]:
+    # Loaded by the first scrape, in a thread: neither a start nor anyone who is served waits for the library.
+    from registry.metrics.exposition import of_process
+
+    return of_process()
 
 
 def _figures(api: Api) -> Iterator[Told]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from msgspec import structs
@@ -63,7 +64,7 @@ _POLICIES: Final = list[dict[str, Any]]
 
 async def get_openapi(api: Api, call: Call) -> Reply:
     """`GET /openapi.json`: this API in OpenAPI 3.1."""
-    return reply.json(OPENAPI if api.access is None else OPENAPI_WITH_ACCOUNTS)
+    return reply.json(openapi_document(api.access is not None))
 
 
 def _get(name: str, path: str, handler: Any, response: Any = None, **more: Any) -> Operation:
@@ -571,8 +572,11 @@ ACCOUNT_OPERATIONS: Final[Sequence[Operation]] = tuple(
     )
 )
 
-OPENAPI: Final = openapi.openapi(OPERATIONS)
-OPENAPI_WITH_ACCOUNTS: Final = openapi.openapi((*OPERATIONS, *ACCOUNT_OPERATIONS), guarded=True)
+
+@cache
+def openapi_document(with_accounts: bool) -> bytes:
+    """The OpenAPI document as JSON. It is made when it is first asked for: a start does not wait for it."""
+    return openapi.openapi((*OPERATIONS, *ACCOUNT_OPERATIONS) if with_accounts else OPERATIONS, with_accounts)
 
 
 #: What says how a replica is. It is answered also where nothing else is.

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 
 from registry.access.decide import create_root
-from registry.access.passwords import Hasher, complaint, generate
+from registry.access.hasher import Hasher
+from registry.access.passwords import complaint, generate
 from registry.access.tokens import generate_key
 from registry.accounts_setup import root_password
 from registry.clock import Clock

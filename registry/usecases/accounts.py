@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 
 from msgspec import structs
 
-from registry.access import decide, tokens
+from registry.access import decide
+from registry.access.claims import Claims
 from registry.access.decide import AccessQuotas
 from registry.access.passwords import complaint, generate
 from registry.access.request_bodies import (
@@ -93,7 +94,9 @@ class Accounts:
             with contextlib.suppress(AccountConflict):
                 await self._commit(ACTOR, lambda view, stamp: decide.create_root(view, hashed, self._new_id(), stamp))
         if needs_key and not self.view.keys:
-            key = await asyncio.to_thread(tokens.generate_key)
+            from registry.access.tokens import generate_key
+
+            key = await asyncio.to_thread(generate_key)
             await self._commit(ACTOR, lambda _, stamp: SigningKeyAdded(kid=key.kid, pem=key.pem, **stamp._asdict()))
 
     # -- accounts ------------------------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ class Accounts:
         event, late = await self._decide(
             actor, lambda view, stamp: decide.give_machine_token(view, body, lasts_s, id, stamp)
         )
-        claims = tokens.Claims(event.name, id, event.expires_s, machine=True, roles=tuple(event.roles))
+        claims = Claims(event.name, id, event.expires_s, machine=True, roles=tuple(event.roles))
         return self._principals.keyring.sign(claims), late
 
     async def revoke_machine_token(self, name: str, actor: str) -> Late:

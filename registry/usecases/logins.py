@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from registry.access.claims import Claims
 from registry.access.request_bodies import NAME, TOKEN_DEFAULT_S
-from registry.access.tokens import Claims
 from registry.clock import Clock
 from registry.domain.access_errors import (
     AccountBlocked,

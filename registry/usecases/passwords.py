@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from registry.access.passwords import Hasher
 from registry.domain.accounts import Secret
 from registry.domain.errors import TooManyRequests
+
+if TYPE_CHECKING:
+    from registry.access.hasher import Hasher
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ What a token means is remembered until it ends or the accounts change, whichever
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from typing import Final
+from collections.abc import Callable, Sequence, Set
+from typing import TYPE_CHECKING, Final
 
+from registry.access.claims import Claims
 from registry.access.reach import Reach, may
 from registry.access.rule import Rule
-from registry.access.tokens import Claims, Key, Keyring, KeyUnusable, read_key
 from registry.clock import Clock
 from registry.domain.access_errors import NoToken, TokenExpired, TokenOwnerGone, Unauthorized
 from registry.domain.accounts import ACTIVE, ADMIN, ANY, AccessView, Permission
@@ -21,6 +21,9 @@ from registry.domain.tenant import ACCOUNTS, Tenant
 from registry.memo import Memo
 from registry.projection.projector import Projector
 from registry.usecases.everywhere import Everywhere
+
+if TYPE_CHECKING:
+    from registry.access.tokens import Keyring
 
 #: Tokens that are remembered, and their bytes.
 REMEMBERED_MAX: Final = 20_000
@@ -59,7 +62,7 @@ class Grant:
 class Principals:
     """
     Args:
-        keys: of files, which alone count then; the first one signs. Without any, those of the log count.
+        keyring_of: the keys that count when the accounts are these.
         scope: the resources that are guarded; `*` is all of them.
     """
 
@@ -68,14 +71,14 @@ class Principals:
         projector: Projector,
         everywhere: Everywhere,
         clock: Clock,
-        keys: Sequence[Key] = (),
+        keyring_of: Callable[[AccessView], Keyring],
         scope: Set[str] = frozenset({ANY}),
     ) -> None:
         self.scope = scope
         self._projector = projector
         self._everywhere = everywhere
         self._clock = clock
-        self._file_keys = tuple(reversed(keys))
+        self._keyring_of = keyring_of
         #: Another object whenever something has changed.
         self.version = object()
         self._keyring: Keyring | None = None
@@ -95,7 +98,7 @@ class Principals:
     @property
     def keyring(self) -> Keyring:
         if self._keyring is None:
-            self._keyring = Keyring(self._file_keys or _usable(self.accounts))
+            self._keyring = self._keyring_of(self.accounts)
         return self._keyring
 
     def _note(self, tenant: Tenant, position: Position, event: Event, outcome: Outcome) -> None:
@@ -169,16 +172,6 @@ def _token(credentials: bytes) -> str:
     if not scheme or not token or b" " in token or not token.isascii():
         raise Unauthorized("the header is `Authorization: Bearer TOKEN`")
     return token.decode()
-
-
-def _usable(accounts: AccessView) -> list[Key]:
-    found = []
-    for key in accounts.keys:
-        try:
-            found.append(read_key(key.pem.text.encode()))
-        except KeyUnusable:
-            continue  # a later version's; this one cannot sign or verify with it
-    return found
 
 
 def _size(credentials: bytes, grant: Grant) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from registry.http_api.operations import OPENAPI_WITH_ACCOUNTS
+from registry.http_api.operations import openapi_document
 
-DOCUMENT: dict[str, Any] = json.loads(OPENAPI_WITH_ACCOUNTS)
+DOCUMENT: dict[str, Any] = json.loads(openapi_document(with_accounts=True))
 #: Answers given before any route is reached, in plain text.
 UNROUTED = (301, 404, 405, 431)
 #: Larger bodies are many of the same.

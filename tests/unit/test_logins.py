@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
 from registry.access.decide import MACHINE_TOKENS_MAX, AccessQuotas, create_account, create_role, give_machine_token
-from registry.access.passwords import Hasher
+from registry.access.hasher import Hasher
 from registry.access.request_bodies import AccountBody, MachineTokenBody, PermissionBody, ResourceBody, RoleBody
-from registry.access.tokens import generate_key
+from registry.access.tokens import generate_key, keyring_of
 from registry.clock import Clock
 from registry.domain.access_errors import AccountBlocked, AccountNoQuota, RoleNoQuota, UserOrPasswordWrong
 from registry.domain.access_events import AccountCreated, SigningKeyAdded
@@ -64,7 +65,8 @@ class Office:
         self.clock = Clock(lambda: self.now_ms, lambda: self.now_ms)
         self.replica = MemoryReplica(self.server, "r1", self.clock)
         self.everywhere = Everywhere(self.replica.store, self.replica.projector, self.clock, "here:1")
-        self.principals = Principals(self.replica.projector, self.everywhere, self.clock)
+        keyring = partial(keyring_of, file_keys=[])
+        self.principals = Principals(self.replica.projector, self.everywhere, self.clock, keyring)
         self.lockouts = Lockouts(self.replica.store, self.clock)
         self.passwords = Passwords(hasher)
         self.logins = Logins(self.principals, self.passwords, self.lockouts, self.clock)

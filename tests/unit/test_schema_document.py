@@ -7,7 +7,8 @@ from time import perf_counter
 
 import pytest
 
-from registry.http_api.schema_document import DEPTH_MAX, READ_MAX_BYTES, VALUES_MAX, read
+from registry.http_api.schema_document import READ_MAX_BYTES
+from registry.http_api.schema_text import DEPTH_MAX, VALUES_MAX, read
 
 
 def test_yaml_and_json_are_read() -> None:

@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from registry.access.tokens import ALGORITHM, TOKEN_MAX, Claims, Key, Keyring, KeyUnusable, generate_key, read_key
+from registry.access.claims import Claims
+from registry.access.tokens import ALGORITHM, TOKEN_MAX, Key, Keyring, KeyUnusable, generate_key, read_key
 from registry.domain.access_errors import TokenExpired, Unauthorized
 from registry.domain.errors import RegistryError
 
