@@ -65,6 +65,7 @@ from registry.usecases.microservices import Microservices
 from registry.usecases.removals import Removals
 from registry.usecases.roster import Presence, Roster, memory_bytes
 from registry.usecases.watching import Watching
+from registry.usecases.writers import Writers
 from registry.usecases.writes import Writes
 
 #: A replica that has not heard from the store for this long (seconds) should not be sent requests.
@@ -121,6 +122,7 @@ class Replica:
             self.api.observer.answered(BEATS),
             self.api.observer.answered(FINDS),
             projector.own,
+            writing=self.pulses.write_times(),
         )
 
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -278,7 +280,8 @@ def build_replica(
         MassLapse(settings.mass_lapse_share, settings.mass_lapse_least, settings.mass_lapse_hold_s * 1000), clock
     )
     pulses = Pulses(store, projector, clock, settings.outage_after_ms)
-    expiry = Expiry(store, projector, writes, clock, pulses, protection)
+    writers = Writers(name, clock)
+    expiry = Expiry(store, projector, writes, clock, pulses, protection, writers)
     retention = Retention(
         settings.snapshot_every,
         settings.snapshots_kept,
@@ -323,7 +326,7 @@ def build_replica(
         lambda: replica.not_ready(),
         lambda: replica.unhealthy(),
         projector.aside,
-        Roster(store, projector, lambda: replica.presence(advertise)),
+        Roster(store, projector, lambda: replica.presence(advertise), writers),
         store.about,
         settings.body_max_bytes,
         settings.answer_max_bytes,

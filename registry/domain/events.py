@@ -16,6 +16,7 @@ from registry.domain.fold_access import AccessFact
 from registry.domain.model import Instance, Microservice, Policy, Schema
 from registry.domain.recorded import Recorded
 from registry.domain.retold import Retold
+from registry.domain.write_times import Outages
 
 
 class ServiceRegistered(Recorded, frozen=True, tag="service-registered"):
@@ -70,7 +71,9 @@ class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
 
     Evidence, by the deciding replica's clock (Unix ms): the last renewal and the deadline that passed. `paused_ms`: for
     how long it was kept, because too many had lapsed at once. `renewed_through`: the replica that brought the last
-    renewal; "" when that was no heartbeat, or none that is kept, or many lapsed at once.
+    renewal; "" when that was no heartbeat, or none that is kept, or many lapsed at once. `writers`: the replicas
+    that could write all the time since the eldest last renewal of those that went together, with spaces between;
+    `outages`: of the others that were known of, when they could not (`write_times`).
     """
 
     service_id: str
@@ -80,6 +83,8 @@ class InstanceExpired(Recorded, frozen=True, tag="instance-expired"):
     deadline_ms: int = 0
     paused_ms: int = 0
     renewed_through: str = ""
+    writers: str = ""
+    outages: Outages = {}
 
 
 class TagsReplaced(Recorded, frozen=True, tag="tags-replaced"):

@@ -35,12 +35,15 @@ from registry.domain.outcome import DELETE, Outcome
 from registry.domain.own import ACTOR
 from registry.domain.position import Position
 from registry.domain.view import InstanceRow, RegistryView
+from registry.domain.write_times import Window
 from registry.history.choice import Choice
-from registry.history.told import ServiceName, Told, moment_text, tell
+from registry.history.told import ServiceName, Told, could_not_write, moment_text, tell
 
 State = Literal["present", "left", "expired", "replaced", "never seen", "before history"]
 #: Events of one instance's life that are told, the newest ones.
 LIFE_MAX: Final = 100
+#: Replicas that could not write, of which a sentence says when. The evidence has the others.
+NOT_WRITING_MAX: Final = 3
 
 
 class Explanation(Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -227,7 +230,30 @@ def _expired(removal: Happened) -> str:
         f"expired at {removal.told.at}: its lease of {lease_s:g} s was last renewed at "
         f"{moment_text(event.last_beat_ms)}{through} and ended at {moment_text(event.deadline_ms)}; "
         f"replica {event.replica} removed it {max(event.at_ms - event.deadline_ms, 0)} ms later{paused}"
+        f"{_writing(event)}"
     )
+
+
+def _writing(event: InstanceExpired) -> str:
+    """Which replica could write all the time, and which could not, where that was recorded."""
+    known = could_not_write(event)
+    away = [f"replica {replica} {' and '.join(map(_away, windows))}" for replica, windows in known.items() if windows]
+    said = away[:NOT_WRITING_MAX]
+    if more := len(away) - len(said):
+        said.append(f"{more} more could not write all that time either")
+    if could := len(known) - len(away):
+        other = "other" if away else "replica"
+        said.append(f"{could} {other}{'s' if could != 1 else ''} could write all that time")
+    return "".join(f"; {one}" for one in said)
+
+
+def _away(window: Window) -> str:
+    since_ms, until_ms = window
+    if not since_ms:
+        return f"is known of only since {moment_text(until_ms)}"
+    if not until_ms:
+        return f"was last heard of at {moment_text(since_ms)}"
+    return f"could not write from {moment_text(since_ms)} to {moment_text(until_ms)}"
 
 
 def _not_in_history(removal: Happened) -> str:

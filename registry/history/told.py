@@ -33,6 +33,7 @@ from registry.domain.outcome import DELETE, Again, Change, Edit, Outcome
 from registry.domain.position import Position
 from registry.domain.recorded import Recorded
 from registry.domain.view import InstanceRow
+from registry.domain.write_times import Window, Writing
 
 #: Changes that one event names; with a microservice may go any number of instances, and the others are counted.
 CHANGES_MAX: Final = 100
@@ -193,6 +194,7 @@ def evidence(position: Position, event: Event) -> dict[str, Any]:
             "lateMs": max(event.at_ms - event.deadline_ms, 0),
             "pausedMs": event.paused_ms,
             **({"renewedThrough": event.renewed_through} if event.renewed_through else {}),
+            **_writing(event),
         }
     if isinstance(event, HistoryResumed):
         mended = [Position(epoch, sequence).text() for epoch, sequence in sorted(event.mended.items())]
@@ -200,6 +202,25 @@ def evidence(position: Position, event: Event) -> dict[str, Any]:
         told = {"forkedAt": event.forked, "until": Position(position.epoch, event.until).text()}
         return {"goesOnFrom": event.after, "mended": mended, **(told | numbers if event.forked else {})}
     return {}
+
+
+def could_not_write(event: InstanceExpired) -> dict[str, list[Window]]:
+    """Of each replica that was known of, when it could not write between the last renewal and the removal."""
+    return Writing(event.writers, event.outages).between(event.last_beat_ms, event.at_ms)
+
+
+def _writing(event: InstanceExpired) -> dict[str, Any]:
+    """Nothing where that was not recorded: an earlier version did not."""
+    replicas = [
+        {"replica": replica, "couldNotWrite": [_window(*window) for window in windows]}
+        for replica, windows in could_not_write(event).items()
+    ]
+    return {"replicas": replicas} if replicas else {}
+
+
+def _window(since_ms: int, until_ms: int) -> dict[str, str]:
+    times = {"from": since_ms, "to": until_ms}
+    return {name: moment_text(at_ms) for name, at_ms in times.items() if at_ms}
 
 
 def actor_of(event: Event) -> Actor:

@@ -25,16 +25,18 @@ from registry.domain.own import ACTOR
 from registry.domain.position import Position
 from registry.domain.tenant import Tenant
 from registry.domain.view import InstanceRow
+from registry.domain.write_times import Writing
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.damage import Damaged
 from registry.store.lease import Lease, LeaseName, Proposal
 from registry.store.leases import SILENCE_MAX_MS
 from registry.store.port import HistoryChanged, OutageSuspected, Store
-from registry.upkeep.kept import Kept
+from registry.upkeep.kept import Kept, Lapse
 from registry.upkeep.protection import WINDOW_MS, Protection
 from registry.upkeep.pulses import Pulses
 from registry.upkeep.schedule import Entry, Schedules
+from registry.usecases.writers import Writers
 from registry.usecases.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Expiry:
         clock: Clock,
         pulses: Pulses,
         protection: Protection,
+        writers: Writers,
     ) -> None:
         self.protection = protection
         self._store = store
@@ -94,6 +97,7 @@ class Expiry:
         self._writes = writes
         self._clock = clock
         self._pulses = pulses
+        self._writers = writers
         self._schedules = Schedules()
         self._kept = Kept()
         #: See `EVIDENCE_MAX`.
@@ -291,7 +295,8 @@ class Expiry:
     async def _propose(self, tenant: Tenant, lapsed: Sequence[_Due]) -> None:
         at = self._projector.view(tenant).position
         through = await self._renewed_through(tenant, lapsed)
-        events = [self._expired(tenant, due, through.get(due.name, "")) for due in lapsed]
+        writing = self._writing(tenant, lapsed)
+        events = [self._expired(tenant, due, through.get(due.name, ""), writing) for due in lapsed]
         proposals = [
             Proposal(LeaseName(event.service_id, event.instance_id), event.registered, encode_event(event))
             for event in events
@@ -322,11 +327,21 @@ class Expiry:
                 now = self._clock.steady_ms()
         return found
 
-    def _expired(self, tenant: Tenant, due: _Due, through: str = "") -> InstanceExpired:
+    def _writing(self, tenant: Tenant, lapsed: Sequence[_Due]) -> Writing:
+        """When each replica could write since the eldest last renewal: one answer for all that lapsed together."""
+        now = self._clock.steady_ms()
+        renewed_ms = min(self._lapse(tenant, due, now).due_ms - due.row.ttl_ms for due in lapsed)
+        since_ms = self._clock.wall_ms() - (now - renewed_ms)
+        return self._writers.since(since_ms, self._pulses.write_times(), self._store.part(tenant))
+
+    def _lapse(self, tenant: Tenant, due: _Due, now: int) -> Lapse:
+        return self._kept.lapse(tenant, due.name) or Lapse(due.due_ms, now)
+
+    def _expired(self, tenant: Tenant, due: _Due, through: str, writing: Writing) -> InstanceExpired:
         """The event with its evidence: the lease was not renewed before the deadline that this replica knew."""
-        name, row, due_ms = due
+        row = due.row
         stamp, now = self._writes.stamp(ACTOR), self._clock.steady_ms()
-        due_ms, since_ms = self._kept.lapse(tenant, name) or (due_ms, now)
+        due_ms, since_ms = self._lapse(tenant, due, now)
         deadline_ms = stamp.at_ms - max(now - due_ms, 0)
         return InstanceExpired(
             service_id=row.service_id,
@@ -336,6 +351,8 @@ class Expiry:
             deadline_ms=deadline_ms,
             paused_ms=now - since_ms,
             renewed_through=through,
+            writers=writing.writers,
+            outages=writing.outages,
             **stamp._asdict(),
         )
 

@@ -19,6 +19,7 @@ from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
 from registry.domain.tenant import Tenant
 from registry.domain.view import InstanceRow
+from registry.domain.write_times import Outage, WriteTimes
 from registry.episode import Actions, Episode
 from registry.projection.projector import Projector
 from registry.store.leases import SILENCE_MAX_MS, rearm
@@ -63,6 +64,9 @@ class Pulses:
         #: When each part's last pulse that was taken began, and how long the last one of all parts took.
         self._pulsed_ms: dict[Tenant, int] = {}
         self._round_ms = 0
+        #: When each part answered this replica's last pulse that was taken, and what this tells of when it could write.
+        self._answered_ms: dict[Tenant, int] = {}
+        self._times: WriteTimes | None = None
         #: Leases that started anew.
         self.rearmed = 0
         self._failing = Episode(
@@ -124,6 +128,7 @@ class Pulses:
             self._sorted, self._parts = tenants, {}
             for tenant in tenants:
                 self._parts.setdefault(self._store.part(tenant), []).append(tenant)
+            self._answered_ms = {part: ms for part, ms in self._answered_ms.items() if part in self._parts}
         return self._parts
 
     async def _pulse(self, part: Tenant) -> None:
@@ -137,8 +142,28 @@ class Pulses:
         silent = lost or pulse.restarted or abs(pulse.silence_ms) > SILENCE_MAX_MS
         if silent and not await self._resume(part, pulse, lost):
             return
+        self._note(part, began)
         self._runs[part] = pulse.run
         self._pulsed_ms[part] = began
+
+    def _note(self, part: Tenant, began: int) -> None:
+        """A pulse was taken. If that was long ago the last time, the replica could not write in between."""
+        now, wall = self._clock.steady_ms(), self._clock.wall_ms()
+        before = self._answered_ms.get(part, now)
+        if self._times is None:
+            self._times = WriteTimes(wall)
+        failed_or_hung = part in self._away or now - began > SILENCE_MAX_MS
+        if now - before > SILENCE_MAX_MS and (failed_or_hung or began - before > self._late_ms):
+            self._times = self._times.with_outage(Outage(wall - (now - before), wall, str(part)))
+        self._answered_ms[part] = now
+
+    def write_times(self) -> WriteTimes:
+        """When this replica could write, up to now."""
+        now, wall = self._clock.steady_ms(), self._clock.wall_ms()
+        times = self._times or WriteTimes(wall)
+        away = self._away.intersection(self._sort()) if self._away else ()
+        since = ((part, self._answered_ms.get(part)) for part in away)
+        return times.with_present([Outage(wall - (now - ms), 0, str(part)) for part, ms in since if ms is not None])
 
     async def _resume(self, part: Tenant, pulse: Pulse, lost: bool) -> bool:
         """Give leases their full length again: all of them after an outage, the short ones after any silence."""
@@ -174,7 +199,11 @@ class Pulses:
         """
         part, now = self._store.part(tenant), self._clock.steady_ms()
         late_ms = now - self._pulsed_ms.get(part, now)
-        return part not in self._away and late_ms <= max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
+        return part not in self._away and late_ms <= self._late_ms
+
+    @property
+    def _late_ms(self) -> int:
+        return max(SILENCE_MAX_MS, PULSE_ROUNDS_LATE * self._round_ms)
 
 
 def _remedy(detail: str) -> str:

@@ -17,8 +17,10 @@ from msgspec import Struct, structs
 
 from registry.domain.errors import RegistryError, StoreUnavailable
 from registry.domain.tenant import Tenant
+from registry.domain.write_times import WriteTimes
 from registry.projection.projector import Projector
 from registry.store.port import Store
+from registry.usecases.writers import Writers
 
 #: Seconds from one word to the next.
 TELL_EVERY_S: Final = 2.0
@@ -54,6 +56,8 @@ class Presence(Struct, frozen=True, rename="camel"):
     changes: int
     #: Events that it has not applied yet; -1: it cannot know.
     lag: int = -1
+    #: When it could write; nothing of a version that does not tell it.
+    writing: WriteTimes | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -65,12 +69,14 @@ class Roster:
 
     Args:
         describe: what this replica has to say of itself now, but for its lag.
+        writers: is told when the others could write.
     """
 
-    def __init__(self, store: Store, projector: Projector, describe: Callable[[], Presence]) -> None:
+    def __init__(self, store: Store, projector: Projector, describe: Callable[[], Presence], writers: Writers) -> None:
         self._store = store
         self._projector = projector
         self._describe = describe
+        self._writers = writers
         self._others: dict[str, Presence] = {}
         #: Events that this replica had not applied yet when it last looked; -1: it cannot know.
         self.lag = -1
@@ -91,6 +97,9 @@ class Roster:
         found = await self._store.snapshots.exchange(ROSTER, self._projector.replica, _encode(said), KEPT_MS)
         heard = (_read(said) for said in found.values())
         self._others = {presence.name: presence for presence in heard if presence is not None}
+        for name, presence in self._others.items():
+            if presence.writing is not None:
+                self._writers.hear(name, presence.writing, presence.at_ms)
 
     async def _lag(self) -> int:
         tenants = self._projector.tenants[:LOGS_MAX]

@@ -30,6 +30,7 @@ from registry.usecases.heartbeats import Heartbeats
 from registry.usecases.instances import Instances
 from registry.usecases.metadata import Metadata
 from registry.usecases.microservices import Microservices
+from registry.usecases.writers import Writers
 from registry.usecases.writes import WAITING_BYTES_MAX, Writes
 
 R = TypeVar("R")
@@ -237,7 +238,10 @@ class MemoryReplica:
         self.metadata = Metadata(self.writes, lambda: f"new-{name}")
         self.protection = Protection(lapse or MassLapse(), self.clock)
         self.pulses = Pulses(self.store, self.projector, self.clock, 10_000)
-        self.expiry = Expiry(self.store, self.projector, self.writes, self.clock, self.pulses, self.protection)
+        self.writers = Writers(name, self.clock)
+        self.expiry = Expiry(
+            *(self.store, self.projector, self.writes, self.clock, self.pulses, self.protection, self.writers)
+        )
         self.snapshotting = Snapshotting(self.store, self.projector, self.clock, retention or Retention())
         self.agreement = Agreement(self.store, self.projector, self.snapshotting, self.clock)
         self.forgetting = Forgetting(self.store, self.projector, self.clock, FORGET_AFTER_MS)

@@ -18,7 +18,7 @@ def presence(name: str) -> Presence:
 
 def roster(server: MemoryServer, name: str) -> tuple[MemoryReplica, Roster]:
     replica = MemoryReplica(server, name)
-    return replica, Roster(replica.store, replica.projector, lambda: presence(name))
+    return replica, Roster(replica.store, replica.projector, lambda: presence(name), replica.writers)
 
 
 def test_each_tells_of_all_and_itself_comes_first() -> None:

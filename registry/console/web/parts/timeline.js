@@ -82,7 +82,17 @@ const EVIDENCE = {
   deadline: (at) => t("evidence.ended", { at: moment(Date.parse(String(at))) }),
   pausedMs: (ms) => (Number(ms) ? t("evidence.paused", { length: duration(Number(ms)) }) : ""),
   lateMs: (ms) => t("evidence.late", { ms: String(ms) }),
+  replicas: (replicas) => replicas.map(couldWrite).join(", "),
 };
+
+/** @param {{replica: string, couldNotWrite: {from?: string, to?: string}[]}} told */
+function couldWrite({ replica, couldNotWrite }) {
+  if (!couldNotWrite.length) return t("evidence.wrote", { replica });
+  return couldNotWrite.map(({ from, to }) => {
+    const times = { replica, from: from ? moment(Date.parse(from)) : "", to: to ? moment(Date.parse(to)) : "" };
+    return t(!from ? "evidence.unknown" : !to ? "evidence.silent" : "evidence.away", times);
+  }).join(", ");
+}
 
 /** @param {Told} event */
 function evidence(event) {
