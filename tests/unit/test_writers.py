@@ -338,11 +338,9 @@ def told(event: InstanceExpired) -> str:
 
 def lapse(writers: str = "", outages: Outages | None = None) -> InstanceExpired:
     """It was renewed at second 100, and removed at second 120."""
-    return InstanceExpired(
-        service_id="cart", instance_id="i", registered="7-2", last_beat_ms=100_000,
-        deadline_ms=119_900, writers=writers, outages=outages or {},
-        **{**stamp()._asdict(), "at_ms": 120_000},
-    )
+    event = InstanceExpired(service_id="cart", instance_id="i", registered="7-2", **stamp()._asdict())
+    moments = {"last_beat_ms": 100_000, "deadline_ms": 119_900, "at_ms": 120_000}
+    return structs.replace(event, writers=writers, outages=outages or {}, **moments)
 
 
 def test_the_sentence_says_who_could_write_and_who_could_not() -> None:
