@@ -1,25 +1,27 @@
-"""Recent: the newest events that a replica remembers of the logs, and what a log has lost, told from them.
-
-They are bounded in number for each log, and in bytes for all of them together.
-"""
+"""Recent: the newest events that a replica remembers of one log, and what the log has lost, told from them."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
-from itertools import count, islice
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
-from registry.domain.events import Event, HistoryResumed, InstanceExpired
+import msgspec
+from msgspec import Struct
+
+from registry.domain.events import Event, HistoryResumed, InstanceExpired, decode_event
 from registry.domain.position import Position, parse_position
-from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
 
 #: Events of one tenant that a replica remembers. A store that loses more of its tail is seeded from memory instead.
 RECENT_MAX: Final = 20_000
 #: What an event takes in memory beside the bytes in which it is written.
-EVENT_OVERHEAD_BYTES: Final = 1024
+EVENT_OVERHEAD_BYTES: Final = 16
+#: Bytes of events from which on one piece is made of them. Each by itself would stay wherever memory was free when it
+#: came, and hold all that was around it.
+PIECE_BYTES: Final = 16 * 1024
 
 EventId = tuple[str, int]
 
@@ -34,74 +36,139 @@ def event_id(event: Event) -> EventId:
     return event.replica, event.number
 
 
+class _Name(Struct, gc=False):
+    """What of an event, as it is written, names it."""
+
+    type: str
+    replica: str
+    number: int
+
+
+_encode_piece: Final = msgspec.msgpack.Encoder().encode
+_decode_piece: Final = msgspec.msgpack.Decoder(list[bytes]).decode
+_decode_name: Final = msgspec.msgpack.Decoder(_Name).decode
+_RESUMED: Final = HistoryResumed.__struct_config__.tag
+
+
 class _Mention(NamedTuple):
     """An event of which only this is remembered."""
 
     position: Position
     id: EventId
     #: The event itself, if it begins an epoch: it has no name of its own.
-    resumed: HistoryResumed | None
+    resumed: Event | None
+
+
+class _Run(Struct, gc=False):
+    """Events that stand one after the other: how many, and the position of the last."""
+
+    last: Position
+    count: int = 1
+
+    def first(self) -> Position:
+        return Position(self.last.epoch, self.last.sequence - self.count + 1)
+
+    def positions(self) -> Iterator[Position]:
+        epoch, last = self.last.epoch, self.last.sequence
+        return (Position(epoch, sequence) for sequence in range(last - self.count + 1, last + 1))
 
 
 class Recent:
     """The newest events of one log, in order, up to a number of them and of bytes. The newest one is always kept.
 
-    Bytes are those in which events are written, and `EVENT_OVERHEAD_BYTES` for each.
+    They are kept as they are written, many in one piece, and read when they are asked for, which is seldom. Bytes are
+    those in which they are written, and `EVENT_OVERHEAD_BYTES` for each.
     """
 
     def __init__(self, events_max: int | None = None, bytes_max: float = math.inf) -> None:
         self._events_max = RECENT_MAX if events_max is None else events_max
         self._bytes_max = bytes_max
-        self._events: deque[Remembered] = deque()
-        self._sizes: deque[int] = deque()
+        #: The eldest and the newest of them, and pieces of some `PIECE_BYTES` between.
+        self._eldest: deque[bytes] = deque()
+        self._pieces: deque[bytes] = deque()
+        self._newest: deque[bytes] = deque()
+        self._newest_bytes = 0
+        self._count = 0
+        #: Where they stand.
+        self._runs: deque[_Run] = deque()
         self.size = 0
         #: Bytes in which all events of the present epoch are written, up to the newest: those that are remembered no
         #: more, too. The same on every replica, as long as snapshots tell of it.
         self.log_bytes = 0
         #: The one before the eldest, when that was dropped here.
         self._before: _Mention | None = None
+        #: All of them, once they were asked for, until there is another one.
+        self._all: list[Remembered] | None = None
 
     def __len__(self) -> int:
-        return len(self._events)
+        return self._count
 
     @property
     def is_cut(self) -> bool:
         """Whether older ones were dropped."""
         return self._before is not None
 
-    def add(self, position: Position, event: Event, size: int = 0) -> None:
-        """The next event of the log, and the number of bytes in which it is written."""
+    def add(self, position: Position, written: bytes) -> None:
+        """The next event of the log."""
+        size, self._all = len(written), None
         self.log_bytes = size + (self.log_bytes if position.sequence > 1 else 0)
-        self._events.append(Remembered(position, event))
-        self._sizes.append(size + EVENT_OVERHEAD_BYTES)
+        self._newest.append(written)
+        self._count += 1
+        self._newest_bytes += size
+        if self._newest_bytes > PIECE_BYTES and len(self._newest) > 1:
+            *piece, _ = self._newest
+            self._pieces.append(_encode_piece(piece))
+            self._newest, self._newest_bytes = deque((written,)), size
+        run = self._runs[-1] if self._runs else None
+        if run is not None and position == run.last.next():
+            run.last = position
+            run.count += 1
+        else:
+            self._runs.append(_Run(position))
         self.size += size + EVENT_OVERHEAD_BYTES
-        while len(self._events) > 1 and (len(self._events) > self._events_max or self.size > self._bytes_max):
+        while self._count > 1 and (self._count > self._events_max or self.size > self._bytes_max):
             self.drop()
 
     def drop(self) -> None:
         """Forget the eldest."""
-        position, event = self._events.popleft()
-        self._before = _Mention(position, event_id(event), event if isinstance(event, HistoryResumed) else None)
-        self.size -= self._sizes.popleft()
+        run, self._all = self._runs[0], None
+        if not self._eldest and self._pieces:
+            self._eldest.extend(_decode_piece(self._pieces.popleft()))
+        if self._eldest:
+            written = self._eldest.popleft()
+        else:
+            written = self._newest.popleft()
+            self._newest_bytes -= len(written)
+        self._before = _mention(run.first(), written)
+        self._count -= 1
+        run.count -= 1
+        if not run.count:
+            self._runs.popleft()
+        self.size -= len(written) + EVENT_OVERHEAD_BYTES
 
     def clear(self) -> None:
-        self._events.clear()
-        self._sizes.clear()
-        self.size, self._before = 0, None
+        for part in (self._eldest, self._pieces, self._newest, self._runs):
+            part.clear()
+        self._newest_bytes = self._count = self.size = 0
+        self._before = self._all = None
+
+    def written(self) -> Iterator[tuple[Position, bytes]]:
+        """All of them, eldest first, as they are written."""
+        pieces = chain.from_iterable(map(_decode_piece, self._pieces))
+        positions = chain.from_iterable(run.positions() for run in self._runs)
+        return zip(positions, chain(self._eldest, pieces, self._newest), strict=True)
 
     def newest(self) -> Remembered | None:
-        return self._events[-1] if self._events else None
+        return _read(self._runs[-1].last, self._newest[-1]) if self._newest else None
 
     def last(self, most: int = RECENT_MAX) -> list[Remembered]:
         """The newest of them, eldest first."""
-        return list(islice(self._events, max(len(self._events) - most, 0), None))
+        return [_read(*one) for one in islice(self.written(), max(self._count - most, 0), None)]
 
     def all(self) -> list[Remembered]:
-        return list(self._events)
-
-    def sizes(self) -> list[int]:
-        """In how many bytes each of them is written."""
-        return [size - EVENT_OVERHEAD_BYTES for size in self._sizes]
+        if self._all is None:
+            self._all = [_read(*one) for one in self.written()]
+        return self._all.copy()
 
     def lost(self, log: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
         """What this replica has applied and a log does not hold.
@@ -111,7 +178,7 @@ class Recent:
             tail: the log's newest events. What is older is told by its position alone.
         """
         begins = tail[0].position if tail else log.position.next()
-        return _missing(self._events, tail, log, begins)
+        return _missing(self.all(), tail, log, begins)
 
     def broken_off(self, log: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
         """Those events that begin an epoch, or tell of it, which this replica has applied and a log does not hold."""
@@ -119,7 +186,7 @@ class Recent:
         held = [remembered for remembered in tail if isinstance(remembered.event, HistoryResumed)]
         return [
             remembered
-            for remembered in self._events
+            for remembered in self.all()
             if isinstance(remembered.event, HistoryResumed)
             and remembered not in held
             and not (remembered.position < begins and log.includes(remembered.position))
@@ -127,8 +194,9 @@ class Recent:
 
     def since(self, own: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
         """What the log's newest events tell that this replica, whose view is `own`, has not applied."""
-        begins = self._events[0].position if self._events else own.position.next()
-        return _missing(tail, self._events, own, begins)
+        known = self.all()
+        begins = known[0].position if known else own.position.next()
+        return _missing(tail, known, own, begins)
 
     def gap(self, lost: Sequence[Remembered], wanted: Sequence[Remembered]) -> bool:
         """Whether the log holds what came after something that it has lost: then it is no tail that is missing.
@@ -142,17 +210,17 @@ class Recent:
         missing = {position for position, _ in lost}
         return begins is not None and any(
             position > begins and position not in missing
-            for position, event in self._events
+            for position, event in self.all()
             if not isinstance(event, (InstanceExpired, HistoryResumed))
         )
 
     def reach(self, log: RegistryView, tail: Sequence[Remembered]) -> bool:
         """Whether everything that the log may have lost is remembered: it holds what was before the eldest event."""
-        if not self._events:
+        if not self._count:
             return False
-        position, event = self._events[0]
+        position, event = self.all()[0]
         begins = tail[0].position if tail else log.position.next()
-        if _holds(tail, _mention(self._events[0])) or (position < begins and log.includes(position)):
+        if _holds(tail, _mention(*next(self.written()))) or (position < begins and log.includes(position)):
             return True
         if isinstance(event, HistoryResumed):
             return event.after != "" and log.includes(parse_position(event.after))
@@ -161,6 +229,10 @@ class Recent:
         if self._before is not None and begins <= self._before.position:
             return _holds(tail, self._before)
         return log.includes(Position(position.epoch, position.sequence - 1))
+
+
+def _read(position: Position, written: bytes) -> Remembered:
+    return Remembered(position, decode_event(written))
 
 
 def _missing(
@@ -177,74 +249,12 @@ def _missing(
     ]
 
 
+def _mention(position: Position, written: bytes) -> _Mention:
+    name = _decode_name(written)
+    return _Mention(position, (name.replica, name.number), decode_event(written) if name.type == _RESUMED else None)
+
+
 def _holds(tail: Iterable[Remembered], asked: _Mention) -> bool:
     if asked.resumed is not None:
         return Remembered(asked.position, asked.resumed) in tail
     return any(event_id(remembered.event) == asked.id for remembered in tail)
-
-
-def _mention(remembered: Remembered) -> _Mention:
-    position, event = remembered
-    return _Mention(position, event_id(event), event if isinstance(event, HistoryResumed) else None)
-
-
-class Recents:
-    """What one replica remembers of all logs, up to a number of bytes together: it forgets the oldest anywhere.
-
-    What a store loses is what was newest in all of its logs, so that a log with many events takes nothing from the
-    others that would be lost together with its own. The newest event of each log stays in any case.
-    """
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._of: dict[Tenant, Recent] = {}
-        self.size = 0
-        #: Whose event was followed by another one, eldest first, and the keys of each tenant in it.
-        self._followed: OrderedDict[int, Tenant] = OrderedDict()
-        self._keys: dict[Tenant, deque[int]] = {}
-        self._numbers = count()
-
-    def of(self, tenant: Tenant) -> Recent:
-        """What is remembered of its log; nothing, which is not kept, of one that was never heard of."""
-        return self._of.get(tenant) or Recent()
-
-    def add(self, tenant: Tenant, position: Position, event: Event, size: int) -> None:
-        """The next event of the tenant's log, and the number of bytes in which it is written."""
-        recent = self._of.get(tenant)
-        if recent is None:
-            recent, self._keys[tenant] = self._of.setdefault(tenant, Recent()), deque()
-        keys = self._keys[tenant]
-        if len(recent):
-            key = next(self._numbers)
-            keys.append(key)
-            self._followed[key] = tenant
-        before = recent.size
-        recent.add(position, event, size)
-        self.size += recent.size - before
-        while len(keys) >= len(recent):
-            del self._followed[keys.popleft()]
-        while self.size > self._bytes_max and self._followed:
-            self._drop()
-
-    def _drop(self) -> None:
-        _, tenant = self._followed.popitem(last=False)
-        self._keys[tenant].popleft()
-        recent = self._of[tenant]
-        before = recent.size
-        recent.drop()
-        self.size += recent.size - before
-
-    def reset(self, tenant: Tenant, tail: Recent) -> None:
-        """The log was replayed: these are its newest events."""
-        self.forget(tenant)
-        for (position, event), size in zip(tail.all(), tail.sizes(), strict=True):
-            self.add(tenant, position, event, size)
-        if tenant in self._of:
-            self._of[tenant].log_bytes = tail.log_bytes
-
-    def forget(self, tenant: Tenant) -> None:
-        recent = self._of.pop(tenant, None)
-        if recent is not None:
-            self.size -= recent.size
-            for key in self._keys.pop(tenant):
-                del self._followed[key]

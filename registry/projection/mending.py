@@ -140,9 +140,9 @@ class Mending:
         resumed, *pages = tell_again(resumed, epoch, len(written), len(events.lost), again)
         payloads = list(map(encode_event, (resumed, *written, *pages)))
         for number, (event, outcome) in enumerate(zip((resumed, *written), outcomes, strict=True), 1):
-            restored.note(Position(epoch, number), event, len(payloads[number - 1]), outcome, self._replica)
+            restored.note(Position(epoch, number), event, payloads[number - 1], outcome, self._replica)
         for event in pages:
-            restored.apply(store, log.position.next(), event, len(payloads[log.position.sequence]), self._replica)
+            restored.apply(store, log.position.next(), event, payloads[log.position.sequence], self._replica)
         await self._rearm(log)
         await self._store.resume_history(log.tenant, head, epoch, payloads)
         self.put_back += len(events.lost)
@@ -198,12 +198,14 @@ class Mending:
         merged = Restored(loader.view())
         for sequence, (_, event) in enumerate(since, 1):
             # In an epoch of nobody's, later than the own one: the log's may be earlier, if the store's clock is wrong.
-            merged.apply(self._store, Position(own.position.epoch + 1, sequence), event, 0, self._replica)
+            merged.apply(
+                self._store, Position(own.position.epoch + 1, sequence), event, encode_event(event), self._replica
+            )
         include(merged.view.lineage, log.position)
         again = retelling(behind, (), (own, log), merged.view, known)
         position, resumed = await self._seed(merged.view, log.position, "", again, _histories(own))
         merged.tail.clear()  # what led here stands in no log
-        merged.apply(self._store, position, resumed, len(encode_event(resumed)), self._replica)
+        merged.apply(self._store, position, resumed, encode_event(resumed), self._replica)
         return merged
 
     async def _seed(

@@ -18,7 +18,8 @@ from registry.domain.emptiness import is_empty
 from registry.domain.events import Event
 from registry.domain.outcome import Outcome
 from registry.domain.position import Position
-from registry.domain.recent import Recent, Recents, Remembered
+from registry.domain.recent import Recent, Remembered
+from registry.domain.recents import Recents
 from registry.domain.retention import Log
 from registry.domain.tenant import Tenant
 from registry.domain.view import RegistryView
@@ -271,7 +272,7 @@ class Projector:
             event = self.read_event(view.tenant, position, payload)
             if not follows(view.position, position, event):
                 raise HistoryChanged(f"{view.position.text()} is followed by {position.text()}")
-            self._apply(view, position, event, len(payload))
+            self._apply(view, position, event, payload)
         self.tell_news(view.tenant)
         self._waiters.wake(view.tenant, view.position)
 
@@ -283,22 +284,22 @@ class Projector:
             self.aside.put(damage)
             raise
 
-    def offer(self, tenant: Tenant, appended: Iterable[tuple[Position, Event, int]]) -> None:
-        """Apply own events just appended, each with the number of bytes in which it is written.
+    def offer(self, tenant: Tenant, appended: Iterable[tuple[Position, Event, bytes]]) -> None:
+        """Apply own events just appended, each with the bytes in which it is written.
 
         Where others came between, reading will bring them all in order.
         """
         view = self._views[tenant]
-        for position, event, size in appended:
+        for position, event, written in appended:
             if position > view.position:
                 if not follows(view.position, position, event):
                     self.overtaken.set()
                     return
-                self._apply(view, position, event, size)
+                self._apply(view, position, event, written)
         self.tell_news(tenant)
         self._waiters.wake(tenant, view.position)
 
-    def _apply(self, view: RegistryView, position: Position, event: Event, size: int) -> None:
+    def _apply(self, view: RegistryView, position: Position, event: Event, written: bytes) -> None:
         self.changes += 1
         try:
             outcome = apply_or_tell(self._store, view, position, event)
@@ -307,7 +308,7 @@ class Projector:
             raise
         if outcome.error is not None:
             self._refused += 1
-        self._recents.add(view.tenant, position, event, size)
+        self._recents.add(view.tenant, position, written)
         if event.replica == self.replica:
             self.own += 1
             self.outcomes.settle(event, outcome)

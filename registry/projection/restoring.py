@@ -46,13 +46,13 @@ class Restored:
     #: The event at the position of the snapshot that was loaded, as it was written.
     last: bytes = b""
 
-    def apply(self, store: Store, position: Position, event: Event, size: int, replica: str) -> None:
-        """The next event, and the number of bytes in which it is written. Raises Inapplicable."""
-        self.note(position, event, size, apply_or_tell(store, self.view, position, event), replica)
+    def apply(self, store: Store, position: Position, event: Event, written: bytes, replica: str) -> None:
+        """The next event, and the bytes in which it is written. Raises Inapplicable."""
+        self.note(position, event, written, apply_or_tell(store, self.view, position, event), replica)
 
-    def note(self, position: Position, event: Event, size: int, outcome: Outcome, replica: str) -> None:
+    def note(self, position: Position, event: Event, written: bytes, outcome: Outcome, replica: str) -> None:
         """The next event, which was applied to the view."""
-        self.tail.add(position, event, size)
+        self.tail.add(position, written)
         if event.replica == replica:
             self.own.append((event, outcome))
 
@@ -120,7 +120,7 @@ async def restore(store: Store, tenant: Tenant, replica: str, before_ms: int | N
                     f"the newest ends at {view.position.text()}",
                     position.text(),
                 )
-            restored.apply(store, position, event, len(payload), replica)
+            restored.apply(store, position, event, payload, replica)
         await asyncio.sleep(0)
 
 
@@ -189,7 +189,7 @@ async def _salvage(store: Store, tenant: Tenant, replica: str, before: Position 
                 event = read_event(store, tenant, position, payload)
                 if position == before or not follows(restored.view.position, position, event):
                     return restored
-                restored.apply(store, position, event, len(payload), replica)
+                restored.apply(store, position, event, payload, replica)
             await asyncio.sleep(0)
     except Inapplicable:
         raise
@@ -232,8 +232,8 @@ async def _load(store: PastLog, tenant: Tenant, mark: Mark) -> Restored:
     restored = Restored(view, last=loader.last)
     with contextlib.suppress(Damaged):  # a later version's event is part of the view all the same
         if loader.last:
-            event = read_event(store, tenant, view.position, loader.last)
-            restored.tail.add(view.position, event, len(loader.last))
+            read_event(store, tenant, view.position, loader.last)
+            restored.tail.add(view.position, loader.last)
     restored.tail.log_bytes = mark.log_bytes
     return restored
 

@@ -303,7 +303,7 @@ class Expiry:
         ]
         positions = await self._store.expire(tenant, at.epoch, proposals, SILENCE_MAX_MS, at.sequence)
         appended = [
-            (position, event, len(proposal.payload))
+            (position, event, proposal.payload)
             for position, event, proposal in zip(positions, events, proposals, strict=True)
             if position
         ]

@@ -245,7 +245,7 @@ class Writes:
         self.batches.add(len(batch))
         self.seconds.add(perf_counter() - began)
         appended = [
-            (position, pending.event, len(pending.write.payload or b""))
+            (position, pending.event, pending.write.payload or b"")
             for position, pending in zip(positions, batch, strict=True)
             if position is not None and pending.event is not None
         ]
@@ -274,9 +274,14 @@ class Writes:
         return position.epoch, writes, position.sequence
 
 
-def _say_appended(tenant: Tenant, appended: Sequence[tuple[Position, Event, int]]) -> None:
-    for position, event, size in appended:
-        fields = {"tenant": str(tenant), "position": position.text(), "request_id": event.request_id, "bytes": size}
+def _say_appended(tenant: Tenant, appended: Sequence[tuple[Position, Event, bytes]]) -> None:
+    for position, event, written in appended:
+        fields = {
+            "tenant": str(tenant),
+            "position": position.text(),
+            "request_id": event.request_id,
+            "bytes": len(written),
+        }
         logger.debug("appended at %s", position.text(), extra={"action": "event_appended", **fields})
 
 

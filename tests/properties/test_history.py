@@ -29,6 +29,7 @@ from registry.domain.events import (
     TagsDeleted,
     TagSet,
     TagsReplaced,
+    encode_event,
 )
 from registry.domain.fold import LINEAGE_MAX, apply
 from registry.domain.history import put_back
@@ -69,8 +70,8 @@ class Loss(NamedTuple):
 
     def recent(self, most: int = RECENT_MAX) -> Recent:
         recent = Recent(most)
-        for placed in self.applied:
-            recent.add(*placed)
+        for position, event in self.applied:
+            recent.add(position, encode_event(event))
         return recent
 
     def tail(self) -> list[Remembered]:
@@ -148,8 +149,8 @@ def test_memory_reaches_a_log_that_holds_everything_before_it(eldest: int, log: 
     """Between the log's end and the eldest event remembered nothing may be missing."""
     events = named([(Position(7, n), service_registered(microservice("s1"))) for n in range(1, 12)], "r")
     recent = Recent()
-    for placed in events[eldest - 1 :]:
-        recent.add(*placed)
+    for position, event in events[eldest - 1 :]:
+        recent.add(position, encode_event(event))
     held = events[:log]
     tail = [Remembered(*placed) for placed in held]
     assert recent.reach(fold(held), tail) == recent.reach(fold(held), tail[-1:]) == reached
@@ -160,8 +161,8 @@ def test_memory_does_not_reach_a_log_that_went_on_from_further_back(cut: int, re
     """It is as long as it was, but what stands there is another's; what was before is not remembered."""
     events = named([(Position(7, n), service_registered(microservice("s1"))) for n in range(1, 12)], "r")
     recent = Recent(7)
-    for placed in events:
-        recent.add(*placed)
+    for position, event in events:
+        recent.add(position, encode_event(event))
     log = events[:cut] + named(behind(Position(7, cut), [event for _, event in events[:8]]), "other")
     assert recent.reach(fold(log), [Remembered(*placed) for placed in log]) == reached
 
@@ -172,8 +173,8 @@ def test_memory_that_begins_with_a_resumed_epoch_reaches_only_what_that_goes_on_
     before = named([(Position(7, n), event) for n in range(1, 6)], "r")
     resumed: Placed = (Position(8, 1), HistoryResumed(after="7-5", **stamp()._asdict()))
     recent = Recent()
-    for placed in (resumed, (Position(8, 2), event)):
-        recent.add(*placed)
+    recent.add(resumed[0], encode_event(resumed[1]))
+    recent.add(Position(8, 2), encode_event(event))
 
     def reached(log: list[Placed]) -> bool:
         return recent.reach(fold(log), [Remembered(*placed) for placed in log])

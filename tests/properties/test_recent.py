@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from registry.domain.events import Event, HistoryResumed
+from registry.domain.events import Event, HistoryResumed, encode_event
 from registry.domain.position import Position
-from registry.domain.recent import EVENT_OVERHEAD_BYTES, Recent, Recents, Remembered
+from registry.domain.recent import EVENT_OVERHEAD_BYTES, Recent, Remembered
+from registry.domain.recents import Recents
 from registry.domain.tenant import DEFAULT_TENANT, Tenant
 from registry.domain.view import RegistryView
 from tests.support.builders import microservice, service_registered
@@ -24,6 +26,11 @@ from tests.support.strategies import histories
 A, B, C = (Tenant(name, "default") for name in "abc")
 Added = tuple[Tenant, int]
 EVENT = service_registered(microservice("s1"))
+
+
+def written(size: int = 0, number: int = 1) -> bytes:
+    """An event in that many bytes more."""
+    return encode_event(structs.replace(EVENT, user_agent="-" * size, number=number))
 
 
 @dataclass
@@ -61,7 +68,10 @@ class NaiveMemory:
 
 
 def positions(recents: Recents, tenant: Tenant) -> list[Position]:
-    return [position for position, _ in recents.of(tenant).all()]
+    remembered = recents.of(tenant).all()
+    assert all(position.sequence == event.number for position, event in remembered)
+    assert recents.of(tenant).newest() == (remembered[-1] if remembered else None)
+    return [position for position, _ in remembered]
 
 
 def added(some: Iterable[Added], *memories: Recents | NaiveMemory) -> None:
@@ -71,9 +81,9 @@ def added(some: Iterable[Added], *memories: Recents | NaiveMemory) -> None:
         position = Position(7, numbers[tenant])
         for memory in memories:
             if isinstance(memory, Recents):
-                memory.add(tenant, position, EVENT, size)
+                memory.add(tenant, position, written(size, position.sequence))
             else:
-                memory.add(tenant, position, size)
+                memory.add(tenant, position, len(written(size, position.sequence)))
 
 
 SOME = st.lists(st.tuples(st.sampled_from((A, B, C)), st.integers(0, 5000)), max_size=30)
@@ -87,7 +97,7 @@ def test_what_is_eldest_anywhere_is_forgotten_first(some: list[Added], bytes_max
     for tenant in (A, B, C):
         assert positions(recents, tenant) == naive.of(tenant)
     assert recents.size == naive.size
-    newest = sum({tenant: size + EVENT_OVERHEAD_BYTES for tenant, size in some}.values())
+    newest = sum({tenant: len(written(size)) + EVENT_OVERHEAD_BYTES for tenant, size in some}.values())
     assert recents.size <= max(bytes_max, newest)
 
 
@@ -99,8 +109,8 @@ def test_a_log_that_is_replayed_or_forgotten_leaves_nothing_behind(
     recents, fresh, newest = Recents(bytes_max), Recents(bytes_max), Recent()
     added(some, recents)
     for number, (_, size) in enumerate(tail, 1):
-        newest.add(Position(8, number), EVENT, size)
-        fresh.add(A, Position(8, number), EVENT, size)
+        newest.add(Position(8, number), written(size, number))
+        fresh.add(A, Position(8, number), written(size, number))
     for tenant in (A, B, C):
         recents.forget(tenant)
     assert recents.size == 0
@@ -116,7 +126,7 @@ def test_a_replica_remembers_the_newest_events_up_to_a_limit(placed: list[tuple[
     recent = Recent(most)
     assert recent.newest() is None
     for position, event in placed:
-        recent.add(position, event)
+        recent.add(position, encode_event(event))
         assert recent.newest() == (position, event)
     assert recent.all() == [Remembered(*one) for one in placed[-most:]]
     assert (len(recent), recent.is_cut) == (min(most, len(placed)), len(placed) > most)
@@ -128,11 +138,12 @@ def test_a_replica_remembers_the_newest_events_up_to_a_limit(placed: list[tuple[
 def test_the_newest_of_one_log_are_as_many_as_its_bytes_allow(sizes: list[int], bytes_max: int) -> None:
     recent = Recent(bytes_max=bytes_max)
     for number, size in enumerate(sizes, 1):
-        recent.add(Position(7, number), EVENT, size)
+        recent.add(Position(7, number), written(size))
     kept = 1
+    sizes = [len(written(size)) for size in sizes]
     while kept < len(sizes) and sum(size + EVENT_OVERHEAD_BYTES for size in sizes[-kept - 1 :]) <= bytes_max:
         kept += 1
-    assert recent.sizes() == sizes[-kept:]
+    assert [len(one) for _, one in recent.written()] == sizes[-kept:]
     assert recent.log_bytes == sum(sizes)
 
 
@@ -141,15 +152,15 @@ def test_bytes_of_a_log_begin_anew_with_each_epoch(kept: int) -> None:
     """They are what a log has grown by since a snapshot, on whichever replica."""
     recent = Recent(kept)
     for epoch, sequence, size in ((7, 1, 10), (7, 2, 20), (9, 1, 4), (9, 2, 5)):
-        recent.add(Position(epoch, sequence), EVENT, size)
-    assert recent.log_bytes == 9
+        recent.add(Position(epoch, sequence), written(size))
+    assert recent.log_bytes == len(written(4)) + len(written(5))
 
 
 def test_what_an_event_says_is_not_kept_when_it_is_forgotten() -> None:
     """The one before the eldest is known by its name only: it may have been megabytes."""
-    event, recent = service_registered(microservice("s2")), Recent(1)
-    references = sys.getrefcount(event)
-    recent.add(Position(7, 1), event)
-    assert sys.getrefcount(event) > references
-    recent.add(Position(7, 2), EVENT)
-    assert sys.getrefcount(event) == references
+    large, recent = written(5000), Recent(1)
+    references = sys.getrefcount(large)
+    recent.add(Position(7, 1), large)
+    assert sys.getrefcount(large) > references
+    recent.add(Position(7, 2), written())
+    assert sys.getrefcount(large) == references

@@ -326,9 +326,7 @@ def twice_in_mending() -> Patch:
     """Every replica puts back what it remembers, also what another one has put back already."""
 
     def lost(self: Recent, log: RegistryView, tail: Sequence[Remembered]) -> list[Remembered]:
-        return [remembered for remembered in self._events if not log.includes(remembered.position)] or [*self._events][
-            -3:
-        ]
+        return [remembered for remembered in self.all() if not log.includes(remembered.position)] or self.all()[-3:]
 
     return patch.object(Recent, "lost", lost)
 
