@@ -106,7 +106,9 @@ def snapshots_wanted(contents: Contents, marks: Sequence[Mark], end: Position) -
             continue
         since = [file for file in contents.segments if newest is None or file.head.end > newest]
         before = [file for file in since if file.head.end <= mark.position]
-        events, size = sum(file.head.events for file in before), sum(file.size for file in before)
+        size = sum(file.size for file in before)
+        # By places: a segment may end anywhere between two snapshots.
+        events = mark.sequence - (newest.sequence if newest is not None and newest.epoch == mark.epoch else 0)
         if newest is None or events >= EVENTS_APART or size >= mark.size:
             wanted.append(mark)
             newest = mark.position

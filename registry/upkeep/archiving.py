@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,10 @@ SEGMENT_EVENTS_MAX: Final = 50_000
 SEGMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 #: Seconds after which an unfinished file is one that a replica has left when it died.
 UNFINISHED_KEPT_S: Final = 3600.0
+
+
+async def nothing(tenant: Tenant) -> None:
+    """Where nothing is to be done meanwhile."""
 
 
 class ArchiveFailed(Exception):
@@ -72,6 +76,8 @@ class Archiving:
         self._prefix = prefix
         self._limits = limits
         self._hold_ms = hold_ms
+        #: Done again and again, for to read a log and to write files may last. What it raises ends that.
+        self.meanwhile: Callable[[Tenant], Awaitable[None]] = nothing
         self.stats = ArchiveStats()
 
     async def archive(self, tenant: Tenant, marks: Sequence[Mark], before: Position) -> None:
@@ -175,6 +181,7 @@ class Archiving:
     async def _log(self, tenant: Tenant, place: Position, before: Position) -> AsyncIterator[tuple[Position, bytes]]:
         """What the log has behind a place, up to another one. Raises ArchiveFailed where it has a gap."""
         while place < before:
+            await self.meanwhile(tenant)
             entries = (await self._store.read({tenant: place}, None, 0)).events.get(tenant, ())
             if not entries:
                 return
@@ -225,6 +232,7 @@ class Archiving:
         return await asyncio.to_thread(pack_outline, outliner.outline())
 
     async def _put(self, folder: Folder, tenant: Tenant, data: bytes) -> None:
+        await self.meanwhile(tenant)
         if not await self._store.snapshots.hold(tenant, self._replica, self._hold_ms):
             raise StoreUnavailable("another replica writes to the archive")
         await asyncio.to_thread(folder.put, data, self._replica)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from registry.clock import Clock
 from registry.domain.errors import StoreUnavailable
@@ -52,6 +52,14 @@ class SnapshotStats:
     took_ms: int = 0
 
 
+class _Taken(NamedTuple):
+    """A snapshot that was written, and the others: those that are no good, and those that are part of its history."""
+
+    mark: Mark
+    going: list[Mark]
+    staying: list[Mark]
+
+
 class Snapshotting:
     """One replica's part in writing snapshots."""
 
@@ -69,6 +77,8 @@ class Snapshotting:
         self._retention = retention
         #: Where what a log loses goes to, if anywhere; and that it fails, since when, and why.
         self.archiving = archiving
+        if archiving is not None:
+            archiving.meanwhile = self._meanwhile
         self.archive_failing = Episode(
             logger, Actions("archive_failed", "archive_recovered"), level=logging.ERROR, steady_ms=clock.steady_ms
         )
@@ -181,6 +191,26 @@ class Snapshotting:
                 await self._store.snapshots.hold(tenant, self._projector.replica, GIVEN_BACK_MS)
 
     async def _write(self, tenant: Tenant, events: int) -> Mark | None:
+        taken = await self._take(tenant, events)
+        if taken is None:
+            return None
+        mark, going, staying = taken
+        for other in going:
+            await self._store.snapshots.drop(tenant, other)
+        await self._drop_old(tenant, [mark, *staying])
+        return mark
+
+    async def _meanwhile(self, tenant: Tenant) -> None:
+        """Write the next snapshot when it is due, though the log is being archived.
+
+        That lasts where events come fast; else the archive's snapshots would lie further apart there.
+        """
+        if tenant in self._suspected or not self._is_due(tenant, self._retention.every_events):
+            return
+        if await self._store.snapshots.hold(tenant, self._projector.replica, HOLD_MS):
+            await self._take(tenant, self._retention.every_events)
+
+    async def _take(self, tenant: Tenant, events: int) -> _Taken | None:
         marks = [mark for mark in await self._store.snapshots.marks(tenant) if mark.format == FORMAT]
         head = await self._store.head(tenant)
         view = self._projector.view(tenant)
@@ -217,10 +247,8 @@ class Snapshotting:
         )
         older = [other for other in own if other.position != position]
         strays = [other for other in marks if other not in own and mark.at_ms - other.at_ms > STRAY_KEPT_MS]
-        for other in (*strays, *(other for other in older if other in suspected)):
-            await self._store.snapshots.drop(tenant, other)
-        await self._drop_old(tenant, [mark, *(other for other in older if other not in suspected)])
-        return mark
+        going = [*strays, *(other for other in older if other in suspected)]
+        return _Taken(mark, going, [other for other in older if other not in suspected])
 
     def _suspects(self, tenant: Tenant, marks: Sequence[Mark]) -> list[Mark]:
         """The snapshots that are to be replaced. When there are none, none are suspected any more."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from registry.archive import segment
-from registry.archive.contents import Contents, File, outlived, snapshots_wanted
+from registry.archive.contents import EVENTS_APART, Contents, File, outlived, snapshots_wanted
 from registry.archive.folder import file_name, folder_name
 from registry.archive.segment import Head, Unreadable
 from registry.domain.marks import ChunksDigest, Mark
@@ -223,6 +223,14 @@ def test_a_snapshot_is_wanted_first_and_then_after_as_many_bytes_as_it_has() -> 
     assert [mark.sequence for mark in wanted] == [0, 30, 60, 90]
     again = snapshots_wanted(Contents([*segments, _snapshot(7, 90)]), marks, Position(7, 100))
     assert again == []
+
+
+def test_snapshots_are_wanted_as_far_apart_wherever_segments_end() -> None:
+    """An archive that is written late has long segments, and marks in the midst of them."""
+    places = [EVENTS_APART // 2 * number + 1 for number in range(9)]
+    contents = Contents([_segment(7, 0, places[-1], size=10)])
+    wanted = snapshots_wanted(contents, [_mark(7, place, size=1 << 30) for place in places], Position(7, places[-1]))
+    assert [mark.sequence for mark in wanted] == places[::2]
 
 
 @given(cuts, st.integers(0, 2000), st.integers(0, 60))
