@@ -178,6 +178,9 @@ class _DeepSnapshots:
             return found
         archived = await self._log.archived_snapshot(tenant, position)
         if archived is None:
+            await self._log.eldest(tenant)  # it may have gone there since the archive was looked at
+            archived = await self._log.archived_snapshot(tenant, position)
+        if archived is None:
             return None
         folder, file = archived
         return await run(lambda: folder.chunk(file, index))

@@ -155,6 +155,8 @@ class Historian:
         resumed = await self.past.resumption(tenant)
         if resumed is None or not await self._goes_on(tenant, resumed.event, query.after):
             raise self.past.before_history(eldest)
+        if resumed.position < eldest.position:  # the state there cannot be read, nor what came between be told
+            raise self.past.before_history(eldest)
         position, event, outcome = resumed
         told = _Encoded(position, encode_told(tell(position, event, query.choice.seen(outcome), None)))
         return [told] if query.choice.takes(event, outcome, None) else []

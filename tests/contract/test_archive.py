@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -103,6 +104,10 @@ class Scene:
         for mark in await self.store.snapshots.marks(T):
             if mark.position < before:
                 await self.store.snapshots.drop(T, mark)
+        await self.cut(before)
+
+    async def cut(self, before: Position) -> None:
+        """Drop the events before a place."""
         await self.store.snapshots.trim(T, before)
         eldest = await self.store.eldest(T)
         if eldest is not None and eldest[0] < before:
@@ -195,6 +200,41 @@ async def test_an_archive_that_broke_off_at_a_seed_goes_on_rightly(
     assert await answers(scene.deep()) == expected
     await scene.trim(newest.position)
     assert await answers(scene.deep()) == expected
+
+
+async def test_a_snapshot_that_goes_to_the_archive_while_it_is_asked_for_is_found_there(scene: Scene) -> None:
+    """Else the state with which a log goes on seems gone, and what came between it and the next one is not told."""
+    await scene.come("a")
+    held = await scene.view()
+    end = held.position
+    seam = await scene.seed(held, end.text())
+    await scene.come("b", "c")
+    newest = await scene.snapshot()
+    deep = scene.deep()
+    expected = [await deep.snapshots.chunk(T, mark.position, 0) for mark in await deep.snapshots.marks(T)]
+    assert len(expected) == 2
+    marks = await deep.snapshots.marks(T)
+    await scene.trim(newest.position)
+    assert await scene.store.snapshots.chunk(T, seam, 0) is None
+    assert [await deep.snapshots.chunk(T, mark.position, 0) for mark in marks] == expected
+
+
+async def test_what_stands_behind_a_state_that_cannot_be_read_is_not_passed_over(scene: Scene) -> None:
+    """Who was told what led to the seed is told all that came behind it, or that it is not kept."""
+    await scene.come("a")
+    held = await scene.view()
+    seam = await scene.seed(held, held.position.text())
+    await scene.come("b", "c")
+    await scene.snapshot()
+    await scene.come("d")
+    await scene.cut(seam)
+    query = PageQuery(Choice(), newest_first=False, after=held.position)
+    page = json.loads(await Historian(Past(scene.store)).page(T, query))
+    assert [event["kind"] for event in page["events"]] == ["history-resumed", *["instance-registered"] * 3]
+    (seed,) = [mark for mark in await scene.store.snapshots.marks(T) if mark.position == seam]
+    await scene.store.snapshots.drop(T, seed)
+    with pytest.raises(BeforeHistory):
+        await Historian(Past(scene.store)).page(T, query)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
