@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: How much it yields to others (nice).
 YIELDING: Final = 10
+#: Where Linux weighs sessions against each other, and processes only within one. This process has one of its own.
+SESSION_WEIGHT: Final = Path("/proc/self/autogroup")
 #: Questions answered at once, and questions that wait; more are refused.
 AT_ONCE_MAX: Final = 4
 WAITING_MAX: Final = 64
@@ -57,10 +59,17 @@ def main(path: Path) -> int:
     lock = take_lock(path.with_suffix(".lock"))
     if lock is None:
         return 0
-    os.nice(YIELDING)
+    _yield()
     resource.setrlimit(resource.RLIMIT_DATA, (settings.past_max_bytes, resource.RLIM_INFINITY))
     asyncio.run(_serve(settings, path))
     return 0
+
+
+def _yield() -> None:
+    """Let others go first: as a process, and where that counts within a session only, as a session."""
+    os.nice(YIELDING)
+    with contextlib.suppress(OSError):  # no such file: another system, or sessions are not weighed
+        SESSION_WEIGHT.write_text(str(YIELDING))
 
 
 async def _serve(settings: Settings, path: Path) -> None:

@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 
 import registry
-from registry.running.past_process import LONELY_S
+from registry.running.past_process import LONELY_S, YIELDING
 from registry.running.past_wire import PastUnavailable, socket_path
 from registry.settings import Settings
 from tests.api.test_past import events, history
 from tests.support.api import Api, assert_refused, ids, ok
 from tests.support.replica import Replica, is_running, replica
 from tests.support.waiting import until_sync
+
+#: Whether Linux weighs sessions against each other.
+SESSIONS_WEIGHED = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
 @pytest.fixture
@@ -56,7 +59,10 @@ def test_all_replicas_of_a_machine_ask_one_process(redis_url: str, key_prefix: s
             until_sync(lambda: len(started(one, two)) == 1, "one process to have said that it is there")
             (pid,) = started(one, two)
             assert is_running(pid)
-            assert os.getpriority(os.PRIO_PROCESS, pid) > 0
+            assert os.getpriority(os.PRIO_PROCESS, pid) == YIELDING
+            session = Path(f"/proc/{pid}/autogroup")
+            if session.exists() and SESSIONS_WEIGHED.read_text() == "1\n":
+                assert session.read_text().endswith(f" nice {YIELDING}\n")
         assert is_running(pid)
     until_sync(lambda: not is_running(pid), "it to end after the last replica", LONELY_S + 10)
     folder = Path(temporary) / f"registry.past-{os.geteuid()}"
