@@ -24,40 +24,51 @@ class Again(Struct, frozen=True, gc=False):
     """A request of which one value means nothing, and differs each time: that between `before` and `after`.
 
     `key`: under which it is known. `names`: the value is what the client calls the request. Where `after` is empty, all
-    of the request is `before`.
+    of the request is `before`, and it is called `id`; where it is `settled`, nothing better is to be had.
     """
 
     before: bytes
     after: bytes
     key: bytes
     names: bool = False
+    id: bytes = b""
+    settled: bool = True
 
     def id_in(self, data: bytes) -> bytes | None:
         """What the client calls this request, b"" when it does not; None: it is another one."""
+        if not self.after:
+            return self.id if data == self.before else None
         at, end = len(self.before), len(data) - len(self.after)
         if at > end or not data.startswith(self.before) or not data.endswith(self.after):
             return None
-        if at < end and (not self.after or len(data) > AGAIN_MAX_BYTES or not _is_value(data, at, end)):
+        if len(data) > AGAIN_MAX_BYTES or not _is_value(data, at, end):
             return None
         return data[at:end].strip() if self.names else b""
 
 
 def same(data: bytes, key: bytes) -> Again | None:
     """This request, byte for byte; None: it is too large."""
-    return Again(data, b"", key) if len(data) <= AGAIN_MAX_BYTES else None
+    return Again(data, b"", key, settled=False) if len(data) <= AGAIN_MAX_BYTES else None
 
 
-def alike(data: bytes, head_end: int, key: bytes) -> Again | None:
-    """This request, whatever the value of its one header that differs each time; None: it is too large.
+def alike(last: Again | None, data: bytes, head_end: int, key: bytes, id: bytes) -> Again | None:
+    """This request, whatever the value of the one header in which it differs from the last one; None: it is too large.
+
+    To find that value costs as much as it saves once, so it is looked for when the same is asked for the second time.
 
     Args:
         head_end: where its line and headers end.
         key: under which it is known without that header.
+        id: what the client calls it, b"" when it does not.
     """
     if len(data) > AGAIN_MAX_BYTES:
         return None
+    if last is None or last.key != key:
+        return Again(data, b"", key, id=id, settled=False)
+    if last.settled:
+        return last
     value = varying_value(data[:head_end])
     if value is None:
-        return Again(data, b"", key)
+        return Again(data, b"", key, id=id)
     at, end, names = value
     return Again(data[:at], data[end:], key, names)

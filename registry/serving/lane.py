@@ -115,7 +115,7 @@ class Lane:
                 without, id = without_passed(text)
                 known = self._find_known(without)
                 if known is not None and text is data:
-                    connection.again = alike(data, body_at, known.text)
+                    connection.again = alike(connection.again, data, body_at, known.text, id)
             if known is not None and self._say_again(known, id, connection):
                 return body_at
         began = perf_counter()
@@ -155,7 +155,7 @@ class Lane:
                 without_key = key_of(without + data[body_at:])
                 known = self._find_batch(without_key)
                 if known is not None:
-                    connection.again = alike(data, body_at, without_key)
+                    connection.again = alike(connection.again, data, body_at, without_key, id)
                     if self._say_batch_again(known, id, connection):
                         return len(data)
             head = self.heads.read(block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from registry.serving.again import AGAIN_MAX_BYTES, alike, same
+from registry.serving.again import AGAIN_MAX_BYTES, Again, alike, same
 from registry.serving.heads import VARYING, Heads, without_passed
 from tests.support.wires import BATCH, FIND, whole
 
@@ -38,6 +38,12 @@ def requests(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return first, second
 
 
+def twice(request: bytes, head_end: int) -> Again | None:
+    """What is kept of a request that has come twice."""
+    id = without_passed(request[:head_end])[1]
+    return alike(alike(None, request, head_end, KEY, id), request, head_end, KEY, id)
+
+
 def split(request: bytes) -> tuple[bytes, bytes]:
     head, end, body = request.partition(b"\r\n\r\n")
     return head + end, body
@@ -54,30 +60,49 @@ def test_what_comes_again_reads_as_the_same_request(both: tuple[bytes, bytes]) -
     head, body = split(first)
     if not Heads().read(block_of(head)):
         return  # it is never known
-    again = alike(first, len(head), KEY)
-    assert again is None or again.id_in(first) is not None
-    id = again.id_in(second) if again is not None else None
-    event(f"again: {id is not None}")
-    if id is not None:
-        other_head, other_body = split(second)
-        assert other_body == body
-        assert without_passed(other_head) == (without_passed(head)[0], id)
-        assert Heads().read(block_of(other_head)) is not None
+    without, id = without_passed(head)
+    once = alike(None, first, len(head), KEY, id)
+    for again in (once, twice(first, len(head))):
+        if again is None:
+            continue
+        assert again.id_in(first) == id
+        other = again.id_in(second)
+        event(f"again: {other is not None}")
+        if other is not None:
+            other_head, other_body = split(second)
+            assert other_body == body
+            assert without_passed(other_head) == (without, other)
+            assert Heads().read(block_of(other_head)) is not None
 
 
 @given(NAMES, st.text("abc 01-", max_size=40).map(str.encode), st.text("abc 01-", max_size=40).map(str.encode))
 def test_another_value_of_one_header_that_means_nothing_is_told(name: bytes, one: bytes, other: bytes) -> None:
     first, second = [whole(b"GET", FIND, b"Host: h\r\n%b: %b" % (name, value)) for value in (one, other)]
-    again = alike(first, len(first), KEY)
+    again = twice(first, len(first))
     assert again is not None
     assert again.id_in(second) == (other.strip() if name == b"x-request-id" else b"")
 
 
 def test_what_has_two_such_values_comes_again_byte_for_byte_only() -> None:
-    first, second = [whole(b"GET", FIND, b"Host: h\r\nb3: %d\r\ndate: x" % number) for number in (1, 2)]
-    again = alike(first, len(first), KEY)
+    first, second = [whole(b"GET", FIND, b"Host: h\r\nX-Request-Id: %d\r\ndate: x" % number) for number in (1, 2)]
+    again = twice(first, len(first))
     assert again is not None
-    assert (again.id_in(first), again.id_in(second), again.id_in(first + first)) == (b"", None, None)
+    assert (again.id_in(first), again.id_in(second), again.id_in(first + first)) == (b"1", None, None)
+
+
+def test_only_what_comes_twice_in_turn_is_looked_into() -> None:
+    """A client that asks for several things in turn would pay for each and gain nothing."""
+    requests = [whole(b"GET", FIND + b"&x=%d" % number, b"Host: h\r\nb3: 1") for number in (1, 2)]
+    last = None
+    for request in requests * 2:
+        last = alike(last, request, len(request), request, b"")
+        assert last is not None
+        assert (last.before, last.settled) == (request, False)
+    last = alike(last, requests[1], len(requests[1]), requests[1], b"")
+    assert last is not None
+    assert last.settled
+    assert last.before.endswith(b"b3:")
+    assert alike(last, requests[1] + b" ", len(requests[1]), requests[1], b"") is last
 
 
 def test_what_follows_a_request_is_not_part_of_it() -> None:
@@ -94,4 +119,4 @@ def test_what_a_connection_keeps_of_a_request_is_bounded() -> None:
         request = whole(b"POST", BATCH, body=body)
         assert len(request) == size
         assert (same(request, KEY) is not None) == is_kept
-        assert (alike(request, size - len(body), KEY) is not None) == is_kept
+        assert (alike(None, request, size - len(body), KEY, b"") is not None) == is_kept
