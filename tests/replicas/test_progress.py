@@ -1,4 +1,4 @@
-"""Progress of work on whole logs: shown at a terminal once it takes more than a second, and nowhere else."""
+"""Progress of work on whole logs: shown at a terminal once it takes longer than some time, and nowhere else."""
 
 from __future__ import annotations
 
@@ -17,15 +17,24 @@ import msgspec
 import pytest
 
 from registry.domain.events import Event
+from registry.running.progress import LOOK_EVERY
 from tests.support.builders import instance, instance_registered, microservice, service_registered
 from tests.support.redis_modes import free_port
 
 pytestmark = pytest.mark.slow
 
-#: Enough of them for each verb to take more than a second; and instances, of which dumps consist.
-EVENTS = 200_000
-INSTANCES = 60_000
+#: More than are done between two looks at the clock; and instances, of which dumps consist.
+EVENTS = 4 * LOOK_EVERY
+INSTANCES = 4 * LOOK_EVERY
 LIMIT_S = 120
+#: `registry`, for which this number of seconds is a long time.
+PROGRAM = """
+import sys
+from registry.command import main
+from registry.running import progress
+progress.SHOWN_AFTER_S = {}
+sys.exit(main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +62,9 @@ def export_of(file: Path, events: Sequence[Event]) -> Path:
     return file
 
 
-def run(*arguments: str, terminal: bool, until: str = "") -> str:
+def run(*arguments: str, terminal: bool, until: str = "", shown_after_s: float = 0.0) -> str:
     """What the verb says on standard error, which is a terminal or a pipe; it is ended when it has written `until`."""
-    command = [sys.executable, "-m", "registry", *arguments]
+    command = [sys.executable, "-c", PROGRAM.format(shown_after_s), *arguments]
     if not terminal:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
         return done.stderr
@@ -102,6 +111,7 @@ def test_progress_is_shown_at_a_terminal_and_nowhere_else(
         shown = run(*verb, terminal=True)
         assert "━" in shown, f"{name}: {shown!r}"
     assert "\x1b[" not in run("import-log", str(exported), *other, terminal=False)
+    assert "━" not in run(*verbs["verify"], terminal=True, shown_after_s=LIMIT_S)
     for name in ("verify", "export"):
         assert "\x1b[" not in run(*verbs[name], terminal=False), name
     with Path(out).open() as lines:
