@@ -7,6 +7,8 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +26,24 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # A shell that runs the suite in the background has Ctrl-C ignored, and so has every process started from here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: Modules that take longest. Where processes share the tests, these begin first: at the end none waits for one of them.
+LONGEST: Final = (
+    *("docs/test_scripts.py", "benchmarks/test_quick_run.py", "simulation/test_seeds.py", "replicas/test_archive.py"),
+    *("access/test_replicas.py", "contract/test_differential.py", "properties/test_archived_past.py"),
+    *("fuzz/test_fuzz.py", "chaos/test_chaos.py", "replicas/test_log_tools.py", "docs/test_sessions.py"),
+    *("client/test_crowd.py", "remote/test_moving.py", "modes/test_tenants.py", "console/test_pages.py"),
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest modules first, then all that have slow tests, with `-n 3 --dist loadfile --no-loadscope-reorder`."""
+    if not hasattr(config, "workerinput"):
+        return
+    longest = {Path(__file__).parent / module: number for number, module in enumerate(LONGEST)}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (longest.get(item.path, len(longest)), item.path not in slow))
 
 
 def pytest_report_header() -> str:

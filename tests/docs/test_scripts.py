@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.conftest import LONGEST
 from tests.support.http import Connection
 from tests.support.pages import REPOSITORY, block
 from tests.support.waiting import until_sync
@@ -179,6 +180,11 @@ def test_new_dependencies_are_installed(moved: Path) -> None:
         file.write("\n# Another line.\n")
     assert install(moved, "dev").count("install:") == 1
     assert install(moved, "dev") == install(moved) == ""
+
+
+def test_modules_that_go_first_are_there() -> None:
+    """One that was renamed would be the last that everybody waits for."""
+    assert [module for module in LONGEST if not (REPOSITORY / "tests" / module).exists()] == []
 
 
 def test_ci_and_check_are_one_list() -> None:

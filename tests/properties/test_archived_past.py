@@ -107,11 +107,12 @@ def test_the_archived_past_is_that_of_the_log(log: list[Event], data: st.DataObj
         server = MemoryServer(virtual_ms)
         placed = await write(server, log, marked)
         plain = Historian(Past(MemoryStore(server)), NewestOf(Past(MemoryStore(server)), 2))
-        expected = [await told(plain, placed[length - 1][0]) for length in (len(log), *asked)]
+        times = [END, *(When(position=placed[length - 1][0]) for length in (len(log), *asked))]
+        expected = [await told(plain, when) for when in times]
         deep = await archived(server, root, placed[max(marked) - 1][0])
         past = Past(deep, is_silent=deep.is_silent)
         historian = Historian(past, NewestOf(past, 2))
-        assert [await told(historian, placed[length - 1][0]) for length in (len(log), *asked)] == expected
+        assert [await told(historian, when) for when in times] == expected
         for length in asked:
             seen = await past.seen(DEFAULT_TENANT, When(position=placed[length - 1][0]), read)
             assert part_of(seen.view, read) == part_of(fold(placed, length), read)
@@ -182,16 +183,13 @@ def test_of_the_time_since_an_instance_left_nothing_is_read(tmp_path: Path, leav
         run(main)
 
 
-async def told(historian: Historian, until: Position) -> list[object]:
+async def told(historian: Historian, when: When) -> list[object]:
     found: list[object] = []
     for ids in IDS:
-        for when in (When(position=until), END):
-            explained = await historian.explain(DEFAULT_TENANT, Choice(*ids), when)
-            found.append(
-                (explained.state, explained.sentence)
-            )  # how much of its life is told depends on what is at hand
+        explained = await historian.explain(DEFAULT_TENANT, Choice(*ids), when)
+        found.append((explained.state, explained.sentence))  # how much of its life is told depends on what is at hand
     for service_id in SERVICE_IDS:
         for newest_first in (True, False):
-            query = PageQuery(Choice(service_id), newest_first, until=When(position=until), limit=3)
+            query = PageQuery(Choice(service_id), newest_first, until=when, limit=3)
             found.append(await historian.page(DEFAULT_TENANT, query))
     return found
