@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from registry.domain.accounts import Permission, Resource, Secret
 from registry.domain.events import EVENT_TYPES, Event, decode_event, encode_event
@@ -23,6 +24,7 @@ from registry.domain.model import (
     ServicePath,
 )
 from registry.domain.recorded import Recorded
+from registry.domain.retold import Retold
 from tests.support.strategies import texts
 
 maps = st.dictionaries(texts, texts, max_size=3)
@@ -36,6 +38,14 @@ members: dict[str, st.SearchStrategy[Any]] = {
     "paused_ms": st.integers(0, 2**53),
     "properties": maps,
     "mended": st.dictionaries(st.integers(0, 2**53), st.integers(0, 2**53), max_size=3),
+    "until": st.integers(0, 2**53),
+    "put_back": whole,
+    "undone": whole,
+    "retold": st.lists(
+        st.builds(Retold, texts, texts, st.tuples(*[texts] * 4), st.lists(st.tuples(texts, texts), max_size=2)),
+        max_size=2,
+    ),
+    "outages": st.dictionaries(texts, st.lists(st.tuples(whole, whole), max_size=2), max_size=2),
     "chosen": st.booleans(),
     "keeps_status": st.booleans(),
     "force": st.booleans(),
@@ -73,7 +83,10 @@ members: dict[str, st.SearchStrategy[Any]] = {
     ),
 }
 events: st.SearchStrategy[Event] = st.one_of(
-    [st.builds(type, **{name: members.get(name, texts) for name in type.__struct_fields__}) for type in EVENT_TYPES]
+    [
+        st.builds(type, **{field.name: texts if field.type is str else members[field.name] for field in fields(type)})
+        for type in EVENT_TYPES
+    ]
 )
 
 
