@@ -38,7 +38,7 @@ LONGEST: Final = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest modules first, then all that have slow tests, with `-n 3 --dist loadfile --no-loadscope-reorder`."""
+    """The longest modules first, then all that have slow tests, with `--dist loadfile --no-loadscope-reorder`."""
     if not hasattr(config, "workerinput"):
         return
     longest = {Path(__file__).parent / module: number for number, module in enumerate(LONGEST)}
