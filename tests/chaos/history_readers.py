@@ -6,13 +6,27 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from hashlib import sha1
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
+
+import msgspec
 
 from tests.chaos.client import DOMAIN, ROOT, Client, find_path, found, position_of
 from tests.chaos.fleet import ChaosReplica, now_ms
 from tests.support import feed_pages
-from tests.support.history import NOWHERE, OK, Fed, FeedBegins, FeedEnds, Logged, PastGone, PastLook, Position
+from tests.support.feed_copy import FeedCopy
+from tests.support.history import (
+    NOWHERE,
+    OK,
+    Fed,
+    FeedBegins,
+    FeedEnds,
+    FeedMisled,
+    Logged,
+    PastGone,
+    PastLook,
+    Position,
+)
 from tests.support.http import Response
 
 FEED: Final = "/v1/default/events"
@@ -28,9 +42,14 @@ NOT_KEPT: Final = 410
 
 
 class FeedReader(Client):
-    """Reads server-sent events of one replica after another, and comes back with the last id that it was sent."""
+    """Reads server-sent events of one replica after another, and comes back with the last id that it was sent.
+
+    It holds a copy of the registry, which at the end is what the registry holds.
+    """
 
     _place: Position = NOWHERE
+    _copy: FeedCopy
+    _mended_ms = 0
 
     async def run(self) -> None:
         while not self.run_of.is_over:
@@ -43,12 +62,20 @@ class FeedReader(Client):
             await self.pause(0.01, 0.5)
 
     async def _begin(self, replica: ChaosReplica, given_up: Position) -> None:
-        """Take the place where the log is now. Raises OSError, TimeoutError."""
-        answer = await self._ask(replica, f"{FEED}?wait=0s")
-        if answer.status != 200:
-            raise ConnectionError(f"no place: {answer.status}")
-        self._place = feed_pages.place(feed_pages.page(answer.body).position)
+        """Read the present, and take its place. Raises OSError, TimeoutError."""
+        self._copy, self._place = await self._read(replica)
         self.run_of.record(FeedBegins(client=self.name, at_ms=now_ms(), position=self._place, given_up=given_up))
+
+    async def _read(self, replica: ChaosReplica) -> tuple[FeedCopy, Position]:
+        """What a replica holds, and its place at the first question. What it changes meanwhile is told behind that."""
+        copy = FeedCopy()
+        answer = await self._ask(replica, f"{ROOT}/microservices")
+        for service in _read(answer).get("services", []):
+            of_it = f"{ROOT}/microservices/{service['serviceId']}"
+            tags = _read(await self._ask(replica, f"{of_it}/tags")).get("tags", {})
+            instances = _read(await self._ask(replica, f"{of_it}/instances")).get("instances", [])
+            copy.hold(service["serviceId"], service, tags, instances)
+        return copy, position_of(answer)
 
     async def _ask(self, replica: ChaosReplica, target: str) -> Response:
         return await self._connection(replica).request("GET", target, None, HEADERS, PAST_TIMEOUT_S)
@@ -65,18 +92,23 @@ class FeedReader(Client):
             elif head.split(b" ")[1] == b"200":
                 async for block in _blocks(reader):
                     self._take(life, block)
+                    if self._place == NOWHERE:
+                        break
         finally:
             writer.transport.abort()
 
     def _take(self, life: str, block: bytes) -> None:
         fields = dict(line.partition(": ")[::2] for line in block.decode().splitlines())
         if "data" in fields and fields["event"] != "error":
-            self._note(life, fields["data"].encode())
+            if not self._note(life, fields["data"].encode()):
+                self._place = NOWHERE
+                return
             assert feed_pages.place(fields["id"]) == self._place
         elif "id" in fields:
             self._place = feed_pages.place(fields["id"])
 
-    def _note(self, life: str, json: bytes) -> None:
+    def _note(self, life: str, json: bytes) -> bool:
+        """False: the registry has to be read anew."""
         told = feed_pages.told(json)
         self._place = feed_pages.place(told.position)
         digest = sha1(json).hexdigest()
@@ -90,6 +122,10 @@ class FeedReader(Client):
                 digest=digest,
             )
         )
+        event = msgspec.json.decode(json)
+        if event.get("evidence", {}).get("until") == event["position"]:
+            self._mended_ms = now_ms()
+        return self._copy.apply(event)
 
     async def finish(self, replica: ChaosReplica) -> None:
         """Read on to the end of the log, where nothing is written any more. Raises OSError, TimeoutError."""
@@ -105,12 +141,31 @@ class FeedReader(Client):
             if answer.status != 200:
                 raise ConnectionError(f"the feed cannot be read behind {self._place}: {answer.body!r}")
             page = feed_pages.page(answer.body)
-            for raw in page.events:
-                self._note(replica.life, bytes(raw))
+            if not all(self._note(replica.life, bytes(raw)) for raw in page.events):
+                self._place = NOWHERE
+                continue
             self._place = feed_pages.place(page.position)
-            if not page.events:
+            if not page.events and await self._compare(replica):
                 self.run_of.record(FeedEnds(client=self.name, at_ms=now_ms(), position=self._place))
                 return
+
+    async def _compare(self, replica: ChaosReplica) -> bool:
+        """Compare the copy with the registry, if that stands at the same place. Raises OSError, TimeoutError."""
+        (_, place), (present, later) = await self._read(replica), await self._read(replica)
+        if place != self._place or later != place:
+            return False
+        if text := self._copy.differences(present):
+            self.run_of.record(
+                FeedMisled(
+                    client=self.name,
+                    replica=replica.life,
+                    at_ms=now_ms(),
+                    position=place,
+                    mended_ms=self._mended_ms,
+                    text=text,
+                )
+            )
+        return True
 
     async def record_log(self, replica: ChaosReplica) -> None:
         """Take down every event that is kept, as this replica tells it. Raises OSError, TimeoutError."""
@@ -129,6 +184,13 @@ class FeedReader(Client):
             after = page.next
             if not after:
                 return
+
+
+def _read(answer: Response) -> Any:
+    """What was read. Raises OSError: it was refused."""
+    if answer.status != 200:
+        raise ConnectionError(f"the registry cannot be read: {answer.status}")
+    return answer.json()
 
 
 async def _blocks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

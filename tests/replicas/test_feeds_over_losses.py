@@ -14,8 +14,6 @@ import pytest
 from redis import Redis
 
 from registry.domain.position import Position, parse_position
-from registry.domain.tenant import Tenant
-from registry.domain.view import RegistryView
 from tests.support.api import Api, ok
 from tests.support.far_redis import Line
 from tests.support.feed import BROKEN, Feed
@@ -260,7 +258,7 @@ class Copy:
         self._scene = scene
         self._wait = wait
         self._place = self._now()
-        self._copy = FeedCopy(RegistryView(Tenant("fed", "default")))
+        self._copy = FeedCopy()
         for instance in ok(scene.api.get("/microservices/cart/instances")).json()["instances"]:
             self._copy.instances["cart", instance["instanceId"]] = instance
         self.positions: list[Position] = []

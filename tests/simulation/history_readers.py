@@ -162,7 +162,7 @@ class FeedReader(Client):
         view = next((view for view in api.discovery.views() if view.tenant == self.tenant), None)
         if view is None or feed_pages.place(view.position.text()) != self._place:
             return
-        if text := self._copy.differences(view):
+        if text := self._copy.differences(FeedCopy(view)):
             self.recorder.add(
                 FeedMisled(
                     client=self.name,

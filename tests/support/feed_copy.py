@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from registry.domain.view import RegistryView
@@ -16,17 +16,27 @@ class FeedCopy:
     """Microservices, their tags and their instances.
 
     While a history is being mended it may lack what it was not told, so that what goes may be gone already.
+
+    Args:
+        view: what was read; None for nothing yet.
     """
 
-    def __init__(self, view: RegistryView) -> None:
+    def __init__(self, view: RegistryView | None = None) -> None:
         self.services: dict[str, Any] = {}
         self.tags: dict[str, Any] = {}
         self.instances: dict[tuple[str, str], Any] = {}
-        for service_id, row in view.services.items():
-            self._put_service(service_id, json.loads(row.body))
-            self._put_tags(service_id, dict(row.tags))
-            for instance_id, instance in row.instances.items():
-                self.instances[service_id, instance_id] = json.loads(instance.body)
+        for service_id, row in view.services.items() if view is not None else ():
+            instances = [json.loads(instance.body) for instance in row.instances.values()]
+            self.hold(service_id, json.loads(row.body), row.tags, instances)
+
+    def hold(
+        self, service_id: str, content: Mapping[str, Any], tags: Mapping[str, str], instances: Iterable[Any]
+    ) -> None:
+        """A microservice was read, with all that belongs to it."""
+        self._put_service(service_id, content)
+        self._put_tags(service_id, tags)
+        for instance in instances:
+            self.instances[service_id, instance["instanceId"]] = instance
 
     def apply(self, told: Mapping[str, Any]) -> bool:
         """One event of the feed. False: it says that the copy may be wrong from now on, and has to be read anew."""
@@ -83,9 +93,9 @@ class FeedCopy:
         for ids in [ids for ids in self.instances if ids[0] == service_id]:
             del self.instances[ids]
 
-    def differences(self, view: RegistryView) -> str:
-        """What the copy holds otherwise than the registry; "" where it is right."""
-        own, other = self._flat(), FeedCopy(view)._flat()
+    def differences(self, present: FeedCopy) -> str:
+        """What the copy holds otherwise than one that was read now; "" where it is right."""
+        own, other = self._flat(), present._flat()
         wrong = [name for name in sorted(own.keys() | other.keys()) if own.get(name) != other.get(name)]
         return "; ".join(f"{name}: {own.get(name)}, and is {other.get(name)}" for name in wrong[:3])
 
