@@ -28,6 +28,9 @@ from tests.support import feed_pages
 from tests.support.feed_copy import FeedCopy
 from tests.support.history import NOWHERE, Fed, FeedBegins, FeedEnds, FeedMisled, Logged, PastGone, PastLook, Position
 
+#: How long a reader of the feed is away between two connections, at most (seconds). One that was away when a log was
+#: emptied has to be told again what it was not told in time.
+AWAY_S: Final = (1.0, 15.0)
 #: Questions of a reader of the feed at the end, when the log has been read by all.
 LAST_TRIES_MAX: Final = 60
 FIND: Final = next(operation for operation in OPERATIONS if operation.name == "find-instances")
@@ -54,6 +57,7 @@ class FeedReader(Client):
     _mended_ms = 0
 
     async def run(self) -> None:
+        away_s = self.random.choice(AWAY_S)
         while self.loop.now_ms() < self.end_ms:
             try:
                 if self._place == NOWHERE:
@@ -61,7 +65,7 @@ class FeedReader(Client):
                 await self._follow(self.random.choice(self.replicas))
             except (Refusal, ConnectionLost, TimeoutError):
                 pass
-            await self.pause(0.01, 1)
+            await self.pause(0.01, away_s)
 
     async def _begin(self, given_up: Position) -> None:
         """Take the place where the log is now."""

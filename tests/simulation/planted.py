@@ -27,6 +27,8 @@ from registry.domain.marks import Mark
 from registry.domain.outcome import NOTHING, Outcome
 from registry.domain.position import Position
 from registry.domain.recent import Recent, Remembered
+from registry.domain.retelling import Retelling
+from registry.domain.retelling import retelling as right_retelling
 from registry.domain.rev import content_digest
 from registry.domain.tenant import Tenant
 from registry.domain.view import Answer, InstanceRow, RegistryView
@@ -322,6 +324,16 @@ def turned_in_mending() -> Patch:
     return patch.object(mending, "put_back", put_back)
 
 
+def untold_in_mending() -> Patch:
+    """Of the things that readers of the feed may hold wrong every second one is not told again."""
+
+    def retelling(*arguments: Any) -> Retelling:
+        found = right_retelling(*arguments)
+        return found._replace(pages=[page[::2] for page in found.pages])
+
+    return patch.object(mending, "retelling", retelling)
+
+
 def twice_in_mending() -> Patch:
     """Every replica puts back what it remembers, also what another one has put back already."""
 
@@ -370,5 +382,6 @@ BUGS: Final[dict[str, Bug]] = {
     "no-mending": Bug(no_mending, "lost_tail", frozenset((LOST_WRITE, *_GONE, DIVERGENCE, FAILURE)), 22),
     "dropped-in-mending": Bug(dropped_in_mending, "lost_tail", frozenset((*_GONE, DIVERGENCE, DEAD_KEPT)), 22),
     "turned-in-mending": Bug(turned_in_mending, "lost_tail", frozenset((*_GONE, DIVERGENCE, DEAD_KEPT)), 34),
+    "untold-in-mending": Bug(untold_in_mending, "flush", frozenset((EXACT,)), 9),
     "twice-in-mending": Bug(twice_in_mending, "flush", frozenset((*_GONE, DIVERGENCE, DEAD_KEPT)), 21),
 }
