@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from registry.domain.events import EVENT_FORMAT
+from tests.support.api import Api, ids, ok
 from tests.support.http import Connection
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.replica import Replica, replica
@@ -65,6 +68,42 @@ def test_each_reads_what_the_other_writes(writer: str, earlier: Replica, present
     for process in (earlier, present):
         for action in ("tenant_set_aside", "views_differ", "history_mended", "history_seeded"):
             assert process.said(action) == []
+
+
+def test_each_explains_an_expiry_that_the_other_wrote(earlier: Replica, present: Replica) -> None:
+    """The present version records when replicas could write; the earlier one passes over it, and records nothing."""
+    for removing, other in ((present, earlier), (earlier, present)):
+        name = str(removing.port)
+        api = removing.api("default")
+        service = api.service(name, serviceId=name)
+        api.instance(service, instanceId=name, healthCheck={"mode": "push", "interval": 5, "times": 0})
+        until_sync(partial(is_there, other.api("default"), name), "the other to have heard of it")
+        other.process.send_signal(signal.SIGSTOP)  # else either may remove it
+        try:
+            until_sync(partial(is_gone, api, name), "the lease to end", 15)
+        finally:
+            other.process.send_signal(signal.SIGCONT)
+        found = [explained(one, name) for one in (removing, other)]
+        assert found[0]["position"] == found[1]["position"]
+        assert [told["evidence"]["leaseMs"] for told in found] == [5000, 5000]
+        assert ["replicas" in told["evidence"] for told in found] == [
+            removing is present and one is present for one in (removing, other)
+        ]
+    assert present.said("tenant_set_aside") == earlier.said("tenant_set_aside") == []
+
+
+def is_there(api: Api, name: str) -> bool:
+    return ids(api.find(name)) == [name]
+
+
+def is_gone(api: Api, name: str) -> bool:
+    return ids(api.find(name)) == []
+
+
+def explained(one: Replica, name: str) -> Any:
+    """How it left."""
+    path = f"/v1/default/history/explain?serviceId={name}&instanceId={name}"
+    return ok(one.connect().request("GET", path)).json()["removal"]
 
 
 def test_replicas_are_replaced_one_by_one_and_back_again(code: Path, server: RedisServer, earlier: Replica) -> None:
