@@ -369,7 +369,7 @@ BUGS: Final[dict[str, Bug]] = {
     "blind-rev": Bug(blind_rev, "calm", frozenset((REV, WRONG_304)), 12),
     "rev-of-the-moment": Bug(rev_of_the_moment, "calm", frozenset((REV, DIVERGENCE))),
     "always-304": Bug(always_304, "calm", frozenset((WRONG_304,))),
-    "no-catching-up": Bug(no_catching_up, "all", frozenset((STALE_READ,)), 95),
+    "no-catching-up": Bug(no_catching_up, "all", frozenset((STALE_READ,)), 17),
     "unheard-position": Bug(unheard_position, "all", frozenset((BACKWARDS,))),
     "dropped-change": Bug(dropped_change, "calm", frozenset((FEED,)), 8),
     "kept-watchers": Bug(kept_watchers, "wreck", frozenset((FEED,)), 39),
