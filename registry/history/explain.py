@@ -40,6 +40,9 @@ from registry.history.choice import Choice
 from registry.history.told import ServiceName, Told, could_not_write, moment_text, tell
 
 State = Literal["present", "left", "expired", "replaced", "never seen", "before history"]
+#: Of these it is all the same whether there was no such instance or whoever asks may not read of it.
+UNSEEN: Final[tuple[State, ...]] = ("never seen", "before history")
+FAR_AS_READ: Final = ", as far as this account may read."
 #: Events of one instance's life that are told, the newest ones.
 LIFE_MAX: Final = 100
 #: Replicas that could not write, of which a sentence says when. The evidence has the others.

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from registry.access.reach import Reach
 from registry.domain.errors import BeforeHistory, InvalidParams
@@ -24,7 +24,7 @@ from registry.domain.view import GroupKey, RegistryView
 from registry.history.choice import Choice, service_of
 from registry.history.churn import STEPS_MAX, Churn, Timeline
 from registry.history.difference import Difference, Held, difference, hold
-from registry.history.explain import Explanation, Life, explain
+from registry.history.explain import FAR_AS_READ, UNSEEN, Explanation, Life, explain
 from registry.history.explain_find import LOOK_BACK_MS, FindExplanation, Left, explain_find, is_called
 from registry.history.moments import END, When
 from registry.history.newest import Newest, NewestOf
@@ -231,9 +231,12 @@ class Historian:
                 lambda read: self._explain(tenant, choice, until, eldest, read), _read(choice.service_id)
             )
         name = found.service
-        if name is None or choice.reach.covers(name.env, name.app_id, name.service_name):
-            return found
-        return explain(Life(choice.service_id, choice.instance_id), RegistryView(tenant), (), "", True, None)
+        if name is not None and not choice.reach.covers(name.env, name.app_id, name.service_name):
+            kept = _kept_since(eldest), eldest.position == ORIGIN
+            found = explain(Life(choice.service_id, choice.instance_id), RegistryView(tenant), (), *kept, None)
+        if found.state in UNSEEN and not choice.reach.everywhere:
+            found = structs.replace(found, sentence=found.sentence.removesuffix(".") + FAR_AS_READ)
+        return found
 
     async def _explain_lately(self, tenant: Tenant, choice: Choice, eldest: RegistryView) -> Explanation | None:
         """By the newest events alone, if these say where it is."""

@@ -40,8 +40,22 @@ def test_events_differences_and_counts_are_of_what_may_be_seen(guarded: Replica,
     steps = ok(history(limited, "/churn", step="1h", byService="1")).json()["steps"]
     assert {service for step in steps for service in step["services"]} <= {cart}
     assert ok(history(limited, "/explain", serviceId=cart, instanceId="a")).json()["state"] == "present"
-    assert ok(history(limited, "/explain", serviceId=till, instanceId="b")).json()["state"] == "never seen"
+    hidden = ok(history(limited, "/explain", serviceId=till, instanceId="b")).json()
+    assert hidden["state"] == "never seen"
     assert code(history(limited, "/explain", appId="shop", serviceName="till")) == 403205
+
+
+def test_who_may_not_read_of_an_instance_is_not_told_a_lie(guarded: Replica, office: Office, name: str) -> None:
+    """Nor whether there is one: an id that was made up is answered alike."""
+    root, limited = people(guarded, office, name)
+    till = root.service("till")
+    root.instance(till, instanceId="b")
+    asked = [{"serviceId": till, "instanceId": "b"}, {"serviceId": "made-up", "instanceId": "b"}]
+    found = [ok(history(limited, "/explain", **ids)).json() for ids in asked]
+    assert found[0]["sentence"].endswith(", as far as this account may read.")
+    assert found[0]["sentence"].replace(till, "made-up") == found[1]["sentence"]
+    assert {**found[0], "serviceId": "", "sentence": ""} == {**found[1], "serviceId": "", "sentence": ""}
+    assert "as far as" not in ok(history(root, "/explain", **asked[1])).json()["sentence"]
 
 
 def test_the_answer_of_another_time_is_of_what_may_be_seen(guarded: Replica, office: Office, name: str) -> None:
