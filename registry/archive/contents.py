@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -68,7 +68,8 @@ class Contents:
 
     def between(self, after: Position, until: Position) -> list[File]:
         """The segments of the chain with all events between two places; none if it does not hold all of them."""
-        files = [file for file in self.chain if after < file.head.end and file.head.start < until]
+        first = bisect_right(self._ends, after)
+        files = self.chain[first : bisect_left(self._ends, until) + 1]
         return files if files and files[0].head.start <= after and until <= files[-1].head.end else []
 
     def begins(self) -> Position | None:

@@ -81,10 +81,12 @@ class DeepLog:
         return (await run(lambda: depth.folder.events(first, begins)))[0]
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
+        depth = await self._known(tenant)
+        if depth.goes_before(position) and (found := await archived(depth.folder, depth.contents, position)):
+            return found
         found = await self._store.entry(tenant, position)
         if found is not None:
             return found
-        depth = await self._known(tenant)
         if not depth.goes_before(position):
             await self.eldest(tenant)  # it may have been trimmed a moment ago
         if not depth.goes_before(position):
@@ -242,8 +244,7 @@ async def archived(folder: Folder, contents: Contents, position: Position) -> by
     file = contents.with_next(before)
     if file is None:
         return None
-    found = await run(lambda: folder.events(file, before))
-    return found[0][1] if found and found[0][0] == position else None
+    return await run(lambda: folder.event(file, position))
 
 
 async def run(work: Callable[[], T]) -> T:

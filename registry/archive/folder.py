@@ -10,6 +10,7 @@ import contextlib
 import logging
 import operator
 import os
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
@@ -30,8 +31,9 @@ SUFFIXES: Final = {"events": ".segment", "snapshot": ".snapshot"}
 UNFINISHED: Final = ".new"
 #: Characters of a folder's name, beyond which it is a digest.
 NAME_MAX: Final = 200
-#: Blocks that are kept as they were read, and segments of which is kept what they name.
+#: Blocks that are kept as they were read, blocks of which the last event is, and segments of which what they name is.
 BLOCKS_MAX: Final = 16
+ENDS_MAX: Final = 4096
 NAMES_MAX: Final = 128
 
 T = TypeVar("T")
@@ -48,6 +50,10 @@ def file_name(head: Head) -> str:
     """In the order of names files stand in the order of the log."""
     places = [f"{place.epoch:015d}-{place.sequence:012d}" for place in (head.start, head.end)]
     return ("_".join(places) if head.kind == "events" else places[0]) + SUFFIXES[head.kind]
+
+
+def _position(event: tuple[Position, bytes]) -> Position:
+    return event[0]
 
 
 class Folder:
@@ -69,6 +75,8 @@ class Folder:
         #: Files that are passed over.
         self.damaged: set[str] = set()
         self._blocks: OrderedDict[tuple[str, int], Events] = OrderedDict()
+        #: The last events of blocks: who remembers a block asks whether it still ends so.
+        self._ends: OrderedDict[tuple[str, Position], bytes] = OrderedDict()
         self._names: OrderedDict[str, Names | None] = OrderedDict()
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -91,8 +99,12 @@ class Folder:
     def _forget(self, name: str) -> None:
         self._spoilt.discard(name)
         self._names.pop(name, None)
-        for key in [key for key in self._blocks if key[0] == name]:
-            self._blocks.pop(key, None)
+        for key in list(self._blocks):
+            if key[0] == name:
+                self._blocks.pop(key, None)
+        for end in list(self._ends):
+            if end[0] == name:
+                self._ends.pop(end, None)
 
     def look(self) -> Contents:
         """As `scan`; nothing, and a line in the log, where the folder cannot be read: what Redis holds still can."""
@@ -133,13 +145,27 @@ class Folder:
         if index is None:
             return []
         key = file.name, index
-        if key not in self._blocks:
-            self._blocks[key] = self._read(file, lambda: segment.decode_block(*self._stored(file, index)))
+        events = self._blocks.get(key)  # other threads may forget it at any time
+        if events is None:
+            events = self._blocks[key] = self._read(file, lambda: segment.decode_block(*self._stored(file, index)))
             while len(self._blocks) > BLOCKS_MAX:
                 self._blocks.popitem(last=False)
-        self._blocks.move_to_end(key)
-        events = self._blocks[key]
-        return events if events[0][0] > position else [event for event in events if event[0] > position]
+        with contextlib.suppress(KeyError):
+            self._blocks.move_to_end(key)
+        last, payload = events[-1]
+        self._ends[file.name, last] = payload
+        while len(self._ends) > ENDS_MAX:
+            self._ends.popitem(last=False)
+        return events[bisect_right(events, position, key=_position) :]
+
+    def event(self, file: File, position: Position) -> bytes | None:
+        """The event at a position. Raises Unreadable, OSError."""
+        end = self._ends.get((file.name, position))
+        if end is not None:
+            return end
+        before = Position(position.epoch, position.sequence - 1) if position.sequence else position
+        found = self.events(file, before)
+        return found[0][1] if found and found[0][0] == position else None
 
     def names(self, file: File) -> Names | None:
         """What its events name; None where that cannot be read, or an earlier version wrote it. Raises OSError."""

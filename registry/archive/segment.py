@@ -84,16 +84,12 @@ class Head(Struct, frozen=True):
         return parse_position(self.after)
 
 
-class Entry(Struct, frozen=True, array_like=True):
-    """One event in a block."""
+class Entry(Struct, frozen=True, array_like=True, gc=False):
+    """One event in a block. There are thousands, so nothing in it is a container."""
 
     epoch: int
     sequence: int
     payload: bytes
-
-    @property
-    def position(self) -> Position:
-        return Position(self.epoch, self.sequence)
 
 
 class _Told(Struct):
@@ -215,7 +211,7 @@ def decode_block(block: Block, stored: bytes) -> list[tuple[Position, bytes]]:
     """The events of a block. Raises Unreadable."""
     try:
         raw = zstandard.ZstdDecompressor().decompress(check_block(block, stored), max_output_size=BLOCK_MAX_BYTES)
-        return [(entry.position, entry.payload) for entry in _decode_entries(raw)]
+        return [(Position(entry.epoch, entry.sequence), entry.payload) for entry in _decode_entries(raw)]
     except (zstandard.ZstdError, msgspec.MsgspecError) as exc:
         raise Unreadable(f"the block of {block.first} cannot be read: {exc}") from exc
 

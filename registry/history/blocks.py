@@ -106,19 +106,20 @@ class Blocks:
         #: Where blocks begin, in order.
         self._starts: dict[Tenant, list[Position]] = {}
 
-    async def behind(self, tenant: Tenant, position: Position) -> Block | None:
+    async def behind(self, tenant: Tenant, position: Position) -> tuple[Block, bool] | None:
         """A block with the event behind a position, which may be one of a later epoch; None where there is none.
 
-        It may be one that was read before: the log may hold something else there now. Raises StoreUnavailable.
+        True with it: it was read before, and the log may hold something else there now. Raises StoreUnavailable.
         """
         block = self._find(tenant, position.next())
+        is_remembered = block is not None
         if block is None:
             entries = (await self._store.read({tenant: position}, None, 0)).events.get(tenant)
             if not entries:
                 return None
             block = Block(entries[: _unbroken(entries)])
             self._put(tenant, block)
-        return block
+        return block, is_remembered
 
     def _find(self, tenant: Tenant, position: Position) -> Block | None:
         starts = self._starts.get(tenant, [])

@@ -76,7 +76,8 @@ class PartWalk(Walk):
 
     async def until(self, when: When) -> AsyncIterator[Applied]:
         tenant = self._base.view.tenant
-        while (block := await self._blocks.behind(tenant, self._own().position)) is not None:
+        while (found := await self._blocks.behind(tenant, self._own().position)) is not None:
+            block, is_remembered = found
             view = self._own()
             start = block.begin(view.position)
             moments = block.moments(start, view.moment_ms)
@@ -97,9 +98,9 @@ class PartWalk(Walk):
                     break
             else:
                 self._pass_over(block, stop - 1, moments)
-                # The log may have lost what is remembered of it, and hold there what was before that time.
-                index = min(stop, len(block) - 1)
-                await check_event(self._store, tenant, block.position(index), block.payloads[index])
+                if is_remembered:  # the log may have lost that, and hold there what was before that time
+                    index = min(stop, len(block) - 1)
+                    await check_event(self._store, tenant, block.position(index), block.payloads[index])
                 if stop < len(block):
                     return
             await asyncio.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from msgspec import structs
 
 from registry.archive import segment
 from registry.archive.contents import EVENTS_APART, Contents, File, outlived, snapshots_wanted
-from registry.archive.folder import file_name, folder_name
+from registry.archive.folder import Folder, file_name, folder_name
 from registry.archive.segment import Head, Unreadable
 from registry.domain.marks import ChunksDigest, Mark
 from registry.domain.position import Position
@@ -53,6 +54,20 @@ def test_a_segment_holds_what_was_put_into_it(payloads: list[bytes]) -> None:
     assert read(data) == some
     assert (head.tenant, head.start, head.end, head.events) == (TENANT, Position(7, 0), some[-1][0], len(some))
     assert head.raw == sum(map(len, payloads))
+
+
+def test_an_event_is_that_of_the_file_that_is_there_now(tmp_path: Path) -> None:
+    """A file that was put back from a copy, or written anew after a loss, has the same name."""
+    folder = Folder(tmp_path, "p", TENANT)
+    for payloads in ([b"a", b"b", b"c"], [b"a", b"b", b"another c"]):
+        some = events(payloads)
+        folder.put(segment.encode_events(TENANT, Position(7, 0), some), "r")
+        (file,) = folder.scan().files
+        for _ in range(2):
+            assert [folder.event(file, position) for position, _ in some] == payloads
+        assert folder.event(file, Position(7, 4)) is None
+        for number in range(4):
+            assert folder.events(file, Position(7, number)) == some[number:]
 
 
 @given(st.lists(st.integers(1, 700_000), min_size=1, max_size=6), st.data())
