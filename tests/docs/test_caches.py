@@ -21,6 +21,7 @@ BOUNDS = {
     "serving.recognise.Recogniser": (recognise.MEANT_MAX, recognise.MEANT_MAX_BYTES),
     "serving.known.KnownFinds": (known.FINDS_MAX, known.FINDS_MAX_BYTES),
     "serving.known.KnownBatches": (known.BATCHES_MAX, known.BATCHES_MAX_BYTES),
+    "serving.again.Again": (1, None),
     "serving.responses.FindResponses": (responses.HEADS_MAX, responses.HEADS_MAX_BYTES),
     "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
