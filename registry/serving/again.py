@@ -15,6 +15,8 @@ from registry.serving.heads import varying_value
 
 #: Bytes of a request that its connection keeps, at most, and of one that it is told from.
 AGAIN_MAX_BYTES: Final = 4096
+#: Bytes that all connections keep of them together, with their keys.
+REPEATS_MAX_BYTES: Final = 64 * 1024 * 1024
 
 #: What the value of a header consists of, as in `heads`.
 _is_value: Final = re.compile(rb"[ -~\t]*").fullmatch
@@ -34,6 +36,11 @@ class Again(Struct, frozen=True, gc=False):
     id: bytes = b""
     settled: bool = True
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return len(self.before) + len(self.after) + len(self.key)
+
     def id_in(self, data: bytes) -> bytes | None:
         """What the client calls this request, b"" when it does not; None: it is another one."""
         if not self.after:
@@ -44,6 +51,23 @@ class Again(Struct, frozen=True, gc=False):
         if len(data) > AGAIN_MAX_BYTES or not _is_value(data, at, end):
             return None
         return data[at:end].strip() if self.names else b""
+
+
+class Repeats:
+    """What all connections keep together, bounded in bytes: anyone may open any number of them."""
+
+    def __init__(self) -> None:
+        #: Bytes of all of it.
+        self.size = 0
+
+    def keep(self, again: Again | None, before: Again | None) -> Again | None:
+        """What a connection keeps in place of what it has kept before; None: all keep too much already."""
+        if before is not None:
+            self.size -= before.size
+        if again is None or self.size + again.size > REPEATS_MAX_BYTES:
+            return None
+        self.size += again.size
+        return again
 
 
 def same(data: bytes, key: bytes) -> Again | None:

@@ -116,12 +116,17 @@ class Connection(asyncio.Protocol):
             self._reader.close()
         self._turns.disconnect()
         self._owed = self._reader = None
+        self.keep(None)
         self._take_held()  # and with it what is counted
 
     @property
     def lines(self) -> bytes:
         """Header lines of every answer."""
         return self._shared.lines
+
+    def keep(self, again: Again | None) -> None:
+        """See `HotConnection`."""
+        self.again = self._shared.repeats.keep(again, self.again)
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 
@@ -372,6 +377,7 @@ class Connection(asyncio.Protocol):
             self._refuse(refusal)
             return
         self._shared.connections.discard(self)
+        self.keep(None)
         self._ended, self._idle = True, False
         if self._reader is not None:
             self._reader.close()

@@ -35,12 +35,15 @@ class HotConnection(Protocol):
 
     #: The client's address, "" when there is none.
     client_address: str
-    #: What it has sent last, if that is known.
+    #: What it has sent last, if that is known and kept.
     again: Again | None
 
     @property
     def lines(self) -> bytes:
         """Header lines that every answer has. They are one object for as long as they are the same."""
+
+    def keep(self, again: Again | None) -> None:
+        """It has sent this last; None: what cannot be kept."""
 
     def write(self, parts: Sequence[Part]) -> None:
         """Send the answer to the request that is being received."""

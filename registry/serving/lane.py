@@ -115,7 +115,7 @@ class Lane:
                 without, id = without_passed(text)
                 known = self._find_known(without)
                 if known is not None and text is data:
-                    connection.again = alike(connection.again, data, body_at, known.text, id)
+                    connection.keep(alike(connection.again, data, body_at, known.text, id))
             if known is not None and self._say_again(known, id, connection):
                 return body_at
         began = perf_counter()
@@ -155,7 +155,7 @@ class Lane:
                 without_key = key_of(without + data[body_at:])
                 known = self._find_batch(without_key)
                 if known is not None:
-                    connection.again = alike(connection.again, data, body_at, without_key, id)
+                    connection.keep(alike(connection.again, data, body_at, without_key, id))
                     if self._say_batch_again(known, id, connection):
                         return len(data)
             head = self.heads.read(block)
@@ -187,7 +187,7 @@ class Lane:
         key = key_of(data)
         known = self._find_batch(key)
         if known is not None:
-            connection.again = same(data, key)
+            connection.keep(same(data, key))
         return key, known, b""
 
     def _receive_beat(self, data: bytes, at: int, connection: HotConnection) -> int:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from registry.clock import Clock
 from registry.http_api.client_address import TrustedProxies
 from registry.metrics.figure import Figure
+from registry.serving.again import Repeats
 from registry.serving.backlog import Backlog
 from registry.serving.crowd import Crowd
 from registry.serving.hot import HotWay
@@ -132,6 +133,7 @@ class Shared:
         self.unsent: dict[Timed, int] = {}
         self._unsent_bytes = 0
         self.backlog = Backlog(limits.watch_max_bytes)
+        self.repeats = Repeats()
         self._held: dict[Holder, int] = {}
         self._held_bytes = 0
         self._next_sweep_s = 0.0
@@ -174,6 +176,7 @@ class Shared:
             Figure("watchers_let_go_total", "Slow watchers let go: too many bytes waited.", self.backlog.let_go, True),
             Figure("heads_refused_total", "Requests with too large or too many headers.", tallies.heads_refused, True),
             Figure("request_bytes", "Bytes of requests that are not answered yet.", self._held_bytes),
+            Figure("repeated_request_bytes", "Bytes kept to tell requests that are repeated.", self.repeats.size),
             Figure("bodies_refused_total", "Bodies refused: too large all together.", tallies.bodies_refused, True),
             Figure("requests_too_slow_total", "Heads and bodies that did not come in time.", tallies.too_slow, True),
             Figure("unsent_bytes", "Bytes of answers that clients have not read yet.", self._unsent_bytes),

@@ -10,7 +10,7 @@ from registry.archive import folder
 from registry.domain import find
 from registry.history import cache, newest, past, snapshots
 from registry.http_api import api, call, reply
-from registry.serving import elements, heads, known, recognise, responses
+from registry.serving import again, elements, heads, known, recognise, responses
 from registry.store import redis_store
 from registry.usecases import principals
 
@@ -21,7 +21,7 @@ BOUNDS = {
     "serving.recognise.Recogniser": (recognise.MEANT_MAX, recognise.MEANT_MAX_BYTES),
     "serving.known.KnownFinds": (known.FINDS_MAX, known.FINDS_MAX_BYTES),
     "serving.known.KnownBatches": (known.BATCHES_MAX, known.BATCHES_MAX_BYTES),
-    "serving.again.Again": (1, None),
+    "serving.again.Repeats": (1, again.REPEATS_MAX_BYTES),
     "serving.responses.FindResponses": (responses.HEADS_MAX, responses.HEADS_MAX_BYTES),
     "http_api.api.Api.finds": (api.MEANT_MAX, api.MEANT_MAX_BYTES),
     "http_api.api.Api.batches": (api.MEANT_MAX, api.MEANT_MAX_BYTES),

@@ -16,8 +16,10 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidS
 from websockets.sync.client import ClientConnection, connect
 
 from registry.http_api.sockets import EXTENSION, text_frame
+from registry.serving.again import same
 from registry.serving.certificates import Certificates
 from registry.serving.fragments import MESSAGE_MAX_BYTES
+from registry.serving.hot import NOT_HOT, HotConnection
 from registry.serving.reader import Head
 from registry.serving.shared import Limits, Shared
 from registry.serving.websocket import FRAME_MAX_BYTES, Socket
@@ -179,6 +181,25 @@ def test_what_came_before_a_handshake_in_its_turn_is_counted_no_longer(server: R
         while b"\x81\x02hi" not in said:
             said += connection.recv(1 << 16)
         assert server.call(held) == 0
+
+
+class Keeping:
+    """Keeps what comes, and answers nothing."""
+
+    def receive(self, data: bytes, at: int, connection: HotConnection) -> int:
+        connection.keep(same(data, b"key"))
+        return NOT_HOT
+
+
+def test_what_a_connection_repeats_is_not_kept_beyond_a_handshake() -> None:
+    """As with what came before it."""
+    with running(apps.app, hot=Keeping()) as server, server.connect() as connection:
+        connection.sendall(b"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        assert server.call(lambda: server.shared.repeats.size) > 0
+        connection.sendall(HANDSHAKE % b"/socket")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 101 ")
+        assert server.call(lambda: server.shared.repeats.size) == 0
 
 
 class Unsent(asyncio.Transport):
