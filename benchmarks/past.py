@@ -190,7 +190,7 @@ def main() -> None:
             if filled.exists():
                 filling.load(filled)
             else:
-                asyncio.run(fill(target.redis_url, target.address, filling))
+                asyncio.run(fill(target.redis_url, target.address, filling, given.archive))
                 filling.save(filled)
                 say(f"filled, {filling.rate:,.0f} events/s")
                 time.sleep(10)  # the snapshot that is due is written within five seconds

@@ -43,6 +43,8 @@ SNAPSHOT_EVERY: Final = 50_000
 LOG_MAX_BYTES: Final = 4 * 2**30
 #: ... and events that may be behind the newest snapshot: in a month no log outruns its snapshots.
 UNSAVED_MAX: Final = SNAPSHOT_EVERY
+#: ... nor its archive, which is two snapshots behind, and may be slow.
+UNTRIMMED_MAX: Final = 4 * SNAPSHOT_EVERY
 
 
 class Filling:
@@ -107,8 +109,8 @@ class Filling:
         return _write(InstanceStatusSet(**names, status=status, **self._stamp()))  # type: ignore[arg-type]
 
 
-async def fill(url: str, address: Address, filling: Filling) -> None:
-    """Write the log, with leases, never far ahead of the registry that reads it."""
+async def fill(url: str, address: Address, filling: Filling, archived: bool) -> None:
+    """Write the log, with leases, never far ahead of the registry that reads it, and archives it."""
     store = RedisStore(url)
     await store.open()
     began, writes, written = time.perf_counter(), filling.writes(), 1
@@ -119,7 +121,9 @@ async def fill(url: str, address: Address, filling: Filling) -> None:
         written += len(batch)
         if written % AHEAD_MAX == 1:
             while (  # noqa: ASYNC110  # another process
-                written - _reached(address) > AHEAD_MAX or await _unsaved(store, written) > UNSAVED_MAX
+                written - _reached(address) > AHEAD_MAX
+                or await _unsaved(store, written) > UNSAVED_MAX
+                or (archived and await _untrimmed(store, written) > UNTRIMMED_MAX)
             ):
                 await asyncio.sleep(0.2)
             rate = written / (time.perf_counter() - began)
@@ -140,6 +144,12 @@ async def _unsaved(store: RedisStore, written: int) -> int:
     """How many of the events are behind the newest snapshot."""
     marks = await store.snapshots.marks(TENANT)
     return written - (marks[0].sequence if marks else 0)
+
+
+async def _untrimmed(store: RedisStore, written: int) -> int:
+    """How many of the events the store has still."""
+    eldest = await store.eldest(TENANT)
+    return written - (eldest[0].sequence if eldest is not None else 0)
 
 
 def _reached(address: Address) -> int:

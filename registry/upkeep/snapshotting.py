@@ -39,6 +39,9 @@ GIVEN_BACK_MS: Final = 1
 EVENTS_AT_STOP: Final = 1000
 #: A snapshot that is not part of the log may be one with which a log is being seeded; after this time (ms) it is not.
 STRAY_KEPT_MS: Final = 3_600_000
+#: Snapshots that are written while a log is archived; those that get due then wait, or the archive would fall ever
+#: further behind a log that grows faster than both can be written.
+MEANWHILE_MAX: Final = 4
 #: Seconds that a stop waits for last snapshots.
 LEAVE_WITHIN_S: Final = 10.0
 
@@ -95,6 +98,8 @@ class Snapshotting:
         #: Tenants of which a snapshot may be due: those that had news since the last look at them.
         self._moved: dict[Tenant, None] = {}
         self._hurry = asyncio.Event()
+        #: Snapshots that may still be written before the log is archived that is being archived.
+        self._more_meanwhile = 0
         self.stats = SnapshotStats()
         self._failing = Episode(
             logger, Actions("snapshot_failed", "snapshot_recovered"), projector.refusing, steady_ms=clock.steady_ms
@@ -205,8 +210,11 @@ class Snapshotting:
 
         That lasts where events come fast; else the archive's snapshots would lie further apart there.
         """
-        if tenant in self._suspected or not self._is_due(tenant, self._retention.every_events):
+        if not self._more_meanwhile or tenant in self._suspected:
             return
+        if not self._is_due(tenant, self._retention.every_events):
+            return
+        self._more_meanwhile -= 1
         if await self._store.snapshots.hold(tenant, self._projector.replica, HOLD_MS):
             await self._take(tenant, self._retention.every_events)
 
@@ -297,6 +305,7 @@ class Snapshotting:
         """
         if self.archiving is None:
             return True
+        self._more_meanwhile = MEANWHILE_MAX
         try:
             await self.archiving.archive(tenant, marks, before)
         except ArchiveFailed as failure:

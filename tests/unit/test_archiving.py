@@ -18,7 +18,7 @@ from registry.store.memory_server import MemoryServer
 from registry.store.memory_store import MemoryStore
 from registry.store.port import Tail
 from registry.upkeep.archiving import Archiving, Limits
-from registry.upkeep.snapshotting import HOLD_MS, Snapshotting
+from registry.upkeep.snapshotting import HOLD_MS, MEANWHILE_MAX, Snapshotting
 from tests.support.builders import instance, instance_registered, microservice, service_registered, stamp
 from tests.support.memory_replica import VIRTUAL, MemoryReplica, append, virtual_ms
 from tests.support.snapshots import T
@@ -81,3 +81,23 @@ async def test_snapshots_are_written_while_a_log_is_archived(
     assert snapshotting.stats.written == 5 + 3
     archived = sorted(file.head.end.sequence for file in Folder(tmp_path, "p", T).scan().snapshots)
     assert archived == [2 + EVERY * number for number in range(1, 8)]
+
+
+async def test_an_archive_does_not_fall_ever_further_behind(server: MemoryServer, tmp_path: Path) -> None:
+    """A log that grows faster than it is archived has no more snapshots than that."""
+    lane = MemoryReplica(server, "a")
+    busy, clock = Busy(server, lane), Clock(virtual_ms, virtual_ms)
+    archiving = Archiving(busy, clock, "a", tmp_path, "p", Limits(0, 1 << 30), HOLD_MS)
+    snapshotting = Snapshotting(lane.store, lane.projector, clock, Retention(EVERY, history_ms=0), archiving)
+    await append(server, service_registered(microservice("cart"), chosen=True))
+    await append(server, instance_registered(instance("cart", "i"), chosen=True))
+    written = []
+    for _ in range(6):
+        await come(server, EVERY)
+        await lane.follow()
+        before, busy.left = snapshotting.stats.written, 1000
+        await snapshotting.write(T, EVERY)
+        written.append(snapshotting.stats.written - before)
+    assert busy.left
+    assert max(written) == 1 + MEANWHILE_MAX
+    assert archiving.stats.events >= EVERY
