@@ -15,7 +15,7 @@ from registry.domain.version import parse_rule
 from registry.history.choice import Choice
 from registry.history.historian import PAGE_DEFAULT, PAGE_MAX, Historian, Page, PageQuery
 from registry.history.moments import END, When, parse_when
-from registry.history.told import KINDS
+from registry.history.told import KINDS, moment_text
 from registry.http_api import reply
 from registry.http_api.api import Api
 from registry.http_api.call import Call
@@ -131,7 +131,7 @@ def _state(api: Api, call: Call, name: str) -> When:
 def check_not_ahead(when: When, now_ms: int, name: str) -> None:
     """Raise InvalidParams for a moment that is still to come: what was then is not known."""
     if when.moment_ms is not None and when.moment_ms > now_ms:
-        raise InvalidParams(f"the moment is ahead of now, {now_ms} - at query parameter `{name}`")
+        raise InvalidParams(f"the moment is ahead of now, {moment_text(now_ms)} - at query parameter `{name}`")
 
 
 def _moment(api: Api, call: Call, name: str) -> int:
