@@ -58,11 +58,12 @@ def misled(case: Case) -> Iterator[Inexact]:
 
 
 class _Stretch(NamedTuple):
-    """What came behind one place."""
+    """What came behind one place. `given_up`: at last its reader was told to read the present."""
 
     begins: FeedBegins
     fed: Sequence[Fed]
     ends: FeedEnds | None
+    given_up: bool = False
 
 
 def _stretches(readings: Sequence[Reading]) -> Iterator[_Stretch]:
@@ -77,7 +78,7 @@ def _stretches(readings: Sequence[Reading]) -> Iterator[_Stretch]:
             fed.append(reading)
             continue
         if begins is not None:
-            yield _Stretch(begins, fed, None)
+            yield _Stretch(begins, fed, None, reading.given_up != NOWHERE)
         begins, fed = reading, []
     if begins is not None:
         yield _Stretch(begins, fed, None)
@@ -110,7 +111,8 @@ def _compare(case: Case, stretch: _Stretch, log: Sequence[Logged]) -> Iterator[t
         is_held = position in held and held[position].digest == one.digest
         if is_held or position < log[0].position:
             continue
-        if case.is_doubtful(one.at_ms, one.at_ms) and any(later > position for later in resumptions):
+        is_told = stretch.given_up or any(later > position for later in resumptions)
+        if is_told and case.is_doubtful(one.at_ms, one.at_ms):
             continue  # the log has lost it, and said so
         yield one.at_ms, f"{position}, {one.kind}, is not what the history has there"
     for position in held.keys() - told.keys():

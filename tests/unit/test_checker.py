@@ -380,6 +380,10 @@ EXCUSES: Final[dict[str, tuple[list[Entry], Fault]]] = {
         ],
         fault(LOST_TAIL, 1900, 3000),
     ),
+    "a feed whose reader was told to read the present": (
+        [begins(100, 1), fed(2000, 2, digest="lost"), begins(2950, 2, given_up=2), *logged(1, 2)],
+        fault(LOST_TAIL, 1900, 3000),
+    ),
     "the past of a place that the log has lost": (
         [past_look(2000, ONE), past_look(30_000, TWO), past_look(31_000, TWO)],
         fault(LOST_TAIL, 1900, 3000),
