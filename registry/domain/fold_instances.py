@@ -28,7 +28,7 @@ from registry.domain.model import (
 from registry.domain.outcome import CREATE, DELETE, UPDATE, Change, Outcome
 from registry.domain.position import Position
 from registry.domain.rev import content_digest
-from registry.domain.view import InstanceRow, RegistryView, ServiceRow
+from registry.domain.view import InstanceRow, RegistryView, ServiceRow, one_number
 
 
 def endpoints_key(endpoints: list[str]) -> bytes:
@@ -113,7 +113,7 @@ def _instance_row(content: Instance, key: bytes, registered: str) -> InstanceRow
         content.instance_id,
         body,
         content_digest(body),
-        content.health_check.ttl_ms(),
+        one_number(content.health_check.ttl_ms()),
         registered,
         key,
     )

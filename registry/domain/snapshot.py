@@ -34,7 +34,7 @@ from registry.domain.sections import (
 )
 from registry.domain.tenant import Tenant
 from registry.domain.version import parse_version
-from registry.domain.view import InstanceRow, RegistryView, ServiceGroup, ServiceRow
+from registry.domain.view import InstanceRow, RegistryView, ServiceGroup, ServiceRow, one_number
 
 #: What this version writes. It reads no other, because there has been no other.
 FORMAT: Final = 1
@@ -184,7 +184,13 @@ def add_instances(view: RegistryView, section: InstancesSection) -> None:
     before = len(instances)
     for saved in section.rows:
         instances[saved.instance_id] = InstanceRow(
-            service_id, saved.instance_id, saved.body, saved.digest, saved.ttl_ms, saved.registered, saved.endpoints_key
+            service_id,
+            saved.instance_id,
+            saved.body,
+            saved.digest,
+            one_number(saved.ttl_ms),
+            saved.registered,
+            saved.endpoints_key,
         )
         if saved.endpoints_key and saved.endpoints_key not in by_endpoints:
             by_endpoints[saved.endpoints_key] = (saved.instance_id,)

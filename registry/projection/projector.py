@@ -124,6 +124,10 @@ class Projector:
         """The tenant's view; an empty one, which is not kept, for a tenant that does not exist."""
         return self._views.get(tenant) or RegistryView(tenant)
 
+    def views(self) -> list[RegistryView]:
+        """Those of the tenants that exist."""
+        return list(self._views.values())
+
     def view_if_known(self, tenant: Tenant) -> RegistryView | None:
         return self._views.get(tenant)
 

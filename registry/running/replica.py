@@ -42,6 +42,7 @@ from registry.settings import Settings, variable
 from registry.store.damage import Damaged
 from registry.store.diagnosis import diagnose
 from registry.store.redis_check import StoreRefused
+from registry.upkeep.gathering import Gathering
 
 if TYPE_CHECKING:
     from registry.running.otel_spans import OtelSpans
@@ -157,7 +158,8 @@ async def run_replica(
                 say_started(replica, read, about, data_dir, console)
 
             server = _server(settings, replica, bound, certificates, say)
-            besides = {"memory": give_back_after_departures(lambda: replica.projector.instances)}
+            gathering = Gathering(replica.projector.views, replica.expiry.renew)
+            besides = {"memory": give_back_after_departures(lambda: replica.projector.instances, gathering.gather)}
             if certificates is not None:
                 besides["certificates"] = certificates.follow()
             if place is not None:

@@ -102,7 +102,7 @@ class Recogniser:
             hot = self._meant.get(key)
             if hot is None:
                 hot = _recognise(method, target, head)
-                if hot is not None:
+                if isinstance(hot, Find):  # registrations are not the same so often
                     self._meant.put(key, hot)
         except (RegistryError, UnicodeDecodeError):
             return None

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
@@ -159,6 +159,11 @@ class Expiry:
     def _leave(self, tenant: Tenant) -> None:
         self._schedules.forget(tenant)
         self.protection.forget(tenant)
+
+    def renew(self) -> Iterator[object]:
+        """Make the tables of what is scheduled as small as can be, step by step; yields what was there."""
+        for schedule in list(self._schedules.values()):
+            yield from schedule.renew()
 
     def prompt(self, tenant: Tenant, name: LeaseName) -> None:
         """Look at this instance in the next tick. Prompts beyond the queue's limit are dropped: the sweep will look."""

@@ -63,10 +63,13 @@ class Schedule:
         if held is not None and held.slot <= slot:
             held.due_ms = due_ms
         else:
-            current[instance_id] = entry = Entry(service_id, instance_id, due_ms, slot)
-            if slot not in self.slots:
+            entries = self.slots[slot]
+            if entries:
+                slot = entries[0].slot  # one number for all of them
+            else:
                 self.noted(slot)
-            self.slots[slot].append(entry)
+            current[instance_id] = entry = Entry(service_id, instance_id, due_ms, slot)
+            entries.append(entry)
             if held is not None:
                 self._leave_over(held.slot)
 
@@ -95,6 +98,14 @@ class Schedule:
             self.slots[slot] = kept
         else:
             del self.slots[slot]
+
+    def renew(self) -> Iterator[object]:
+        """Make its tables as small as can be, step by step, each of which yields what was there."""
+        for service_id in list(self.current):
+            before = self.current.get(service_id)
+            if before:
+                self.current[service_id] = dict(before)
+            yield before
 
     def holds(self, name: tuple[str, str]) -> bool:
         """Whether the instance will be due some time."""
@@ -143,7 +154,8 @@ class Schedules(dict[Tenant, Schedule]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._tenants: dict[int, dict[Tenant, None]] = {}
+        #: One tenant, or several.
+        self._tenants: dict[int, Tenant | dict[Tenant, None]] = {}
         #: Of the slots above, the earliest first.
         self._slots: list[int] = []
         self._reached = 0
@@ -153,18 +165,22 @@ class Schedules(dict[Tenant, Schedule]):
         return schedule
 
     def _note(self, slot: int, tenant: Tenant) -> None:
-        tenants = self._tenants.get(slot)
-        if tenants is None:
-            tenants = self._tenants[slot] = {}
+        noted = self._tenants.get(slot)
+        if noted is None:
+            self._tenants[slot] = tenant
             heapq.heappush(self._slots, slot)
-        tenants[tenant] = None
+        elif isinstance(noted, dict):
+            noted[tenant] = None
+        elif noted != tenant:
+            self._tenants[slot] = {noted: None, tenant: None}
 
     def due(self, now_ms: int, others: Iterable[Tenant] = ()) -> list[Tenant]:
         """The tenants of whom somebody may be due, and those of the others that have a schedule."""
         found: dict[Tenant, None] = {}
         self._reached = now_ms // SLOT_MS
         while self._slots and self._slots[0] <= self._reached:
-            found.update(self._tenants.pop(heapq.heappop(self._slots)))
+            noted = self._tenants.pop(heapq.heappop(self._slots))
+            found.update(noted if isinstance(noted, dict) else {noted: None})
         found.update(dict.fromkeys(others))
         return [tenant for tenant in found if tenant in self]
 

@@ -59,6 +59,9 @@ class NaiveMemory:
         while self.size > self.bytes_max and any(entry.followed for entry in self.kept):
             self.kept.remove(min(self.kept, key=lambda entry: entry.followed or self.time + 1))
 
+    def forget(self, tenant: Tenant) -> None:
+        self.kept = [entry for entry in self.kept if entry.tenant != tenant]
+
     @property
     def size(self) -> int:
         return sum(entry.size for entry in self.kept)
@@ -99,6 +102,20 @@ def test_what_is_eldest_anywhere_is_forgotten_first(some: list[Added], bytes_max
     assert recents.size == naive.size
     newest = sum({tenant: len(written(size)) + EVENT_OVERHEAD_BYTES for tenant, size in some}.values())
     assert recents.size <= max(bytes_max, newest)
+
+
+@given(st.lists(st.tuples(st.sampled_from((A, B, C)), SOME), max_size=4), SOME, st.integers(2000, 40_000))
+def test_logs_that_are_forgotten_change_nothing_for_others(
+    before: list[tuple[Tenant, list[Added]]], some: list[Added], bytes_max: int
+) -> None:
+    recents, naive = Recents(bytes_max), NaiveMemory(bytes_max)
+    for tenant, additions in before:
+        added(additions, recents, naive)
+        recents.forget(tenant)
+        naive.forget(tenant)
+    added(some, recents, naive)
+    assert [positions(recents, tenant) for tenant in (A, B, C)] == [naive.of(tenant) for tenant in (A, B, C)]
+    assert recents.size == naive.size
 
 
 @given(SOME, SOME, st.integers(0, 40_000))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,6 +141,7 @@ def test_those_that_are_due_in_a_moment_can_be_looked_at_where_they_are() -> Non
 def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int, bool]]) -> None:
     """Whatever was registered when, and whatever left. What is looked at sooner is scheduled again, as by the sweep."""
     schedule, now = Schedule(), 0
+    renewing: Iterator[object] = iter(())
     deadlines: dict[tuple[str, str], int] = {}
     for number, ahead, passed, leaves in steps:
         name = ("s", str(number))
@@ -149,6 +152,9 @@ def test_every_deadline_is_seen_within_two_slots(steps: list[tuple[int, int, int
             deadlines[name] = now + ahead
             schedule.add(now, now + ahead, name)
         now += passed
+        for _ in range(passed % 4):
+            if next(renewing, None) is None:
+                renewing = schedule.renew()
         for entry in schedule.due(now, MANY):
             name = (entry.service_id, entry.instance_id)
             assert name in deadlines, "it is looked at twice"
