@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from time import process_time_ns
 from typing import Final
 
+from benchmarks import workload
 from registry.domain.tenant import DEFAULT_TENANT
 from registry.serving.lane import Lane as HotLane
 from registry.store.memory_server import MemoryServer
@@ -121,6 +122,12 @@ class WayIn:
         self._new += 1
         return self.registration(b"empty", f"n{self._new}", f"rest://10.1.{self._new >> 8}.{self._new & 255}:1")
 
+    def another_in_full(self, number: int) -> bytes:
+        """As clients write it, and the scenes by sockets: without an id, with all that they know of themselves."""
+        self._new += 1
+        body = workload.instance_body("empty", self._new)
+        return whole(b"POST", BASE + b"/microservices/empty/instances", body=json.dumps({"instance": body}).encode())
+
 
 async def revs(way: WayIn) -> list[dict[str, object]]:
     """All services with their current revs, as a batch find asks for them."""
@@ -184,6 +191,7 @@ async def measure() -> dict[str, float]:
         await way.at_once("heartbeat", lambda number: whole(b"PUT", beat % number))
         await way.at_once("register, unchanged", way.same)
         await way.at_once("register, new", way.another)
+        await way.at_once("register, new, a usual body", way.another_in_full)
         await way.at_once("register a service that exists", lambda _: whole(b"POST", SERVICES, body=KNOWN_SERVICE))
         await way.at_once("get one service (no hot request)", lambda _: whole(b"GET", BASE + b"/microservices/cart"))
         way.counting()

@@ -33,9 +33,9 @@ class EventCounts:
             self._others[type(event)] += 1
             return
         self._own[type(event)] += 1
-        gone = sum(change.action == DELETE for change in outcome.changes)
-        if gone:
-            self._removed[_cause(event)] += gone
+        for change in outcome.changes:
+            if change.action == DELETE:
+                self._removed[_cause(event)] += 1
 
     def figures(self) -> Iterator[Figure]:
         for origin, counts in (("own", self._own), ("other", self._others)):
