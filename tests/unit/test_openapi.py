@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
+from registry.http_api import operations
+from registry.http_api.call import Call
 from registry.http_api.operations import ACCOUNT_OPERATIONS, OPERATIONS, openapi_document
 from tests.support.conformance import DOCUMENT, check
+from tests.support.wires import two_lanes
 
 JSON = [("Content-Type", "application/json; charset=UTF-8")]
 FIND = "/v4/default/registry/instances?appId=a&serviceName=b"
@@ -25,6 +29,23 @@ def test_without_accounts_the_document_does_not_speak_of_them() -> None:
         (route.method, route.path) for route in OPERATIONS
     }
     assert "401" not in {status for path in paths.values() for found in path.values() for status in found["responses"]}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_document_is_made_beside_those_who_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of a second, and heartbeats come meanwhile."""
+    threads = []
+
+    def make(with_accounts: bool) -> bytes:
+        threads.append(threading.current_thread())
+        return b"{}"
+
+    monkeypatch.setattr(operations, "openapi_document", make)
+    lane, _ = await two_lanes()
+    answer = await operations.get_openapi(lane.replica.api, Call({}, b"", {}, "", b""))
+    assert answer.body == b"{}"
+    assert threads != []
+    assert threading.main_thread() not in threads
 
 
 def test_every_operation_says_what_it_is_and_has_an_id_of_its_own() -> None:
