@@ -67,18 +67,24 @@ class DeepLog:
         """The first event that the store, or the archive before it, still holds."""
         found = await self._store.eldest(tenant)
         depth = self._depth(tenant)
+        contents = await self._before(depth.folder, found) if found is not None else None
+        # Both at once: others ask meanwhile.
         depth.eldest = found[0] if found is not None else None
-        depth.contents = Contents([])
-        if found is None:
-            return None
-        contents = await run(depth.folder.look)
-        begins = contents.begins()
-        if begins is None or begins >= found[0] or await archived(depth.folder, contents, found[0]) != found[1]:
+        depth.contents = contents or Contents([])
+        begins = depth.contents.begins()
+        if begins is None:
             return found
-        depth.contents = contents
-        first = contents.with_next(begins)
+        first = depth.contents.with_next(begins)
         assert first is not None
         return (await run(lambda: depth.folder.events(first, begins)))[0]
+
+    async def _before(self, folder: Folder, eldest: tuple[Position, bytes]) -> Contents | None:
+        """The archive, if it tells what came before the eldest event of the store."""
+        contents = await run(folder.look)
+        begins = contents.begins()
+        if begins is None or begins >= eldest[0] or await archived(folder, contents, eldest[0]) != eldest[1]:
+            return None
+        return contents
 
     async def entry(self, tenant: Tenant, position: Position) -> bytes | None:
         depth = await self._known(tenant)

@@ -93,6 +93,8 @@ class Snapshots:
         """Before which position nothing can be told; the origin: all can."""
         broken = self._broken.get(tenant, ORIGIN)
         if broken != ORIGIN and await self._store.entry(tenant, broken) is None:
-            del self._broken[tenant]  # the log has lost that too, or it is trimmed
+            # The log has lost that too, or it is trimmed; and others may have found that, or another break, meanwhile.
+            if self._broken.get(tenant) == broken:
+                del self._broken[tenant]
             return ORIGIN
         return broken

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from registry.archive.contents import Contents
 from registry.archive.deep_log import DeepLog
 from registry.archive.folder import Folder
 from registry.clock import Clock
@@ -27,6 +30,7 @@ from registry.history.historian import Historian, PageQuery
 from registry.history.moments import END, When
 from registry.history.part_walk import NOTHING_READ
 from registry.history.past import Past
+from registry.history.snapshots import Snapshots
 from registry.projection.saving import save
 from registry.store.lease import Write
 from registry.store.port import PastLog, Store
@@ -217,6 +221,40 @@ async def test_a_snapshot_that_goes_to_the_archive_while_it_is_asked_for_is_foun
     await scene.trim(newest.position)
     assert await scene.store.snapshots.chunk(T, seam, 0) is None
     assert [await deep.snapshots.chunk(T, mark.position, 0) for mark in marks] == expected
+
+
+async def test_who_asks_while_another_looks_at_the_archive_is_told_all(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the log seems to begin where the store's part of it does: questions come at any time."""
+    await scene.come("a", "b")
+    await scene.archive((await scene.snapshot()).position)
+    await scene.come("c")
+    await scene.trim((await scene.snapshot()).position)
+    deep = scene.deep()
+    await deep.eldest(T)
+    expected = await deep.read({T: ORIGIN}, None, 0)
+    look, looking, told = Folder.look, threading.Event(), threading.Event()
+
+    def slow(folder: Folder) -> Contents:
+        looking.set()
+        assert told.wait(10)
+        return look(folder)
+
+    monkeypatch.setattr(Folder, "look", slow)
+    other = asyncio.create_task(deep.eldest(T))
+    assert await asyncio.to_thread(looking.wait, 10)
+    found = await deep.read({T: ORIGIN}, None, 0)
+    told.set()
+    await other
+    assert found == expected
+
+
+async def test_a_break_that_is_gone_is_so_for_all_who_ask_at_once(scene: Scene) -> None:
+    """It was trimmed, say; a question that fails for that would be a failure of ours."""
+    snapshots = Snapshots(scene.deep())
+    snapshots.break_at(T, Position(1, 99))
+    assert set(await asyncio.gather(snapshots.broken_at(T), snapshots.broken_at(T))) == {ORIGIN}
 
 
 async def test_what_stands_behind_a_state_that_cannot_be_read_is_not_passed_over(scene: Scene) -> None:
