@@ -362,7 +362,7 @@ BUGS: Final[dict[str, Bug]] = {
     "unasked-expiry": Bug(unasked_expiry, "calm", _GONE),
     "unchecked-expiry": Bug(unchecked_expiry, "calm", _GONE, 45),
     "no-sweep": Bug(no_sweep, "calm", frozenset((DEAD_KEPT,))),
-    "no-rearming": Bug(no_rearming, "store", _GONE, 61),
+    "no-rearming": Bug(no_rearming, "store", _GONE, 56),
     "early-answer": Bug(early_answer, "all", frozenset((LOST_WRITE, ORDER, STALE_READ, WRONG_304, FEED)), 5),
     "lost-status": Bug(lost_status, "calm", frozenset((LOST_WRITE, ORDER, STALE_READ, WRONG_304))),
     "skipped-event": Bug(skipped_event, "calm", frozenset((DIVERGENCE, STALE_READ, WRONG_304, FEED))),
