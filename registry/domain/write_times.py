@@ -1,7 +1,7 @@
 """WriteTimes: when a replica could write to the store, as it tells the others; and what an expiry records of that.
 
-A replica that cannot write takes heartbeats that renew no lease. So whoever asks why an instance expired wants to know
-which replica could not write, and when.
+A replica that cannot write takes heartbeats that renew no lease. So anyone who asks why an instance expired wants to
+know which replica could not write, and when.
 """
 
 from __future__ import annotations

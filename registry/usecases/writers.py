@@ -14,8 +14,9 @@ from registry.domain.write_times import Window, WriteTimes, Writing, around, rec
 
 #: A replica of which nothing new was heard for this long (ms) is one of which nothing is known since.
 UNHEARD_MS: Final = 5_000
-#: Replicas remembered, those that were heard last, dead ones among them.
-REMEMBERED_MAX: Final = 64
+#: Replicas remembered, those that were heard last, dead ones among them. One that is cut off goes first, and is the one
+#: that matters: so they are more than anyone runs.
+REMEMBERED_MAX: Final = 256
 
 
 class _Heard(NamedTuple):

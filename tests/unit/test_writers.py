@@ -276,6 +276,17 @@ async def test_the_memory_of_replicas_is_bounded() -> None:
     assert min(found.outages) == f"r{REMEMBERED_MAX:03}", "the newest stay"
 
 
+async def test_a_replica_that_is_cut_off_stays_known_beside_a_hundred_others() -> None:
+    """They are heard all the time, and it is not: without it the record would say that all could write."""
+    writers, since_ms = Writers("a", Clock(virtual_ms, virtual_ms)), virtual_ms()
+    for round_ in range(5):
+        for number in range(0 if round_ == 0 else 1, 101):
+            writers.hear(f"r{number:03}", WriteTimes(since_ms - 10), virtual_ms())
+        await elapse(2)
+    found = writers.since(since_ms - 5, WriteTimes(since_ms - 10), DEFAULT_TENANT)
+    assert found.outages == {"r000": [(since_ms, 0)]}
+
+
 async def test_an_old_word_is_not_new_for_being_read_again() -> None:
     """What a replica said stays to be read for ten seconds after its end."""
     writers, said_ms = Writers("a", Clock(virtual_ms, virtual_ms)), virtual_ms()
