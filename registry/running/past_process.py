@@ -34,8 +34,10 @@ logger = logging.getLogger(__name__)
 
 #: How much it yields to others (nice).
 YIELDING: Final = 10
-#: Where Linux weighs sessions against each other, and processes only within one. This process has one of its own.
+#: Where Linux weighs sessions against each other, and processes only within one: this one has its own. Less, for with
+#: ten busy sessions on two cores a weight of nice 10 left it 2 % of them, and its first answer took over a minute.
 SESSION_WEIGHT: Final = Path("/proc/self/autogroup")
+SESSION_YIELDING: Final = 5
 #: Questions answered at once, and questions that wait; more are refused.
 AT_ONCE_MAX: Final = 4
 WAITING_MAX: Final = 64
@@ -69,7 +71,7 @@ def _yield() -> None:
     """Let others go first: as a process, and where that counts within a session only, as a session."""
     os.nice(YIELDING)
     with contextlib.suppress(OSError):  # no such file: another system, or sessions are not weighed
-        SESSION_WEIGHT.write_text(str(YIELDING))
+        SESSION_WEIGHT.write_text(str(SESSION_YIELDING))
 
 
 async def _serve(settings: Settings, path: Path) -> None:

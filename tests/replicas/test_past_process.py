@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import registry
-from registry.running.past_process import LONELY_S, YIELDING
+from registry.running.past_process import LONELY_S, SESSION_YIELDING, YIELDING
 from registry.running.past_wire import PastUnavailable, socket_path
 from registry.settings import Settings
 from tests.api.test_past import events, history
@@ -62,7 +62,7 @@ def test_all_replicas_of_a_machine_ask_one_process(redis_url: str, key_prefix: s
             assert os.getpriority(os.PRIO_PROCESS, pid) == YIELDING
             session = Path(f"/proc/{pid}/autogroup")
             if session.exists() and SESSIONS_WEIGHED.read_text() == "1\n":
-                assert session.read_text().endswith(f" nice {YIELDING}\n")
+                assert session.read_text().endswith(f" nice {SESSION_YIELDING}\n")
         assert is_running(pid)
     until_sync(lambda: not is_running(pid), "it to end after the last replica", LONELY_S + 10)
     folder = Path(temporary) / f"registry.past-{os.geteuid()}"
