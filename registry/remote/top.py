@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -56,34 +58,55 @@ class Churn:
 async def top(asking: Asking, every: float, once: bool) -> int:
     """Look at the registry live: services, instances, churn and replicas, until Ctrl-C.
 
+    Where the output is no terminal, one look is written after the other.
+
     \b
     registry top
     registry top --once
     """
     from rich.live import Live
 
-    churn = Churn()
+    output, churn = console(), Churn()
+
+    def write(screen: Any) -> None:
+        output.print(screen, "")
+        sys.stdout.flush()
+
     async with asking.client() as client:
         screen = await _look(client, asking, churn)
         if once:
-            console().print(screen)
-            return Exit.DONE
-        with Live(screen, console=console(), screen=True, auto_refresh=False) as live, interrupted():
-            while True:
-                await asyncio.sleep(every)
-                live.update(await _look(client, asking, churn), refresh=True)
+            output.print(screen)
+        elif output.is_terminal:
+            with Live(screen, console=output, screen=True, auto_refresh=False) as live, interrupted():
+                await _look_on(client, asking, churn, every, lambda screen: live.update(screen, refresh=True))
+        else:
+            write(screen)
+            with interrupted():
+                await _look_on(client, asking, churn, every, write)
     return Exit.DONE
+
+
+async def _look_on(
+    client: AsyncRegistry, asking: Asking, churn: Churn, every: float, show: Callable[[Any], None]
+) -> None:
+    """Show one look after the other until cancelled. What fails from now on is shown too."""
+    from rich.text import Text
+
+    while True:
+        await asyncio.sleep(every)
+        try:
+            screen = await _look(client, asking, churn)
+        except ClientError as exc:
+            screen = Text(f"no registry answers: {exc}", "red")
+        show(screen)
 
 
 async def _look(client: AsyncRegistry, asking: Asking, churn: Churn) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    try:
-        details = await client.api.all_details("instances")
-        found = await replicas(client)
-    except ClientError as exc:
-        return Text(f"no registry answers: {exc}", "red")
+    details = await client.api.all_details("instances")
+    found = await replicas(client)
     instances = [instance for detail in details for instance in detail.instances]
     counted = churn.see(instances, time.monotonic())
     statuses = Counter(instance.status for instance in instances)

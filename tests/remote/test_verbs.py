@@ -208,6 +208,24 @@ def test_top_and_status(shell: Shell, registry: Replica, cart: str) -> None:
     assert " LAG" in top.out
 
 
+def test_top_writes_one_look_after_the_other_where_nobody_looks(shell: Shell, cart: str) -> None:
+    """In a pipe or a file; the reader that has read enough ends it."""
+    command = " ".join(shell.command("top", "--every", "0.5"))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} | grep -m 2 -o '2 instances'"],
+        capture_output=True,
+        text=True,
+        env=shell.environment,
+        timeout=60,
+    )
+    assert (done.stdout.split("\n"), done.stderr) == (["2 instances", "2 instances", ""], "")
+
+
+def test_top_that_reaches_no_registry_at_first_says_so_and_ends(shell: Shell) -> None:
+    done = shell.run("top", "--server", "127.0.0.1:1")
+    assert (done.code, done.out) == (3, "")
+
+
 def test_status_says_why_a_registry_is_not_well(shell: Shell) -> None:
     """It is what an operator types first when the store is away; `health` is refused then."""
     with redis_server() as server, replica("--redis-url", server.url, "--redis-timeout-s", "0.5") as one:
