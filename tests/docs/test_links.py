@@ -20,7 +20,7 @@ WRITTEN: Final = (
     *sorted(DOCS.glob("*.md")),
     *sorted(DECISIONS.glob("*.md")),
     REPOSITORY / "tests" / "README.md",
-    REPOSITORY / "benchmarks" / "README.md",
+    *sorted((REPOSITORY / "benchmarks").glob("*.md")),
 )
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
