@@ -90,7 +90,8 @@ function couldWrite({ replica, couldNotWrite }) {
   if (!couldNotWrite.length) return t("evidence.wrote", { replica });
   return couldNotWrite.map(({ from, to }) => {
     const times = { replica, from: from ? moment(Date.parse(from)) : "", to: to ? moment(Date.parse(to)) : "" };
-    return t(!from ? "evidence.unknown" : !to ? "evidence.silent" : "evidence.away", times);
+    if (!from) return t("evidence.unknown", times);
+    return t(to ? "evidence.away" : "evidence.silent", times);
   }).join(", ");
 }
 
