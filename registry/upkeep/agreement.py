@@ -96,6 +96,8 @@ class Agreement:
         self._replayed_ms: dict[Tenant, int] = {}
         #: Tenants that had news lately, and for how many rounds they are still to be compared.
         self._lively: dict[Tenant, int] = {}
+        #: Those that this round compares for their news.
+        self._under_way: list[Tenant] = []
         #: How long the last round of each kind took.
         self._lively_ms = 0
         self._quiet_ms = 0
@@ -122,7 +124,7 @@ class Agreement:
     @property
     def lively(self) -> int:
         """Tenants that had news lately and are still to be compared for it."""
-        return len(self._lively)
+        return len(self._lively.keys() | self._under_way)
 
     async def run(self) -> None:
         """Compare, round after round, until cancelled."""
@@ -134,12 +136,13 @@ class Agreement:
             await compare()
 
     async def _compare_lively(self) -> None:
-        some = list(self._lively)
-        for tenant in some:
+        self._under_way = list(self._lively)
+        for tenant in self._under_way:
             self._lively[tenant] -= 1
             if self._lively[tenant] <= 0 and tenant not in self._snapshotting.distrusted:
                 del self._lively[tenant]
-        self._lively_ms = await self._compare_some(some)
+        self._lively_ms = await self._compare_some(self._under_way)
+        self._under_way = []
         self.stats.rounds += 1
 
     async def _compare_quiet(self) -> None:

@@ -208,19 +208,39 @@ async def test_a_service_that_changes_while_it_is_compared_waits_for_the_next_ro
     assert sorted(state.parts) == [REST, "cart"]
 
 
+async def hundred(server: MemoryServer) -> list[Tenant]:
+    """That many tenants, each with a service."""
+    tenants = [Tenant(f"t{number:03}", "default") for number in range(100)]
+    for tenant in tenants:
+        events = restamped([service_registered(microservice("s"), chosen=True)], "s", now_ms())
+        await append(server, *events, tenant=tenant)
+    return tenants
+
+
 async def test_many_small_tenants_hold_up_nobody(server: MemoryServer) -> None:
     """Ten thousand tenants with news at once were compared in one go, while their instances were to expire."""
     one, _ = pair(server)
-    tenants = [Tenant(f"t{number:03}", "default") for number in range(100)]
-    for tenant in tenants:
-        await append(
-            server, *restamped([service_registered(microservice("s"), chosen=True)], "s", now_ms()), tenant=tenant
-        )
+    tenants = await hundred(server)
     await one.follow()
     began = now_ms()
     await one.agreement._compare_some(tenants)
     assert one.store.calls.count("exchange") == len(tenants)
     assert now_ms() - began >= len(tenants) / agreement.STEP_TENANTS * agreement.STEP_PAUSE_S * 1000 * 0.9
+
+
+async def test_tenants_with_news_are_told_until_the_last_of_them_is_compared(
+    server: MemoryServer,
+) -> None:
+    """Somebody who waits for that would take the last round for calm."""
+    one, _ = pair(server)
+    tenants = await hundred(server)
+    await one.follow()
+    running = asyncio.create_task(one.agreement._rounds(one.agreement._compare_lively))
+    while one.agreement.lively:
+        await elapse(agreement.STEP_PAUSE_S)
+    assert one.store.calls.count("exchange") == agreement.ROUNDS_AFTER_NEWS * len(tenants)
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_a_difference_is_found_however_long_a_round_takes(
