@@ -46,8 +46,8 @@ SNAPSHOT_EVERY: Final = 50_000
 LOG_MAX_BYTES: Final = 4 * 2**30
 #: ... and events that may be behind the newest snapshot: in a month no log outruns its snapshots.
 UNSAVED_MAX: Final = SNAPSHOT_EVERY
-#: ... nor its archive, which is two snapshots behind, and may be slow.
-UNTRIMMED_MAX: Final = 4 * SNAPSHOT_EVERY
+#: ... nor its archive, which is up to five snapshots behind, and may be slow.
+UNTRIMMED_MAX: Final = 8 * SNAPSHOT_EVERY
 
 
 class Filling:
