@@ -246,8 +246,7 @@ def _are_silent(folder: Folder, files: Sequence[File], service_id: str, instance
 
 async def archived(folder: Folder, contents: Contents, position: Position) -> bytes | None:
     """The event at a position as the archive has it."""
-    before = Position(position.epoch, position.sequence - 1) if position.sequence else position
-    file = contents.with_next(before)
+    file = contents.with_next(position.before())
     if file is None:
         return None
     return await run(lambda: folder.event(file, position))

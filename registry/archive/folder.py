@@ -163,8 +163,7 @@ class Folder:
         end = self._ends.get((file.name, position))
         if end is not None:
             return end
-        before = Position(position.epoch, position.sequence - 1) if position.sequence else position
-        found = self.events(file, before)
+        found = self.events(file, position.before())
         return found[0][1] if found and found[0][0] == position else None
 
     def names(self, file: File) -> Names | None:

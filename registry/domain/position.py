@@ -24,6 +24,10 @@ class Position(Struct, frozen=True, order=True, gc=False):
         """The position directly after this one in the same history."""
         return Position(self.epoch, self.sequence + 1)
 
+    def before(self) -> Position:
+        """The position directly before this one in the same history, or where that begins."""
+        return Position(self.epoch, max(self.sequence - 1, 0))
+
 
 #: Before the first event of any history.
 ORIGIN = Position(0, 0)

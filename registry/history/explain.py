@@ -40,7 +40,7 @@ from registry.history.choice import Choice
 from registry.history.told import ServiceName, Told, could_not_write, moment_text, tell
 
 State = Literal["present", "left", "expired", "replaced", "never seen", "before history"]
-#: Of these it is all the same whether there was no such instance or whoever asks may not read of it.
+#: In these states an instance that never was is told as one that the account may not read of.
 UNSEEN: Final[tuple[State, ...]] = ("never seen", "before history")
 FAR_AS_READ: Final = ", as far as this account may read."
 #: Events of one instance's life that are told, the newest ones.

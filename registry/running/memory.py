@@ -13,8 +13,8 @@ LOOK_EVERY_S: Final = 10.0
 #: Free memory is given back when this share of the instances has left since it was last, and this number of them.
 LEFT_SHARE: Final = 0.25
 LEFT_LEAST: Final = 1_000
-#: Those that stay are moved together when this share has left since that was done last, and this number, and nearly all
-#: of those there were at the last look are still there.
+#: What is held of those that stay is made anew when this share has left since that was done last, and this number, and
+#: nearly all of those there were at the last look are still there.
 SCATTERED_SHARE: Final = 0.5
 SCATTERED_LEAST: Final = 10_000
 STILL_SHARE: Final = 0.995
@@ -69,7 +69,7 @@ async def give_back_after_departures(count: Callable[[], int], gather: Callable[
 
     Args:
         count: the number of instances now.
-        gather: moves those together.
+        gather: makes anew what is held of them, so that it lies together.
     """
     departures, exodus = Departures(), Departures(SCATTERED_SHARE, SCATTERED_LEAST)
     before = 0

@@ -251,7 +251,7 @@ async def test_who_asks_while_another_looks_at_the_archive_is_told_all(
 
 
 async def test_a_break_that_is_gone_is_so_for_all_who_ask_at_once(scene: Scene) -> None:
-    """It was trimmed, say; a question that fails for that would be a failure of ours."""
+    """It may have been trimmed: a question that fails for that would be our failure."""
     snapshots = Snapshots(scene.deep())
     snapshots.break_at(T, Position(1, 99))
     assert set(await asyncio.gather(snapshots.broken_at(T), snapshots.broken_at(T))) == {ORIGIN}

@@ -72,6 +72,18 @@ def test_bodies_are_others_and_tables_have_no_room_for_those_that_left() -> None
     assert service.answer is None
 
 
+@pytest.mark.parametrize("most", [1, 2])
+async def test_more_than_the_limit_are_left_as_they_are(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copies are there beside the others for a while."""
+    monkeypatch.setattr("registry.upkeep.gathering.GATHER_MAX", most)
+    view = service_with(instance("s1", "a"), instance("s1", "b"))
+    (service,) = view.services.values()
+    before = service.instances
+    await gathering(view).gather()
+    assert (service.instances is before) == (most < 2)
+    assert service.instances == before
+
+
 #: Prints what instances take in memory: all, when nine tenths have left, and when the others are gathered.
 CROWD = """
 import random

@@ -153,7 +153,7 @@ def test_of_what_is_left_out_nothing_is_known() -> None:
 
 
 def test_those_that_could_not_write_are_recorded_first() -> None:
-    """In a registry of very many replicas: whoever could not write is what is asked about."""
+    """In a registry of very many replicas too, those that could not write are what is asked about."""
     known: dict[str, list[Window]] = {f"r{number:02}": [] for number in range(30)}
     known["r29"] = [(5, 9)]
     writing = record(known)

@@ -62,17 +62,23 @@ class Busy(MemoryStore):
         return await super().read(after, tenants_after, block_ms, follow)
 
 
+async def filled(server: MemoryServer, folder: Path) -> tuple[MemoryReplica, Busy, Archiving, Snapshotting]:
+    """A replica that archives a log of one instance."""
+    lane = MemoryReplica(server, "a")
+    busy, clock = Busy(server, lane), Clock(virtual_ms, virtual_ms)
+    archiving = Archiving(busy, clock, "a", folder, "p", Limits(0, 1 << 30), HOLD_MS)
+    snapshotting = Snapshotting(lane.store, lane.projector, clock, Retention(EVERY, history_ms=0), archiving)
+    await append(server, service_registered(microservice("cart"), chosen=True))
+    await append(server, instance_registered(instance("cart", "i"), chosen=True))
+    return lane, busy, archiving, snapshotting
+
+
 async def test_snapshots_are_written_while_a_log_is_archived(
     server: MemoryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else all that comes meanwhile, however much it is, is behind one snapshot."""
     monkeypatch.setattr("registry.archive.contents.EVENTS_APART", EVERY)
-    lane = MemoryReplica(server, "a")
-    busy, clock = Busy(server, lane), Clock(virtual_ms, virtual_ms)
-    archiving = Archiving(busy, clock, "a", tmp_path, "p", Limits(0, 1 << 30), HOLD_MS)
-    snapshotting = Snapshotting(lane.store, lane.projector, clock, Retention(EVERY, history_ms=0), archiving)
-    await append(server, service_registered(microservice("cart"), chosen=True))
-    await append(server, instance_registered(instance("cart", "i"), chosen=True))
+    lane, busy, _, snapshotting = await filled(server, tmp_path)
     for number in range(5):
         busy.left = 3 if number == 2 else 0
         await come(server, EVERY)
@@ -85,12 +91,7 @@ async def test_snapshots_are_written_while_a_log_is_archived(
 
 async def test_an_archive_does_not_fall_ever_further_behind(server: MemoryServer, tmp_path: Path) -> None:
     """A log that grows faster than it is archived has no more snapshots than that."""
-    lane = MemoryReplica(server, "a")
-    busy, clock = Busy(server, lane), Clock(virtual_ms, virtual_ms)
-    archiving = Archiving(busy, clock, "a", tmp_path, "p", Limits(0, 1 << 30), HOLD_MS)
-    snapshotting = Snapshotting(lane.store, lane.projector, clock, Retention(EVERY, history_ms=0), archiving)
-    await append(server, service_registered(microservice("cart"), chosen=True))
-    await append(server, instance_registered(instance("cart", "i"), chosen=True))
+    lane, busy, archiving, snapshotting = await filled(server, tmp_path)
     written = []
     for _ in range(6):
         await come(server, EVERY)

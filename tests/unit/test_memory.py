@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.running.memory import LEFT_LEAST, Departures, give_back_free_pages, give_back_large_pieces
+from registry.running import memory
+from registry.running.memory import (
+    LEFT_LEAST,
+    Departures,
+    give_back_after_departures,
+    give_back_free_pages,
+    give_back_large_pieces,
+)
 
 
 def test_glibc_takes_the_setting() -> None:
@@ -44,3 +51,28 @@ def test_free_pages_between_those_in_use_are_given_back() -> None:
 def resident_kb() -> int:
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1])
+
+
+class Over(Exception):
+    """There are no more looks."""
+
+
+async def test_what_stays_is_made_anew_once_and_only_when_no_more_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While they still leave it would have to be done again."""
+    monkeypatch.setattr(memory, "LOOK_EVERY_S", 0.0)
+    looks = iter([100_000, 60_000, 30_000, 29_900, 29_900, 29_900])
+    seen, made = list[int](), list[int]()
+
+    def count() -> int:
+        number = next(looks, None)
+        if number is None:
+            raise Over
+        seen.append(number)
+        return number
+
+    async def gather() -> None:
+        made.append(len(seen))
+
+    with pytest.raises(Over):
+        await give_back_after_departures(count, gather)
+    assert made == [4]
